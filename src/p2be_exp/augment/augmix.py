@@ -1,0 +1,152 @@
+"""AugMix for a whole batch: three chains of random operations, mixed with each other and with the image.
+
+Source: Hendrycks et al. 2020, "AugMix: A simple data processing method to improve robustness and
+uncertainty", with the settings of the reference recipe: width 3, depth 1..3 drawn for each chain,
+Dirichlet(1, 1, 1) and Beta(1, 1).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from p2be_exp.augment.operations import (
+    NO_OPERATION,
+    Operation,
+    apply_operation,
+    images_at_a_time,
+    operation_argument,
+)
+from p2be_exp.randomness import ImageRandom
+
+WIDTH = 3
+MAX_DEPTH = 3
+MIN_MAGNITUDE = 0.1
+# What is added to a mixture before it is truncated. A mixture that is a whole level but for float32 error
+# must stay that level: "floor" needs a guard above that error, which is at most 8e-5 levels for four terms.
+_OFFSET = {"floor": 2.0**-13, "nearest": 0.5}
+
+
+@dataclass(frozen=True)
+class AugMixParameters:
+    """Everything random about the views of a batch: V views of B images, W = 3 chains, D = 3 steps.
+
+    Attributes:
+        operation: int64 `(V, B, W, D)`, `Operation` values; a chain uses the first `depth` of its steps.
+        magnitude: float64 `(V, B, W, D)`, the strength of each step.
+        negative: bool `(V, B, W, D)`: turn, shear or shift the other way.
+        depth: int64 `(V, B, W)`, 1..3.
+        chain_weight: float64 `(V, B, W)`, the weights of the chains, of sum 1.
+        mix_weight: float64 `(V, B)`, the weight of the chains against the image itself.
+    """
+
+    operation: Tensor
+    magnitude: Tensor
+    negative: Tensor
+    depth: Tensor
+    chain_weight: Tensor
+    mix_weight: Tensor
+
+
+class AugMix:
+    """Makes AugMix views of a batch of images.
+
+    Every operation returns whole levels; the mixing alone is float32, and its result becomes a level again by
+    one rule for every encoding. (The reference code floors for binary codes and leaves RGB unrounded.)
+
+    Args:
+        views: V, the number of views; those of fewer views are the first of those of more.
+        magnitude: the upper end of the strength of an operation, 0.1..10, whose lower end is 0.1
+            (the paper's severity).
+        rounding: "floor" or "nearest". A mixture less than 2**-13 below a whole level counts as that level:
+            float error alone can put it there, as when all three chains return the image itself.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    def __init__(self, views: int = 2, magnitude: float = 3.0, rounding: str = "floor"):
+        if views < 1:
+            raise ValueError(f"views={views} is not at least 1")
+        if not MIN_MAGNITUDE <= magnitude <= 10:
+            raise ValueError(f"magnitude={magnitude} is not in {MIN_MAGNITUDE}..10")
+        if rounding not in _OFFSET:
+            raise ValueError(f"rounding={rounding!r} is not one of {', '.join(_OFFSET)}")
+        self.views = views
+        self.magnitude = magnitude
+        self.rounding = rounding
+
+    def __call__(self, images: Tensor, random: ImageRandom) -> Tensor:
+        """Augment each image V times.
+
+        Args:
+            images: uint8 `(B, 3, H, W)`, levels.
+            random: the random numbers of these B images.
+
+        Returns:
+            uint8 `(V, B, 3, H, W)`. The parameters of an image depend on `random`'s seed, epoch, image and
+            purpose alone. Between two devices a level may differ by one where their logarithms differ in the
+            last bit.
+        """
+        return self.apply(images, self.sample(random))
+
+    def sample(self, random: ImageRandom) -> AugMixParameters:
+        """Draw the parameters of the views of the images that `random` stands for."""
+        # Each view reads its own 34 draws: three chains of a depth and three steps, then the weights.
+        chain_draws = 1 + 3 * MAX_DEPTH
+        draws = random.uniform(self.views * (WIDTH * chain_draws + WIDTH + 1))
+        draws = draws.unflatten(1, (self.views, -1)).transpose(0, 1)
+        chains, weights, mix = draws.split([WIDTH * chain_draws, WIDTH, 1], dim=2)
+        chains = chains.unflatten(2, (WIDTH, chain_draws))
+        operation, magnitude, sign = chains[..., 1:].unflatten(3, (3, MAX_DEPTH)).unbind(3)
+        exponential = -torch.log1p(-weights)  # normalised exponentials are Dirichlet(1, ..., 1)
+        return AugMixParameters(
+            operation=(operation * len(Operation)).long(),
+            magnitude=MIN_MAGNITUDE + (self.magnitude - MIN_MAGNITUDE) * magnitude,
+            negative=sign >= 0.5,
+            depth=1 + (chains[..., 0] * MAX_DEPTH).long(),
+            chain_weight=exponential / exponential.sum(dim=2, keepdim=True),
+            mix_weight=mix.squeeze(2),  # Beta(1, 1) is uniform
+        )
+
+    def apply(self, images: Tensor, parameters: AugMixParameters) -> Tensor:
+        """Make the views that the parameters describe.
+
+        Args:
+            images: uint8 `(B, 3, H, W)`, levels.
+            parameters: of V views of these B images, on their device.
+
+        Returns:
+            uint8 `(V, B, 3, H, W)`.
+
+        Raises:
+            ValueError: images that are not uint8 `(B, 3, H, W)`, or not B of them.
+        """
+        views, batch = parameters.mix_weight.shape
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (batch, 3):
+            raise ValueError(f"images must be uint8 ({batch}, 3, H, W), not {images.dtype} {tuple(images.shape)}")
+        argument = operation_argument(
+            parameters.operation, parameters.magnitude, parameters.negative, images.shape[-2:]
+        )
+        originals = images.expand(views, -1, -1, -1, -1).flatten(0, 1)
+        chains = originals.repeat_interleave(WIDTH, dim=0)
+        for step in range(MAX_DEPTH):
+            operation = parameters.operation[..., step].where(parameters.depth > step, NO_OPERATION)
+            chains = apply_operation(chains, operation.flatten(), argument[..., step].flatten())
+        mix = parameters.mix_weight[..., None]
+        weights = torch.cat([1 - mix, mix * parameters.chain_weight], dim=2).flatten(0, 1)
+        mixture = _mix(originals, chains.unflatten(0, (-1, WIDTH)), weights, _OFFSET[self.rounding])
+        return mixture.unflatten(0, (views, batch))
+
+
+def _mix(originals: Tensor, chains: Tensor, weights: Tensor, offset: float) -> Tensor:
+    """Sums of images `(N, 3, H, W)` and chains `(N, W, 3, H, W)` with weights `(N, 1 + W)`, as levels."""
+    weights = weights.float()[..., None, None, None]
+    size = images_at_a_time(originals)
+    mixtures = []
+    for images, augmented, weight in zip(originals.split(size), chains.split(size), weights.split(size), strict=True):
+        mixture = images.float().mul_(weight[:, 0])
+        for chain in range(WIDTH):
+            mixture.addcmul_(augmented[:, chain].float(), weight[:, 1 + chain])
+        mixtures.append(mixture.add_(offset).to(torch.int32).to(torch.uint8))  # by way of int32: faster
+    return torch.cat(mixtures)

@@ -1,0 +1,46 @@
+"""Random horizontal flip, then random crop with zero padding: the base augmentation, one draw an image.
+
+Source: the reference recipe's RandomHorizontalFlip(0.5) and RandomCrop(32, padding=4), in this order.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from p2be_exp.randomness import ImageRandom
+
+
+def random_flip_crop(images: Tensor, random: ImageRandom, padding: int = 4) -> Tensor:
+    """Flip each image with probability 1/2 and crop it at one of (2 padding + 1)**2 places, all as likely.
+
+    Args:
+        images: uint8 `(B, 3, H, W)`, levels.
+        random: the random numbers of these B images.
+        padding: pixels of level 0 added on each side before the crop.
+
+    Returns:
+        uint8 `(B, 3, H, W)`.
+    """
+    flip, top, left = random.uniform(3).unbind(1)
+    places = 2 * padding + 1
+    return flip_crop(images, flip < 0.5, (top * places).long(), (left * places).long(), padding)
+
+
+def flip_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor, padding: int = 4) -> Tensor:
+    """Flip the images that `flip` names, then crop each padded image at its own place.
+
+    Args:
+        images: uint8 `(B, 3, H, W)`, levels.
+        flip: bool `(B,)`.
+        top: int64 `(B,)`, the first row of the crop in the padded image, 0..2 padding.
+        left: int64 `(B,)`, its first column, 0..2 padding.
+        padding: pixels of level 0 added on each side.
+
+    Returns:
+        uint8 `(B, 3, H, W)`; `top = left = padding` leaves an image where it was.
+    """
+    height, width = images.shape[-2:]
+    flipped = torch.where(flip[:, None, None, None], images.flip(-1), images)
+    padded = pad(flipped, (padding,) * 4)
+    crops = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, 3, places, places, H, W)
+    return crops[torch.arange(len(images), device=images.device), :, top, left]

@@ -1,0 +1,72 @@
+"""Wide ResNets for 32 x 32 images: WRN-40-2 of the paper, and WRN-16-1 for tests and a first run."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+
+
+class WideResNet(Backbone):
+    """Pre-activation Wide ResNet without dropout.
+
+    Args:
+        depth: 6n + 4 layers.
+        widen: factor on the widths 16, 32, 64 of the three groups.
+        num_classes: number of logits.
+
+    Source: Zagoruyko & Komodakis 2016; as in AugMix's and P2BE's code.
+    """
+
+    stem = StemShape(out_channels=16)
+
+    def __init__(self, depth: int, widen: int, num_classes: int) -> None:
+        super().__init__()
+        if (depth - 4) % 6:
+            raise ValueError(f"depth={depth}: a Wide ResNet has 6n + 4 layers")
+        blocks = (depth - 4) // 6
+        widths = [self.stem.out_channels] + [16 * widen * 2**group for group in range(3)]
+        self.groups = nn.Sequential(
+            *(
+                _group(blocks, in_channels, out_channels, stride)
+                for in_channels, out_channels, stride in zip(widths, widths[1:], (1, 2, 2), strict=False)
+            )
+        )
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.classifier = nn.Linear(widths[-1], num_classes)
+        init_convolutions(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Stem features ``(B, 16, H, W)`` to logits ``(B, num_classes)``; the mean over all positions at the end."""
+        features = F.relu(self.norm(self.groups(features)))
+        return self.classifier(features.mean(dim=(2, 3)))
+
+
+class PreActivationBlock(nn.Module):
+    """Two 3 x 3 convolutions, each after batch norm and ReLU.
+
+    Where the width changes, the 1 x 1 shortcut also reads the normalised input; elsewhere the input itself is added.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.shortcut = (
+            None if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
+        active = F.relu(self.norm1(features))
+        residual = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        return residual + (features if self.shortcut is None else self.shortcut(active))
+
+
+def _group(blocks: int, in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    first = PreActivationBlock(in_channels, out_channels, stride)
+    rest = [PreActivationBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(first, *rest)

@@ -1,0 +1,36 @@
+"""Checkpoints: the last epoch's always, the best epoch's where there is a validation split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from p2be_exp.atomic import replacing
+from p2be_exp.runs import Run
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there; reads with ``weights_only=True`` always."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint, whole or not at all."""
+        with replacing(Path(path)) as part:
+            super().save_checkpoint(checkpoint, part, storage_options)
+
+    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
+        """Read a checkpoint; tensors, numbers, strings and containers only, whatever is asked for."""
+        return super().load_checkpoint(path, map_location=map_location, weights_only=True)
+
+
+def checkpoint_callbacks(run: Run, has_validation: bool) -> list[ModelCheckpoint]:
+    """``last.ckpt`` after every epoch; ``best.ckpt`` by the validation error, never by the test set's."""
+    folder = run.checkpoint().parent
+    common = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
+    callbacks = []
+    if has_validation:
+        callbacks.append(ModelCheckpoint(filename="best", monitor="val/error", mode="min", **common))
+    callbacks.append(ModelCheckpoint(filename="last", **common))
+    return callbacks

@@ -1,0 +1,97 @@
+"""Stopping on SIGINT or SIGTERM without losing what was computed."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from p2be_exp.errors import Interrupted
+from p2be_exp.runs import Run
+
+
+class StopSignals:
+    """Listens to SIGINT and SIGTERM while it is entered.
+
+    Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is noted, so that the
+    step can be finished and saved; a second one raises at once.
+
+    Attributes:
+        received: the signal that was noted, None before.
+        deferred: whether a signal is noted instead of raised.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.deferred = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        self.listen()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def listen(self) -> None:
+        """Take the signals (again, after a library took them)."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.signal(number, self._note)
+            self._before.setdefault(number, before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self.deferred or self.received is not None:
+            raise Interrupted(number)
+        self.received = number
+        name = signal.Signals(number).name
+        print(f"\n{name}: finishing the step, then saving (once more: stop at once)", flush=True)
+
+
+class StopOnSignal(pl.Callback):
+    """Save in the middle of an epoch and stop, once the step that a signal came in is finished.
+
+    All ranks agree before they stop, so it does not matter which of them the signal reached.
+    """
+
+    def __init__(self, run: Run, signals: StopSignals) -> None:
+        self.run, self.signals = run, signals
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.listen()  # Lightning has put its own SIGTERM handler in place by now
+        self.signals.deferred = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.deferred = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.signals.deferred = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The signal came after the last step of an epoch, which has been saved as a whole.
+        if number := self._agreed(trainer):
+            raise Interrupted(number)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        last = done == trainer.num_training_batches
+        between_steps = done % trainer.accumulate_grad_batches == 0
+        if last or not between_steps:
+            return
+        if number := self._agreed(trainer):
+            trainer.save_checkpoint(self.run.checkpoint("last"))
+            raise Interrupted(number)
+
+    def _agreed(self, trainer: pl.Trainer) -> int:
+        received = self.signals.received or 0
+        if trainer.world_size > 1:
+            flag = torch.tensor(received, device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            received = int(flag)
+        return received

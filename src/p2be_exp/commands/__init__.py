@@ -1,0 +1,1 @@
+"""The commands ``train.py`` and ``evaluate.py``. Bad input is answered before torch is imported."""

@@ -1,0 +1,44 @@
+"""From errors to exit codes: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from p2be_exp.errors import BadInput, Interrupted
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Environment variable that asks for the traceback of bad input, too."""
+
+IMPORT_ADVICE = (
+    "torch and torchvision do not fit together; install both in one command, so that pip resolves them together: "
+    "pip install --upgrade --force-reinstall 'torch>=2.11' 'torchvision>=0.26'"
+)
+
+
+def exit_code_of(command: Callable[[], None]) -> int:
+    """Run a command; print what went wrong as a person wants it; return the exit code."""
+    wants_traceback = os.environ.get(FULL_ERROR) == "1"
+    try:
+        command()
+    except BadInput as error:
+        if wants_traceback:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt) as error:
+        return 128 + getattr(error, "signal", 2)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            traceback.print_exc()
+            return 1
+        print(f"error: {IMPORT_ADVICE}", file=sys.stderr)
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0

@@ -1,0 +1,76 @@
+"""Checks of a composed configuration that its types cannot make: ranges, and values that do not go together.
+
+They run before any data is read or any model is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.errors import BadInput
+
+
+def check_config(command: str, config: Mapping[str, Any]) -> None:
+    """Check a resolved configuration.
+
+    Args:
+        command: ``train`` or ``evaluate``.
+        config: plain dictionaries, as :func:`p2be_exp.config.compose.to_plain` gives.
+
+    Raises:
+        BadInput: names the key, the value and what is allowed.
+    """
+    schema = COMMAND_SCHEMAS[command]
+    check_values("", config, schema)
+    for group in GROUP_SCHEMAS:
+        if group in schema.__dataclass_fields__:
+            check_group(group, config)
+    if command == "train":
+        _check_training(config)
+
+
+def check_group(group: str, config: Mapping[str, Any]) -> None:
+    """Check the keys and values of one group against the schema of the option that is chosen.
+
+    Raises:
+        BadInput: the group is missing, or a key or value is not allowed.
+    """
+    node = config.get(group)
+    if not isinstance(node, Mapping):
+        raise BadInput(f"{group}: one has to be chosen, out of {', '.join(GROUP_SCHEMAS[group])}")
+    options = GROUP_SCHEMAS[group]
+    schema = options[node["name"]] if "name" in node and node["name"] in options else next(iter(options.values()))
+    check_values(f"{group}.", node, schema)
+    if "name" in schema.__dataclass_fields__ and node["name"] not in options:
+        raise BadInput(f"{group}.name={node['name']}: choose with {group}=, out of {', '.join(options)}")
+
+
+def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
+    """Check the values of one node against the ranges in its schema, and that it has no other keys."""
+    fields = {field.name: field for field in dataclasses.fields(schema)}
+    for key, value in node.items():
+        if key not in fields:
+            raise BadInput(f"{prefix}{key}={value}: unknown key; there are: {', '.join(fields)}")
+        allowed = fields[key].metadata.get("allowed")
+        if allowed is not None and value is not None and not allowed.admits(value):
+            raise BadInput(f"{prefix}{key}={value}: allowed is {allowed}")
+
+
+def _check_training(config: Mapping[str, Any]) -> None:
+    trainer = config["trainer"]
+    processes = trainer["devices"] * trainer["num_nodes"]
+    if processes > 1 and trainer["strategy"] != "ddp":
+        raise BadInput(f"trainer.devices={trainer['devices']}: several devices need trainer=ddp")
+    if config["batch_size"] < processes:
+        raise BadInput(
+            f"batch_size={config['batch_size']}: it is shared by {processes} processes, so at least {processes}"
+        )
+    if trainer["accelerator"] == "cpu" and trainer["precision"] == "bf16":
+        raise BadInput("trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32")
+    if config["optim"]["nesterov"] and config["optim"]["momentum"] == 0:
+        raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
+    if any(beta >= 1 for beta in config["optim"]["table_betas"]) or len(config["optim"]["table_betas"]) != 2:
+        raise BadInput(f"optim.table_betas={config['optim']['table_betas']}: two numbers, each at least 0 and below 1")

@@ -1,0 +1,240 @@
+"""Schemas of every option: types and ranges. The default values stand in ``conf/``, once.
+
+A YAML file names its schema in its defaults list (``/schema/GROUP/NAME@_here_``), so an unknown key or a value of the
+wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.checks`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from p2be_exp.config.fields import choice, number
+
+# -- encoding -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RGBConfig:
+    name: str = "rgb"
+
+
+@dataclass
+class OneHotConfig:
+    name: str = "onehot"
+    M: int = number(1, 256)
+
+
+@dataclass
+class ThermometerConfig:
+    name: str = "thermometer"
+    M: int = number(1, 256)
+
+
+@dataclass
+class P2BEConfig:
+    name: str = "p2be"
+    M: int = number(1, 1024)
+    lambda_smooth: float = number(0)
+    smoothness: str = choice("mean", "sum")
+    slope_at_zero: float = choice(2.0, 4.0)
+    init: str = choice("normal", "onehot", "thermometer")
+    table_from: str | None = MISSING
+
+
+# -- backbone, data set -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class BackboneConfig:
+    name: str = MISSING
+
+
+@dataclass
+class DatasetConfig:
+    name: str = MISSING
+    val_size: int = number(0)
+    split_seed: int = number(0)
+
+
+@dataclass
+class DownloadableDatasetConfig(DatasetConfig):
+    download: bool = MISSING
+
+
+# -- regime -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class StandardConfig:
+    name: str = "standard"
+
+
+@dataclass
+class AugMixConfig:
+    name: str = "augmix"
+    alpha_jsd: float = number(0)
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("floor", "nearest")
+
+
+# -- evaluation conditions besides the clean images ---------------------------------------------------------------
+
+
+@dataclass
+class NoCorruptionConfig:
+    name: str = "none"
+
+
+@dataclass
+class NoAttackConfig:
+    name: str = "none"
+
+
+# -- optimization, trainer, logger, preset ------------------------------------------------------------------------
+
+
+@dataclass
+class OptimConfig:
+    lr: float = number(above=0)
+    momentum: float = number(0, 1)
+    nesterov: bool = MISSING
+    weight_decay: float = number(0)
+    lr_end: float = number(0)
+    table_lr: float = number(above=0)
+    table_betas: list[float] = number(0, 1)
+    table_weight_decay: float = number(0)
+    table_schedule: str = choice("cosine", "constant")
+    clip_norm: float | None = number(above=0)
+    accumulate: int = number(1)
+
+
+@dataclass
+class TrainerConfig:
+    name: str = MISSING
+    accelerator: str = choice("auto", "cpu", "gpu")
+    devices: int = number(1)
+    num_nodes: int = number(1)
+    strategy: str = choice("auto", "ddp")
+    precision: str = choice("auto", "32", "bf16")
+    sync_batchnorm: bool = MISSING
+    progress: bool = MISSING
+
+
+@dataclass
+class CSVLoggerConfig:
+    name: str = "csv"
+
+
+@dataclass
+class WandbLoggerConfig:
+    name: str = "wandb"
+    project: str = MISSING
+    entity: str | None = MISSING
+    mode: str = choice("online", "offline")
+    group: str | None = MISSING
+    tags: list[str] = MISSING
+    log_every_n_steps: int = number(1)
+
+
+@dataclass
+class TensorBoardLoggerConfig:
+    name: str = "tensorboard"
+    log_every_n_steps: int = number(1)
+
+
+@dataclass
+class PresetConfig:
+    """Switches that the groups interpolate, so that a preset or an experiment sets no key of an option not chosen.
+
+    One for each point where the reference code and the paper differ, and the table's initialisation.
+    """
+
+    name: str = MISSING
+    smoothness: str = choice("mean", "sum")
+    slope_at_zero: float = choice(2.0, 4.0)
+    init: str = choice("normal", "onehot", "thermometer")
+    nesterov: bool = MISSING
+    lr_end: float = number(0)
+    table_schedule: str = choice("cosine", "constant")
+
+
+# -- the two commands ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class TrainConfig:
+    encoding: Any = MISSING
+    backbone: Any = MISSING
+    dataset: Any = MISSING
+    regime: Any = MISSING
+    attack: Any = MISSING
+    corruption: Any = MISSING
+    optim: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    preset: Any = MISSING
+    task_name: str = MISSING
+    seed: int = number(0, 2**63 - 1)
+    epochs: int = number(1)
+    batch_size: int = number(1)
+    eval_batch_size: int = number(1)
+    limit_train: int | None = number(1)
+    limit_test: int | None = number(1)
+    data_dir: str = MISSING
+    watch_every: int = number(0)
+    departs_from_paper: str | None = MISSING
+    resume: str | None = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    run: str = MISSING
+    name: str | None = MISSING
+    checkpoint: str = choice("last", "best")
+    attack: Any = MISSING
+    corruption: Any = MISSING
+    trainer: Any = MISSING
+    seed: int = number(0, 2**63 - 1)
+    eval_batch_size: int = number(1)
+    limit_test: int | None = number(1)
+    data_dir: str | None = MISSING
+
+
+GROUP_SCHEMAS: dict[str, dict[str, type]] = {
+    "encoding": {
+        "rgb": RGBConfig,
+        "onehot": OneHotConfig,
+        "thermometer": ThermometerConfig,
+        "p2be": P2BEConfig,
+    },
+    "backbone": {"wrn40_2": BackboneConfig, "wrn16_1": BackboneConfig},
+    "dataset": {
+        "digits": DatasetConfig,
+        "cifar10": DownloadableDatasetConfig,
+        "cifar100": DownloadableDatasetConfig,
+    },
+    "regime": {"standard": StandardConfig, "augmix": AugMixConfig},
+    "corruption": {"none": NoCorruptionConfig},
+    "attack": {"none": NoAttackConfig},
+    "optim": {"default": OptimConfig},
+    "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), TrainerConfig),
+    "logger": {"csv": CSVLoggerConfig, "wandb": WandbLoggerConfig, "tensorboard": TensorBoardLoggerConfig},
+    "preset": {"official": PresetConfig, "paper": PresetConfig},
+}
+"""The schema of every option of every group, by group and option name."""
+
+COMMAND_SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra; doing it twice is harmless."""
+    store = ConfigStore.instance()
+    for name, schema in COMMAND_SCHEMAS.items():
+        store.store(group="schema", name=name, node=schema)
+    for group, options in GROUP_SCHEMAS.items():
+        for name, schema in options.items():
+            store.store(group=f"schema/{group}", name=name, node=schema)

@@ -1,0 +1,16 @@
+"""Data sets as uint8 levels, from their files to the batches that a model sees."""
+
+from p2be_exp.data.images import ImageSet
+from p2be_exp.data.loader import Batch, ResidentLoader
+from p2be_exp.data.module import ImageDataModule
+from p2be_exp.data.registry import dataset_info, list_datasets, load_dataset
+
+__all__ = [
+    "Batch",
+    "ImageDataModule",
+    "ImageSet",
+    "ResidentLoader",
+    "dataset_info",
+    "list_datasets",
+    "load_dataset",
+]

@@ -1,0 +1,173 @@
+"""Batches drawn by index from an image set that stays where it is: no workers, no copies of single images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2be_exp.data.images import ImageSet
+from p2be_exp.data.order import EPOCH, random_order
+from p2be_exp.errors import BadInput
+
+
+class Batch(NamedTuple):
+    """One rank's share of a global batch.
+
+    Where a global batch has fewer images than there are ranks, a rank without an image gets one of another's
+    with `count` 0 and `scale` 0, so that its forward pass and its collective calls still take place.
+
+    `scale` is `count * world_size / global_count`: the mean over the ranks (which DDP takes of gradients) of
+    `scale` times the mean loss of a rank's images is the mean loss of the global batch.
+    """
+
+    images: Tensor  # uint8 (b, 3, H, W), levels
+    labels: Tensor  # int64 (b,)
+    indices: Tensor  # int64 (b,): the position of each image in the data set as published
+    count: int  # how many of the b images are this rank's own, b or 0: metrics count the first `count`
+    global_count: int  # images of the global batch, over all ranks
+    scale: float  # factor of this rank's mean loss
+
+
+class ResidentLoader:
+    """The batches of one epoch after another, each image exactly once an epoch over all ranks.
+
+    Every rank computes the same order, cuts it into global batches, and takes its contiguous share of each;
+    shares differ by at most one image. The last batch may be smaller and is kept. What is in a global batch
+    depends neither on the number of ranks nor on the device.
+
+    Args:
+        data: the images, on `device` (fastest) or on the host.
+        batch_size: images in a GLOBAL batch, over all ranks.
+        shuffle_seed: every epoch in another order, a function of `(shuffle_seed, epoch)`; None: always in the
+            order of `data`, for evaluation.
+        device: where batches are wanted; default: where `data` is.
+        rank: this process among `world_size`.
+        world_size: number of processes that share each batch.
+
+    Raises:
+        BadInput: `batch_size` is below 1.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None,
+        device: torch.device | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise BadInput(f"batch_size={batch_size}: allowed is 1 or more")
+        self.data = data
+        self.batch_size = batch_size
+        self.shuffle_seed = shuffle_seed
+        self.device = data.device if device is None else device
+        self.rank = rank
+        self.world_size = world_size
+        self._epoch = 0
+        self._served = 0  # batches of this epoch that have been given out
+        self._resume_at = 0  # batch that the next iteration starts with
+
+    def __len__(self) -> int:
+        """Number of batches in a whole epoch."""
+        return math.ceil(len(self.data) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing here runs before the first batch is asked for. Lightning calls iter() first and
+        # set_epoch() later.
+        first, self._resume_at = self._resume_at, 0
+        order = self._order().to(self.data.device)
+        for number in range(first, len(self)):
+            self._served = number + 1  # before the yield: a checkpoint is saved while the batch is in use
+            yield self._batch(order, number)
+
+    @property
+    def sampler(self) -> ResidentLoader:
+        """Itself: Lightning calls `set_epoch` on a loader's sampler."""
+        return self
+
+    batch_sampler = None  # Lightning reads it wherever there is a sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows; a new epoch starts at its first batch."""
+        if epoch != self._epoch:
+            self._epoch, self._served, self._resume_at = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int | None]:
+        """Which batch comes next (after an epoch's last the next epoch's first) and what it is a batch of."""
+        over = self._served == len(self)
+        return {
+            "epoch": self._epoch + over,
+            "next_batch": 0 if over else self._served,
+            "num_images": len(self.data),
+            "batch_size": self.batch_size,
+            "shuffle_seed": self.shuffle_seed,
+        }
+
+    def load_state_dict(self, state: dict[str, int | None]) -> None:
+        """Continue where a loader over the same images stopped, with the same or another number of ranks.
+
+        Raises:
+            BadInput: the state is of other images, another batch size or another order.
+        """
+        for what in ("num_images", "batch_size", "shuffle_seed"):
+            if state[what] != (mine := self.state_dict()[what]):
+                raise BadInput(
+                    f"cannot continue an epoch with {what}={mine}: allowed is {state[what]}, as it was saved"
+                )
+        self._epoch, self._served = state["epoch"], state["next_batch"]
+        self._resume_at = state["next_batch"]
+
+    def _order(self) -> Tensor:
+        n = len(self.data)
+        if self.shuffle_seed is None:
+            return torch.arange(n)
+        return random_order(n, self.shuffle_seed, EPOCH, self._epoch)
+
+    def _batch(self, order: Tensor, number: int) -> Batch:
+        share = order[number * self.batch_size : (number + 1) * self.batch_size]
+        global_count = len(share)
+        start, stop = rank_share(global_count, self.rank, self.world_size)
+        count = stop - start
+        positions = share[start : start + max(count, 1)]
+        return Batch(
+            *(self._take(t, positions) for t in (self.data.images, self.data.labels, self.data.indices)),
+            count=count,
+            global_count=global_count,
+            scale=count * self.world_size / global_count,
+        )
+
+    def _take(self, values: Tensor, positions: Tensor) -> Tensor:
+        """values[positions] on this loader's device; a copy, so that no batch shares the set's memory."""
+        if values.device.type == "cpu":
+            taken = _gather_on_host(values, positions, pin=self.device.type == "cuda")
+        else:
+            taken = values.index_select(0, positions)
+        return taken.to(self.device, non_blocking=True)
+
+
+def _gather_on_host(values: Tensor, positions: Tensor, pin: bool) -> Tensor:
+    """values[positions], with `pin` in pinned memory, from which a copy to a GPU runs beside its computation.
+
+    By NumPy: one thread that copies whole images is as fast as the memory. PyTorch's gather shares a batch
+    among threads and waits for the last, which on a busy machine took 100 times as long.
+    """
+    taken = torch.empty((len(positions), *values.shape[1:]), dtype=values.dtype, pin_memory=pin)
+    # mode="clip" only spares NumPy a buffer: no position is outside.
+    np.take(values.numpy(), positions.numpy(), axis=0, out=taken.numpy(), mode="clip")
+    return taken
+
+
+def rank_share(count: int, rank: int, world_size: int) -> tuple[int, int]:
+    """Begin and end of a rank's contiguous share of `count` images. Shares differ by at most one image.
+
+    The begin lies inside the batch even where the share is empty.
+    """
+    return count * rank // world_size, count * (rank + 1) // world_size

@@ -1,0 +1,106 @@
+"""The data of a run for Lightning: training images, a validation split of them, test images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from p2be_exp.data.images import ImageSet
+from p2be_exp.data.loader import ResidentLoader
+from p2be_exp.data.placement import place
+from p2be_exp.data.registry import dataset_info, fetch_dataset, load_dataset
+from p2be_exp.data.split import limit_test, split_train
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Loaders over one data set. Works with a Trainer (device and ranks are the Trainer's) and without one.
+
+    The Trainer needs `use_distributed_sampler=False`: the loaders share batches among ranks themselves. The
+    test images are in `test_dataloader` only, never among those that choose a checkpoint.
+
+    Args:
+        name: one of `list_datasets()`.
+        data_dir: the folder that holds the folders of the data sets.
+        batch_size: training images in a global batch, over all ranks.
+        eval_batch_size: validation or test images in a global batch, over all ranks.
+        seed: of the order of the training images in each epoch.
+        limit_train: number of images to train on; None is all that are not held out.
+        limit_test: number of test images; None is all.
+        val_size: number of training images held out for validation; 0 is none.
+        split_seed: of the choice of images for the three above; `seed` plays no part in it.
+        download: fetch missing files.
+
+    Attributes:
+        num_classes: number of classes, known before any data is read.
+        image_size: height and width in pixels, likewise.
+
+    Raises:
+        BadInput: no such data set; in `prepare_data` and `setup`: files are missing or damaged, or more
+            images are asked for than there are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data_dir: str | Path,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        limit_train: int | None,
+        limit_test: int | None,
+        val_size: int,
+        split_seed: int,
+        download: bool,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.data_dir = data_dir
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.seed = seed
+        self.limit_train = limit_train
+        self.limit_test = limit_test
+        self.val_size = val_size
+        self.split_seed = split_seed
+        self.download = download
+        self.num_classes, self.image_size = dataset_info(name)
+        self._sets: dict[str, ImageSet] = {}
+
+    def prepare_data(self) -> None:
+        """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
+        fetch_dataset(self.name, self.data_dir, self.download)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and split the data, once: Lightning calls this again for each of fit, validate and test."""
+        if self._sets:
+            return
+        train, test = load_dataset(self.name, self.data_dir, download=False)
+        kept, held_out = split_train(len(train), self.val_size, self.limit_train, self.split_seed)
+        self._sets["train"] = train.subset(kept)
+        if len(held_out):
+            self._sets["val"] = train.subset(held_out)
+        self._sets["test"] = test.subset(limit_test(len(test), self.limit_test, self.split_seed))
+
+    def train_dataloader(self) -> ResidentLoader:
+        return self._loader("train", self.batch_size, shuffle_seed=self.seed)
+
+    def val_dataloader(self) -> ResidentLoader | list[ResidentLoader]:
+        """The held-out images in order; without any an empty list, which tells Lightning not to validate."""
+        return self._loader("val", self.eval_batch_size) if "val" in self._sets else []
+
+    def test_dataloader(self) -> ResidentLoader:
+        return self._loader("test", self.eval_batch_size)
+
+    def _loader(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> ResidentLoader:
+        device, rank, world_size = torch.device("cpu"), 0, 1
+        if self.trainer is not None:
+            device = self.trainer.strategy.root_device
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        # Kept as placed, so that the next loader over these images copies nothing.
+        data = self._sets[split] = place(self._sets[split], device)
+        return ResidentLoader(
+            data, batch_size, shuffle_seed=shuffle_seed, device=device, rank=rank, world_size=world_size
+        )

@@ -1,0 +1,69 @@
+"""What every encoding is: a table of 256 rows, one code of M values for each level."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 256
+"""Number of levels of a pixel in one channel."""
+
+
+class TableEncoding(nn.Module, ABC):
+    """An encoding of levels as the rows of a ``(256, M)`` table, shared by the three channels.
+
+    Attributes:
+        name: its name in the configuration.
+        M: length of a code.
+    """
+
+    name: str
+
+    def __init__(self, M: int) -> None:
+        super().__init__()
+        if M < 1:
+            raise ValueError(f"M={M}: a code has at least one value")
+        self.M = M
+
+    @abstractmethod
+    def table(self) -> Tensor:
+        """The codes of all levels, float ``(256, M)``; differentiable where the encoding learns."""
+
+    def smoothness(self) -> Tensor | None:
+        """The loss term that keeps the codes of neighbouring levels alike, or None where there is nothing to learn."""
+        return None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Codes of an image.
+
+        Args:
+            images: levels, uint8 ``(B, 3, H, W)``.
+
+        Returns:
+            float ``(B, 3M, H, W)`` in channels-last memory; channel ``c * M + m`` is value m of colour c
+            (Kishida & Nakayama 2022, Algorithm 1).
+        """
+        return encode(images, self.table())
+
+    def extra_repr(self) -> str:
+        return f"M={self.M}"
+
+
+def encode(images: Tensor, table: Tensor) -> Tensor:
+    """Replace every level by its row, by one look-up that writes the code tensor in channels-last order.
+
+    Args:
+        images: levels, uint8 ``(B, C, H, W)``.
+        table: codes, float ``(256, M)``.
+
+    Returns:
+        float ``(B, C * M, H, W)``, channels-last; channel ``c * M + m``. Gradients reach the table, not the images.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images are levels of dtype uint8, got {images.dtype}")
+    batch, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).reshape(-1).int()
+    codes = nn.functional.embedding(rows, table)
+    return codes.view(batch, height, width, channels * table.shape[1]).permute(0, 3, 1, 2)

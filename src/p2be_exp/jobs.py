@@ -1,0 +1,213 @@
+"""One training from its configuration to its results, and the evaluation of a trained run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+from p2be_exp.callbacks import (
+    AtomicCheckpointIO,
+    EpochRows,
+    Heartbeat,
+    Progress,
+    StopOnSignal,
+    StopSignals,
+    checkpoint_callbacks,
+)
+from p2be_exp.data import ImageDataModule
+from p2be_exp.encodings import P2BE
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditions
+from p2be_exp.model import EncodedClassifier
+from p2be_exp.ranks import rank, tell_workers
+from p2be_exp.recording import recorded
+from p2be_exp.report.header import run_header
+from p2be_exp.report.similarity import draw_similarity
+from p2be_exp.report.table import results_table
+from p2be_exp.results import Results
+from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.tracking import StepLog, log_results
+from p2be_exp.trainer import build_trainer, check_devices
+from p2be_exp.training import TrainingModule
+
+
+def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> dict[str, Any]:
+    """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
+
+    Args:
+        config: resolved and checked.
+        run: the folder, new, or with ``resume`` one that holds a run.
+        resume: go on from ``checkpoints/last.ckpt`` (from the start where there is none).
+        sweep: name of the sweep that this is a job of.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        BadInput: the data, the devices or another run that is named do not serve.
+        Interrupted: SIGINT or SIGTERM; everything is saved.
+    """
+    with StopSignals() as signals:
+        check_devices(config["trainer"])
+        data = build_data(config)
+        table = fixed_table(config)
+        data.prepare_data()
+        data.setup()
+        main = rank() == 0
+        if main and not resume:
+            run.create(
+                config, dataset={"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
+            )
+        with recorded(run, config, sweep) as loggers:
+            trainer, module = _prepare(config, run, data, signals, loggers)
+            if table is not None:
+                module.model.encoding.weight.data.copy_(table)
+            checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
+            tell_workers({"run": str(run.path), "config": config, "resume": resume})
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            figures = [_draw_table(run, module.model)] if main else []
+            settings = {**evaluation_settings(config), "checkpoint": "last", "step": trainer.global_step}
+            return evaluate(module.model, data, config, run.path, settings, loggers, figures, key="hydra.run.dir")
+
+
+def evaluate(
+    model: EncodedClassifier,
+    data: ImageDataModule,
+    config: dict[str, Any],
+    folder: Path,
+    settings: dict[str, Any],
+    loggers: list[Logger] | None = None,
+    figures: list[Path] | None = None,
+    key: str = "name",
+) -> dict[str, Any]:
+    """Measure a model under the conditions of a configuration that have no row in a folder yet; print the table.
+
+    Args:
+        model: images in, logits out.
+        data: gives the test images.
+        config: has the groups ``trainer``, ``corruption`` and ``attack``.
+        folder: where the results go.
+        settings: see :class:`~p2be_exp.results.Results`.
+        loggers, figures: to send the results to.
+        key: the option that named the folder.
+
+    Returns:
+        The content of ``results.json``.
+    """
+    results = Results(folder, settings, key=key)
+    conditions = results.missing(list_conditions(config))
+    if conditions:
+        trainer = build_trainer(
+            config["trainer"],
+            precision="32-true",
+            enable_checkpointing=False,
+            enable_progress_bar=config["trainer"]["progress"] and sys.stderr.isatty() and len(conditions) > 1,
+        )
+        module = EvaluationModule(model, conditions, results if rank() == 0 else None)
+        data.trainer = trainer
+        trainer.test(module, [condition_loader(condition, data) for condition in conditions], verbose=False)
+    summary = results.summary()
+    if rank() == 0:
+        print(f"\n{results_table(summary)}\n\nresults in {folder}", flush=True)
+        rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
+        log_results(loggers or [], rows, figures or [])
+    return summary
+
+
+def build_data(config: dict[str, Any]) -> ImageDataModule:
+    """The data module of a configuration; nothing is read yet."""
+    dataset = config["dataset"]
+    return ImageDataModule(
+        dataset["name"],
+        config["data_dir"],
+        batch_size=config["batch_size"],
+        eval_batch_size=config["eval_batch_size"],
+        seed=config["seed"],
+        limit_train=config["limit_train"],
+        limit_test=config["limit_test"],
+        val_size=dataset["val_size"],
+        split_seed=dataset["split_seed"],
+        download=dataset.get("download", False),
+    )
+
+
+def evaluation_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What decides the numbers of an evaluation, apart from the weights."""
+    return {
+        "dataset": config["dataset"]["name"],
+        "split_seed": config["dataset"]["split_seed"],
+        "limit_test": config["limit_test"],
+        "corruption": config["corruption"],
+        "attack": config["attack"],
+        "seed": config["seed"],
+        "precision": "32",
+    }
+
+
+def fixed_table(config: dict[str, Any]) -> Any:
+    """The latent table of the run that ``encoding.table_from`` names, ``(256, M)``; None where it names none.
+
+    Raises:
+        BadInput: no such run, or its table is no P2BE table of the same M.
+    """
+    source = config["encoding"].get("table_from")
+    if source is None:
+        return None
+    run = find_run(source, key="encoding.table_from")
+    encoding = run.config()["encoding"]
+    if encoding["name"] != "p2be" or encoding["M"] != config["encoding"]["M"]:
+        found = f"{encoding['name']}, M={encoding.get('M', 1)}"
+        raise BadInput(
+            f"encoding.table_from={source}: a p2be table with M={config['encoding']['M']} is needed, not {found}"
+        )
+    return load_checkpoint(run, key="encoding.table_from")["state_dict"]["model.encoding.weight"]
+
+
+def _prepare(
+    config: dict[str, Any], run: Run, data: ImageDataModule, signals: StopSignals, loggers: list[Logger]
+) -> tuple[pl.Trainer, TrainingModule]:
+    pl.seed_everything(config["seed"], verbose=False)
+    module = TrainingModule(config, data.num_classes)
+    callbacks: list[pl.Callback] = [
+        EpochRows(run, config["watch_every"]),
+        Heartbeat(run),
+        StopOnSignal(run, signals),
+        *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
+    ]
+    if config["trainer"]["progress"]:
+        callbacks.insert(0, Progress())  # before the rows: they end the epoch's means
+    if loggers:
+        callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))
+    trainer = build_trainer(
+        config["trainer"],
+        max_epochs=config["epochs"],
+        accumulate_grad_batches=config["optim"]["accumulate"],
+        gradient_clip_val=config["optim"]["clip_norm"],
+        callbacks=callbacks,
+        logger=loggers or False,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=config["trainer"]["progress"],
+        default_root_dir=run.path,
+    )
+    if rank() == 0:
+        parameters = count_parameters(module.model)
+        run.add_facts(parameters=parameters)
+        print(run_header(config, run.path, data, parameters), flush=True)
+    return trainer, module
+
+
+def count_parameters(model: EncodedClassifier) -> dict[str, int]:
+    """Numbers of parameters: all, and those of the table."""
+    table = sum(p.numel() for p in model.encoding.parameters())
+    return {"total": sum(p.numel() for p in model.parameters()), "table": table}
+
+
+def _draw_table(run: Run, model: EncodedClassifier) -> Path:
+    path = run.path / "figures" / "table_similarity.png"
+    kind = "learned codes" if isinstance(model.encoding, P2BE) else "codes"
+    draw_similarity(model.encoding.table(), f"{model.encoding.name}, M = {model.encoding.M}: {kind}", path)
+    return path

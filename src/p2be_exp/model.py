@@ -1,0 +1,67 @@
+"""The classifier: images in, logits out, with the encoding inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from p2be_exp.backbones import Backbone, build_backbone
+from p2be_exp.encodings import TableEncoding, build_encoding
+from p2be_exp.stem import EncodedConv2d, StemForm
+
+
+class EncodedClassifier(nn.Module):
+    """An encoding, the stem that reads it, and a trunk.
+
+    Attributes:
+        encoding: gives the table of codes.
+        stem: the first convolution, on the encoded image.
+        trunk: from the stem's features to logits.
+    """
+
+    def __init__(self, encoding: TableEncoding, backbone: Backbone, stem_form: StemForm = "auto") -> None:
+        super().__init__()
+        shape = backbone.stem
+        self.encoding = encoding
+        self.stem = EncodedConv2d(
+            encoding, shape.out_channels, shape.kernel_size, shape.stride, shape.padding, form=stem_form
+        )
+        self.trunk = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images to logits.
+
+        Args:
+            images: ``(B, 3, H, W)``, levels as uint8 or floats in [0, 1] (taken to the nearest level; no gradient).
+
+        Returns:
+            Logits, float ``(B, classes)``.
+
+        Raises:
+            TypeError: images of another dtype.
+        """
+        return self.trunk(self.stem(to_levels(images), self.encoding.table()))
+
+    def forward_codes(self, codes: Tensor) -> Tensor:
+        """Codes ``(B, 3M, H, W)`` that are already there to logits, for attacks that relax them."""
+        return self.trunk(self.stem.convolve(codes))
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Levels uint8 of images that are levels already, or floats in [0, 1] (nearest level, clipped)."""
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise TypeError(f"images are uint8 levels or floats in [0, 1], got {images.dtype}")
+    return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def build_model(config: dict[str, Any], num_classes: int) -> EncodedClassifier:
+    """The freshly initialised classifier of a configuration (its ``encoding`` and ``backbone`` groups).
+
+    The weights depend on torch's global random state, and on nothing else.
+    """
+    encoding = build_encoding(config["encoding"])
+    return EncodedClassifier(encoding, build_backbone(config["backbone"]["name"], num_classes))

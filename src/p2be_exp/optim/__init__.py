@@ -1,0 +1,7 @@
+"""Optimizers and schedules."""
+
+from p2be_exp.optim.build import build_optimizer, build_schedule, clip_gradients
+from p2be_exp.optim.combined import CombinedOptimizer
+from p2be_exp.optim.schedule import Constant, Cosine
+
+__all__ = ["CombinedOptimizer", "Constant", "Cosine", "build_optimizer", "build_schedule", "clip_gradients"]

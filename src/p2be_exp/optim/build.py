@@ -1,0 +1,72 @@
+"""The two optimizers of the recipe: SGD for the network, AdamW for the table, with a schedule each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from p2be_exp.optim.combined import CombinedOptimizer
+from p2be_exp.optim.schedule import Constant, Cosine
+
+
+def build_optimizer(
+    network: list[nn.Parameter], table: list[nn.Parameter], config: dict[str, Any]
+) -> CombinedOptimizer:
+    """SGD named ``backbone`` and AdamW named ``encoding``; the latter is left out where no table learns.
+
+    Args:
+        network: parameters of stem and trunk. Weight decay applies to all of them, batch norms and biases included.
+        table: latent table, empty for a constant encoding.
+        config: the ``optim`` group.
+
+    Source: the reference code; see the presets for where the paper differs.
+    """
+    members: dict[str, Optimizer] = {
+        "backbone": SGD(
+            network,
+            lr=config["lr"],
+            momentum=config["momentum"],
+            nesterov=config["nesterov"],
+            weight_decay=config["weight_decay"],
+        )
+    }
+    if table:
+        members["encoding"] = AdamW(
+            table,
+            lr=config["table_lr"],
+            betas=tuple(config["table_betas"]),
+            weight_decay=config["table_weight_decay"],
+        )
+    return CombinedOptimizer(members, parameters=[*network, *table])
+
+
+def build_schedule(optimizer: CombinedOptimizer, config: dict[str, Any], total_steps: int) -> LambdaLR:
+    """One factor for each group by its name, to be stepped after every optimizer step."""
+
+    def factor(group: dict[str, Any]) -> Cosine | Constant:
+        if group["name"] == "encoding" and config["table_schedule"] == "constant":
+            return Constant()
+        first = group.get("initial_lr", group["lr"])
+        # A floor above the first rate would make the cosine rise; such a rate stays as it is.
+        return Cosine(total_steps, floor=min(1.0, config["lr_end"] / first) if first else 1.0)
+
+    return LambdaLR(optimizer, [factor(group) for group in optimizer.param_groups])
+
+
+def clip_gradients(optimizer: Optimizer, max_norm: float) -> dict[str, torch.Tensor]:
+    """Clip the gradient norm of each named group by itself, so that neither part starves the other.
+
+    Args:
+        optimizer: its groups carry a ``name``.
+        max_norm: largest Euclidean norm of a group's gradient.
+
+    Returns:
+        The norms before clipping, by name.
+    """
+    return {
+        group["name"]: torch.nn.utils.clip_grad_norm_(group["params"], max_norm) for group in optimizer.param_groups
+    }

@@ -1,0 +1,57 @@
+"""Keeping ``status.json`` true and the loggers closed, whatever happens to a job."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+
+from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.ranks import rank
+from p2be_exp.runs import Run
+from p2be_exp.tracking import build_loggers, finish
+
+
+@contextmanager
+def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[list[Logger]]:
+    """Open a job's loggers; at the end close them with its exit code and write how it ended.
+
+    Args:
+        run: the job's folder.
+        config: its resolved configuration.
+        sweep: name of the sweep that it belongs to.
+    """
+    loggers: list[Logger] = []
+
+    def record(state: str, exit_code: int, **details: Any) -> None:
+        finish(loggers, exit_code)
+        if rank() == 0:
+            run.set_status(state, exit_code=exit_code, **details)
+
+    try:
+        if rank() == 0:
+            run.set_status("running", epochs=config["epochs"])
+        loggers.extend(build_loggers(config, run, sweep))
+        yield loggers
+    except Interrupted as stop:
+        record("interrupted", 128 + stop.signal, signal=stop.signal)
+        if rank() == 0:
+            print(f"\nstopped; to go on: {resume_command(run)}", file=sys.stderr, flush=True)
+        raise
+    except BadInput as error:
+        record("failed", 2, error=str(error))
+        raise
+    except BaseException as error:
+        record("failed", 1, error=f"{type(error).__name__}: {error}")
+        raise
+    else:
+        record("finished", 0)
+
+
+def resume_command(run: Run) -> str:
+    """What to type to go on with a run."""
+    return f"python train.py resume={shlex.quote(str(run.path))}"

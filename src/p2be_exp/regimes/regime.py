@@ -1,0 +1,42 @@
+"""What a regime is: how a batch of images becomes loss terms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from p2be_exp.data import Batch
+
+
+@dataclass(frozen=True)
+class RegimeLoss:
+    """The loss terms of one batch.
+
+    Attributes:
+        terms: means over the batch's images, by name, before their weights.
+        weights: factor of each term in the loss; 1 where it is not named.
+        logits: predictions for the clean view, ``(B, K)``, for the training error.
+    """
+
+    terms: dict[str, Tensor]
+    weights: dict[str, float]
+    logits: Tensor
+
+
+class Regime(ABC):
+    """How a batch becomes a loss.
+
+    Args:
+        seed: of every random choice; with the epoch and an image's index it decides all that happens to the image.
+    """
+
+    name: str
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+        """Loss terms of a batch in an epoch; the smoothness of the table is added by the training module."""

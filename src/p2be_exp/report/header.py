@@ -1,0 +1,55 @@
+"""The lines that a training begins with: what is trained, on what, how, where it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from p2be_exp.data import ImageDataModule
+from p2be_exp.trainer import on_gpu, precision_of
+
+
+def run_header(config: dict[str, Any], folder: Path, data: ImageDataModule, parameters: dict[str, int]) -> str:
+    """A few lines of text.
+
+    Args:
+        config: the run's resolved configuration.
+        folder: the run folder.
+        data: set up already.
+        parameters: numbers of parameters, ``total`` and ``table``.
+    """
+    lines = {
+        "run": str(folder),
+        "model": _model(config, parameters),
+        "data": _data(config, data),
+        "recipe": _recipe(config, len(data.train_dataloader())),
+        "device": _device(config["trainer"]),
+    }
+    if config["departs_from_paper"]:
+        lines["note"] = f"not the paper's recipe: {config['departs_from_paper']}"
+    return "\n".join(f"{name:<8}{text}" for name, text in lines.items()) + "\n"
+
+
+def _model(config: dict[str, Any], parameters: dict[str, int]) -> str:
+    encoding = config["encoding"]
+    name = encoding["name"] + (f", M = {encoding['M']}" if "M" in encoding else "")
+    table = f", {parameters['table']:,} of them in the table" if parameters["table"] else ""
+    return f"{name}; {config['backbone']['name']}; {parameters['total']:,} parameters{table}"
+
+
+def _data(config: dict[str, Any], data: ImageDataModule) -> str:
+    val_size = config["dataset"]["val_size"]
+    held_out = f", {val_size:,} held out" if val_size else ""
+    train, test = len(data.train_dataloader().data), len(data.test_dataloader().data)
+    return f"{data.name}: {train:,} training images{held_out}, {test:,} test images, {data.num_classes} classes"
+
+
+def _recipe(config: dict[str, Any], batches: int) -> str:
+    length = f"{config['epochs']} epochs of {batches} batches of {config['batch_size']}"
+    return f"{config['regime']['name']}; {length}; preset {config['preset']['name']}; seed {config['seed']}"
+
+
+def _device(trainer: dict[str, Any]) -> str:
+    processes = trainer["devices"] * trainer["num_nodes"]
+    together = f", {processes} processes" if processes > 1 else ""
+    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision_of(trainer)}{together}"

@@ -1,0 +1,190 @@
+"""The files of an evaluation: a row a condition in ``results.csv``, the images behind it, a summary."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2be_exp.atomic import replacing, write_json, write_text
+from p2be_exp.errors import BadInput
+from p2be_exp.runs import FORMAT_VERSION, now, versions
+from p2be_exp.statistics import wilson_interval
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a model is tested on.
+
+    Attributes:
+        kind: ``clean``, ``corruption`` or ``attack``.
+        name: of the corruption, or the attack's ID; empty for clean images.
+        severity: 1 to 5, of a corruption.
+        eps_levels: radius in levels, of an attack.
+        gradient: the gradient that an attack used.
+    """
+
+    kind: str
+    name: str = ""
+    severity: int | None = None
+    eps_levels: int | None = None
+    gradient: str = ""
+
+    @property
+    def id(self) -> str:
+        """``clean``, ``corruption/NAME/SEVERITY`` or ``attack/ID/EPS_LEVELS``."""
+        if self.kind == "clean":
+            return "clean"
+        return f"{self.kind}/{self.name}/{self.severity if self.kind == 'corruption' else self.eps_levels}"
+
+
+CLEAN = Condition("clean")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured under one condition; errors and interval in percent."""
+
+    condition: str
+    kind: str
+    name: str
+    severity: int | None
+    eps_levels: int | None
+    gradient: str
+    n: int
+    n_wrong: int
+    error: float
+    ci_low: float
+    ci_high: float
+    seconds: float
+
+    @classmethod
+    def of(cls, condition: Condition, n: int, n_wrong: int, seconds: float) -> Row:
+        """The row of a condition from its counts, with the Wilson interval."""
+        low, high = wilson_interval(n_wrong, n)
+        return cls(
+            condition=condition.id,
+            kind=condition.kind,
+            name=condition.name,
+            severity=condition.severity,
+            eps_levels=condition.eps_levels,
+            gradient=condition.gradient,
+            n=n,
+            n_wrong=n_wrong,
+            error=round(100 * n_wrong / n, 4),
+            ci_low=round(100 * low, 4),
+            ci_high=round(100 * high, 4),
+            seconds=round(seconds, 3),
+        )
+
+
+class Results:
+    """The results of one evaluation in a folder, a row at a time.
+
+    Every row is on disk, whole, as soon as it is known, after the images behind it; started again with the same
+    settings, an evaluation goes on with the conditions that are missing.
+
+    Args:
+        folder: where ``results.csv``, ``results.json`` and ``per_image/`` are.
+        settings: what decides the numbers; a folder with results of other settings is refused.
+        key: the option under which the user named the folder, for the message.
+
+    Raises:
+        BadInput: the folder has results of other settings, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], key: str = "name") -> None:
+        self.folder = Path(folder)
+        self.settings = json.loads(json.dumps(settings))
+        if self.summary_file.exists():
+            earlier = json.loads(self.summary_file.read_text(encoding="utf-8"))["settings"]
+            changed = [name for name in {**earlier, **self.settings} if earlier.get(name) != self.settings.get(name)]
+            if changed:
+                told = ", ".join(f"{name}={earlier.get(name)}" for name in changed)
+                raise BadInput(
+                    f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name"
+                )
+        self.rows = self._read_rows()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write_summary()
+        except OSError as error:
+            raise BadInput(f"{self.folder}: cannot be written ({error.strerror})") from error
+
+    @property
+    def table_file(self) -> Path:
+        """``results.csv``."""
+        return self.folder / "results.csv"
+
+    @property
+    def summary_file(self) -> Path:
+        """``results.json``."""
+        return self.folder / "results.json"
+
+    def missing(self, conditions: list[Condition]) -> list[Condition]:
+        """The conditions that have no row yet, in their order."""
+        return [condition for condition in conditions if condition.id not in self.rows]
+
+    def add(self, row: Row, images: dict[str, np.ndarray]) -> None:
+        """Write what is known of a condition: first its images, then its row, then the summary.
+
+        Args:
+            row: the counts.
+            images: arrays ``index``, ``label``, ``prediction`` and ``wrong``, one value an image, in data set order.
+        """
+        path = self.folder / "per_image" / (row.condition.replace("/", "-") + ".npz")
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **images)
+        self.rows[row.condition] = row
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(each) for each in self.rows.values())
+        write_text(self.table_file, text.getvalue())
+        self.write_summary()
+
+    def write_summary(self) -> None:
+        """Write ``results.json`` from the rows."""
+        write_json(self.summary_file, self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """Everything in ``results.json``; what was not measured is null or empty."""
+        clean = self.rows.get(CLEAN.id)
+        return {
+            "format_version": FORMAT_VERSION,
+            "clean_error": clean.error if clean else None,
+            "mean_corruption_error": None,
+            "mce": None,
+            "relative_mce": None,
+            "corruptions": {},
+            "attacks": {},
+            "worst_case_error": {},
+            "sanity": None,
+            "conditions": {
+                name: {key: getattr(row, key) for key in ("n", "n_wrong", "error", "ci_low", "ci_high")}
+                for name, row in self.rows.items()
+            },
+            "settings": self.settings,
+            "versions": versions(),
+            "written": now(),
+        }
+
+    def _read_rows(self) -> dict[str, Row]:
+        if not self.table_file.exists():
+            return {}
+        with self.table_file.open(newline="", encoding="utf-8") as file:
+            return {line["condition"]: _parse(line) for line in csv.DictReader(file)}
+
+
+def _parse(line: dict[str, str]) -> Row:
+    whole = ("severity", "eps_levels", "n", "n_wrong")
+    real = ("error", "ci_low", "ci_high", "seconds")
+    values: dict[str, Any] = dict(line)
+    values |= {key: int(line[key]) if line[key] else None for key in whole}
+    values |= {key: float(line[key]) for key in real}
+    return Row(**values)

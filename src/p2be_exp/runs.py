@@ -1,0 +1,228 @@
+"""The run folder: what a training leaves behind, how to find it, read it and go on with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from omegaconf import OmegaConf
+
+from p2be_exp.atomic import write_json, write_text
+from p2be_exp.errors import BadInput
+
+if TYPE_CHECKING:
+    from p2be_exp.model import EncodedClassifier
+
+FORMAT_VERSION = 1
+"""Version of the layout of a run folder."""
+
+State = Literal["running", "finished", "failed", "interrupted"]
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "hydra-core",
+    "omegaconf",
+    "torchmetrics",
+    "numpy",
+    "p2be-exp",
+)
+
+
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    # -- where things are ------------------------------------------------------------------------------------------
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def run_file(self) -> Path:
+        """What made the run: command, seed, versions, parameters."""
+        return self.path / "run.json"
+
+    @property
+    def status_file(self) -> Path:
+        """Whether it is running, and since when it has given no sign of life."""
+        return self.path / "status.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    def checkpoint(self, which: str = "last") -> Path:
+        """The checkpoint file ``last`` or ``best``."""
+        return self.path / "checkpoints" / f"{which}.ckpt"
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """The run's resolved configuration as plain dictionaries."""
+        return OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
+
+    def info(self) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        return json.loads(self.run_file.read_text(encoding="utf-8"))
+
+    def status(self) -> dict[str, Any]:
+        """The content of ``status.json``, empty before there is one."""
+        return json.loads(self.status_file.read_text(encoding="utf-8")) if self.status_file.exists() else {}
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def create(self, config: dict[str, Any], **facts: Any) -> None:
+        """Write ``config.yaml`` and ``run.json``.
+
+        Raises:
+            BadInput: the folder holds a run already, or cannot be written.
+        """
+        if self.run_file.exists():
+            raise BadInput(f"hydra.run.dir={self.path}: holds a run already; resume={self.path} goes on with it")
+        try:
+            write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(config)))
+            write_json(
+                self.run_file, {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
+            )
+        except OSError as error:
+            raise BadInput(f"hydra.run.dir={self.path}: cannot be written ({error.strerror})") from error
+
+    def add_facts(self, **facts: Any) -> None:
+        """Add entries to ``run.json``."""
+        write_json(self.run_file, {**self.info(), **facts})
+
+    def set_status(self, state: State, **details: Any) -> None:
+        """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
+        status = {"state": state, "pid": os.getpid(), "host": socket.gethostname(), "alive": now(), **details}
+        write_json(self.status_file, status)
+
+
+def find_run(path: str | Path, key: str = "run") -> Run:
+    """The run in a folder.
+
+    Args:
+        path: the folder.
+        key: the option under which the user gave it, for the message.
+
+    Raises:
+        BadInput: there is no such folder, or it is no run of a format that this version reads.
+    """
+    run = Run(path)
+    if not run.path.is_dir():
+        raise BadInput(f"{key}={path}: no such folder")
+    missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
+    if missing:
+        raise BadInput(f"{key}={path}: not a run folder ({' and '.join(missing)} missing)")
+    try:
+        version = run.info()["format_version"]
+        run.config()
+    except Exception as error:
+        raise BadInput(f"{key}={path}: config.yaml or run.json is damaged") from error
+    if version != FORMAT_VERSION:
+        raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
+    return run
+
+
+def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") -> EncodedClassifier:
+    """The trained model of a run, in eval mode.
+
+    Args:
+        path: the run folder.
+        checkpoint: ``last`` or ``best``.
+        device: where to put it.
+
+    Returns:
+        A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
+
+    Raises:
+        BadInput: no run, no such checkpoint, or a damaged one.
+    """
+    from p2be_exp.data import dataset_info
+    from p2be_exp.model import build_model
+
+    run = find_run(path)
+    config = run.config()
+    model = build_model(config, dataset_info(config["dataset"]["name"]).num_classes)
+    weights = load_checkpoint(run, checkpoint)["state_dict"]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+    return model.to(device).eval()
+
+
+def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
+    """A checkpoint of a run on the CPU, read with ``weights_only=True`` always.
+
+    Raises:
+        BadInput: it is missing or damaged.
+    """
+    import torch
+
+    file = run.checkpoint(which)
+    if not file.is_file():
+        hint = "it has no validation split" if which == "best" else "no epoch was finished"
+        raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        checkpoint["state_dict"]
+    except Exception as error:  # torch raises many kinds on a damaged file
+        raise BadInput(f"{key}={run.path}: checkpoints/{file.name} is damaged") from error
+    return checkpoint
+
+
+def provenance() -> dict[str, Any]:
+    """What ran, on what: command, time, versions, git commit, platform."""
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "created": now(),
+        "git_commit": _git_commit(),
+        "versions": versions(),
+        "platform": platform.platform(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    """Commit of the source tree, with ``+`` where it is changed; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

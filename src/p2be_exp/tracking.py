@@ -1,0 +1,112 @@
+"""Loggers beside ``metrics.csv``: Weights & Biases, TensorBoard."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from p2be_exp.errors import BadInput
+from p2be_exp.runs import Run
+from p2be_exp.training import TrainingModule
+
+TAGGED_GROUPS = ("encoding", "backbone", "dataset", "regime", "preset")
+"""Configuration groups whose chosen options become tags of a W&B run."""
+
+
+def build_loggers(config: dict[str, Any], run: Run, sweep: str | None = None) -> list[Logger]:
+    """The loggers that the ``logger`` group asks for; none for ``csv``, which is always written.
+
+    Args:
+        config: a run's resolved configuration.
+        run: its folder; a W&B run id is kept in its ``run.json``, so that a resumed run goes on in the same place.
+        sweep: name of the sweep that this run is a job of.
+
+    Raises:
+        BadInput: the logger is not installed, or W&B cannot be reached or does not know the user.
+    """
+    if config["logger"]["name"] == "wandb":
+        return [_wandb_logger(config, run, sweep)]
+    if config["logger"]["name"] == "tensorboard":
+        if importlib.util.find_spec("tensorboard") is None:
+            raise BadInput("logger=tensorboard: not installed; pip install p2be-exp[tensorboard]")
+        return [TensorBoardLogger(save_dir=run.path, name="", version="tensorboard")]
+    return []
+
+
+def run_name(config: dict[str, Any]) -> str:
+    """A name that a person can read: what was trained, on what, and the seed."""
+    encoding = config["encoding"]["name"] + (f"-M{config['encoding']['M']}" if "M" in config["encoding"] else "")
+    parts = (encoding, config["backbone"]["name"], config["regime"]["name"], config["dataset"]["name"])
+    return "_".join((*parts, f"seed{config['seed']}"))
+
+
+def finish(loggers: list[Logger], exit_code: int) -> None:
+    """Close the W&B run of this job with its exit code, so that the next job of a sweep gets its own."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish(exit_code=exit_code)
+
+
+def log_results(loggers: list[Logger], rows: list[dict[str, Any]], figures: list[Path]) -> None:
+    """Send the results table and the figures of a finished run to W&B."""
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        columns = list(rows[0]) if rows else []
+        logger.log_table("results", columns=columns, data=[[row[column] for column in columns] for row in rows])
+        for row in rows:
+            logger.experiment.summary[f"{row['condition']}/error"] = float(row["error"])
+        for figure in figures:
+            logger.log_image(f"figures/{figure.stem}", [str(figure)])
+
+
+class StepLog(pl.Callback):
+    """The loss terms of every n-th step to the loggers, as ``step/...``."""
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            values = {f"step/{name}": value.item() for name, value in pl_module.last_terms.items()}
+            values["epoch"] = trainer.current_epoch
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step)
+
+
+def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbLogger:
+    import wandb
+
+    settings = config["logger"]
+    offline = settings["mode"] == "offline"
+    earlier = run.info().get("wandb_id")
+    # An offline run cannot be continued: the resumed part is a new run in the same group.
+    run_id = earlier if earlier and not offline else wandb.util.generate_id()
+    group = settings["group"] or sweep or (run.path.name if earlier and offline else None)
+    logger = WandbLogger(
+        name=run_name(config),
+        save_dir=str(run.path),
+        id=run_id,
+        offline=offline,
+        project=settings["project"],
+        entity=settings["entity"],
+        group=group,
+        tags=[*(config[group]["name"] for group in TAGGED_GROUPS), *settings["tags"]],
+        config=config,
+        resume=None if offline else "allow",
+    )
+    if pl.utilities.rank_zero_only.rank == 0:
+        try:
+            _ = logger.experiment  # starts the run now, before an hour of training
+        except (wandb.errors.Error, OSError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BadInput(f"logger=wandb: W&B could not start ({reason}); log in, or logger.mode=offline") from error
+        run.add_facts(wandb_id=run_id)
+    return logger
