@@ -171,7 +171,7 @@ def _prepare(
     config: dict[str, Any], run: Run, data: ImageDataModule, signals: StopSignals, loggers: list[Logger]
 ) -> tuple[pl.Trainer, TrainingModule]:
     pl.seed_everything(config["seed"], verbose=False)
-    module = TrainingModule(config, data.num_classes)
+    module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
     callbacks: list[pl.Callback] = [
         EpochRows(run, config["watch_every"]),
         Heartbeat(run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,6 +28,7 @@ class TrainingModule(pl.LightningModule):
     Args:
         config: a run's resolved configuration, plain dictionaries.
         num_classes: number of classes.
+        batches_per_epoch: global batches in an epoch, for the length of the schedules.
 
     Attributes:
         model: the classifier that is trained.
@@ -34,10 +36,11 @@ class TrainingModule(pl.LightningModule):
         last_terms: the loss and its terms in the last step, on this rank.
     """
 
-    def __init__(self, config: dict[str, Any], num_classes: int) -> None:
+    def __init__(self, config: dict[str, Any], num_classes: int, batches_per_epoch: int) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.config = config
+        self.batches_per_epoch = batches_per_epoch
         self.model = build_model(config, num_classes).to(memory_format=torch.channels_last)
         self.regime = build_regime(config["regime"], config["seed"])
         self.lambda_smooth = config["encoding"].get("lambda_smooth", 0.0)
@@ -86,7 +89,9 @@ class TrainingModule(pl.LightningModule):
         table = [p for p in self.model.encoding.parameters() if p.requires_grad]
         network = [*self.model.stem.parameters(), *self.model.trunk.parameters()]
         optimizer = build_optimizer(network, table, optim)
-        schedule = build_schedule(optimizer, optim, int(self.trainer.estimated_stepping_batches))
+        # Not trainer.estimated_stepping_batches: that would set up the loader before a resumed one's place is known.
+        total_steps = self.config["epochs"] * math.ceil(self.batches_per_epoch / optim["accumulate"])
+        schedule = build_schedule(optimizer, optim, total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(

@@ -67,6 +67,8 @@ class StopOnSignal(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.signals.deferred = False
+        if number := self._agreed(trainer):  # in the very last step; the evaluation is still to come
+            raise Interrupted(number)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.signals.deferred = False
