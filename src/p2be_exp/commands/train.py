@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +119,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | 
 def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -> None:
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
-    run = find_run(overrides["resume"].strip("'\""), key="resume")
+    run = find_run(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key != "resume"}, arguments)
     _check_not_running(run)
     if run.checkpoint("last").exists():
@@ -183,7 +184,10 @@ def _sweep() -> None:
             return _sweep_job(composed, folder)
         except Exception as error:
             outcomes.failed.append((str(_relative(folder)), error))
-            print(f"error: {error if isinstance(error, BadInput) else repr(error)}", file=sys.stderr, flush=True)
+            if isinstance(error, BadInput):
+                print(f"error: {error}", file=sys.stderr, flush=True)
+            else:
+                traceback.print_exc()
             raise
 
     try:

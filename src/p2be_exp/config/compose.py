@@ -52,7 +52,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
             override = OverridesParser.create().parse_override(argument)
         except HydraException as error:
             raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)})") from error
-        found[override.key_or_group] = override.get_value_element_as_str() if override.value() is not None else "null"
+        found[override.key_or_group] = "null" if override.is_delete() else argument.partition("=")[2].strip("'\"")
     return found
 
 
