@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
                 config, dataset={"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             )
         with recorded(run, config, sweep) as loggers:
-            trainer, module = _prepare(config, run, data, signals, loggers)
+            trainer, module = prepare(config, run, data, signals, loggers)
             if table is not None:
                 module.model.encoding.weight.data.copy_(table)
             checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
@@ -167,9 +168,24 @@ def fixed_table(config: dict[str, Any]) -> Any:
     return load_checkpoint(run, key="encoding.table_from")["state_dict"]["model.encoding.weight"]
 
 
-def _prepare(
-    config: dict[str, Any], run: Run, data: ImageDataModule, signals: StopSignals, loggers: list[Logger]
+def prepare(
+    config: dict[str, Any],
+    run: Run,
+    data: ImageDataModule,
+    signals: StopSignals,
+    loggers: list[Logger],
+    more_callbacks: Sequence[pl.Callback] = (),
 ) -> tuple[pl.Trainer, TrainingModule]:
+    """The trainer with all its callbacks, and the freshly initialised module; prints what is about to be trained.
+
+    Args:
+        config: resolved and checked.
+        run: the folder; it exists.
+        data: set up already.
+        signals: noted between steps.
+        loggers: open already.
+        more_callbacks: of the caller, after those of every run.
+    """
     pl.seed_everything(config["seed"], verbose=False)
     module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
     callbacks: list[pl.Callback] = [
@@ -177,6 +193,7 @@ def _prepare(
         Heartbeat(run),
         StopOnSignal(run, signals),
         *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
+        *more_callbacks,
     ]
     if config["trainer"]["progress"]:
         callbacks.insert(0, Progress())  # before the rows: they end the epoch's means

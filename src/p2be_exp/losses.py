@@ -41,7 +41,8 @@ def jensen_shannon(logits: Tensor) -> Tensor:
     """
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    probabilities = logits.softmax(dim=-1)
-    log_mixture = probabilities.mean(dim=0).clamp(1e-7, 1).log()
-    divergences = [F.kl_div(log_mixture, view, reduction="batchmean") for view in probabilities]
+    # In logarithms throughout: the gradient of p log p is nan where p has become 0, which float32 reaches.
+    log_probabilities = logits.log_softmax(dim=-1)
+    log_mixture = log_probabilities.exp().mean(dim=0).clamp(1e-7, 1).log()
+    divergences = [F.kl_div(log_mixture, view, reduction="batchmean", log_target=True) for view in log_probabilities]
     return torch.stack(divergences).mean()

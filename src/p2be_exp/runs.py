@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from omegaconf import OmegaConf
 
 from p2be_exp.atomic import write_json, write_text
+from p2be_exp.config.checks import check_config
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
@@ -84,8 +85,11 @@ class Run:
         return json.loads(self.run_file.read_text(encoding="utf-8"))
 
     def status(self) -> dict[str, Any]:
-        """The content of ``status.json``, empty before there is one."""
-        return json.loads(self.status_file.read_text(encoding="utf-8")) if self.status_file.exists() else {}
+        """The content of ``status.json``, empty where there is none that can be read."""
+        try:
+            return json.loads(self.status_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -133,11 +137,15 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         raise BadInput(f"{key}={path}: not a run folder ({' and '.join(missing)} missing)")
     try:
         version = run.info()["format_version"]
-        run.config()
+        config = run.config()
     except Exception as error:
         raise BadInput(f"{key}={path}: config.yaml or run.json is damaged") from error
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
+    try:
+        check_config("train", config)
+    except Exception as error:  # half a file may be valid YAML
+        raise BadInput(f"{key}={path}: config.yaml is damaged ({error})") from error
     return run
 
 
@@ -162,7 +170,12 @@ def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") ->
     config = run.config()
     model = build_model(config, dataset_info(config["dataset"]["name"]).num_classes)
     weights = load_checkpoint(run, checkpoint)["state_dict"]
-    model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+    # Beside the model a checkpoint has what training kept for itself.
+    own = {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        raise BadInput(f"run={path}: checkpoints/{checkpoint}.ckpt does not fit config.yaml") from error
     return model.to(device).eval()
 
 

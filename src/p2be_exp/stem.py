@@ -47,6 +47,7 @@ class EncodedConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.padding, self.form = stride, padding, form
+        self.binary = encoding.binary
         self.weight = nn.Parameter(torch.empty(out_channels, 3 * encoding.M, kernel_size, kernel_size))
         nn.init.normal_(self.weight, std=math.sqrt(2 / (kernel_size * kernel_size * out_channels)))
 
@@ -57,9 +58,15 @@ class EncodedConv2d(nn.Module):
         return self.convolve(encode(images, table))
 
     def convolve(self, codes: Tensor) -> Tensor:
-        """Features of codes ``(B, 3M, H, W)`` that are already there."""
+        """Features of codes ``(B, 3M, H, W)`` that are already there.
+
+        Under autocast, codes that are not binary stay in full precision: bf16 has 8 significant bits, too few to tell
+        the brighter levels of RGB apart, and that would put the baseline at a disadvantage.
+        """
         weight = self.weight.to(codes.dtype).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(codes, weight, stride=self.stride, padding=self.padding)
+        lowered = self.binary and torch.is_autocast_enabled(codes.device.type)
+        with torch.autocast(codes.device.type, enabled=lowered):
+            return F.conv2d(codes, weight, stride=self.stride, padding=self.padding)
 
     def _folds(self, images: Tensor, table: Tensor) -> bool:
         if self.form != "auto":
@@ -88,7 +95,8 @@ def folded_conv2d(images: Tensor, table: Tensor, weight: Tensor, stride: int = 1
     M = table.shape[1]
     channels = in_channels // M
     taps = weight.view(out_channels, channels, M, kernel_h, kernel_w).permute(1, 3, 4, 2, 0)
-    folded = table @ taps.reshape(channels * kernel_h * kernel_w, M, out_channels)
+    with torch.autocast(images.device.type, enabled=False):
+        folded = table @ taps.reshape(channels * kernel_h * kernel_w, M, out_channels)
     folded = F.pad(folded, (0, 0, 0, 1))  # the row of the padding
     out = _SumOfRows.apply(images, folded, (kernel_h, kernel_w), stride, padding)
     return out.permute(0, 3, 1, 2)

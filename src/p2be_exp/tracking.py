@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbL
     offline = settings["mode"] == "offline"
     earlier = run.info().get("wandb_id")
     # An offline run cannot be continued: the resumed part is a new run in the same group.
-    run_id = earlier if earlier and not offline else wandb.util.generate_id()
+    run_id = earlier if earlier and not offline else secrets.token_hex(4)
     group = settings["group"] or sweep or (run.path.name if earlier and offline else None)
     logger = WandbLogger(
         name=run_name(config),

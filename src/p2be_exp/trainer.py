@@ -82,5 +82,6 @@ def quiet_lightning() -> None:
         r"You are using `torch.load` with `weights_only=False`",
         r"Checkpoint directory .* exists and is not empty",  # resuming is meant to write there
         r"The `srun` command is available",
+        r"The number of training batches .* is smaller than the logging interval",  # the rows are ours
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -25,12 +25,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return super().load_checkpoint(path, map_location=map_location, weights_only=True)
 
 
+class _Checkpoint(ModelCheckpoint):
+    """Knows its files and the best score again where the run folder has been moved in the meantime."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(self.dirpath, Path(path).name)) if path else path
+
+        moved = {key: here(value) if key.endswith("_path") else value for key, value in state_dict.items()}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**moved, "dirpath": self.dirpath, "best_k_models": best})
+
+
 def checkpoint_callbacks(run: Run, has_validation: bool) -> list[ModelCheckpoint]:
     """``last.ckpt`` after every epoch; ``best.ckpt`` by the validation error, never by the test set's."""
     folder = run.checkpoint().parent
     common = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
     callbacks = []
     if has_validation:
-        callbacks.append(ModelCheckpoint(filename="best", monitor="val/error", mode="min", **common))
-    callbacks.append(ModelCheckpoint(filename="last", **common))
+        callbacks.append(_Checkpoint(filename="best", monitor="val/error", mode="min", **common))
+    callbacks.append(_Checkpoint(filename="last", **common))
     return callbacks

@@ -38,6 +38,7 @@ class EpochRows(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         rows = [row for row in read_rows(self.run) if int(row["epoch"]) <= trainer.current_epoch]
         self._rows: list[dict[str, Any]] = rows
+        self._start, self._images = time.perf_counter(), 0  # no epoch starts where one is gone on with
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start, self._images = time.perf_counter(), 0

@@ -74,7 +74,7 @@ class Progress(pl.callbacks.ProgressBar):
         if self._bar is not None:
             self._bar.n = self._done
             self._bar.set_description_str(epoch, refresh=False)
-            self._bar.set_postfix_str(f"{losses} | {rates} | {speed}, {left}", refresh=True)
+            self._bar.set_postfix_str(f"{left}, {speed} | {losses} | {rates}", refresh=True)  # the end may be cut off
         elif not self._terminal:
             print(f"{epoch} {where}: {losses} | {rates} | {speed}, {left}", flush=True)
 

@@ -30,6 +30,8 @@ def _command() -> None:
         raise BadInput("run: which run to evaluate? run=FOLDER")
     settings = to_plain(compose_config("evaluate", arguments))
     check_config("evaluate", settings)
+    if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
+        raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
     run = find_run(settings["run"])
     config = evaluation_config(run, settings)
     load_checkpoint(run, settings["checkpoint"])

@@ -28,6 +28,7 @@ RESUMABLE = ("trainer", "logger", "watch_every")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
+_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
 
 
 def main() -> int:
@@ -43,14 +44,17 @@ def _command() -> None:
     if (job := job_from_main()) is not None:
         _train(job["config"], Run(job["run"]), resume=job["resume"])
         return
-    overrides = parse_overrides(arguments)
     flags = [argument for argument in arguments if argument.startswith("-")]
+    if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
+        _hydra_main(lambda config: None)  # they show something and train nothing
+        return
+    if unknown := set(flags) - _MULTIRUN_FLAGS:
+        raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
+    overrides = parse_overrides(arguments)
     if overrides.get("resume", "null") != "null":
         _resume(overrides, [argument for argument in arguments if not argument.startswith("-")], flags)
     elif _MULTIRUN_FLAGS & set(flags):
         _sweep()
-    elif flags:
-        _hydra_main(lambda config: None)
     else:
         _single(arguments)
 
@@ -66,14 +70,21 @@ def _single(arguments: list[str]) -> None:
         _train(config, Run(composed.hydra.run.dir))
         return
 
+    failure: list[Exception] = []
+    existing = _existing(Path(composed.hydra.run.dir))
+
     def task(_: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             _train(config, Run(_relative(folder)))
+        except Exception as error:
+            failure.append(error)  # Hydra would print lines of its own about it
         finally:
-            _remove_if_empty(folder)
+            _remove_empty(folder, below=existing)
 
     _hydra_main(task)
+    if failure:
+        raise failure[0]
 
 
 def _job_config(composed: DictConfig) -> dict[str, Any]:
@@ -94,9 +105,7 @@ def _check_folder(composed: DictConfig) -> None:
 
 
 def _check_writable(folder: Path, key: str) -> None:
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    existing = _existing(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise BadInput(f"{key}={folder}: cannot be written ({existing})")
 
@@ -204,6 +213,8 @@ def _sweep() -> None:
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:
     run = Run(_relative(folder))
+    if run.run_file.exists():  # whose status is not ours to change
+        raise BadInput(f"hydra.sweep.dir={folder.parent}: holds runs already")
     try:
         config = _job_config(composed)
         if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
@@ -211,8 +222,6 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
                 f"trainer.devices={config['trainer']['devices']}: a job of a sweep uses one device, since each of its "
                 "processes would run the whole sweep"
             )
-        if (folder / "run.json").exists():
-            raise BadInput(f"hydra.sweep.dir={folder.parent}: holds runs already")
     except BadInput as error:
         run.set_status("failed", exit_code=2, error=str(error))
         raise
@@ -245,6 +254,14 @@ def _relative(folder: Path) -> Path:
         return folder
 
 
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+def _existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that is there."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+
+
+def _remove_empty(folder: Path, below: Path) -> None:
+    """Remove a folder where it is empty, and then those above it up to one that was there before."""
+    for each in (folder, *folder.parents):
+        if each == below or not each.is_dir() or any(each.iterdir()):
+            return
+        each.rmdir()

@@ -28,6 +28,7 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     for group in GROUP_SCHEMAS:
         if group in schema.__dataclass_fields__:
             check_group(group, config)
+    _check_trainer(config["trainer"])
     if command == "train":
         _check_training(config)
 
@@ -43,14 +44,17 @@ def check_group(group: str, config: Mapping[str, Any]) -> None:
         raise BadInput(f"{group}: one has to be chosen, out of {', '.join(GROUP_SCHEMAS[group])}")
     options = GROUP_SCHEMAS[group]
     schema = options[node["name"]] if "name" in node and node["name"] in options else next(iter(options.values()))
-    check_values(f"{group}.", node, schema)
-    if "name" in schema.__dataclass_fields__ and node["name"] not in options:
+    if "name" in schema.__dataclass_fields__ and "name" in node and node["name"] not in options:
         raise BadInput(f"{group}.name={node['name']}: choose with {group}=, out of {', '.join(options)}")
+    check_values(f"{group}.", node, schema)
 
 
 def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
-    """Check the values of one node against the ranges in its schema, and that it has no other keys."""
+    """Check the values of one node against the ranges in its schema, and that it has these keys and no others."""
     fields = {field.name: field for field in dataclasses.fields(schema)}
+    for key in fields:
+        if key not in node:
+            raise BadInput(f"{prefix}{key}: a value is needed")
     for key, value in node.items():
         if key not in fields:
             raise BadInput(f"{prefix}{key}={value}: unknown key; there are: {', '.join(fields)}")
@@ -59,17 +63,20 @@ def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
             raise BadInput(f"{prefix}{key}={value}: allowed is {allowed}")
 
 
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    if trainer["devices"] * trainer["num_nodes"] > 1 and trainer["strategy"] != "ddp":
+        raise BadInput(f"trainer.devices={trainer['devices']}: several devices need trainer=ddp")
+    if trainer["accelerator"] == "cpu" and trainer["precision"] == "bf16":
+        raise BadInput("trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32")
+
+
 def _check_training(config: Mapping[str, Any]) -> None:
     trainer = config["trainer"]
     processes = trainer["devices"] * trainer["num_nodes"]
-    if processes > 1 and trainer["strategy"] != "ddp":
-        raise BadInput(f"trainer.devices={trainer['devices']}: several devices need trainer=ddp")
     if config["batch_size"] < processes:
         raise BadInput(
             f"batch_size={config['batch_size']}: it is shared by {processes} processes, so at least {processes}"
         )
-    if trainer["accelerator"] == "cpu" and trainer["precision"] == "bf16":
-        raise BadInput("trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32")
     if config["optim"]["nesterov"] and config["optim"]["momentum"] == 0:
         raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
     if any(beta >= 1 for beta in config["optim"]["table_betas"]) or len(config["optim"]["table_betas"]) != 2:

@@ -101,7 +101,8 @@ def _describe(error: Exception, overrides: Sequence[str]) -> str:
     text = _first_line(cause)
     key = getattr(cause, "full_key", None) or _quoted(error)
     plain_key = re.sub(r"\[\d+\]$", "", key or "")
-    given = next((item for item in overrides if key and f"{_key(item)}.".startswith(f"{plain_key}.")), None)
+    last_first = reversed(overrides)  # of a key that is given twice, the last one counts
+    given = next((item for item in last_first if key and f"{_key(item)}.".startswith(f"{plain_key}.")), None)
     subject = given or key or "configuration"
     if "not in" in text or str(error).startswith("Could not override"):
         return f"{subject}: unknown key{_did_you_mean(_key(subject), overrides)}"
@@ -120,6 +121,10 @@ _TYPES = {"Integer": "a whole number", "Float": "a number"}
 def _did_you_mean(key: str, overrides: Sequence[str]) -> str:
     known = known_keys(overrides)
     group, _, name = key.rpartition(".")
+    if key in known:  # elsewhere: not with the option that an experiment or the defaults have chosen, or not here
+        schemas = GROUP_SCHEMAS.get(group, COMMAND_SCHEMAS)
+        owners = [owner for owner, schema in schemas.items() if name in schema.__dataclass_fields__]
+        return f"; it goes with {f'{group}=' if group else ''}{' or '.join(owners)}{'' if group else '.py'}"
     siblings = [other.rpartition(".")[2] for other in known if group and other.rpartition(".")[0] == group]
     if siblings:
         close = difflib.get_close_matches(name, siblings, n=1, cutoff=0.7)

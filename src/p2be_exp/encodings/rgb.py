@@ -15,6 +15,7 @@ class RGB(TableEncoding):
     """
 
     name = "rgb"
+    binary = False
 
     def __init__(self) -> None:
         super().__init__(M=1)

@@ -17,9 +17,11 @@ class TableEncoding(nn.Module, ABC):
     Attributes:
         name: its name in the configuration.
         M: length of a code.
+        binary: whether every value is 0 or 1, which bf16 holds exactly.
     """
 
     name: str
+    binary: bool = True
 
     def __init__(self, M: int) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ def similarity(table: Tensor) -> Tensor:
 def draw_similarity(table: Tensor, title: str, path: Path) -> None:
     """Draw the similarity of a table's codes as a PNG."""
     figure, axes = plt.subplots(figsize=(5, 4.2), layout="constrained")
-    image = axes.imshow(similarity(table), vmin=0, vmax=1, cmap="viridis", origin="upper")
+    image = axes.imshow(similarity(table).numpy(), vmin=0, vmax=1, cmap="viridis", origin="upper")
     axes.set(xlabel="level", ylabel="level", title=title)
     axes.set_xticks([0, 64, 128, 192, 255])
     axes.set_yticks([0, 64, 128, 192, 255])
