@@ -87,10 +87,11 @@ def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbL
 
     settings = config["logger"]
     offline = settings["mode"] == "offline"
-    earlier = run.info().get("wandb_id")
+    info = run.info()
+    earlier = info.get("wandb_id")
     # An offline run cannot be continued: the resumed part is a new run in the same group.
     run_id = earlier if earlier and not offline else secrets.token_hex(4)
-    group = settings["group"] or sweep or (run.path.name if earlier and offline else None)
+    group = settings["group"] or sweep or info.get("wandb_group") or (run.path.name if offline else None)
     logger = WandbLogger(
         name=run_name(config),
         save_dir=str(run.path),
@@ -109,5 +110,5 @@ def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbL
         except (wandb.errors.Error, OSError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BadInput(f"logger=wandb: W&B could not start ({reason}); log in, or logger.mode=offline") from error
-        run.add_facts(wandb_id=run_id)
+        run.add_facts(wandb_id=run_id, wandb_group=group)
     return logger

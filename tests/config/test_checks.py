@@ -1,0 +1,145 @@
+"""Checks of values: ranges, choices, keys that are missing, and what does not go together."""
+
+import copy
+import dataclasses
+
+import pytest
+
+from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config.fields import Allowed
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def composed_once():
+    return to_plain(compose_config("train", []))
+
+
+@pytest.fixture
+def config(composed_once):
+    return copy.deepcopy(composed_once)
+
+
+def set_value(config, key, value):
+    *groups, name = key.split(".")
+    for group in groups:
+        config = config[group]
+    config[name] = value
+
+
+def refused(config):
+    with pytest.raises(BadInput) as error:
+        check_config("train", config)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("encoding.M", 0, "1 to 1024"),
+        ("encoding.M", 1025, "1 to 1024"),
+        ("encoding.lambda_smooth", -0.5, "0 or more"),
+        ("encoding.lambda_smooth", float("nan"), "0 or more"),
+        ("encoding.lambda_smooth", float("inf"), "0 or more"),
+        ("encoding.smoothness", "median", "mean, sum"),
+        ("encoding.slope_at_zero", 3.0, "2.0, 4.0"),
+        ("encoding.init", "zeros", "normal, onehot, thermometer"),
+        ("regime.alpha_jsd", -1.0, "0 or more"),
+        ("regime.magnitude", 11.0, "0.1 to 10"),
+        ("regime.view_rounding", "up", "floor, nearest"),
+        ("dataset.val_size", -1, "0 or more"),
+        ("optim.lr", 0.0, "above 0"),
+        ("optim.momentum", 1.5, "0 to 1"),
+        ("optim.clip_norm", 0.0, "above 0"),
+        ("optim.accumulate", 0, "1 or more"),
+        ("optim.table_schedule", "linear", "cosine, constant"),
+        ("trainer.devices", 0, "1 or more"),
+        ("trainer.precision", "16", "auto, 32, bf16"),
+        ("seed", -1, "0 to 9.22337e+18"),
+        ("epochs", 0, "1 or more"),
+        ("batch_size", 0, "1 or more"),
+        ("limit_train", 0, "1 or more"),
+        ("limit_test", 0, "1 or more"),
+        ("watch_every", -1, "0 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, allowed):
+    set_value(config, key, value)
+    assert refused(config) == f"{key}={value}: allowed is {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("encoding.M", 1),
+        ("encoding.M", 1024),
+        ("encoding.lambda_smooth", 0.0),
+        ("optim.clip_norm", 0.001),
+        ("optim.lr_end", 0.0),
+        ("seed", 0),
+        ("limit_train", None),
+        ("optim.clip_norm", None),
+        ("watch_every", 0),
+    ],
+)
+def test_a_value_at_the_edge_is_taken(config, key, value):
+    set_value(config, key, value)
+    check_config("train", config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trainer.devices": 2}, "trainer.devices=2: several devices need trainer=ddp"),
+        ({"trainer.num_nodes": 2}, "trainer.devices=1: several devices need trainer=ddp"),
+        (
+            {"trainer.devices": 3, "trainer.strategy": "ddp", "batch_size": 2},
+            "batch_size=2: it is shared by 3 processes, so at least 3",
+        ),
+        (
+            {"trainer.accelerator": "cpu", "trainer.precision": "bf16"},
+            "trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32",
+        ),
+        (
+            {"optim.momentum": 0.0},
+            "optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false",
+        ),
+        ({"optim.table_betas": [0.9]}, "optim.table_betas=[0.9]: two numbers, each at least 0 and below 1"),
+        ({"optim.table_betas": [0.9, 1.0]}, "optim.table_betas=[0.9, 1.0]: two numbers, each at least 0 and below 1"),
+        ({"encoding.name": "p3be"}, "encoding.name=p3be: choose with encoding=, out of rgb, onehot, thermometer, p2be"),
+        ({"encoding": None}, "encoding: one has to be chosen, out of rgb, onehot, thermometer, p2be"),
+        ({"regime.xi": 1.0}, "regime.xi=1.0: unknown key; there are: name, alpha_jsd, magnitude, view_rounding"),
+    ],
+)
+def test_values_that_do_not_go_together(config, changes, message):
+    for key, value in changes.items():
+        set_value(config, key, value)
+    assert refused(config).startswith(message)
+
+
+def test_evaluation_on_several_devices_needs_ddp():
+    settings = to_plain(compose_config("evaluate", ["run=some", "trainer.devices=2"]))
+    with pytest.raises(BadInput, match=r"^trainer\.devices=2: several devices need trainer=ddp$"):
+        check_config("evaluate", settings)
+
+
+@pytest.mark.parametrize("key", sorted(COMMAND_SCHEMAS["train"].__dataclass_fields__))
+def test_a_missing_key_is_named(config, key):
+    del config[key]
+    assert refused(config).startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("group", sorted(GROUP_SCHEMAS))
+def test_a_missing_key_of_a_group_is_named(config, group):
+    key = list(config[group])[-1]
+    del config[group][key]
+    assert refused(config) == f"{group}.{key}: a value is needed"
+
+
+def test_every_number_and_choice_of_a_schema_says_what_is_allowed():
+    for options in GROUP_SCHEMAS.values():
+        for schema in options.values():
+            for field in dataclasses.fields(schema):
+                if field.type in ("int", "float", "int | None", "float | None"):
+                    assert isinstance(field.metadata.get("allowed"), Allowed), (schema, field.name)

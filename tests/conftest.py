@@ -1,0 +1,45 @@
+"""One thread for every test, and the trained runs that tests of the commands share."""
+
+import pytest
+import torch
+
+from commandline import QUICKSTART, train, trained
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """On a shared machine the threads of one small operation wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("P2BE_DATA_DIR", "HYDRA_FULL_ERROR", "WANDB_MODE"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def four_epochs(tmp_path_factory):
+    """A finished run of four epochs of four batches: to look at, to copy, not to change."""
+    return trained(tmp_path_factory.mktemp("four_epochs") / "run", "epochs=4")
+
+
+@pytest.fixture(scope="session")
+def with_validation(tmp_path_factory):
+    """A finished run of two epochs with 30 held-out images, watched every second epoch: not to be changed."""
+    return trained(tmp_path_factory.mktemp("with_validation") / "run", "dataset.val_size=30", "watch_every=2")
+
+
+@pytest.fixture(scope="session")
+def rgb_run(tmp_path_factory):
+    """A finished run of one epoch whose encoding has no table to take over: not to be changed."""
+    folder = tmp_path_factory.mktemp("rgb_run") / "run"
+    outcome = train(*QUICKSTART, "epochs=1", "encoding=rgb", f"hydra.run.dir={folder}")
+    assert outcome.code == 0, outcome.err
+    return folder

@@ -1,0 +1,96 @@
+"""What the optim group makes: the settings of both optimizers and the learning rates of every step."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW
+
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.optim import build_optimizer, build_schedule
+
+
+def config(*overrides: str) -> dict:
+    return to_plain(compose_config("train", overrides))["optim"]
+
+
+def parts() -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    return [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))], [nn.Parameter(torch.ones(4))]
+
+
+@pytest.mark.parametrize(("preset", "nesterov"), [("official", True), ("paper", False)])
+def test_the_recipe(preset, nesterov):
+    # spec/p2be.md 1.4, both columns.
+    network, table = parts()
+    optimizer = build_optimizer(network, table, config(f"preset={preset}"))
+    assert list(optimizer.members) == ["backbone", "encoding"]
+    sgd, adamw = optimizer.members.values()
+    assert (type(sgd), type(adamw)) == (SGD, AdamW)
+    (backbone,), (encoding,) = sgd.param_groups, adamw.param_groups
+    assert backbone["params"] == network  # batch norms and biases decay like the rest
+    assert encoding["params"] == table
+    keys = ("lr", "momentum", "nesterov", "weight_decay", "dampening")
+    assert tuple(backbone[key] for key in keys) == (0.1, 0.9, nesterov, 5e-4, 0)
+    keys = ("lr", "betas", "weight_decay", "eps", "amsgrad")
+    assert tuple(encoding[key] for key in keys) == (1e-4, (0.999, 0.999), 1e-4, 1e-8, False)
+
+
+def test_keys_of_the_group():
+    network, table = parts()
+    changed = config(
+        "optim.lr=0.3",
+        "optim.momentum=0.5",
+        "optim.nesterov=false",
+        "optim.weight_decay=0.01",
+        "optim.table_lr=0.02",
+        "optim.table_betas=[0.7,0.8]",
+        "optim.table_weight_decay=0.03",
+    )
+    backbone, encoding = build_optimizer(network, table, changed).param_groups
+    assert [backbone[key] for key in ("lr", "momentum", "nesterov", "weight_decay")] == [0.3, 0.5, False, 0.01]
+    assert [encoding[key] for key in ("lr", "betas", "weight_decay")] == [0.02, (0.7, 0.8), 0.03]
+
+
+def test_without_a_table_that_learns_there_is_one_member():
+    network, _ = parts()
+    optimizer = build_optimizer(network, [], config())
+    schedule = build_schedule(optimizer, config(), 10)
+    assert list(optimizer.members) == ["backbone"]
+    assert schedule.get_last_lr() == [0.1]
+
+
+def rates(settings: dict, total_steps: int) -> dict[str, list[float]]:
+    """The learning rate of every step and the one after the last, by group."""
+    optimizer = build_optimizer(*parts(), settings)
+    schedule = build_schedule(optimizer, settings, total_steps)
+    seen = {group["name"]: [] for group in optimizer.param_groups}
+    for _ in range(total_steps + 1):
+        for group in optimizer.param_groups:
+            seen[group["name"]].append(group["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def cosine(first: float, last: float, total_steps: int) -> list[float]:
+    m = last / first
+    return [first * (m + (1 - m) * 0.5 * (1 + math.cos(math.pi * t / total_steps))) for t in range(total_steps + 1)]
+
+
+def test_the_official_schedule_is_a_cosine_for_both():
+    seen = rates(config("preset=official"), 20)
+    assert seen["backbone"] == pytest.approx(cosine(0.1, 1e-6, 20), rel=1e-9)
+    assert seen["encoding"] == pytest.approx(cosine(1e-4, 1e-6, 20), rel=1e-9)
+
+
+def test_the_papers_schedule_leaves_the_table_alone():
+    seen = rates(config("preset=paper"), 20)
+    assert seen["backbone"] == pytest.approx(cosine(0.1, 1e-5, 20), rel=1e-9)
+    assert seen["encoding"] == [1e-4] * 21
+
+
+def test_a_floor_above_the_first_rate_does_not_raise_it():
+    seen = rates(config("optim.lr_end=1e-3"), 5)
+    assert seen["encoding"] == [1e-4] * 6
+    assert seen["backbone"] == pytest.approx(cosine(0.1, 1e-3, 5), rel=1e-9)

@@ -1,0 +1,50 @@
+"""Schedules against the formula of spec/p2be.md 1.4 and torch's own cosine."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from p2be_exp.optim import Constant, Cosine
+
+STEPS = 78_200  # 200 epochs of 391 batches
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.1, 1e-6), (1e-4, 1e-6), (0.1, 1e-5)])
+def test_cosine_is_the_formula(first, last):
+    m = last / first
+    schedule = Cosine(STEPS, floor=m)
+    for t in (0, 1, 391, STEPS // 2, STEPS - 1, STEPS):
+        expected = first * (m + (1 - m) * 0.5 * (1 + math.cos(math.pi * t / STEPS)))
+        assert first * schedule(t) == pytest.approx(expected, rel=1e-12)
+
+
+def test_cosine_is_torchs_annealing():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    annealing = CosineAnnealingLR(optimizer, T_max=50, eta_min=1e-3)
+    schedule = Cosine(50, floor=1e-2)
+    for step in range(51):
+        assert 0.1 * schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        annealing.step()
+
+
+def test_the_last_step_and_what_comes_after_it():
+    # spec/p2be.md 1.4: the last step still sees 1.00004e-6; 1e-6 itself is reached only after it.
+    schedule = Cosine(STEPS, floor=1e-6 / 0.1)
+    assert 0.1 * schedule(STEPS - 1) == pytest.approx(1.00004e-6, rel=1e-6)
+    assert 0.1 * schedule(STEPS) == pytest.approx(1e-6, rel=1e-12)
+    assert schedule(STEPS + 1) == schedule(10 * STEPS) == schedule(STEPS)
+    assert schedule(0) == 1.0
+
+
+def test_cosine_falls_at_every_step():
+    schedule = Cosine(100, floor=0.01)
+    factors = [schedule(step) for step in range(101)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(factors))
+
+
+def test_constant():
+    assert {Constant()(step) for step in (0, 1, 1000, STEPS)} == {1.0}

@@ -1,0 +1,123 @@
+"""How a regime turns a batch into loss terms: which views the model sees, and what is made of its logits."""
+
+import pytest
+import torch
+from torch import nn
+
+from p2be_exp.augment import AugMix, random_flip_crop
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.data import Batch
+from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.regimes import AugMixRegime, Standard, build_regime, list_regimes
+
+SEED, EPOCH, B = 11, 3, 5
+
+
+class Noting(nn.Module):
+    """A model that keeps what it was shown; its logits are a fixed function of the levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[torch.Tensor] = []
+        self.weight = torch.randn(4, 3 * 32 * 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+    def forward(self, images):
+        self.shown.append(images)
+        return images.flatten(1).double() @ self.weight.T / 3000
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (B, 3, 32, 32), generator=generator).to(torch.uint8)
+    return Batch(images, torch.tensor([0, 3, 1, 2, 2]), torch.tensor([70, 5, 1, 900, 33]), B, B, 1.0)
+
+
+def flipped_and_cropped(given: Batch) -> torch.Tensor:
+    return random_flip_crop(given.images, ImageRandom(SEED, EPOCH, given.indices, Purpose.FLIP_CROP))
+
+
+def cross_entropy(logits, labels):
+    powers = logits.exp()
+    return -(powers[torch.arange(len(labels)), labels] / powers.sum(1)).log().mean()
+
+
+def augmix(**settings) -> AugMixRegime:
+    return AugMixRegime(SEED, **{"alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor", **settings})
+
+
+def test_standard():
+    model, given = Noting(), batch()
+    result = Standard(SEED).loss(model, given, EPOCH)
+    (shown,) = model.shown
+    assert torch.equal(shown, flipped_and_cropped(given))
+    assert not torch.equal(shown, given.images)
+    assert set(result.terms) == {"ce"}
+    assert result.weights.get("ce", 1.0) == 1.0
+    assert result.terms["ce"].item() == pytest.approx(cross_entropy(model(shown), given.labels).item(), abs=1e-12)
+    assert torch.equal(result.logits, model(shown))
+
+
+@pytest.mark.parametrize("rounding", ["floor", "nearest"])
+def test_augmix_shows_three_views_in_one_forward(rounding):
+    model, given = Noting(), batch()
+    augmix(view_rounding=rounding).loss(model, given, EPOCH)
+    (shown,) = model.shown
+    clean = flipped_and_cropped(given)
+    random = ImageRandom(SEED, EPOCH, given.indices, Purpose.AUGMIX)
+    first, second = AugMix(views=2, magnitude=3.0, rounding=rounding)(clean, random)
+    assert torch.equal(shown, torch.cat([clean, first, second]))
+    assert len({clean.sum().item(), first.sum().item(), second.sum().item()}) == 3
+
+
+def test_augmix_terms():
+    model, given = Noting(), batch()
+    result = augmix().loss(model, given, EPOCH)
+    logits = model(model.shown[0]).view(3, B, 4)
+    p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    mixture = p.mean(0)  # nowhere below the clamp
+    assert mixture.min() > 1e-7
+    jsd = sum((q * (q / mixture).log()).sum(1).mean() for q in p) / 3
+    assert result.terms["ce"].item() == pytest.approx(cross_entropy(logits[0], given.labels).item(), abs=1e-12)
+    assert result.terms["jsd"].item() == pytest.approx(jsd.item(), abs=1e-12)
+    assert jsd > 1e-3
+    assert set(result.terms) == {"ce", "jsd"}
+    assert torch.equal(result.logits, logits[0])
+
+
+def test_augmix_weights():
+    weights = augmix(alpha_jsd=7.5).loss(Noting(), batch(), EPOCH).weights
+    assert weights["jsd"] == 7.5
+    assert weights.get("ce", 1.0) == 1.0
+
+
+@pytest.mark.parametrize("regime", [Standard(SEED), augmix()], ids=["standard", "augmix"])
+def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(regime):
+    given, model = batch(), Noting()
+    regime.loss(model, given, EPOCH)
+    regime.loss(model, given, EPOCH + 1)
+    regime.seed += 1
+    regime.loss(model, given, EPOCH)
+    regime.seed -= 1
+    regime.loss(model, Batch(*(values[2:] for values in given[:3]), 3, 3, 1.0), EPOCH)
+    here, later, other_seed, part = (
+        shown.unflatten(0, (-1, n)) for shown, n in zip(model.shown, (B, B, B, 3), strict=True)
+    )
+    assert not torch.equal(here, later)
+    assert not torch.equal(here, other_seed)
+    assert torch.equal(here[:, 2:], part)
+
+
+def test_registry():
+    assert list_regimes() == ["augmix", "standard"]
+    config = to_plain(compose_config("train", ["regime=standard"]))["regime"]
+    assert type(build_regime(config, seed=4)) is Standard
+    config = to_plain(compose_config("train", ["regime=augmix", "regime.alpha_jsd=3", "regime.view_rounding=nearest"]))
+    regime = build_regime(config["regime"], seed=4)
+    assert type(regime) is AugMixRegime
+    assert (regime.seed, regime.alpha_jsd) == (4, 3)
+
+
+def test_the_published_settings_are_the_default():
+    # spec/p2be.md 1.5: weight 12, severity 3; mixtures are floored for binary codes.
+    config = to_plain(compose_config("train", []))["regime"]
+    assert config == {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor"}

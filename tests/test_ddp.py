@@ -1,0 +1,140 @@
+"""Two processes on the CPU: the same weights, every image once, the batches of one process, stop and resume."""
+
+import json
+import shlex
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commandline import TINY, Outcome, assert_equal, checkpoint_of, finish, rows_of, start, trained, untimed
+from p2be_exp.runs import Run
+
+pytestmark = pytest.mark.slow
+
+# 41 training and test images in batches of 10: in the last batch one of the two processes has no image of its own.
+ARGUMENTS = [*TINY, "limit_train=41", "limit_test=41", "batch_size=10", "eval_batch_size=10", "epochs=3"]
+DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.progress=false"]
+
+DRIVER = """
+import hashlib, json, os, signal, sys
+from p2be_exp.commands.train import main
+from p2be_exp.training import TrainingModule
+
+step, seen = TrainingModule.training_step, []
+
+def training_step(self, batch, batch_idx):
+    place = [self.current_epoch, batch_idx]
+    seen.append([*place, batch.indices[: batch.count].tolist()])
+    if place == json.loads(os.environ.get("STOP_AT", "null")) and self.global_rank == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return step(self, batch, batch_idx)
+
+def on_train_end(self):
+    digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in self.state_dict().values())).hexdigest()
+    with open(f"rank{self.global_rank}.json", "w") as file:
+        json.dump({"weights": digest, "seen": seen, "world_size": self.trainer.world_size}, file)
+
+TrainingModule.training_step, TrainingModule.on_train_end = training_step, on_train_end
+if __name__ == "__main__":
+    raise SystemExit(main())
+"""
+
+
+def run_driver(folder: Path, *arguments, stop_at=None) -> Outcome:
+    """A training by the driver above in a folder; its files ``rank0.json`` and ``rank1.json`` are left there."""
+    script = folder / "driver.py"
+    script.write_text(DRIVER)
+    with pytest.MonkeyPatch.context() as patch:
+        if stop_at is not None:
+            patch.setenv("STOP_AT", json.dumps(stop_at))
+        return finish(start(script, *arguments, cwd=folder))
+
+
+def ranks(folder: Path) -> list[dict]:
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a run by two processes in one go, and what each of them saw."""
+    folder = tmp_path_factory.mktemp("ddp")
+    outcome = run_driver(folder, *ARGUMENTS, *DDP, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("results in run") == 1
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The same training by one process."""
+    return trained(tmp_path_factory.mktemp("alone") / "run", *ARGUMENTS)
+
+
+def test_both_processes_have_the_same_weights_at_the_end(whole):
+    first, second = ranks(whole)
+    assert first["world_size"] == second["world_size"] == 2
+    assert first["weights"] == second["weights"]
+    assert {path.name for path in whole.iterdir()} == {"run", "driver.py", "rank0.json", "rank1.json"}
+
+
+def test_every_image_is_trained_on_once_an_epoch(whole):
+    first, second = (rank["seen"] for rank in ranks(whole))
+    for epoch in range(3):
+        shares = [[indices for place, _, indices in seen if place == epoch] for seen in (first, second)]
+        assert [len(share) for share in shares] == [5, 5]
+        every = [image for share in shares for indices in share for image in indices]
+        assert len(every) == len(set(every)) == 41
+        sizes = [len(one) + len(other) for one, other in zip(*shares, strict=True)]
+        assert sizes == [10, 10, 10, 10, 1]
+
+
+def test_every_image_counts_once_in_the_rows(whole):
+    rows = rows_of(whole / "run" / "metrics.csv")
+    assert len(rows) == 3
+    for row in rows:
+        wrong = float(row["train/error"]) * 41 / 100
+        assert wrong == pytest.approx(round(wrong), abs=1e-9)
+        assert 0 < wrong <= 41
+
+
+def test_every_test_image_counts_once(whole):
+    (row,) = rows_of(whole / "run" / "results.csv")
+    images = np.load(whole / "run" / "per_image" / "clean.npz")
+    assert row["n"] == "41"
+    assert len(images["index"]) == len(np.unique(images["index"])) == 41
+    assert int(row["n_wrong"]) == images["wrong"].sum()
+
+
+def test_the_batch_size_is_that_of_all_processes(whole, alone):
+    ours, one = (rows_of(run / "metrics.csv") for run in (whole / "run", alone))
+    assert [row["step"] for row in ours] == [row["step"] for row in one] == ["5", "10", "15"]
+    assert [row["lr/backbone"] for row in ours] == [row["lr/backbone"] for row in one]
+    images = [np.load(run / "per_image" / "clean.npz")["index"] for run in (whole / "run", alone)]
+    assert np.array_equal(*images)
+    # The batch norms of each process see its own share alone, so the first loss is only nearly that of one process.
+    assert float(ours[0]["train/ce"]) == pytest.approx(float(one[0]["train/ce"]), rel=0.1)
+    assert float(ours[0]["train/smoothness"]) == pytest.approx(float(one[0]["train/smoothness"]), abs=1e-3)
+
+
+def test_sigterm_to_one_process_stops_both_and_the_run_can_be_gone_on_with(tmp_path, whole):
+    outcome = run_driver(tmp_path, *ARGUMENTS, *DDP, "hydra.run.dir=run", stop_at=[1, 2])
+    assert outcome.code == 143, outcome.err
+    run = tmp_path / "run"
+    status = Run(run).status()
+    assert (status["state"], status["signal"]) == ("interrupted", signal.SIGTERM)
+    assert checkpoint_of(run)["global_step"] == 8
+    said = outcome.err.splitlines()[-1]
+    assert outcome.err.count("stopped; to go on:") == 1
+    assert said == "stopped; to go on: python train.py resume=run"
+
+    outcome = run_driver(tmp_path, *shlex.split(said.partition(": ")[2])[2:])
+    assert outcome.code == 0, outcome.err
+    first, second = ranks(tmp_path)
+    assert first["weights"] == second["weights"] == ranks(whole)[0]["weights"]
+    assert [place[:2] for place in first["seen"]] == [[1, 3], [1, 4], [2, 0], [2, 1], [2, 2], [2, 3], [2, 4]]
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert_equal(checkpoint_of(run)[part], checkpoint_of(whole / "run")[part], part)
+    assert untimed(run / "metrics.csv") == untimed(whole / "run" / "metrics.csv")
+    assert untimed(run / "results.csv") == untimed(whole / "run" / "results.csv")

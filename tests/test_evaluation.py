@@ -1,0 +1,144 @@
+"""Evaluation through Lightning: every image exactly once, and rows that equal a plain loop's."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from p2be_exp.backbones import build_backbone
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
+from p2be_exp.encodings import P2BE
+from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditions
+from p2be_exp.model import EncodedClassifier
+from p2be_exp.results import CLEAN, Condition, Results
+from p2be_exp.trainer import build_trainer
+
+FOG = Condition("corruption", "fog", severity=1)
+
+
+def image_set(n: int, first: int = 0) -> ImageSet:
+    """n random images in an order of their own: image p of this set is number (7 p) mod n + first as published."""
+    generator = torch.Generator().manual_seed(first)
+    images = torch.randint(256, (n, 3, 8, 8), generator=generator).to(torch.uint8)
+    labels = torch.randint(10, (n,), generator=generator)
+    return ImageSet(images, labels, tuple("0123456789"), indices=torch.arange(n) * 7 % n + first)
+
+
+def small_model() -> EncodedClassifier:
+    torch.manual_seed(0)
+    return EncodedClassifier(P2BE(4), build_backbone("wrn16_1", 10))
+
+
+def evaluate(model, conditions, sets, folder, batch_size=4) -> Results:
+    results = Results(folder, {})
+    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=folder)
+    loaders = [ResidentLoader(data, batch_size, shuffle_seed=None) for data in sets]
+    trainer.test(EvaluationModule(model, conditions, results), loaders, verbose=False)
+    return results
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 22, 50])
+def test_a_row_is_that_of_a_plain_loop(tmp_path, batch_size):
+    model, data = small_model(), image_set(22)
+    results = evaluate(model, [CLEAN], [data], tmp_path, batch_size)
+    model.eval()
+    with torch.no_grad():
+        predictions = [model(image[None]).argmax().item() for image in data.images]
+    by_index = {
+        index: (label, prediction)
+        for index, label, prediction in zip(data.indices.tolist(), data.labels.tolist(), predictions, strict=True)
+    }
+    n_wrong = sum(label != prediction for label, prediction in by_index.values())
+    assert 0 < n_wrong < 22
+    row = results.rows["clean"]
+    assert (row.n, row.n_wrong, row.error) == (22, n_wrong, round(100 * n_wrong / 22, 4))
+    with np.load(tmp_path / "per_image" / "clean.npz") as saved:
+        assert saved["index"].tolist() == list(range(22))  # each once, in the order of the data set as published
+        assert list(zip(saved["label"].tolist(), saved["prediction"].tolist(), strict=True)) == [
+            by_index[index] for index in range(22)
+        ]
+        assert saved["wrong"].tolist() == [by_index[index][0] != by_index[index][1] for index in range(22)]
+
+
+def test_several_conditions_keep_their_own_images(tmp_path):
+    model, sets = small_model(), [image_set(10), image_set(9, first=100)]
+    results = evaluate(model, [CLEAN, FOG], sets, tmp_path)
+    assert [(row.condition, row.n) for row in results.rows.values()] == [("clean", 10), ("corruption/fog/1", 9)]
+    for name, numbers in (("clean", range(10)), ("corruption-fog-1", range(100, 109))):
+        with np.load(tmp_path / "per_image" / f"{name}.npz") as saved:
+            assert saved["index"].tolist() == list(numbers)
+
+
+def test_each_row_is_written_before_the_next_condition_starts(tmp_path):
+    class Stopping(nn.Module):
+        calls = 0
+
+        def forward(self, images):
+            self.calls += 1
+            if self.calls == 4:  # the first batch of the second condition
+                raise KeyboardInterrupt
+            return torch.zeros(len(images), 10)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        evaluate(Stopping(), [CLEAN, FOG], [image_set(10), image_set(7)], tmp_path)
+    again = Results(tmp_path, {})
+    assert again.missing([CLEAN, FOG]) == [FOG]
+    assert again.rows["clean"].n == 10
+
+
+def test_the_model_is_in_eval_mode_and_left_unchanged(tmp_path):
+    model = small_model().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    evaluate(model, [CLEAN], [image_set(8)], tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_images_that_only_fill_up_a_share_are_dropped(tmp_path):
+    class Loader(ResidentLoader):
+        """The last batch shows an image that another rank counts."""
+
+        def __iter__(self):
+            for number, batch in enumerate(super().__iter__()):
+                yield batch._replace(count=0) if number == 2 else batch
+
+    results = Results(tmp_path, {})
+    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    trainer.test(
+        EvaluationModule(small_model(), [CLEAN], results), Loader(image_set(9), 4, shuffle_seed=None), verbose=False
+    )
+    assert results.rows["clean"].n == 8
+
+
+def test_ranks_without_results_write_nothing(tmp_path):
+    module = EvaluationModule(nn.Flatten(), [CLEAN], None)
+    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    trainer.test(module, ResidentLoader(image_set(5), 4, shuffle_seed=None), verbose=False)
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(module._seen[0], tuple)
+
+
+def test_the_clean_condition_is_the_test_set(tmp_path):
+    config = to_plain(compose_config("evaluate", ["run=x"]))
+    assert list_conditions(config) == [CLEAN]
+    data = ImageDataModule(
+        "digits",
+        tmp_path,
+        batch_size=8,
+        eval_batch_size=20,
+        seed=0,
+        limit_train=None,
+        limit_test=50,
+        val_size=0,
+        split_seed=0,
+        download=False,
+    )
+    data.setup()
+    batches = list(condition_loader(CLEAN, data))
+    assert all(isinstance(batch, Batch) for batch in batches)
+    seen = torch.cat([batch.images for batch in batches])
+    assert torch.equal(seen, torch.cat([batch.images for batch in data.test_dataloader()]))
+    assert len(seen) == 50

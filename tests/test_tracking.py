@@ -1,0 +1,226 @@
+"""The loggers beside metrics.csv: a W&B run a job, in a group, with tags, finished; TensorBoard's files."""
+
+import os
+import signal
+import struct
+from pathlib import Path
+
+import pytest
+import wandb
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto import wandb_internal_pb2
+
+from commandline import TINY, at_batch, refusal, rows_of, train
+from p2be_exp import tracking
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.runs import Run
+
+OFFLINE = ["logger=wandb", "logger.mode=offline", "logger.log_every_n_steps=2"]
+TAGS = {"p2be", "wrn16_1", "digits", "standard", "official"}
+
+
+@pytest.fixture
+def wandb_dirs(workdir, monkeypatch):
+    """Nothing of W&B's is read from, or written to, the home folder."""
+    for variable in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
+        monkeypatch.setenv(variable, str(workdir / "home" / variable))
+        (workdir / "home" / variable).mkdir(parents=True)
+    monkeypatch.delenv("WANDB_DIR")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    yield
+    wandb.teardown()
+
+
+def records(folder: Path) -> list:
+    """What W&B has written of one run: a log of 32 KiB blocks of records, each with checksum, length and part."""
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    content, at, found, parts = file.read_bytes(), 7, [], b""
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(wandb_internal_pb2.Record.FromString(parts))
+            parts = b""
+    return found
+
+
+def of_kind(found: list, kind: str) -> list:
+    return [getattr(record, kind) for record in found if record.WhichOneof("record_type") == kind]
+
+
+@pytest.mark.slow
+def test_every_job_of_a_sweep_has_a_finished_run_of_its_own_in_one_group(wandb_dirs):
+    outcome = train("-m", *TINY, *OFFLINE, "encoding=p2be,thermometer", "logger.tags=[mine]", "hydra.sweep.dir=sweep")
+    assert outcome.code == 0, outcome.err
+    ids = []
+    for job, encoding in (("0", "p2be"), ("1", "thermometer")):
+        folder = Path("sweep") / job
+        found = records(folder)
+        run = of_kind(found, "run")[-1]
+        ids.append(run.run_id)
+        assert Run(folder).info()["wandb_id"] == run.run_id
+        assert run.run_group == "sweep"
+        assert set(run.tags) == TAGS - {"p2be"} | {encoding, "mine"}
+        assert run.display_name == f"{encoding}-M8_wrn16_1_standard_digits_seed0"
+        (end,) = of_kind(found, "exit")
+        assert end.exit_code == 0
+        logged = {item.key or "/".join(item.nested_key) for row in of_kind(found, "history") for item in row.item}
+        assert {"train/ce", "train/error", "lr/backbone", "step/ce", "epoch"} <= logged
+        told = {item.key or "/".join(item.nested_key) for row in of_kind(found, "summary") for item in row.update}
+        assert "clean/error" in told
+        files = folder.glob("wandb/offline-run-*/files/media/*/**/*")
+        assert {file.suffix for file in files if file.is_file()} == {".json", ".png"}
+    assert ids[0] != ids[1]
+    assert wandb.run is None
+
+
+# -- W&B with its calls recorded --------------------------------------------------------------------------------------
+
+
+class FakeRun:
+    """Takes the place of a W&B run."""
+
+    def __init__(self):
+        self.summary, self.logged, self.config, self.step = {}, [], {}, 0
+
+    def log(self, values, step=None):
+        self.logged.append(values)
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *arguments, **settings: None
+
+
+@pytest.fixture
+def calls(workdir, monkeypatch):
+    """The arguments of every wandb.init and wandb.finish, in their order."""
+    found = []
+    runs = []
+
+    def init(**settings):
+        found.append(("init", settings))
+        runs.append(FakeRun())
+        monkeypatch.setattr(wandb, "run", None)
+        return runs[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(wandb, "finish", lambda exit_code=None: found.append(("finish", exit_code)))
+    monkeypatch.setattr(tracking.WandbLogger, "log_image", lambda *arguments, **settings: None)
+    monkeypatch.setattr(tracking.WandbLogger, "log_table", lambda *arguments, **settings: None)
+    return found
+
+
+ONLINE = [*TINY, "logger=wandb", "epochs=1"]
+
+
+def test_a_run_is_opened_with_its_settings_and_closed(calls):
+    arguments = ["logger.project=mine", "logger.entity=us", "logger.group=both", "logger.tags=[a,b]"]
+    assert train(*ONLINE, *arguments, "hydra.run.dir=run").code == 0
+    (_, settings), end = calls
+    assert (settings["project"], settings["entity"], settings["group"]) == ("mine", "us", "both")
+    assert (settings["id"], settings["resume"]) == (Run("run").info()["wandb_id"], "allow")
+    assert set(settings["tags"]) == TAGS | {"a", "b"}
+    assert settings["dir"] == "run"
+    assert end == ("finish", 0)
+
+
+@pytest.mark.parametrize(("failure", "code"), [(RuntimeError("no memory left"), 1), ("signal", 130)])
+def test_a_run_that_ends_badly_is_closed_with_its_code(calls, monkeypatch, failure, code):
+    def act():
+        if failure == "signal":
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            raise failure
+
+    at_batch(monkeypatch, 0, 1, act)
+    assert train(*ONLINE, "hydra.run.dir=run").code == code
+    assert [name for name, _ in calls] == ["init", "finish"]
+    assert calls[-1] == ("finish", code)
+
+
+def test_a_resumed_run_goes_on_under_its_id(calls, monkeypatch):
+    at_batch(monkeypatch, 0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train(*ONLINE, "hydra.run.dir=run").code == 143
+    assert train("resume=run").code == 0
+    first, second = (settings for name, settings in calls if name == "init")
+    assert first["id"] == second["id"] == Run("run").info()["wandb_id"]
+
+
+def test_an_offline_run_cannot_be_resumed_so_a_new_one_joins_its_group(calls, monkeypatch):
+    at_batch(monkeypatch, 0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train(*ONLINE, "logger.mode=offline", "hydra.run.dir=run").code == 143
+    assert train("resume=run").code == 0
+    first, second = (settings for name, settings in calls if name == "init")
+    assert first["id"] != second["id"]
+    assert first["group"] == second["group"] == "run"
+    assert second["resume"] is None
+
+
+def test_a_resumed_job_of_a_sweep_stays_in_its_group(calls, monkeypatch):
+    at_batch(monkeypatch, 0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train("-m", *ONLINE, "seed=0", "hydra.sweep.dir=sweep").code == 143
+    assert train("resume=sweep/0").code == 0
+    assert [settings["group"] for name, settings in calls if name == "init"] == ["sweep", "sweep"]
+
+
+def test_wandb_that_cannot_start_is_bad_input(workdir, monkeypatch):
+    def init(**settings):
+        raise wandb.errors.UsageError("api_key not configured (no-tty). call wandb.login()\nmore lines")
+
+    monkeypatch.setattr(wandb, "init", init)
+    message = refusal(train(*ONLINE, "hydra.run.dir=run"))
+    assert message.startswith("logger=wandb: W&B could not start (api_key not configured")
+    assert message.endswith("log in, or logger.mode=offline")
+    assert Run("run").status()["state"] == "failed"
+
+
+# -- TensorBoard ------------------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_has_the_rows_and_the_steps(workdir):
+    arguments = ["logger=tensorboard", "logger.log_every_n_steps=2", "dataset.val_size=10"]
+    outcome = train(*TINY, *arguments, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    events = EventAccumulator(str(Path("run/tensorboard")))
+    events.Reload()
+    rows = rows_of(Path("run/metrics.csv"))
+    columns = set(rows[0]) - {"epoch", "step"}
+    assert columns <= set(events.Tags()["scalars"])
+    assert "train/ce" in columns
+    for column in ("train/ce", "train/error", "lr/encoding"):
+        logged = [(event.step, event.value) for event in events.Scalars(column)]
+        assert logged == [(int(row["step"]), pytest.approx(float(row[column]), rel=1e-6)) for row in rows]
+    assert [event.step for event in events.Scalars("step/ce")] == [2, 4, 6, 8]
+
+
+def test_tensorboard_that_is_not_installed_is_bad_input(workdir, monkeypatch):
+    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    message = refusal(train(*TINY, "logger=tensorboard", "hydra.run.dir=run"))
+    assert message == "logger=tensorboard: not installed; pip install p2be-exp[tensorboard]"
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_csv_alone_needs_no_logger(tmp_path):
+    assert tracking.build_loggers({"logger": {"name": "csv"}}, Run(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "p2be-M64_wrn40_2_augmix_cifar100_seed0"),
+        (
+            ["encoding=rgb", "dataset=digits", "regime=standard", "backbone=wrn16_1", "seed=7"],
+            "rgb_wrn16_1_standard_digits_seed7",
+        ),
+    ],
+)
+def test_a_run_is_named_after_what_is_trained(overrides, name):
+    assert tracking.run_name(to_plain(compose_config("train", overrides))) == name
