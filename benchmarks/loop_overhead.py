@@ -3,8 +3,8 @@
     python benchmarks/loop_overhead.py                 # WRN-16-1, batches of 128, standard regime
     python benchmarks/loop_overhead.py --device cuda
 
-The same batches are trained twice over in one process, in turn: by ``Trainer.fit`` with every callback of a real run, and
-by a bare loop over the same loader, loss and optimizer. The difference of their medians is Lightning's and the
+The same batches are trained twice over in one process, in turn: by ``Trainer.fit`` with every callback of a real run,
+and by a bare loop over the same loader, loss and optimizer. The difference of their medians is Lightning's and the
 callbacks' cost a step. The wait for data is the time spent inside the loader during ``fit``.
 """
 

@@ -208,3 +208,19 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         Results(tmp_path / "file" / "x", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("results.json", "{"),
+        ("results.json", "{}"),
+        ("results.csv", "condition\nclean\n"),
+        ("results.csv", "a,b\n1,2\n"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, file, text):
+    Results(tmp_path, {"seed": 0})
+    (tmp_path / file).write_text(text)
+    with pytest.raises(BadInput, match=f"{file} is damaged"):
+        Results(tmp_path, {"seed": 0})

@@ -235,3 +235,11 @@ def test_initial_weights(M, out_channels, kernel):
 
 def test_the_encoding_is_not_the_stems():
     assert [name for name, _ in EncodedConv2d(P2BE(4), 2).named_parameters()] == ["weight"]
+
+
+def test_under_autocast_relaxed_codes_stay_float32():
+    codes = torch.rand(2, 3 * 16, 8, 8)
+    module = EncodedConv2d(Thermometer(16), 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = module.convolve(codes)
+    assert torch.equal(out, module.convolve(codes))

@@ -102,14 +102,19 @@ class Results:
         self.folder = Path(folder)
         self.settings = json.loads(json.dumps(settings))
         if self.summary_file.exists():
-            earlier = json.loads(self.summary_file.read_text(encoding="utf-8"))["settings"]
+            earlier = self._earlier_settings(key)
             changed = [name for name in {**earlier, **self.settings} if earlier.get(name) != self.settings.get(name)]
             if changed:
                 told = ", ".join(f"{name}={earlier.get(name)}" for name in changed)
                 raise BadInput(
                     f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name"
                 )
-        self.rows = self._read_rows()
+        try:
+            self.rows = self._read_rows()
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"{key}={self.folder.name}: results.csv is damaged; remove the folder, or choose another name"
+            ) from error
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.write_summary()
@@ -173,6 +178,14 @@ class Results:
             "versions": versions(),
             "written": now(),
         }
+
+    def _earlier_settings(self, key: str) -> dict[str, Any]:
+        try:
+            return json.loads(self.summary_file.read_text(encoding="utf-8"))["settings"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"{key}={self.folder.name}: results.json is damaged; remove the folder, or choose another name"
+            ) from error
 
     def _read_rows(self) -> dict[str, Row]:
         if not self.table_file.exists():

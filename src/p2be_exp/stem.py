@@ -55,16 +55,21 @@ class EncodedConv2d(nn.Module):
         """Levels uint8 ``(B, 3, H, W)`` and a table ``(256, M)`` to features ``(B, out_channels, H', W')``."""
         if self._folds(images, table):
             return folded_conv2d(images, table, self.weight, self.stride, self.padding)
-        return self.convolve(encode(images, table))
+        return self.convolve(encode(images, table), self.binary)
 
-    def convolve(self, codes: Tensor) -> Tensor:
-        """Features of codes ``(B, 3M, H, W)`` that are already there.
+    def convolve(self, codes: Tensor, binary: bool = False) -> Tensor:
+        """Features of codes that are already there.
 
         Under autocast, codes that are not binary stay in full precision: bf16 has 8 significant bits, too few to tell
-        the brighter levels of RGB apart, and that would put the baseline at a disadvantage.
+        the brighter levels of RGB apart, which would put the baseline at a disadvantage, and too few for codes that an
+        attack relaxed.
+
+        Args:
+            codes: ``(B, 3M, H, W)``.
+            binary: whether all of them are 0 or 1.
         """
         weight = self.weight.to(codes.dtype).contiguous(memory_format=torch.channels_last)
-        lowered = self.binary and torch.is_autocast_enabled(codes.device.type)
+        lowered = binary and torch.is_autocast_enabled(codes.device.type)
         with torch.autocast(codes.device.type, enabled=lowered):
             return F.conv2d(codes, weight, stride=self.stride, padding=self.padding)
 

@@ -98,7 +98,8 @@ def test_the_rows_of_a_training(tmp_path):
             float(row["train/ce"]) + float(row["train/smoothness"]), abs=1e-5
         )
         assert float(row["train/error"]) % 10 == pytest.approx(0)  # of 10 images
-        assert float(row["images_per_second"]) == pytest.approx(10 / float(row["seconds"]), rel=0.05)
+        seconds, speed = float(row["seconds"]), float(row["images_per_second"])
+        assert 10 / (seconds + 0.001) - 0.1 < speed < 10 / (seconds - 0.001) + 0.1  # both are rounded
     assert float(second["lr/backbone"]) == pytest.approx(1e-6)
     assert first["test/error"] == ""
     module.eval()
