@@ -11,12 +11,13 @@ of a process of its own, on a GPU the allocator's peak.
 
 import argparse
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,12 @@ def peak_memory(variant: str, arguments: argparse.Namespace) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+def resident_peak() -> float:
+    """GiB that this process had resident at most; not ``ru_maxrss``, which a process inherits from its parent."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 2**20
+
+
 def report_memory(arguments: argparse.Namespace, device: torch.device) -> None:
     """Do three steps and print the peak in GiB."""
     step = make_step(arguments.memory_of, arguments.backbone, arguments.batch_size, arguments.regime, device)
@@ -93,7 +100,7 @@ def report_memory(arguments: argparse.Namespace, device: torch.device) -> None:
     if device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**30)
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        print(resident_peak())
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ def test_stopped_again_within_the_same_epoch(monkeypatch, four_epochs):
     assert_same_run(Path("run"), four_epochs)
 
 
-def test_a_second_signal_stops_at_once(monkeypatch, four_epochs):
+def test_a_second_signal_stops_at_once(monkeypatch, four_epochs, capfd):
     def twice():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -119,7 +119,7 @@ def test_a_second_signal_stops_at_once(monkeypatch, four_epochs):
     at_batch(monkeypatch, 2, 2, twice)
     outcome = train(*TINY, "epochs=4", "hydra.run.dir=run")
     assert outcome.code == 130
-    assert "once more: stop at once" in outcome.out
+    assert "once more: stop at once" in capfd.readouterr().out
     assert checkpoint_of(Path("run"))["global_step"] == 8  # the last whole epoch
     assert Run("run").status()["state"] == "interrupted"
     assert train("resume=run").code == 0

@@ -124,7 +124,8 @@ def test_the_results(four_epochs):
 def test_the_images_behind_the_results(four_epochs):
     images = np.load(four_epochs / "per_image" / "clean.npz")
     _, test = load_dataset("digits", "")
-    assert len(np.unique(images["index"])) == 40
+    assert len(images["index"]) == 40
+    assert (np.diff(images["index"]) > 0).all()
     assert np.array_equal(images["label"], test.labels.numpy()[images["index"]])
     assert np.array_equal(images["wrong"], images["label"] != images["prediction"])
     assert images["wrong"].sum() == int(rows_of(four_epochs / "results.csv")[0]["n_wrong"])

@@ -34,6 +34,7 @@ class TrainingModule(pl.LightningModule):
         model: the classifier that is trained.
         train_meter: means over the epoch so far: each loss term, the loss, the error (in percent).
         last_terms: the loss and its terms in the last step, on this rank.
+        val_error: error on the validation split in percent after the last epoch; None without one.
     """
 
     def __init__(self, config: dict[str, Any], num_classes: int, batches_per_epoch: int) -> None:
@@ -46,6 +47,7 @@ class TrainingModule(pl.LightningModule):
         self.lambda_smooth = config["encoding"].get("lambda_smooth", 0.0)
         self.train_meter = EpochMeter()
         self.last_terms: dict[str, Tensor] = {}
+        self.val_error: float | None = None
         self._val_meter = EpochMeter()
         self._saved_sums: dict[str, Any] | None = None
         if isinstance(self.model.encoding, P2BE):
@@ -78,7 +80,8 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publish ``val/error`` for the best checkpoint and the epoch's row."""
-        self.log("val/error", self._val_meter.means()["error"], rank_zero_only=True)
+        self.val_error = self._val_meter.means()["error"]
+        self.log("val/error", self.val_error, rank_zero_only=True)
         self._val_meter.reset()
 
     # -- optimization ----------------------------------------------------------------------------------------------

@@ -41,12 +41,12 @@ def test_outside_of_a_step_a_signal_raises_at_once(number):
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_inside_a_step_a_signal_is_noted_and_the_second_raises(number, capsys):
+def test_inside_a_step_a_signal_is_noted_and_the_second_raises(number, capfd):
     with StopSignals() as signals:
         signals.deferred = True
         send(number)
         assert signals.received == number
-        assert signal.Signals(number).name in capsys.readouterr().out
+        assert signal.Signals(number).name in capfd.readouterr().out
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
         assert signals.received == number

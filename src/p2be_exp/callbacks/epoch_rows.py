@@ -52,8 +52,8 @@ class EpochRows(pl.Callback):
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step}
         row |= {f"train/{name}": value for name, value in pl_module.train_meter.means().items()}
         pl_module.train_meter.reset()
-        if "val/error" in trainer.callback_metrics:
-            row["val/error"] = trainer.callback_metrics["val/error"].item()
+        if pl_module.val_error is not None:
+            row["val/error"] = pl_module.val_error
         if self.watch_every and epoch % self.watch_every == 0:
             row["test/error"] = count_error(pl_module, trainer.datamodule.test_dataloader())
         row |= {f"lr/{name}": rate for name, rate in pl_module.learning_rates().items()}

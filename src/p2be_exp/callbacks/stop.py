@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 from typing import Any
@@ -49,7 +50,8 @@ class StopSignals:
             raise Interrupted(number)
         self.received = number
         name = signal.Signals(number).name
-        print(f"\n{name}: finishing the step, then saving (once more: stop at once)", flush=True)
+        # Not print: the signal may have come in the middle of one, and it cannot be entered twice.
+        os.write(1, f"\n{name}: finishing the step, then saving (once more: stop at once)\n".encode())
 
 
 class StopOnSignal(pl.Callback):
