@@ -1,11 +1,12 @@
 """What the training loop costs beside the steps: the wait for data, and Lightning's own work.
 
     python benchmarks/loop_overhead.py                 # WRN-16-1, batches of 128, standard regime
+    python benchmarks/loop_overhead.py --batch-size 2 --batches 150 --threads 1    # little work: the cost itself
     python benchmarks/loop_overhead.py --device cuda
 
 The same batches are trained twice over in one process, in turn: by ``Trainer.fit`` with every callback of a real run,
 and by a bare loop over the same loader, loss and optimizer. The difference of their medians is Lightning's and the
-callbacks' cost a step. The wait for data is the time spent inside the loader during ``fit``.
+callbacks' cost a step, in the rounds one by one. The wait for data is the time spent inside the loader during ``fit``.
 """
 
 import argparse
@@ -99,7 +100,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     overrides = [f"backbone={arguments.backbone}", "dataset=cifar100", "regime=standard", "optim.lr=0.001"]
     overrides += [f"batch_size={arguments.batch_size}", f"epochs={arguments.rounds + 1}"]
@@ -125,11 +128,13 @@ def main() -> None:
         TimedLoader.waited = 0.0
         trainer.fit(module, data)
         share = 100 * TimedLoader.waited / sum(times.seconds)
-    fit, alone = (1000 * statistics.median(s[1:]) / arguments.batches for s in (times.seconds, bare))
+    fit, alone = ([1000 * s / arguments.batches for s in seconds[1:]] for seconds in (times.seconds, bare))
+    extra = [mine - other for mine, other in zip(fit, alone, strict=True)]
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"\n{platform.machine()}, {name}; torch {torch.__version__}; Lightning {pl.__version__}; ", end="")
     print(f"{arguments.backbone}, batch {arguments.batch_size}, {arguments.batches} batches, {arguments.rounds} rounds")
-    print(f"fit {fit:.2f} ms a step, bare loop {alone:.2f} ms a step: Lightning and callbacks {fit - alone:.2f} ms")
+    print(f"fit {statistics.median(fit):.2f} ms a step, bare loop {statistics.median(alone):.2f} ms a step; ", end="")
+    print(f"Lightning and callbacks {statistics.median(extra):.2f} ms a step ({min(extra):.2f} to {max(extra):.2f})")
     print(f"wait for data: {share:.2f} % of the epochs")
 
 

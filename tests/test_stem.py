@@ -148,8 +148,8 @@ def test_folded_takes_any_number_of_colours():
     )
 
 
-@pytest.mark.parametrize(("M", "folds"), [(1, False), (7, False), (8, True), (64, True)])
-def test_auto_folds_on_the_cpu_from_m_8(monkeypatch, M, folds):
+@pytest.mark.parametrize(("M", "folds"), [(1, False), (15, False), (16, True), (64, True)])
+def test_auto_folds_on_the_cpu_from_m_16(monkeypatch, M, folds):
     called = []
     original = stem.folded_conv2d
     monkeypatch.setattr(stem, "folded_conv2d", lambda *arguments: called.append(1) or original(*arguments))

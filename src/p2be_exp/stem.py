@@ -19,7 +19,7 @@ from p2be_exp.encodings.table import LEVELS, TableEncoding, encode
 StemForm = Literal["auto", "lookup", "folded"]
 
 _ROWS = LEVELS + 1  # one row of zeros for the padding
-_FOLD_FROM_M = 8  # on CPU; benchmarks/stem.py: below it, the look-up is at least as fast
+_FOLD_FROM_M = 16  # on CPU; benchmarks/stem.py: below it, the look-up is at least as fast
 _CHUNK_BYTES = 4 << 20  # gradient rows of a few images at a time stay in the cache
 
 
