@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class StemShape:
     padding: int = 1
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """The trunk of a network; the model puts the stem that it asks for in front.
 
     Attributes:
@@ -27,9 +28,9 @@ class Backbone(nn.Module):
 
     stem: StemShape
 
+    @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Stem features ``(B, stem.out_channels, H, W)`` to logits ``(B, classes)``."""
-        raise NotImplementedError
 
 
 def init_convolutions(module: nn.Module) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,9 @@ class _Buckets(TableEncoding):
         self.register_buffer("codes", self.bucket_codes(M)[bucket_of_level(M)], persistent=False)
 
     @staticmethod
+    @abstractmethod
     def bucket_codes(M: int) -> Tensor:
-        raise NotImplementedError
+        """The codes of the buckets, float ``(M, M)``."""
 
     def table(self) -> Tensor:
         """The constant codes, float ``(256, M)``."""
