@@ -27,7 +27,7 @@ from commandline import (
     trained,
     untimed,
 )
-from p2be_exp.callbacks import EpochRows
+from p2be_exp.callbacks import EpochRows, heartbeat
 from p2be_exp.evaluation import EvaluationModule
 from p2be_exp.runs import Run
 
@@ -317,12 +317,33 @@ def test_a_run_that_is_alive_is_refused(workdir, four_epochs):
     assert (run / "status.json").read_bytes() == before
 
 
+def test_a_run_that_is_alive_on_another_machine_is_refused(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    fake_status(run, host="another", pid=2**22 + 1)
+    expected = f"resume=run: still running as process {2**22 + 1} on another, or stopped less than two minutes ago"
+    assert refusal(train("resume=run")) == expected
+
+
+def test_a_sign_of_life_comes_from_a_thread(monkeypatch, tmp_path):
+    monkeypatch.setattr("p2be_exp.callbacks.sign_of_life.INTERVAL", 0.01)
+    monkeypatch.setattr("p2be_exp.runs.now", lambda: datetime.now(UTC).isoformat())
+    run = Run(tmp_path)
+    run.set_status("running", epochs_done=3)
+    first = run.status()
+    with heartbeat(run):
+        time.sleep(0.3)
+    renewed = run.status()
+    assert renewed["alive"] > first["alive"]
+    assert {**renewed, "alive": first["alive"]} == first
+    time.sleep(0.05)
+    assert run.status() == renewed  # the thread is gone
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"pid": 2**22 + 1},  # no such process
         {"alive": (datetime.now(UTC) - timedelta(minutes=10)).isoformat()},  # its number belongs to another by now
-        {"host": "another"},
         {"state": "interrupted"},
     ],
 )

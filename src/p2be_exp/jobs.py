@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 from p2be_exp.callbacks import (
     AtomicCheckpointIO,
     EpochRows,
-    Heartbeat,
+    EpochsDone,
     Progress,
     StopOnSignal,
     StopSignals,
@@ -55,7 +55,8 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     with StopSignals() as signals:
         check_devices(config["trainer"])
         data = build_data(config)
-        table = fixed_table(config)
+        checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
+        table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
         data.prepare_data()
         data.setup()
         main = rank() == 0
@@ -67,7 +68,6 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
             trainer, module = prepare(config, run, data, signals, loggers)
             if table is not None:
                 module.model.encoding.weight.data.copy_(table)
-            checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
             tell_workers({"run": str(run.path), "config": config, "resume": resume})
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             figures = [_draw_table(run, module.model)] if main else []
@@ -190,7 +190,7 @@ def prepare(
     module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
     callbacks: list[pl.Callback] = [
         EpochRows(run, config["watch_every"]),
-        Heartbeat(run),
+        EpochsDone(run),
         StopOnSignal(run, signals),
         *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
         *more_callbacks,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from p2be_exp.backbones import Backbone, build_backbone
 from p2be_exp.encodings import TableEncoding, build_encoding
-from p2be_exp.stem import EncodedConv2d, StemForm
+from p2be_exp.stem import EncodedConv2d
 
 
 class EncodedClassifier(nn.Module):
@@ -21,13 +21,11 @@ class EncodedClassifier(nn.Module):
         trunk: from the stem's features to logits.
     """
 
-    def __init__(self, encoding: TableEncoding, backbone: Backbone, stem_form: StemForm = "auto") -> None:
+    def __init__(self, encoding: TableEncoding, backbone: Backbone) -> None:
         super().__init__()
         shape = backbone.stem
         self.encoding = encoding
-        self.stem = EncodedConv2d(
-            encoding, shape.out_channels, shape.kernel_size, shape.stride, shape.padding, form=stem_form
-        )
+        self.stem = EncodedConv2d(encoding, shape.out_channels, shape.kernel_size, shape.stride, shape.padding)
         self.trunk = backbone
 
     def forward(self, images: Tensor) -> Tensor:

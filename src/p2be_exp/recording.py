@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from p2be_exp.callbacks import heartbeat
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
@@ -36,7 +37,8 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
         if rank() == 0:
             run.set_status("running", epochs=config["epochs"])
         loggers.extend(build_loggers(config, run, sweep))
-        yield loggers
+        with heartbeat(run) if rank() == 0 else nullcontext():
+            yield loggers
     except Interrupted as stop:
         record("interrupted", 128 + stop.signal, signal=stop.signal)
         if rank() == 0:

@@ -8,6 +8,7 @@ import platform
 import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
 
 FORMAT_VERSION = 1
-"""Version of the layout of a run folder."""
+"""Version of a run folder's layout and of the keys in its ``config.yaml``.
+
+Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or raises this number.
+"""
 
 State = Literal["running", "finished", "failed", "interrupted"]
 _PACKAGES = (
@@ -47,6 +51,7 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._status_lock = threading.RLock()
 
     # -- where things are ------------------------------------------------------------------------------------------
 
@@ -116,7 +121,13 @@ class Run:
     def set_status(self, state: State, **details: Any) -> None:
         """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
         status = {"state": state, "pid": os.getpid(), "host": socket.gethostname(), "alive": now(), **details}
-        write_json(self.status_file, status)
+        with self._status_lock:
+            write_json(self.status_file, status)
+
+    def renew_status(self) -> None:
+        """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
+        with self._status_lock:
+            write_json(self.status_file, {**self.status(), "alive": now()})
 
 
 def find_run(path: str | Path, key: str = "run") -> Run:
@@ -145,7 +156,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML
-        raise BadInput(f"{key}={path}: config.yaml is damaged ({error})") from error
+        raise BadInput(f"{key}={path}: config.yaml is damaged, or of another version ({error})") from error
     return run
 
 
@@ -163,12 +174,15 @@ def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") ->
     Raises:
         BadInput: no run, no such checkpoint, or a damaged one.
     """
+    import torch
+
     from p2be_exp.data import dataset_info
     from p2be_exp.model import build_model
 
     run = find_run(path)
     config = run.config()
-    model = build_model(config, dataset_info(config["dataset"]["name"]).num_classes)
+    with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
+        model = build_model(config, dataset_info(config["dataset"]["name"]).num_classes)
     weights = load_checkpoint(run, checkpoint)["state_dict"]
     # Beside the model a checkpoint has what training kept for itself.
     own = {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from p2be_exp.errors import BadInput
+from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
 from p2be_exp.training import TrainingModule
 
@@ -29,6 +30,8 @@ def build_loggers(config: dict[str, Any], run: Run, sweep: str | None = None) ->
     Raises:
         BadInput: the logger is not installed, or W&B cannot be reached or does not know the user.
     """
+    if rank() > 0:  # rank 0 logs for all, and its run.json may not be there yet
+        return []
     if config["logger"]["name"] == "wandb":
         return [_wandb_logger(config, run, sweep)]
     if config["logger"]["name"] == "tensorboard":
@@ -71,11 +74,13 @@ class StepLog(pl.Callback):
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
+        self._last = 0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
+        stepped, self._last = trainer.global_step != self._last, trainer.global_step  # not every batch, accumulating
+        if stepped and trainer.global_step % self.every_n_steps == 0:
             values = {f"step/{name}": value.item() for name, value in pl_module.last_terms.items()}
             values["epoch"] = trainer.current_epoch
             for logger in trainer.loggers:

@@ -48,7 +48,9 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
     gpu = on_gpu(config)
     if gpu:
         torch.backends.cudnn.benchmark = True  # as the reference; image sizes never change
-        torch.set_float32_matmul_precision("high")
+        exact = settings.get("precision", precision_of(config)) == "32-true"
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        torch.backends.cudnn.allow_tf32 = not exact  # float32 means float32, in training and in every evaluation
     defaults = {
         "accelerator": "gpu" if gpu else "cpu",
         "devices": config["devices"],

@@ -81,7 +81,7 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Publish ``val/error`` for the best checkpoint and the epoch's row."""
         self.val_error = self._val_meter.means()["error"]
-        self.log("val/error", self.val_error, rank_zero_only=True)
+        self.log("val/error", self.val_error, sync_dist=True)  # equal on all ranks already
         self._val_meter.reset()
 
     # -- optimization ----------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def refused(config):
         ("optim.table_schedule", "linear", "cosine, constant"),
         ("trainer.devices", 0, "1 or more"),
         ("trainer.precision", "16", "auto, 32, bf16"),
-        ("seed", -1, "0 to 9.22337e+18"),
+        ("seed", -1, "0 to 4294967295"),
         ("epochs", 0, "1 or more"),
         ("batch_size", 0, "1 or more"),
         ("limit_train", 0, "1 or more"),

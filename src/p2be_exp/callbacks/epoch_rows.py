@@ -47,10 +47,11 @@ class EpochRows(pl.Callback):
         self._images += batch.global_count
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
+        means = pl_module.train_meter.means()  # waits for the device, so that the time is that of the work
         seconds = time.perf_counter() - self._start
         epoch = trainer.current_epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step}
-        row |= {f"train/{name}": value for name, value in pl_module.train_meter.means().items()}
+        row |= {f"train/{name}": value for name, value in means.items()}
         pl_module.train_meter.reset()
         if pl_module.val_error is not None:
             row["val/error"] = pl_module.val_error

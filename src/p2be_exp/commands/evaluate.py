@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.errors import BadInput
+from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
@@ -65,7 +67,7 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.runs import load_run
     from p2be_exp.trainer import check_devices
 
-    with StopSignals():
+    with StopSignals(), _told_how_to_go_on():
         check_devices(config["trainer"])
         data = build_data(config)
         data.prepare_data()
@@ -80,3 +82,13 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
         if rank() == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
         evaluate(load_run(run.path, which), data, config, run.path / "evaluations" / name, decided)
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        if rank() == 0:
+            print("\nstopped; to go on: the same command again", file=sys.stderr, flush=True)
+        raise

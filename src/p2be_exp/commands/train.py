@@ -157,11 +157,14 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str,
 
 def _check_not_running(run: Run) -> None:
     status = run.status()
-    if status.get("state") != "running" or status.get("host") != socket.gethostname() or status["pid"] == os.getpid():
+    if status.get("state") != "running" or rank() > 0:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
-    if silent < 120 and _alive(status["pid"]):
-        raise BadInput(f"resume={run.path}: still running as process {status['pid']}")
+    here = status.get("host") == socket.gethostname()
+    gone = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    if silent < 120 and not gone:
+        where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
+        raise BadInput(f"resume={run.path}: still running as process {status['pid']}{where}")
 
 
 def _alive(pid: int) -> bool:

@@ -41,7 +41,7 @@ class Allowed:
         if self.choices is not None:
             return ", ".join(str(choice) for choice in self.choices)
         if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}"
+            return f"{self.low:.12g} to {self.high:.12g}"
         if self.above is not None:
             return f"above {self.above:g}" + ("" if self.high is None else f", at most {self.high:g}")
         return f"{self.low:g} or more"

@@ -178,7 +178,7 @@ class TrainConfig:
     logger: Any = MISSING
     preset: Any = MISSING
     task_name: str = MISSING
-    seed: int = number(0, 2**63 - 1)
+    seed: int = number(0, 2**32 - 1)
     epochs: int = number(1)
     batch_size: int = number(1)
     eval_batch_size: int = number(1)
@@ -198,7 +198,7 @@ class EvaluateConfig:
     attack: Any = MISSING
     corruption: Any = MISSING
     trainer: Any = MISSING
-    seed: int = number(0, 2**63 - 1)
+    seed: int = number(0, 2**32 - 1)
     eval_batch_size: int = number(1)
     limit_test: int | None = number(1)
     data_dir: str | None = MISSING

@@ -27,6 +27,8 @@ def run_header(config: dict[str, Any], folder: Path, data: ImageDataModule, para
     }
     if config["departs_from_paper"]:
         lines["note"] = f"not the paper's recipe: {config['departs_from_paper']}"
+    if config["encoding"].get("smoothness") == "sum":
+        lines["lambda"] = "smoothness is a sum over 255 pairs: a lambda is 255 times as strong as the published ones"
     return "\n".join(f"{name:<8}{text}" for name, text in lines.items()) + "\n"
 
 
