@@ -14,6 +14,7 @@ from unittest import mock
 import torch
 
 from p2be_exp.callbacks.epoch_rows import TIMINGS
+from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
 from p2be_exp.commands import train as train_command
 from p2be_exp.training import TrainingModule
@@ -22,13 +23,14 @@ ROOT = Path(__file__).parents[1]
 
 QUICKSTART = (
     "experiment=quickstart",
+    "corruption=none",
     "limit_train=64",
     "limit_test=40",
     "batch_size=16",
     "epochs=2",
     "trainer.progress=false",
 )
-"""Four batches an epoch; trains and evaluates in about a second."""
+"""Four batches an epoch; trains and evaluates clean images in about a second."""
 TINY = (*QUICKSTART, "encoding.M=8")
 
 
@@ -49,6 +51,16 @@ def train(*arguments) -> Outcome:
 def evaluate(*arguments) -> Outcome:
     """``evaluate.py`` in this process."""
     return _call(evaluate_command.main, "evaluate.py", arguments)
+
+
+def evaluate_clean(*arguments) -> Outcome:
+    """``evaluate.py`` in this process, without corruptions."""
+    return evaluate(*arguments, "corruption=none")
+
+
+def corruptions(*arguments) -> Outcome:
+    """``python -m p2be_exp.corruptions`` in this process."""
+    return _call(corruptions_command.main, "__main__.py", arguments)
 
 
 def trained(folder, *arguments) -> Path:

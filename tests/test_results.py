@@ -34,7 +34,13 @@ SUMMARY = {
 def images(n: int, n_wrong: int) -> dict[str, np.ndarray]:
     wrong = np.arange(n) < n_wrong
     label = np.arange(n) % 3
-    return {"index": np.arange(n) * 2, "label": label, "prediction": np.where(wrong, label + 1, label), "wrong": wrong}
+    return {
+        "index": np.arange(n) * 2,
+        "label": label,
+        "prediction": np.where(wrong, label + 1, label),
+        "confidence": np.full(n, 0.75, dtype=np.float32),
+        "wrong": wrong,
+    }
 
 
 def add(results: Results, condition: Condition, n: int = 500, n_wrong: int = 12, seconds: float = 1.23456) -> Row:
@@ -109,7 +115,7 @@ def test_every_row_is_on_disk_at_once_after_its_images(tmp_path, monkeypatch):
 def test_arrays_of_single_images(tmp_path):
     add(Results(tmp_path, SETTINGS), PGD, n=9, n_wrong=4)
     with np.load(tmp_path / "per_image" / "attack-pgd_ce_secant-8.npz") as saved:
-        assert set(saved) == {"index", "label", "prediction", "wrong"}
+        assert set(saved) == {"index", "label", "prediction", "confidence", "wrong"}
         for name, values in images(9, 4).items():
             np.testing.assert_array_equal(saved[name], values)
 
@@ -136,7 +142,8 @@ def test_the_summary(tmp_path):
     assert summary["versions"]["torch"]
     assert summary["mce"] is summary["relative_mce"] is None  # null for anything but the complete ImageNet-C
     low, high = (float(end) for end in interval(12, 500))
-    expected = {"n": 500, "n_wrong": 12, "error": 2.4, "ci_low": low, "ci_high": high}
+    calibration = {"ece": 22.6, "rms_calibration_error": 22.6}  # 75 % sure, 97.6 % right
+    expected = {"n": 500, "n_wrong": 12, "error": 2.4, "ci_low": low, "ci_high": high, **calibration}
     assert summary["conditions"] == {"corruption/fog/3": expected, "clean": expected}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ from p2be_exp.callbacks import (
     AtomicCheckpointIO,
     EpochRows,
     EpochsDone,
+    EvaluationProgress,
     Progress,
     StopOnSignal,
     StopSignals,
     checkpoint_callbacks,
 )
+from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
 from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
@@ -26,13 +27,14 @@ from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditi
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
+from p2be_exp.report.figures import draw_results
 from p2be_exp.report.header import run_header
 from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
 from p2be_exp.runs import Run, find_run, load_checkpoint
-from p2be_exp.tracking import StepLog, log_results
-from p2be_exp.trainer import build_trainer, check_devices
+from p2be_exp.tracking import StepLog, log_results, run_name
+from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision
 from p2be_exp.training import TrainingModule
 
 
@@ -54,11 +56,13 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     """
     with StopSignals() as signals:
         check_devices(config["trainer"])
+        corrupted = corrupted_images(config)
         data = build_data(config)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
         data.prepare_data()
         data.setup()
+        check_images(data, corrupted)
         main = rank() == 0
         if main and not resume:
             run.create(
@@ -71,8 +75,18 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
             tell_workers({"run": str(run.path), "config": config, "resume": resume})
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             figures = [_draw_table(run, module.model)] if main else []
-            settings = {**evaluation_settings(config), "checkpoint": "last", "step": trainer.global_step}
-            return evaluate(module.model, data, config, run.path, settings, loggers, figures, key="hydra.run.dir")
+            settings = {**evaluation_settings(config, corrupted), "checkpoint": "last", "step": trainer.global_step}
+            return evaluate(
+                module.model,
+                data,
+                config,
+                run.path,
+                settings,
+                corrupted=corrupted,
+                loggers=loggers,
+                figures=figures,
+                key="hydra.run.dir",
+            )
 
 
 def evaluate(
@@ -81,42 +95,60 @@ def evaluate(
     config: dict[str, Any],
     folder: Path,
     settings: dict[str, Any],
-    loggers: list[Logger] | None = None,
-    figures: list[Path] | None = None,
+    *,
+    corrupted: CorruptedImages | None = None,
+    loggers: Sequence[Logger] = (),
+    figures: Sequence[Path] = (),
     key: str = "name",
 ) -> dict[str, Any]:
-    """Measure a model under the conditions of a configuration that have no row in a folder yet; print the table.
+    """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
 
     Args:
         model: images in, logits out.
         data: gives the test images.
-        config: has the groups ``trainer``, ``corruption`` and ``attack``.
+        config: of the run, with the group ``trainer``.
         folder: where the results go.
         settings: see :class:`~p2be_exp.results.Results`.
-        loggers, figures: to send the results to.
+        corrupted: the corrupted test images; None for none.
+        loggers: to send results and figures to.
+        figures: drawn before, to send as well.
         key: the option that named the folder.
 
     Returns:
         The content of ``results.json``.
     """
-    results = Results(folder, settings, key=key)
-    conditions = results.missing(list_conditions(config))
+    results = Results(folder, settings, key=key, plan=corrupted.plan if corrupted else None)
+    conditions = results.missing(list_conditions(corrupted))
     if conditions:
         trainer = build_trainer(
             config["trainer"],
-            precision="32-true",
+            precision=evaluation_precision(config["trainer"]),
             enable_checkpointing=False,
-            enable_progress_bar=config["trainer"]["progress"] and sys.stderr.isatty() and len(conditions) > 1,
+            enable_progress_bar=config["trainer"]["progress"] and len(conditions) > 1,
+            callbacks=[EvaluationProgress()] if config["trainer"]["progress"] and len(conditions) > 1 else [],
         )
         module = EvaluationModule(model, conditions, results if rank() == 0 else None)
         data.trainer = trainer
-        trainer.test(module, [condition_loader(condition, data) for condition in conditions], verbose=False)
+        loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
+        trainer.test(module, loaders, verbose=False)
     summary = results.summary()
     if rank() == 0:
+        title = f"{run_name(config)}, {settings['checkpoint']} checkpoint"
+        figures = [*figures, *draw_results(results, data, corrupted, title)]
         print(f"\n{results_table(summary)}\n\nresults in {folder}", flush=True)
         rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
-        log_results(loggers or [], rows, figures or [])
+        log_results(loggers, summary, rows, figures)
     return summary
+
+
+def check_images(data: ImageDataModule, corrupted: CorruptedImages | None) -> None:
+    """Check that there are the corrupted images of a data set that has been set up, before anything is computed.
+
+    Raises:
+        BadInput: the folder's labels, sizes or numbers of images are not those of the test set.
+    """
+    for condition in list_conditions(corrupted)[1:]:
+        condition_loader(condition, data, corrupted)
 
 
 def build_data(config: dict[str, Any]) -> ImageDataModule:
@@ -136,16 +168,16 @@ def build_data(config: dict[str, Any]) -> ImageDataModule:
     )
 
 
-def evaluation_settings(config: dict[str, Any]) -> dict[str, Any]:
+def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:
     """What decides the numbers of an evaluation, apart from the weights."""
     return {
         "dataset": config["dataset"]["name"],
         "split_seed": config["dataset"]["split_seed"],
         "limit_test": config["limit_test"],
-        "corruption": config["corruption"],
+        "corruption": corrupted.settings() if corrupted else {"name": "none"},
         "attack": config["attack"],
         "seed": config["seed"],
-        "precision": "32",
+        "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
     }
 
 

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
 
     FLIP_CROP = 1
     AUGMIX = 2
+    CORRUPTION = 3  # drawn in p2be_exp.corruptions.draws
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

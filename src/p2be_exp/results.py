@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from p2be_exp.atomic import replacing, write_json, write_text
+from p2be_exp.calibration import calibration_errors
+from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
 from p2be_exp.runs import FORMAT_VERSION, now, versions
 from p2be_exp.statistics import wilson_interval
@@ -93,13 +96,17 @@ class Results:
         folder: where ``results.csv``, ``results.json`` and ``per_image/`` are.
         settings: what decides the numbers; a folder with results of other settings is refused.
         key: the option under which the user named the folder, for the message.
+        plan: which corrupted images it is about; None without any.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], key: str = "name") -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], key: str = "name", plan: measures.Plan | None = None
+    ) -> None:
         self.folder = Path(folder)
+        self.plan = plan
         self.settings = json.loads(json.dumps(settings))
         if self.summary_file.exists():
             earlier = self._earlier_settings(key)
@@ -114,6 +121,12 @@ class Results:
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(
                 f"{key}={self.folder.name}: results.csv is damaged; remove the folder, or choose another name"
+            ) from error
+        try:
+            self._calibration = {name: self._read_calibration(name) for name in self.rows}
+        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise BadInput(
+                f"{key}={self.folder.name}: per_image is damaged; remove the folder, or choose another name"
             ) from error
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -140,11 +153,12 @@ class Results:
 
         Args:
             row: the counts.
-            images: arrays ``index``, ``label``, ``prediction`` and ``wrong``, one value an image, in data set order.
+            images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
+                one value an image, in data set order.
         """
-        path = self.folder / "per_image" / (row.condition.replace("/", "-") + ".npz")
-        with replacing(path) as part, part.open("wb") as file:
+        with replacing(self._images_file(row.condition)) as part, part.open("wb") as file:
             np.savez_compressed(file, **images)
+        self._calibration[row.condition] = calibration_errors(images["confidence"], images["wrong"])
         self.rows[row.condition] = row
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
@@ -152,6 +166,14 @@ class Results:
         writer.writerows(asdict(each) for each in self.rows.values())
         write_text(self.table_file, text.getvalue())
         self.write_summary()
+
+    def wrong(self) -> dict[str, np.ndarray]:
+        """Which images were wrong, ``(N,)`` bool in data set order, by condition."""
+        found = {}
+        for name in self.rows:
+            with np.load(self._images_file(name)) as images:
+                found[name] = images["wrong"]
+        return found
 
     def write_summary(self) -> None:
         """Write ``results.json`` from the rows."""
@@ -163,21 +185,36 @@ class Results:
         return {
             "format_version": FORMAT_VERSION,
             "clean_error": clean.error if clean else None,
-            "mean_corruption_error": None,
-            "mce": None,
-            "relative_mce": None,
-            "corruptions": {},
+            **self._corruptions(clean),
             "attacks": {},
             "worst_case_error": {},
             "sanity": None,
             "conditions": {
                 name: {key: getattr(row, key) for key in ("n", "n_wrong", "error", "ci_low", "ci_high")}
+                | self._calibration[name]
                 for name, row in self.rows.items()
             },
             "settings": self.settings,
             "versions": versions(),
             "written": now(),
         }
+
+    def _corruptions(self, clean: Row | None) -> dict[str, Any]:
+        if self.plan is None:
+            return measures.nothing_measured()
+        rows = [row for row in self.rows.values() if row.kind == "corruption"]
+        cells: dict[str, dict[int, float]] = {}
+        for row in rows:
+            cells.setdefault(row.name, {})[row.severity] = 100 * row.n_wrong / row.n
+        clean_error = 100 * clean.n_wrong / clean.n if clean else None
+        return measures.summarise(cells, self.plan, clean_error, min((row.n for row in rows), default=None))
+
+    def _images_file(self, condition: str) -> Path:
+        return self.folder / "per_image" / (condition.replace("/", "-") + ".npz")
+
+    def _read_calibration(self, condition: str) -> dict[str, float]:
+        with np.load(self._images_file(condition)) as images:
+            return calibration_errors(images["confidence"], images["wrong"])
 
     def _earlier_settings(self, key: str) -> dict[str, Any]:
         try:

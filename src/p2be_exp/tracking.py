@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ def finish(loggers: list[Logger], exit_code: int) -> None:
         wandb.finish(exit_code=exit_code)
 
 
-def log_results(loggers: list[Logger], rows: list[dict[str, Any]], figures: list[Path]) -> None:
-    """Send the results table and the figures of a finished run to W&B."""
+def log_results(
+    loggers: Sequence[Logger], summary: dict[str, Any], rows: list[dict[str, Any]], figures: Sequence[Path]
+) -> None:
+    """Send the summary, the results table and the figures of a finished run to W&B."""
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
@@ -65,6 +68,9 @@ def log_results(loggers: list[Logger], rows: list[dict[str, Any]], figures: list
         logger.log_table("results", columns=columns, data=[[row[column] for column in columns] for row in rows])
         for row in rows:
             logger.experiment.summary[f"{row['condition']}/error"] = float(row["error"])
+        for name in ("clean_error", "mean_corruption_error", "mce", "relative_mce"):
+            if summary[name] is not None:
+                logger.experiment.summary[name] = summary[name]
         for figure in figures:
             logger.log_image(f"figures/{figure.stem}", [str(figure)])
 

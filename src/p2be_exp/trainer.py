@@ -37,6 +37,11 @@ def precision_of(config: dict[str, Any]) -> str:
     return "bf16-mixed" if on_gpu(config) and config["precision"] != "32" else "32-true"
 
 
+def evaluation_precision(config: dict[str, Any]) -> str:
+    """Lightning's name of the precision to evaluate in: float32 unless bf16 is asked for by name."""
+    return "bf16-mixed" if on_gpu(config) and config["precision"] == "bf16" else "32-true"
+
+
 def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
     """A Trainer for a ``trainer`` group.
 

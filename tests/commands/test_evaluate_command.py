@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from commandline import ROOT, copy_of, evaluate, finish, refusal, rows_of, start, train
+from commandline import ROOT, copy_of, evaluate_clean, finish, refusal, rows_of, start, train
 from p2be_exp.evaluation import EvaluationModule
 
 
@@ -29,13 +29,13 @@ def without_times(file):
 
 def refused(folder, *arguments):
     before = sorted(folder.rglob("*"))
-    message = refusal(evaluate(*arguments))
+    message = refusal(evaluate_clean(*arguments))
     assert sorted(folder.rglob("*")) == before
     return message
 
 
 def test_help():
-    outcome = evaluate("--help")
+    outcome = evaluate_clean("--help")
     assert (outcome.code, outcome.err) == (0, "")
     for part in ("run: ???", "checkpoint: last", "trainer     auto cpu ddp gpu", "RUN/evaluations/NAME"):
         assert part in outcome.out
@@ -43,7 +43,7 @@ def test_help():
 
 def test_the_clean_row_is_that_of_the_training(workdir, run):
     before = content(run)
-    outcome = evaluate("run=run", "limit_test=40")
+    outcome = evaluate_clean("run=run", "limit_test=40")
     assert outcome.code == 0, outcome.err
     folder = run / "evaluations" / "last_clean_first40"
     assert {file.name for file in folder.rglob("*")} == {"results.csv", "results.json", "per_image", "clean.npz"}
@@ -57,10 +57,10 @@ def test_the_clean_row_is_that_of_the_training(workdir, run):
 
 
 def test_the_second_call_adds_nothing(run):
-    assert evaluate("run=run", "limit_test=30", "name=mine").code == 0
+    assert evaluate_clean("run=run", "limit_test=30", "name=mine").code == 0
     folder = run / "evaluations" / "mine"
     first, summary = content(folder), without_times(folder / "results.json")
-    outcome = evaluate("run=run", "limit_test=30", "name=mine")
+    outcome = evaluate_clean("run=run", "limit_test=30", "name=mine")
     assert outcome.code == 0
     assert "clean                                 30" in outcome.out
     second = content(folder)
@@ -83,38 +83,38 @@ def test_an_interrupted_evaluation_goes_on(run, monkeypatch, number):
         original(self, batch, batch_idx, dataloader_idx)
 
     monkeypatch.setattr(EvaluationModule, "test_step", test_step)
-    assert evaluate("run=run", "limit_test=40", "eval_batch_size=10").code == 128 + number
+    assert evaluate_clean("run=run", "limit_test=40", "eval_batch_size=10").code == 128 + number
     folder = run / "evaluations" / "last_clean_first40"
     assert not (folder / "results.csv").exists()
-    assert evaluate("run=run", "limit_test=40", "eval_batch_size=10").code == 0
+    assert evaluate_clean("run=run", "limit_test=40", "eval_batch_size=10").code == 0
     assert without_times(folder / "results.csv") == without_times(run / "results.csv")
 
 
 def test_a_missing_row_alone_is_measured_again(run):
-    assert evaluate("run=run", "limit_test=30").code == 0
+    assert evaluate_clean("run=run", "limit_test=30").code == 0
     (row_file,) = (run / "evaluations").glob("*/results.csv")
     measured = without_times(row_file)
     row_file.unlink()
-    assert evaluate("run=run", "limit_test=30").code == 0
+    assert evaluate_clean("run=run", "limit_test=30").code == 0
     assert without_times(row_file) == measured
 
 
 def test_settings_are_in_the_default_name_and_in_the_results(run):
-    assert evaluate("run=run", "limit_test=20", "seed=3").code == 0
+    assert evaluate_clean("run=run", "limit_test=20", "seed=3").code == 0
     summary = json.loads((run / "evaluations" / "last_clean_first20_seed3" / "results.json").read_text())
     wanted = {"checkpoint": "last", "limit_test": 20, "seed": 3, "dataset": "digits", "step": 16, "precision": "32"}
     assert {key: summary["settings"][key] for key in wanted} == wanted
 
 
 def test_a_name_with_other_settings_is_refused(run):
-    assert evaluate("run=run", "limit_test=20", "name=mine").code == 0
+    assert evaluate_clean("run=run", "limit_test=20", "name=mine").code == 0
     message = refused(run, "run=run", "limit_test=21", "name=mine")
     assert message == "name=mine: holds results of other settings (limit_test=20); choose another name"
     assert "seed=0" in refused(run, "run=run", "limit_test=20", "seed=1", "name=mine")
 
 
 def test_other_weights_under_the_same_name_are_refused(run):
-    assert evaluate("run=run", "limit_test=20").code == 0
+    assert evaluate_clean("run=run", "limit_test=20").code == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save({**checkpoint, "global_step": 20}, run / "checkpoints" / "last.ckpt")
     message = refused(run, "run=run", "limit_test=20")
@@ -123,7 +123,7 @@ def test_other_weights_under_the_same_name_are_refused(run):
 
 def test_the_best_checkpoint(workdir, with_validation):
     run = copy_of(with_validation, workdir / "run")
-    assert evaluate("run=run", "checkpoint=best", "limit_test=20").code == 0
+    assert evaluate_clean("run=run", "checkpoint=best", "limit_test=20").code == 0
     summary = json.loads((run / "evaluations" / "best_clean_first20" / "results.json").read_text())
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     assert summary["settings"]["step"] == best["global_step"]
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written(workdir, run):
 
 def test_hydra_full_error_shows_the_traceback(run, monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    outcome = evaluate("run=nowhere")
+    outcome = evaluate_clean("run=nowhere")
     assert outcome.code == 2
     assert "Traceback" in outcome.err
 
@@ -202,7 +202,7 @@ def test_data_that_is_gone_can_be_elsewhere(workdir, run, monkeypatch):
 
 @pytest.mark.slow
 def test_the_process_itself_ends_with_the_code(workdir, run):
-    outcome = finish(start(ROOT / "evaluate.py", "run=run", "limit_test=20", cwd=workdir))
+    outcome = finish(start(ROOT / "evaluate.py", "run=run", "limit_test=20", "corruption=none", cwd=workdir))
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""
     assert rows_of(run / "evaluations" / "last_clean_first20" / "results.csv")[0]["n"] == "20"

@@ -26,13 +26,15 @@ def composed(*overrides, command="train"):
 
 @pytest.mark.parametrize(("group", "option"), EVERY_OPTION)
 def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema(group, option):
-    config = composed(f"{group}={option}")
+    # A source of corrupted images goes with its own data sets, which evaluating takes from the run.
+    evaluates = group == "corruption"
+    config = composed(f"{group}={option}", *["run=some"] * evaluates, command="evaluate" if evaluates else "train")
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
     assert set(config[group]) == fields
     assert config[group].get("name", option) == option
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("command", COMMAND_SCHEMAS)
 def test_every_key_of_a_command_has_a_value(command):
     config = composed(*(["run=some"] if command == "evaluate" else []), command=command)
     assert set(config) == set(COMMAND_SCHEMAS[command].__dataclass_fields__)

@@ -2,6 +2,7 @@
 
 from p2be_exp.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from p2be_exp.callbacks.epoch_rows import EpochRows
+from p2be_exp.callbacks.evaluation_progress import EvaluationProgress
 from p2be_exp.callbacks.progress import Progress
 from p2be_exp.callbacks.sign_of_life import EpochsDone, heartbeat
 from p2be_exp.callbacks.stop import StopOnSignal, StopSignals
@@ -10,6 +11,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "EpochRows",
     "EpochsDone",
+    "EvaluationProgress",
     "Progress",
     "StopOnSignal",
     "StopSignals",

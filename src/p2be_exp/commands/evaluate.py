@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config.checks import check_source
+from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
+from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
@@ -47,41 +51,58 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     config |= {key: settings[key] for key in own}
     if settings["data_dir"] is not None:
         config["data_dir"] = settings["data_dir"]
+    config["corruption"] = resolved(
+        config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
+    )
+    check_source(config["corruption"]["name"], config["dataset"]["name"])
     return config
 
 
-def default_name(settings: dict[str, Any]) -> str:
+def default_name(config: dict[str, Any], checkpoint: str) -> str:
     """A folder name that tells the settings: checkpoint, conditions, and what is not the default."""
-    parts = [settings["checkpoint"], "clean"]
-    parts += [settings[group]["name"] for group in ("corruption", "attack") if settings[group]["name"] != "none"]
-    if settings["limit_test"] is not None:
-        parts.append(f"first{settings['limit_test']}")
-    if settings["seed"] != 0:
-        parts.append(f"seed{settings['seed']}")
+    parts = [checkpoint, "clean"]
+    parts += [config[group]["name"] for group in ("corruption", "attack") if config[group]["name"] != "none"]
+    corruption = config["corruption"]
+    if corruption["name"] != "none":
+        names = select_names(corruption["names"])
+        if names != TEST:
+            words = [word for word, group in GROUPS.items() if group == names]
+            parts.append(words[0] if words else "-".join(names))
+        if (severities := select_severities(corruption["severities"])) != SEVERITIES:
+            parts.append("severity" + "".join(map(str, severities)))
+        if corruption.get("seed", 0) != 0:
+            parts.append(f"images{corruption['seed']}")
+    if config["limit_test"] is not None:
+        parts.append(f"first{config['limit_test']}")
+    if config["seed"] != 0:
+        parts.append(f"seed{config['seed']}")
     return "_".join(parts)
 
 
 def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> None:
     from p2be_exp.callbacks import StopSignals
-    from p2be_exp.jobs import build_data, evaluate, evaluation_settings
+    from p2be_exp.corruptions.images import corrupted_images
+    from p2be_exp.jobs import build_data, check_images, evaluate, evaluation_settings
     from p2be_exp.runs import load_run
     from p2be_exp.trainer import check_devices
 
     with StopSignals(), _told_how_to_go_on():
         check_devices(config["trainer"])
+        corrupted = corrupted_images(config)
         data = build_data(config)
         data.prepare_data()
         data.setup()
+        check_images(data, corrupted)
         which = settings["checkpoint"]
         decided = {
-            **evaluation_settings(config),
+            **evaluation_settings(config, corrupted),
             "checkpoint": which,
             "step": load_checkpoint(run, which)["global_step"],
         }
-        name = settings["name"] or default_name(settings)
+        name = settings["name"] or default_name(config, which)
         if rank() == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
-        evaluate(load_run(run.path, which), data, config, run.path / "evaluations" / name, decided)
+        evaluate(load_run(run.path, which), data, config, run.path / "evaluations" / name, decided, corrupted=corrupted)
 
 
 @contextmanager

@@ -28,7 +28,9 @@ HYDRA_FULL_ERROR=1 shows the traceback of bad input. --hydra-help lists Hydra's 
 _EVALUATE = """\
 Evaluate a trained run.
 
-  python evaluate.py run=RUN
+  python evaluate.py run=RUN                                     clean and corrupted test images
+  python evaluate.py run=RUN corruption=none                     clean ones alone
+  python evaluate.py run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]
   python evaluate.py run=RUN checkpoint=best limit_test=1000 name=first_thousand
 
 Options, chosen with GROUP=OPTION:
@@ -37,27 +39,27 @@ Options, chosen with GROUP=OPTION:
 Keys, set with KEY=VALUE:
 {keys}
 
-The results are in RUN/evaluations/NAME: results.csv, results.json, per_image/. The same name and settings go on where
-they stopped; the same name with other settings is refused.
+The results are in RUN/evaluations/NAME: results.csv, results.json, per_image/, figures/. The same name and settings
+go on where they stopped; the same name with other settings is refused.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM."""
 
 
 def train_help() -> str:
     """The help of ``train.py``."""
-    return _TRAIN.format(groups=_groups([*GROUP_SCHEMAS, "experiment"]), keys=_keys("train"))
+    return _TRAIN.format(groups=_groups([*GROUP_SCHEMAS, "experiment"]), keys=keys_of("train"))
 
 
 def evaluate_help() -> str:
     """The help of ``evaluate.py``."""
-    return _EVALUATE.format(groups=_groups(["corruption", "attack", "trainer"]), keys=_keys("evaluate"))
+    return _EVALUATE.format(groups=_groups(["corruption", "attack", "trainer"]), keys=keys_of("evaluate"))
 
 
 def _groups(names: list[str]) -> str:
     return "\n".join(f"  {name:<12}{' '.join(options_of(name))}" for name in names)
 
 
-def _keys(command: str) -> str:
+def keys_of(command: str) -> str:
     """The lines of a command's own keys in its YAML file, which hold the defaults and what they mean."""
     lines = (CONF_DIR / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
     own = lines[lines.index("") + 1 :]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
 
 
@@ -17,7 +18,7 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     """Check a resolved configuration.
 
     Args:
-        command: ``train`` or ``evaluate``.
+        command: ``train``, ``evaluate`` or ``corruptions``.
         config: plain dictionaries, as :func:`p2be_exp.config.compose.to_plain` gives.
 
     Raises:
@@ -28,7 +29,12 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     for group in GROUP_SCHEMAS:
         if group in schema.__dataclass_fields__:
             check_group(group, config)
+    if command == "corruptions":
+        select_names(config["names"])
+        select_severities(config["severities"])
+        return
     _check_trainer(config["trainer"])
+    _check_corruption(config)
     if command == "train":
         _check_training(config)
 
@@ -68,6 +74,30 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
         raise BadInput(f"trainer.devices={trainer['devices']}: several devices need trainer=ddp")
     if trainer["accelerator"] == "cpu" and trainer["precision"] == "bf16":
         raise BadInput("trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32")
+
+
+def _check_corruption(config: Mapping[str, Any]) -> None:
+    corruption = config["corruption"]
+    if corruption["name"] == "none":
+        return
+    select_names(corruption["names"], key="corruption.names")
+    select_severities(corruption["severities"], key="corruption.severities")
+    if "dataset" in config:
+        check_source(corruption["name"], config["dataset"]["name"])
+
+
+def check_source(source: str, dataset: str) -> None:
+    """Check that a source of corrupted images has some of a data set.
+
+    Raises:
+        BadInput: it has not.
+    """
+    owners = {"cifar_c": ("cifar10", "cifar100"), "imagenet_c": ("imagenet",)}
+    if dataset not in owners.get(source, (dataset,)):
+        raise BadInput(
+            f"corruption={source}: goes with dataset={' or '.join(owners[source])}, not {dataset}; "
+            "allowed here are auto, generated, none"
+        )
 
 
 def _check_training(config: Mapping[str, Any]) -> None:

@@ -90,6 +90,41 @@ class NoCorruptionConfig:
 
 
 @dataclass
+class _CorruptionConfig:
+    name: str = MISSING
+    names: Any = MISSING
+    severities: list[int] = number(1, 5)
+
+
+@dataclass
+class CifarCConfig(_CorruptionConfig):
+    dir: str | None = MISSING
+
+
+@dataclass
+class ImageNetCConfig(_CorruptionConfig):
+    dir: str | None = MISSING
+    crop: str = choice("center", "resize")
+    workers: int | None = number(0)
+
+
+@dataclass
+class GeneratedConfig(_CorruptionConfig):
+    dir: str | None = MISSING
+    seed: int = number(0, 2**32 - 1)
+    frost_dir: str | None = MISSING
+    workers: int | None = number(1)
+
+
+@dataclass
+class AutoCorruptionConfig(_CorruptionConfig):
+    seed: int = number(0, 2**32 - 1)
+    frost_dir: str | None = MISSING
+    crop: str = choice("center", "resize")
+    workers: int | None = number(1)
+
+
+@dataclass
 class NoAttackConfig:
     name: str = "none"
 
@@ -162,7 +197,7 @@ class PresetConfig:
     table_schedule: str = choice("cosine", "constant")
 
 
-# -- the two commands ---------------------------------------------------------------------------------------------
+# -- the commands -------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -204,6 +239,22 @@ class EvaluateConfig:
     data_dir: str | None = MISSING
 
 
+@dataclass
+class CorruptionsConfig:
+    dataset: Any = MISSING
+    folder: str | None = MISSING
+    size: int | None = number(8)
+    out: str | None = MISSING
+    names: Any = MISSING
+    severities: list[int] = number(1, 5)
+    seed: int = number(0, 2**32 - 1)
+    frost_dir: str | None = MISSING
+    workers: int | None = number(1)
+    limit_test: int | None = number(1)
+    image: int = number(0)
+    data_dir: str = MISSING
+
+
 GROUP_SCHEMAS: dict[str, dict[str, type]] = {
     "encoding": {
         "rgb": RGBConfig,
@@ -218,7 +269,13 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "cifar100": DownloadableDatasetConfig,
     },
     "regime": {"standard": StandardConfig, "augmix": AugMixConfig},
-    "corruption": {"none": NoCorruptionConfig},
+    "corruption": {
+        "none": NoCorruptionConfig,
+        "auto": AutoCorruptionConfig,
+        "cifar_c": CifarCConfig,
+        "imagenet_c": ImageNetCConfig,
+        "generated": GeneratedConfig,
+    },
     "attack": {"none": NoAttackConfig},
     "optim": {"default": OptimConfig},
     "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), TrainerConfig),
@@ -227,7 +284,11 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
 }
 """The schema of every option of every group, by group and option name."""
 
-COMMAND_SCHEMAS: dict[str, type] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+COMMAND_SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "corruptions": CorruptionsConfig,
+}
 
 
 def register_schemas() -> None:

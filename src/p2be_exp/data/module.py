@@ -68,6 +68,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.download = download
         self.num_classes, self.image_size = dataset_info(name)
         self._sets: dict[str, ImageSet] = {}
+        self._total_test = 0
 
     def prepare_data(self) -> None:
         """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
@@ -82,7 +83,28 @@ class ImageDataModule(pl.LightningDataModule):
         self._sets["train"] = train.subset(kept)
         if len(held_out):
             self._sets["val"] = train.subset(held_out)
+        self._total_test = len(test)
         self._sets["test"] = test.subset(limit_test(len(test), self.limit_test, self.split_seed))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their labels; known after `setup`."""
+        return self._sets["test"].classes
+
+    @property
+    def total_test(self) -> int:
+        """Number of test images of the data set, of which `limit_test` may leave some out; known after `setup`."""
+        return self._total_test
+
+    def test_set(self) -> ImageSet:
+        """The test images that are used, on the device or on the host."""
+        return self._sets["test"]
+
+    def placement(self) -> tuple[torch.device, int, int]:
+        """Where batches are wanted, this process's rank, and the number of processes that share each batch."""
+        if self.trainer is None:
+            return torch.device("cpu"), 0, 1
+        return self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
 
     def train_dataloader(self) -> ResidentLoader:
         return self._loader("train", self.batch_size, shuffle_seed=self.seed)
@@ -95,10 +117,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader("test", self.eval_batch_size)
 
     def _loader(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> ResidentLoader:
-        device, rank, world_size = torch.device("cpu"), 0, 1
-        if self.trainer is not None:
-            device = self.trainer.strategy.root_device
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        device, rank, world_size = self.placement()
         # Kept as placed, so that the next loader over these images copies nothing.
         data = self._sets[split] = place(self._sets[split], device)
         return ResidentLoader(

@@ -6,9 +6,41 @@ from typing import Any
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Text table of the conditions in the content of a ``results.json``: images, wrong, error and interval."""
+    """Text table of the content of a ``results.json``.
+
+    Conditions by themselves with images, wrong, error and interval; corruptions with a column a severity, and under
+    them the means with what they were taken over.
+    """
     lines = [f"{'condition':<32}{'images':>8}{'wrong':>8}{'error %':>9}   95 % interval"]
     for name, row in results["conditions"].items():
-        interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
-        lines.append(f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval}")
+        if not name.startswith("corruption/"):
+            interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
+            lines.append(f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval}")
+    if results["corruptions"]:
+        lines += ["", *_corruptions(results)]
     return "\n".join(lines)
+
+
+def _corruptions(results: dict[str, Any]) -> list[str]:
+    section = results["corruptions"]
+    severities = section["severities"]
+    lines = [f"{'error % at severity':<32}" + "".join(f"{severity:>8}" for severity in severities) + f"{'mean':>9}"]
+    for name, row in section["per_corruption"].items():
+        cells = "".join(f"{_number(row['severities'][str(severity)]):>8}" for severity in severities)
+        lines.append(f"{name:<32}{cells}{_number(row['error']):>9}")
+    means = {**section["categories"], "mean": section["mean"], "mean of the extra ones": section["extra"]}
+    for name, mean in means.items():
+        if mean["error"] is not None:
+            lines.append(f"{name:<32}{'':>{8 * len(severities)}}{mean['error']:>9.2f}   over {mean['over']}")
+    for key, name in (("mce", "mCE"), ("relative_mce", "relative mCE")):
+        if results[key] is not None:
+            lines.append(f"{name:<32}{'':>{8 * len(severities)}}{results[key]:>9.2f}   AlexNet = 100")
+    lines += [f"{name} left out: {why}" for name, why in section["left_out"].items()]
+    if section["unfinished"]:
+        lines.append(f"not finished: {', '.join(section['unfinished'])}")
+    official = "the published files" if section["source"] == "official" else "made here, not the published files"
+    return [*lines, f"corrupted images: {official}"]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

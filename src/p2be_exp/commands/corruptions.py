@@ -1,0 +1,176 @@
+"""``python -m p2be_exp.corruptions``: make a -C set, look at one image under all corruptions, list them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.commands.help import keys_of
+from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config.compose import options_of
+from p2be_exp.corruptions.constants import FAMILIES
+from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
+from p2be_exp.errors import BadInput, Interrupted
+
+if TYPE_CHECKING:
+    from p2be_exp.corruptions.source import ImageSource
+
+_HELP = """\
+Corrupted test images in the layout of CIFAR-10-C, from any data set.
+
+  python -m p2be_exp.corruptions make dataset=cifar100 out=data/cifar100-c-generated
+  python -m p2be_exp.corruptions make folder=my_pictures size=224 out=my_pictures-c names=[fog,snow]
+  python -m p2be_exp.corruptions preview dataset=digits out=preview.png
+  python -m p2be_exp.corruptions list
+
+make      writes NAME.npy (severity by severity), labels.npy and manifest.json; stopped, it goes on where it was
+preview   a picture: one image, a row a corruption, a column a severity
+list      the corruptions with their constants
+
+Options, chosen with GROUP=OPTION:
+  dataset     {datasets}
+
+Keys, set with KEY=VALUE:
+{keys}
+
+Frost overlays textures that are not part of this project: those of the package imagecorruptions, if it is installed
+(pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
+The images are made with the published constants, but are not the published files.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM (the same command goes on)."""
+
+
+def main() -> int:
+    """Run the command with ``sys.argv``; return its exit code."""
+    return exit_code_of(_command)
+
+
+def _command() -> None:
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))
+        return
+    commands: dict[str, Callable[[dict[str, Any]], None]] = {"make": _make, "preview": _preview, "list": _list}
+    if arguments[0] not in commands:
+        raise BadInput(f"{arguments[0]}: not a command; there are: {', '.join(commands)}")
+    if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:
+        raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
+    config = to_plain(compose_config("corruptions", arguments[1:]))
+    check_config("corruptions", config)
+    commands[arguments[0]](config)
+
+
+def _list(config: dict[str, Any]) -> None:
+    names = select_names(config["names"]) if config["names"] != "test" else ALL
+    for family, images in (("cifar", "32 x 32"), ("imagenet", "224 x 224")):
+        print(f"{'corruption':<20}{'category':<10}constants for {images}, severity 1 to 5")
+        for name in names:
+            print(f"{name:<20}{category_of(name):<10}{'  '.join(_text(each) for each in FAMILIES[family][name])}")
+        print()
+
+
+def _text(constants: tuple[float, ...]) -> str:
+    if len(constants) > 7:  # zoom's factors
+        return f"{constants[0]:.2f}..{constants[-1]:.2f}"
+    return ",".join(f"{constant:g}" for constant in constants)
+
+
+def _make(config: dict[str, Any]) -> None:
+    if config["out"] is None:
+        raise BadInput("out: which folder to write to? out=FOLDER")
+    names, severities = select_names(config["names"]), select_severities(config["severities"])
+    from p2be_exp.callbacks import StopSignals
+    from p2be_exp.corruptions.make import make_set
+    from p2be_exp.corruptions.parallel import cores
+    from p2be_exp.corruptions.progress import BlockProgress
+
+    with StopSignals():
+        textures, source = _textures(config, names), _source(config)
+        out = Path(config["out"])
+        height, width = source.size
+        print(
+            f"{source.name}: {len(source.labels):,} images of {height} x {width}, {len(names)} corruptions, "
+            f"severities {', '.join(map(str, severities))}, into {out}",
+            flush=True,
+        )
+        try:
+            with BlockProgress(len(names) * len(severities) * len(source.labels)) as progress:
+                manifest = make_set(
+                    source,
+                    out,
+                    names,
+                    severities,
+                    seed=config["seed"],
+                    textures=textures,
+                    workers=config["workers"] or cores(),
+                    progress=progress,
+                )
+        except (Interrupted, KeyboardInterrupt):
+            command = shlex.join(["python", "-m", "p2be_exp.corruptions", *sys.argv[1:]])
+            print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
+            raise
+    for name, why in manifest["left_out"].items():
+        print(f"{name} left out: {why}; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
+    print(f"{out}: {len(manifest['blocks'])} blocks of {len(source.labels):,} images; {manifest['notice']}")
+
+
+def _preview(config: dict[str, Any]) -> None:
+    names = ALL if config["names"] == "test" else select_names(config["names"])
+    out = Path(config["out"] or "corruptions.png")
+    textures, source = _textures(config, names), _source(config)
+    if config["image"] >= len(source.labels):
+        raise BadInput(f"image={config['image']}: allowed are 0 to {len(source.labels) - 1}")
+    from p2be_exp.corruptions.apply import corrupt
+    from p2be_exp.report.preview import draw_preview
+
+    place = config["image"]
+    clean = source.read(place, place + 1)
+    pictures = {
+        name: {
+            severity: corrupt(
+                clean,
+                name,
+                severity,
+                dataset=source.name,
+                indices=source.indices[place : place + 1],
+                seed=config["seed"],
+                textures=textures,
+            )[0]
+            for severity in select_severities(config["severities"])
+        }
+        for name in names
+        if name != "frost" or textures is not None
+    }
+    try:
+        draw_preview(clean[0], pictures, f"{source.name}, image {source.indices[place]}", out)
+    except OSError as error:
+        raise BadInput(f"out={out}: cannot be written ({error.strerror})") from error
+    left_out = "" if len(pictures) == len(names) else " (frost left out: no textures)"
+    print(f"{out}: {len(pictures)} corruptions of image {source.indices[place]} of {source.name}{left_out}")
+
+
+def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
+    from p2be_exp.corruptions.textures import find_textures
+
+    folder = None if config["frost_dir"] is None else Path(config["frost_dir"]).expanduser()
+    return find_textures(folder) if "frost" in names else None
+
+
+def _source(config: dict[str, Any]) -> ImageSource:
+    from p2be_exp.corruptions.source import DatasetSource, FolderSource
+
+    if config["folder"] is not None:
+        return FolderSource(Path(config["folder"]).expanduser(), config["size"], config["limit_test"])
+    if config["size"] is not None:
+        raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
+    from p2be_exp.data import load_dataset
+    from p2be_exp.data.split import limit_test
+
+    dataset = config["dataset"]
+    _, test = load_dataset(dataset["name"], config["data_dir"], dataset.get("download", False))
+    chosen = test.subset(limit_test(len(test), config["limit_test"], dataset["split_seed"]))
+    return DatasetSource(dataset["name"], chosen, len(test))

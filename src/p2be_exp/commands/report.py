@@ -1,0 +1,101 @@
+"""``python -m p2be_exp.report``: what runs have measured, put together; a subcommand for each way to do so."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.errors import BadInput
+
+_HELP = """\
+Put together what runs have measured.
+
+  python -m p2be_exp.report compare A B    two methods by several seeds of each, or two trained networks
+
+python -m p2be_exp.report COMMAND --help says more."""
+
+_COMPARE_HELP = """\
+Compare two methods by several seeds of each, or two trained networks.
+
+  python -m p2be_exp.report compare A B [evaluation=NAME] [out=FOLDER]
+
+A and B are each a run folder, a folder of runs (as a multirun leaves it), an evaluation (RUN/evaluations/NAME), or
+several of these joined by commas.
+
+  two runs or more on each side  the difference of the means over seeds, with Welch's interval; the runs of a side may
+                                 differ in the seed alone
+  one run on each side           the difference of these two networks on the same images: a bootstrap interval, and
+                                 McNemar's test of each condition with Holm's correction; nothing about two methods
+
+Keys, set with KEY=VALUE:
+  evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
+  out          a folder for compare.csv and compare.json, in full precision
+
+Differences are B - A: negative where B has fewer errors.
+
+Exit codes: 0 done, 1 failed, 2 bad input."""
+
+
+def main() -> int:
+    """Run the command with ``sys.argv``; return its exit code."""
+    return exit_code_of(_command)
+
+
+def _command() -> None:
+    name, *arguments = sys.argv[1:] or [""]
+    if name in ("-h", "--help"):
+        print(_HELP)
+        return
+    if name not in _COMMANDS:
+        raise BadInput(f"{name or 'command'}: allowed is one of {', '.join(_COMMANDS)} (see --help)")
+    _COMMANDS[name](arguments)
+
+
+def _compare(arguments: Sequence[str]) -> None:
+    if {"-h", "--help"} & set(arguments):
+        print(_COMPARE_HELP)
+        return
+    sides, keys = _parsed(arguments, keys=("evaluation", "out"))
+    if len(sides) != 2:
+        raise BadInput(f"compare: allowed are two sides, A and B, not {len(sides)} ({' '.join(sides) or 'none'})")
+
+    from p2be_exp.report.compare import compare
+    from p2be_exp.report.comparison_table import comparison_table, write_comparison
+    from p2be_exp.report.measured import find_measured
+
+    a, b = (find_measured(key, side, keys.get("evaluation")) for key, side in zip("AB", sides, strict=True))
+    comparison = compare(a, b)
+    print(comparison_table(comparison))
+    if "out" in keys:
+        write_comparison(comparison, Path(keys["out"]))
+        print(f"\ncompare.csv and compare.json in {keys['out']}")
+
+
+def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """What stands for itself, and the values of the keys.
+
+    Raises:
+        BadInput: a flag, an unknown key, a key without a value or given twice.
+    """
+    alone: list[str] = []
+    found: dict[str, str] = {}
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise BadInput(f"{argument}: not a flag; allowed are {', '.join(f'{key}=' for key in keys)} and --help")
+        named = re.match(r"(\w+)=(.*)", argument, re.DOTALL)  # a path may have a = further on
+        if named is None:
+            alone.append(argument)
+            continue
+        key, value = named.groups()
+        if key not in keys:
+            raise BadInput(f"{argument}: unknown key; allowed are {', '.join(keys)}")
+        if not value or key in found:
+            raise BadInput(f"{argument}: one value is needed")
+        found[key] = value
+    return alone, found
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": _compare}

@@ -1,0 +1,242 @@
+"""Where an evaluation's corrupted images come from: published files, a set made before, or made on the fly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2be_exp.corruptions.loader import ConditionLoader, ImagesOf
+from p2be_exp.corruptions.measures import Plan
+from p2be_exp.corruptions.names import select_names, select_severities
+from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
+from p2be_exp.corruptions.parallel import cores
+from p2be_exp.corruptions.store import MANIFEST, StoredSet
+from p2be_exp.errors import BadInput
+
+if TYPE_CHECKING:
+    from p2be_exp.data import ImageDataModule
+
+
+class CorruptedImages(ABC):
+    """The corrupted test images of a data set.
+
+    Attributes:
+        plan: which there are.
+    """
+
+    plan: Plan
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What decides the images, for the settings of a result; no paths, no numbers of workers."""
+
+    @abstractmethod
+    def loader(self, name: str, severity: int, data: ImageDataModule) -> Any:
+        """The batches of one cell: the images that ``data`` tests on, corrupted.
+
+        Raises:
+            BadInput: the corrupted images are not those of the data set.
+        """
+
+    @abstractmethod
+    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
+        """One image of a cell, ``(H, W, 3)``: the one of the ``place``-th image that ``data`` tests on."""
+
+
+class OfficialCifarC(CorruptedImages):
+    """The published CIFAR-10-C or CIFAR-100-C, read from its folder.
+
+    Args:
+        folder: with ``NAME.npy`` and ``labels.npy``.
+        dataset: ``cifar10`` or ``cifar100``, or another whose -C set has this layout.
+        names, severities: what is wanted.
+        key: the option that named the folder.
+
+    Raises:
+        BadInput: it is no such folder; see :class:`~p2be_exp.corruptions.store.StoredSet`.
+    """
+
+    def __init__(
+        self, folder: Path, dataset: str, names: tuple[str, ...], severities: tuple[int, ...], key: str
+    ) -> None:
+        self.stored, self._key = StoredSet(folder, key), key
+        if self.stored.manifest is not None:
+            raise BadInput(f"{key}={folder}: a generated set, not the published one; corruption=generated takes it")
+        missing = {name: "not in the folder" for name in names if name not in self.stored.names}
+        self.plan = Plan("official", dataset, names, severities, missing)
+
+    def settings(self) -> dict[str, Any]:
+        return {"name": "cifar_c", "names": list(self.plan.names), "severities": list(self.plan.severities)}
+
+    def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
+        return _loader(stored_images(self.stored, name, severity, data, self._key), data, workers=1)
+
+    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
+        return stored_images(self.stored, name, severity, data, self._key)(np.array([place]))[0]
+
+
+class GeneratedImages(CorruptedImages):
+    """Corrupted images made here: those of a set that was made before where it has them, the rest on the fly.
+
+    Args:
+        dataset: name of the data set.
+        names, severities: what is wanted.
+        seed: of the images.
+        folder: a set made by ``python -m p2be_exp.corruptions make``; None for none.
+        frost_dir: where frost's textures are; None for those of the installed ``imagecorruptions``, if it is.
+        workers: threads; None for one a core.
+
+    Raises:
+        BadInput: the set in the folder is of another data set or seed, or published; textures that cannot be read.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        names: tuple[str, ...],
+        severities: tuple[int, ...],
+        seed: int,
+        folder: Path | None = None,
+        frost_dir: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        from p2be_exp.corruptions.textures import find_textures
+
+        self.seed = seed
+        self.stored = None if folder is None else _generated_set(folder, dataset, seed)
+        self.textures = find_textures(frost_dir, key="corruption.frost_dir") if "frost" in names else None
+        self._workers = cores() if workers is None else workers
+        has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
+        missing = {} if has_frost or "frost" not in names else {"frost": "no textures; set corruption.frost_dir"}
+        self.plan = Plan("generated", dataset, names, severities, missing)
+
+    def settings(self) -> dict[str, Any]:
+        from p2be_exp.corruptions.make import GENERATOR_VERSION
+
+        return {
+            "name": "generated",
+            "names": list(self.plan.names),
+            "severities": list(self.plan.severities),
+            "seed": self.seed,
+            "generator_version": GENERATOR_VERSION,
+        }
+
+    def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
+        workers = 1 if self._is_stored(name, severity) else self._workers
+        return _loader(self._images_of(name, severity, data), data, workers)
+
+    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
+        return self._images_of(name, severity, data)(np.array([place]))[0]
+
+    def _is_stored(self, name: str, severity: int) -> bool:
+        return self.stored is not None and name in self.stored.names and severity in self.stored.severities
+
+    def _images_of(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
+        if self._is_stored(name, severity):
+            return stored_images(self.stored, name, severity, data, "corruption.dir")
+        return self._made(name, severity, data)
+
+    def _made(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
+        from p2be_exp.corruptions.apply import corrupt
+
+        clean = data.test_set()
+        images, indices = clean.images.cpu().numpy(), clean.indices.cpu().numpy()
+
+        def images_of(places: NDArray[np.int64]) -> NDArray[np.uint8]:
+            return corrupt(
+                images[places].transpose(0, 2, 3, 1),
+                name,
+                severity,
+                dataset=self.plan.dataset,
+                indices=indices[places],
+                seed=self.seed,
+                textures=self.textures,
+            )
+
+        return images_of
+
+
+def corrupted_images(config: dict[str, Any]) -> CorruptedImages | None:
+    """The corrupted images that a configuration's ``corruption`` group asks for; None for ``none``.
+
+    Folders are looked into, headers and manifests read; no images.
+
+    Raises:
+        BadInput: a folder that is missing or is not what it should be, or a source that does not go with the data set.
+    """
+    wanted, dataset, data_dir = config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
+    if wanted["name"] == "none":
+        return None
+    wanted = resolved(wanted, dataset, data_dir)
+    names, severities = select_names(wanted["names"]), select_severities(wanted["severities"])
+    if wanted["name"] == "generated":
+        folder, frost_dir = (_path(wanted[key]) for key in ("dir", "frost_dir"))
+        return GeneratedImages(dataset, names, severities, wanted["seed"], folder, frost_dir, wanted["workers"])
+    folder = _path(wanted["dir"]) or data_dir / OFFICIAL_FOLDERS.get(dataset, "")
+    if wanted["name"] == "cifar_c":
+        return OfficialCifarC(folder, dataset, names, severities, key="corruption.dir")
+    from p2be_exp.corruptions.imagenet_c import OfficialImageNetC
+
+    return OfficialImageNetC(folder, names, severities, wanted["crop"], wanted["workers"], key="corruption.dir")
+
+
+def stored_images(stored: StoredSet, name: str, severity: int, data: ImageDataModule, key: str) -> ImagesOf:
+    """Reads the images of one cell of a stored set that belong to the images that ``data`` tests on.
+
+    Raises:
+        BadInput: the stored set lacks some of these images, has other labels for them, or images of another size.
+    """
+    clean = data.test_set()
+    indices, labels = clean.indices.cpu().numpy(), clean.labels.cpu().numpy()
+    order = np.argsort(stored.indices)
+    places = np.searchsorted(stored.indices, indices, sorter=order)
+    rows = order[np.minimum(places, len(order) - 1)]
+    if (stored.indices[rows] != indices).any():
+        raise BadInput(f"{key}={stored.folder}: {len(stored)} images a severity, not those that are tested on")
+    if (stored.labels[rows] != labels).any():
+        raise BadInput(f"{key}={stored.folder}: labels.npy has other labels than {data.name}'s test set")
+    if stored.size != tuple(clean.images.shape[2:]):
+        found, expected = ("x".join(map(str, size)) for size in (stored.size, clean.images.shape[2:]))
+        raise BadInput(f"{key}={stored.folder}: images of {found}, {data.name} has {expected}")
+
+    def images_of(places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return stored.block(name, severity)[rows[places]]
+
+    return images_of
+
+
+def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
+    from p2be_exp.corruptions.make import GENERATOR_VERSION
+
+    if folder.is_dir() and not (folder / MANIFEST).is_file():
+        raise BadInput(f"corruption.dir={folder}: no manifest.json; published files go with corruption=cifar_c")
+    stored = StoredSet(folder)
+    wanted = {"dataset": dataset, "seed": seed, "generator_version": GENERATOR_VERSION}
+    for what, value in wanted.items():
+        if stored.manifest.get(what) != value:
+            found = stored.manifest.get(what)
+            raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
+    return stored
+
+
+def _loader(images_of: ImagesOf, data: ImageDataModule, workers: int) -> ConditionLoader:
+    clean = data.test_set()
+    device, rank, world_size = data.placement()
+    return ConditionLoader(
+        images_of,
+        clean.labels.cpu().numpy(),
+        clean.indices.cpu().numpy(),
+        data.eval_batch_size,
+        device=device,
+        workers=workers,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()

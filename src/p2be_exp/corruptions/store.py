@@ -1,0 +1,131 @@
+"""A -C set in a folder, in the layout of CIFAR-10-C: ``NAME.npy`` and ``labels.npy``; one made here has a manifest too.
+
+``NAME.npy`` is uint8 ``(S N, H, W, 3)``: a block of N images for each severity, ascending, each in the order of the
+test set. ``labels.npy`` has the labels of the N images S times over.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2be_exp.corruptions.names import ALL, SEVERITIES
+from p2be_exp.errors import BadInput
+
+MANIFEST = "manifest.json"
+LABELS = "labels.npy"
+INDICES = "indices.npy"
+
+
+class StoredSet:
+    """A folder in the layout of CIFAR-10-C, opened to read; the arrays stay on disk, mapped into memory.
+
+    Args:
+        folder: published files, or a set made here.
+        key: the option under which the user gave it, for messages.
+
+    Attributes:
+        manifest: of a set that was made here; None for the published files.
+        names: the corruptions that it has, complete, in the published order.
+        severities: ascending.
+        labels: ``(N,)`` integers.
+        indices: ``(N,)``, the position of each image in its test set.
+
+    Raises:
+        BadInput: no such folder, labels missing, a file that is no such array or has another shape or type.
+    """
+
+    def __init__(self, folder: Path, key: str = "corruption.dir") -> None:
+        self.folder, self._key = Path(folder), key
+        if not self.folder.is_dir():
+            raise BadInput(f"{key}={folder}: no such folder")
+        self.manifest = self._read_manifest()
+        self.severities: tuple[int, ...] = tuple(self.manifest["severities"]) if self.manifest else SEVERITIES
+        self.names = tuple(name for name in ALL if (self.folder / f"{name}.npy").is_file())
+        self.labels = self._read_labels()
+        self.indices = self._read_indices()
+        if not self.names:
+            raise BadInput(f"{key}={folder}: no corruption in it; wanted are files like {ALL[0]}.npy")
+        arrays = {name: self._open(name) for name in self.names}
+        self.size = arrays[self.names[0]].shape[1:3]
+        for name, array in arrays.items():
+            if array.shape[1:3] != self.size:
+                found = "x".join(map(str, array.shape[1:3]))
+                raise BadInput(f"{self._where(name)}: images of {found}, {self.names[0]}.npy has others")
+
+    def __len__(self) -> int:
+        """Number of images of one severity."""
+        return len(self.labels)
+
+    def block(self, name: str, severity: int) -> NDArray[np.uint8]:
+        """The images of one cell, ``(N, H, W, 3)``, mapped into memory: opened anew, so that its pages can go."""
+        place = self.severities.index(severity)
+        return self._open(name)[place * len(self) : (place + 1) * len(self)]
+
+    def _where(self, name: str) -> str:
+        return f"{self._key}={self.folder}: {name}.npy"
+
+    def _open(self, name: str) -> NDArray[np.uint8]:
+        array = _mapped(self.folder / f"{name}.npy", self._where(name))
+        rows = len(self.severities) * len(self)
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+            raise BadInput(f"{self._where(name)}: {array.dtype} {array.shape}, wanted is uint8 ({rows}, H, W, 3)")
+        if len(array) != rows:
+            raise BadInput(f"{self._where(name)}: {len(array)} images, {LABELS} has {rows}")
+        return array
+
+    def _read_labels(self) -> NDArray[np.integer]:
+        file = self.folder / LABELS
+        if not file.is_file():
+            raise BadInput(f"{self._key}={self.folder}: {LABELS} is missing")
+        labels = _mapped(file, f"{self._key}={self.folder}: {LABELS}")
+        if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) % len(self.severities) or not len(labels):
+            raise BadInput(
+                f"{self._key}={self.folder}: {LABELS} is {labels.dtype} {labels.shape}, wanted are integers, "
+                f"{len(self.severities)} times those of the test set"
+            )
+        blocks = np.array(labels, dtype=np.int64).reshape(len(self.severities), -1)
+        if (blocks != blocks[0]).any():
+            raise BadInput(f"{self._key}={self.folder}: {LABELS} differs between severities")
+        return blocks[0]
+
+    def _read_indices(self) -> NDArray[np.int64]:
+        file = self.folder / INDICES
+        if not file.is_file():
+            return np.arange(len(self.labels))
+        indices = np.array(_mapped(file, f"{self._key}={self.folder}: {INDICES}"))
+        if indices.shape != self.labels.shape or indices.dtype.kind not in "iu":
+            raise BadInput(f"{self._key}={self.folder}: {INDICES} is {indices.dtype} {indices.shape}")
+        return indices.astype(np.int64)
+
+    def _read_manifest(self) -> dict[str, Any] | None:
+        return read_manifest(self.folder, self._key)
+
+
+def read_manifest(folder: Path, key: str) -> dict[str, Any] | None:
+    """The manifest of a set that was made here; None where there is none.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    file = Path(folder) / MANIFEST
+    if not file.is_file():
+        return None
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        _ = manifest["severities"], manifest["blocks"], manifest["dataset"], manifest["seed"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{key}={folder}: {MANIFEST} is damaged") from error
+    return manifest
+
+
+def _mapped(file: Path, where: str) -> NDArray[Any]:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        # NumPy says of a file that ends too early that it cannot be mapped, or that the header is wrong.
+        raise BadInput(f"{where}: truncated, or not an array file of NumPy") from error

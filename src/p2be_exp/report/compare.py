@@ -1,0 +1,249 @@
+"""Comparing two methods by the seeds of each, or two trained networks by their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, SEVERITIES, TEST
+from p2be_exp.errors import BadInput
+from p2be_exp.report.comparable import (
+    check_apart,
+    check_group,
+    check_images,
+    check_settings,
+    common_conditions,
+    conditions_left_out,
+    config_differences,
+)
+from p2be_exp.report.measured import Measured
+from p2be_exp.runs import FORMAT_VERSION, now, versions
+from p2be_exp.significance import holm, mcnemar
+from p2be_exp.statistics import Difference, paired_bootstrap, welch_interval
+
+RESAMPLES = 10_000
+"""Resamples of the images behind the interval of two networks."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A mean error that is compared: the plain mean over conditions.
+
+    Attributes:
+        name: ``clean``, ``mean_corruption_error``, ``category/NAME`` or ``corruption/NAME``.
+        conditions: what the mean is over.
+        over: the same in words; empty for clean images.
+    """
+
+    name: str
+    conditions: tuple[str, ...]
+    over: str = ""
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One quantity, or one condition, of both sides. Errors in percent, differences B - A in points.
+
+    Attributes:
+        kind: ``mean`` (with an interval) or ``condition`` (with a test).
+        name: of the quantity or the condition.
+        over: what a mean is over.
+        error_a, error_b: of a group the mean over its seeds.
+        difference: B - A.
+        sd_a, sd_b: standard deviation between the seeds of a group.
+        ci_low, ci_high: 95 % interval of the difference.
+        only_a_wrong, only_b_wrong: number of images that one network alone gets wrong.
+        p: of McNemar's test.
+        p_holm: the same, adjusted for all conditions that were tested.
+    """
+
+    kind: str
+    name: str
+    over: str
+    error_a: float
+    error_b: float
+    difference: float
+    sd_a: float | None = None
+    sd_b: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    only_a_wrong: int | None = None
+    only_b_wrong: int | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
+    """Compare two groups of runs, or two single runs.
+
+    Two groups, of at least two runs each: the difference of the means over seeds with Welch's interval, since seeds
+    of different methods are not paired. Two runs: the difference with a bootstrap interval over the images that both
+    saw, and McNemar's test for each condition, corrected by Holm.
+
+    Args:
+        a, b: results of the runs of each side.
+
+    Returns:
+        What is compared, how, and ``rows``, each a :class:`ComparedRow` as a dictionary; plain values for a JSON file.
+
+    Raises:
+        BadInput: the results cannot be compared.
+    """
+    _check_sizes(a, b)
+    for group in (a, b):
+        check_group(group)
+    check_apart(a, b)
+    check_settings([*a, *b])
+    conditions = common_conditions([*a, *b])
+    check_images([*a, *b], conditions)
+    groups = len(a) > 1
+    rows = _compare_groups(a, b, conditions) if groups else _compare_networks(a[0], b[0], conditions)
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": "groups" if groups else "networks",
+        "a": _runs(a),
+        "b": _runs(b),
+        "differ_in": {key: list(values) for key, values in config_differences(a[0], b[0]).items()},
+        "settings": a[0].settings,
+        "source": a[0].source,
+        "n_images": a[0].counts[conditions[0]].n,
+        "confidence": 0.95,
+        "resamples": None if groups else RESAMPLES,
+        "left_out": conditions_left_out(a, b),
+        "rows": [asdict(row) for row in rows],
+        "versions": versions(),
+        "written": now(),
+    }
+
+
+def quantities(conditions: Sequence[str]) -> list[Quantity]:
+    """The mean errors that some conditions allow.
+
+    The mean corruption error and those of the categories are over corruptions that are complete: that have every
+    severity that any of the conditions has. The extra four are a category of their own and in no other mean.
+
+    >>> [quantity.name for quantity in quantities(["clean", "corruption/fog/3"])]
+    ['clean', 'mean_corruption_error', 'category/weather', 'corruption/fog']
+    """
+    cells = {name: [s for s in SEVERITIES if f"corruption/{name}/{s}" in conditions] for name in ALL}
+    severities = [s for s in SEVERITIES if any(s in there for there in cells.values())]
+    complete = [name for name in ALL if severities and cells[name] == severities]
+
+    def mean(label: str, names: tuple[str, ...]) -> Quantity:
+        there = [name for name in names if name in complete]
+        over = f"{len(there)} of {len(names)} corruptions x {len(severities)} of {len(SEVERITIES)} severities"
+        return Quantity(label, tuple(f"corruption/{name}/{s}" for name in there for s in severities), over)
+
+    found = [
+        Quantity("clean", ("clean",) if "clean" in conditions else ()),
+        mean("mean_corruption_error", TEST),
+        *(mean(f"category/{category}", names) for category, names in {**CATEGORIES, "extra": EXTRA}.items()),
+        *(
+            Quantity(f"corruption/{name}", tuple(f"corruption/{name}/{s}" for s in cells[name]), _told(cells[name]))
+            for name in ALL
+        ),
+    ]
+    return [quantity for quantity in found if quantity.conditions]
+
+
+def _told(severities: Sequence[int]) -> str:
+    return f"severity {' '.join(map(str, severities))}"
+
+
+def _check_sizes(a: Sequence[Measured], b: Sequence[Measured]) -> None:
+    if min(len(a), len(b)) == 1 < max(len(a), len(b)):
+        single = a[0] if len(a) == 1 else b[0]
+        raise BadInput(f"{single}: one run against several; needed are two runs or more on each side, or one on each")
+
+
+def _runs(group: Sequence[Measured]) -> list[dict[str, Any]]:
+    return [
+        {
+            "folder": str(each.folder),
+            "seed": each.seed,
+            "checkpoint": each.settings.get("checkpoint"),
+            "step": each.settings.get("step"),
+        }
+        for each in group
+    ]
+
+
+# -- two methods ------------------------------------------------------------------------------------------------------
+
+
+def _compare_groups(a: Sequence[Measured], b: Sequence[Measured], conditions: Sequence[str]) -> list[ComparedRow]:
+    return [_group_row(quantity, a, b) for quantity in quantities(conditions)]
+
+
+def _group_row(quantity: Quantity, a: Sequence[Measured], b: Sequence[Measured]) -> ComparedRow:
+    of_a, of_b = ([_error(quantity, each) for each in group] for group in (a, b))
+    found = welch_interval(of_a, of_b)
+    return ComparedRow(
+        "mean",
+        quantity.name,
+        quantity.over,
+        error_a=fmean(of_a),
+        error_b=fmean(of_b),
+        sd_a=stdev(of_a),
+        sd_b=stdev(of_b),
+        difference=found.difference,
+        ci_low=found.low,
+        ci_high=found.high,
+    )
+
+
+def _error(quantity: Quantity, measured: Measured) -> float:
+    return fmean(measured.counts[condition].error for condition in quantity.conditions)
+
+
+# -- two networks -----------------------------------------------------------------------------------------------------
+
+
+def _compare_networks(a: Measured, b: Measured, conditions: Sequence[str]) -> list[ComparedRow]:
+    wrong_a, wrong_b = (np.stack([each.images(name).wrong for name in conditions]) for each in (a, b))
+    place = {name: number for number, name in enumerate(conditions)}
+    means = []
+    for quantity in quantities(conditions):
+        rows = [place[name] for name in quantity.conditions]
+        found = paired_bootstrap(wrong_a[rows], wrong_b[rows], resamples=RESAMPLES)
+        means.append(_network_row(quantity, a, b, found))
+    return means + _tested(conditions, wrong_a, wrong_b)
+
+
+def _network_row(quantity: Quantity, a: Measured, b: Measured, found: Difference) -> ComparedRow:
+    return ComparedRow(
+        "mean",
+        quantity.name,
+        quantity.over,
+        error_a=_error(quantity, a),
+        error_b=_error(quantity, b),
+        difference=found.difference,
+        ci_low=found.low,
+        ci_high=found.high,
+    )
+
+
+def _tested(conditions: Sequence[str], wrong_a: NDArray[np.bool_], wrong_b: NDArray[np.bool_]) -> list[ComparedRow]:
+    """McNemar's test of each condition; ``wrong`` is ``(conditions, images)``."""
+    only_a, only_b = (wrong_a & ~wrong_b).sum(axis=1), (wrong_b & ~wrong_a).sum(axis=1)
+    p = [mcnemar(int(mine), int(other)) for mine, other in zip(only_a, only_b, strict=True)]
+    return [
+        ComparedRow(
+            "condition",
+            condition,
+            "",
+            error_a=100 * float(wrong_a[number].mean()),
+            error_b=100 * float(wrong_b[number].mean()),
+            difference=100 * (int(only_b[number]) - int(only_a[number])) / wrong_a.shape[1],
+            only_a_wrong=int(only_a[number]),
+            only_b_wrong=int(only_b[number]),
+            p=p[number],
+            p_holm=float(adjusted),
+        )
+        for number, (condition, adjusted) in enumerate(zip(conditions, holm(p), strict=True))
+    ]

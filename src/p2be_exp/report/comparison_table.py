@@ -1,0 +1,175 @@
+"""A comparison as a person reads it on a terminal, and as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from p2be_exp.atomic import write_json, write_text
+from p2be_exp.errors import BadInput
+from p2be_exp.report.compare import ComparedRow
+
+_GROUPS = (
+    "two groups of trained networks: difference of the means over seeds, B - A, in points of error\n"
+    "(negative: B has fewer errors)"
+)
+_GROUPS_INTERVAL = (
+    "Welch's 95 % intervals: how much the choice of seeds leaves open, on these test images; each for itself, not\n"
+    "corrected for their number"
+)
+_NETWORKS = (
+    "these two networks: difference of their errors on the same images, B - A, in points of error\n"
+    "(negative: B has fewer errors)"
+)
+_NETWORKS_WARNING = (
+    "This compares these two networks. It says nothing about the two methods: for that, train each with several seeds."
+)
+_SHOWN = 6
+"""Keys of the configuration that are told on the terminal; the rest are counted."""
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """Text of a comparison, as :func:`p2be_exp.report.compare.compare` returns it: what, how, and its rows."""
+    groups = comparison["kind"] == "groups"
+    rows = comparison["rows"]
+    means = [row for row in rows if row["kind"] == "mean"]
+    parts = [
+        _GROUPS if groups else f"{_NETWORKS}\n{_NETWORKS_WARNING}",
+        _header(comparison),
+        _GROUPS_INTERVAL
+        if groups
+        else f"95 % intervals: percentile bootstrap over the images, {comparison['resamples']:,} resamples",
+        _means(means, groups),
+    ]
+    if not groups:
+        tested = [row for row in rows if row["kind"] == "condition"]
+        number = f"{len(tested)} condition{'s' * (len(tested) > 1)}"
+        parts += [f"McNemar's exact test of each condition; Holm's correction for {number}", _tests(tested)]
+    return "\n\n".join(parts)
+
+
+def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
+    """Write ``compare.csv`` (the rows, in full precision) and ``compare.json`` (everything).
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(ComparedRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(comparison["rows"])
+    try:
+        write_text(folder / "compare.csv", text.getvalue())
+        write_json(folder / "compare.json", comparison)
+    except OSError as error:
+        raise BadInput(f"out={folder}: cannot be written ({error.strerror})") from error
+
+
+# -- what is compared -------------------------------------------------------------------------------------------------
+
+
+def _header(comparison: Mapping[str, Any]) -> str:
+    settings = comparison["settings"]
+    source = f"; {comparison['source']} corruptions" if comparison["source"] else ""
+    lines = {
+        "A": _side(comparison["a"]),
+        "B": _side(comparison["b"]),
+        "differ in": _configs(comparison["differ_in"]),
+        "data": f"{settings.get('dataset')}, {comparison['n_images']:,} test images{source}",
+    }
+    text = [f"{name:<11}{line}" for name, line in lines.items()]
+    text += [f"{'left out':<11}{reason}: {_told(names)}" for reason, names in comparison["left_out"].items()]
+    return "\n".join(text)
+
+
+def _side(runs: Sequence[Mapping[str, Any]]) -> str:
+    folders = [Path(run["folder"]) for run in runs]
+    checkpoints = " ".join(dict.fromkeys(str(run["checkpoint"]) for run in runs))
+    if len(runs) == 1:
+        return f"{folders[0]} (one run, seed {runs[0]['seed']}; {checkpoints} checkpoint)"
+    siblings = len({folder.parent for folder in folders}) == 1
+    where = (
+        f"{folders[0].parent}/{{{','.join(folder.name for folder in folders)}}}"
+        if siblings
+        else ", ".join(map(str, folders))
+    )
+    seeds = " ".join(str(run["seed"]) for run in runs)
+    return f"{where} ({len(runs)} runs, seeds {seeds}; {checkpoints} checkpoint)"
+
+
+def _configs(differ_in: Mapping[str, Sequence[Any]]) -> str:
+    if not differ_in:
+        return "nothing but the seed"
+    told = [f"{key}={a} | {b}" for key, (a, b) in list(differ_in.items())[:_SHOWN]]
+    more = len(differ_in) - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more else "")
+
+
+def _told(conditions: Sequence[str]) -> str:
+    """Conditions in few words: ``clean, fog 1 2 3 4 5, attack/pgd/8``."""
+    told = []
+    for stem, members in groupby(conditions, key=_stem):
+        severities = " ".join(name.rpartition("/")[2] for name in members)
+        told.append(f"{stem.removeprefix('corruption/')} {severities}" if stem.startswith("corruption/") else stem)
+    return ", ".join(told)
+
+
+def _stem(condition: str) -> str:
+    return condition.rpartition("/")[0] if condition.startswith("corruption/") else condition
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _means(rows: Sequence[Mapping[str, Any]], groups: bool) -> str:
+    spread = f"{'sd':>7}" if groups else ""
+    lines = [f"{'error %':<24}{'A':>8}{spread}{'B':>8}{spread}{'B - A':>9}   {'95 % interval':<18}  mean over"]
+    section = None
+    for row in rows:
+        # A blank line before the categories, and before the single corruptions.
+        if row["name"].partition("/")[0] != section and "/" in row["name"]:
+            lines.append("")
+        section = row["name"].partition("/")[0]
+        sd_a, sd_b = (f"{row[key]:>7.2f}" if groups else "" for key in ("sd_a", "sd_b"))
+        lines.append(
+            f"{_label(row['name']):<24}{row['error_a']:>8.2f}{sd_a}{row['error_b']:>8.2f}{sd_b}"
+            f"{_signed(row['difference']):>9}   {_interval(row):<18}  {row['over']}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _label(name: str) -> str:
+    return {"mean_corruption_error": "mean corruption error"}.get(name, name.partition("/")[2] or name)
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["ci_low"] == row["ci_high"]:
+        return "none: no spread"
+    return f"{_signed(row['ci_low'])} to {_signed(row['ci_high'])}"
+
+
+def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
+    heads = f"{'A':>8}{'B':>8}{'B - A':>9}{'only A wrong':>14}{'only B wrong':>14}{'p':>10}{'p, Holm':>10}"
+    lines = [f"{'error %':<24}{heads}"]
+    for row in rows:
+        lines.append(
+            f"{row['name'].removeprefix('corruption/'):<24}{row['error_a']:>8.2f}{row['error_b']:>8.2f}"
+            f"{_signed(row['difference']):>9}{row['only_a_wrong']:>14,}{row['only_b_wrong']:>14,}"
+            f"{_p(row['p']):>10}{_p(row['p_holm']):>10}"
+        )
+    return "\n".join(lines)
+
+
+def _signed(value: float) -> str:
+    """With its sign, and 0 without one."""
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text
+
+
+def _p(p: float) -> str:
+    return f"{p:.1e}" if p < 0.001 else f"{p:.4f}"

@@ -1,0 +1,44 @@
+"""The figures of an evaluation, from its results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2be_exp.corruptions.images import CorruptedImages
+from p2be_exp.data import ImageDataModule
+from p2be_exp.report.corruption_figures import draw_corruption_figures
+from p2be_exp.report.preview import draw_preview
+from p2be_exp.results import Results
+
+
+def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedImages | None, title: str) -> list[Path]:
+    """Draw what was measured into the folder's ``figures/``.
+
+    Args:
+        results: of the evaluation.
+        data: its test images.
+        corrupted: its corrupted images; None where there are none, and nothing is drawn.
+        title: which network it is.
+
+    Returns:
+        The files.
+    """
+    if corrupted is None:
+        return []
+    folder = results.folder / "figures"
+    source = f"{data.name}, {corrupted.plan.source} corruptions"
+    figures = draw_corruption_figures(
+        results.summary(), list(results.rows.values()), folder, title=f"{title}\n{source}", wrong=results.wrong()
+    )
+    return [*figures, _draw_preview(data, corrupted, source, folder / "corruptions.png")]
+
+
+def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:
+    clean = data.test_set()
+    pictures: dict = {}
+    for name, severity in corrupted.plan.cells:
+        pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, place=0)
+    draw_preview(
+        clean.images[0].permute(1, 2, 0).cpu().numpy(), pictures, f"{title}, image {int(clean.indices[0])}", path
+    )
+    return path

@@ -1,0 +1,177 @@
+"""What was measured on a run, read back from its folder; and the runs that a user means by a path."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2be_exp.errors import BadInput
+from p2be_exp.runs import Run, find_run
+
+EVALUATIONS = "evaluations"
+"""The folder of a run that holds its evaluations."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of one condition, and those that were classified wrongly."""
+
+    n_wrong: int
+    n: int
+
+    @property
+    def error(self) -> float:
+        """In percent."""
+        return 100 * self.n_wrong / self.n
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one condition in data set order, arrays ``(n,)``.
+
+    Attributes:
+        index: positions in the data set.
+        label: classes.
+        wrong: bool, whether the network was wrong.
+    """
+
+    index: NDArray[np.int64]
+    label: NDArray[np.int64]
+    wrong: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The results of one run.
+
+    Attributes:
+        key: the option under which the user gave it.
+        folder: where the results are: the run folder, or one of its evaluations.
+        run: the run.
+        config: the run's configuration.
+        settings: those of the evaluation.
+        source: of the corrupted images, ``official`` or ``generated``; None where there are none.
+        counts: by condition, in the order of the file.
+    """
+
+    key: str
+    folder: Path
+    run: Run
+    config: dict[str, Any]
+    settings: dict[str, Any]
+    source: str | None
+    counts: Mapping[str, Counts]
+
+    @property
+    def seed(self) -> int:
+        """The seed that the run was trained with."""
+        return self.config["seed"]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.folder}"
+
+    def images(self, condition: str) -> Images:
+        """The images behind one condition.
+
+        Raises:
+            BadInput: their file is missing, damaged, or does not fit the counts.
+        """
+        file = self.folder / "per_image" / f"{condition.replace('/', '-')}.npz"
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                images = Images(saved["index"], saved["label"], saved["wrong"].astype(bool))
+        except FileNotFoundError as error:
+            raise BadInput(f"{self}: per_image/{file.name} is missing") from error
+        except Exception as error:  # NumPy and zipfile raise many kinds on a damaged file
+            raise BadInput(f"{self}: per_image/{file.name} is damaged") from error
+        if Counts(int(images.wrong.sum()), len(images.wrong)) != self.counts[condition]:
+            raise BadInput(f"{self}: per_image/{file.name} does not fit the row of {condition} in results.csv")
+        return images
+
+
+def find_measured(key: str, text: str, evaluation: str | None = None) -> list[Measured]:
+    """The results that a user names.
+
+    Args:
+        key: the option's name, for messages.
+        text: run folders, folders of run folders, or evaluations (``RUN/evaluations/NAME``); several joined by commas.
+        evaluation: the evaluation to take of each run; None: what its training ended with.
+
+    Returns:
+        The results in the order given; those of a folder of runs in the order of the runs' names.
+
+    Raises:
+        BadInput: no such folder, no run, or a run without these results.
+    """
+    return [measured for part in text.split(",") for measured in _in_folder(key, part, evaluation)]
+
+
+def _in_folder(key: str, text: str, evaluation: str | None) -> list[Measured]:
+    folder = Path(text)
+    if not text or not folder.is_dir():
+        raise BadInput(f"{key}={text}: no such folder")
+    if _is_evaluation(folder):
+        if evaluation is not None:
+            raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={text} is an evaluation")
+        return [_read(key, folder, find_run(folder.absolute().parents[1], key))]
+    runs = [folder] if _is_run(folder) else sorted(filter(_is_run, folder.iterdir()), key=_by_number)
+    if not runs:
+        raise BadInput(f"{key}={text}: neither a run, nor a folder of runs, nor an evaluation of a run")
+    return [_of_run(key, path, evaluation) for path in runs]
+
+
+def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
+    run = find_run(path, key)
+    if evaluation is None:
+        state = run.status().get("state", "finished")
+        if state != "finished":
+            raise BadInput(f"{key}={path}: not finished (its status is {state!r}); only finished runs are compared")
+        return _read(key, path, run)
+    folder = path / EVALUATIONS / evaluation
+    if not folder.is_dir():
+        there = sorted(each.name for each in (path / EVALUATIONS).glob("*") if each.is_dir())
+        raise BadInput(f"evaluation={evaluation}: not in {path}; there are: {', '.join(there) or 'none'}")
+    return _read(key, folder, run)
+
+
+def _read(key: str, folder: Path, run: Run) -> Measured:
+    try:
+        summary = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        settings, source = summary["settings"], summary["corruptions"].get("source")
+        with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+            counts = {row["condition"]: _counts(row) for row in csv.DictReader(file)}
+    except FileNotFoundError as error:
+        raise BadInput(f"{key}={folder}: no {Path(error.filename).name}; nothing was measured there yet") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{key}={folder}: results.csv or results.json is damaged") from error
+    return Measured(key, folder, run, run.config(), settings, source, counts)
+
+
+def _counts(row: dict[str, str]) -> Counts:
+    counts = Counts(int(row["n_wrong"]), int(row["n"]))
+    if not 0 <= counts.n_wrong <= counts.n or counts.n == 0:
+        raise ValueError(counts)
+    return counts
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is meant to be a run: a job that failed early has left its status alone, and is not skipped."""
+    return any((folder / name).is_file() for name in ("run.json", "status.json"))
+
+
+def _is_evaluation(folder: Path) -> bool:
+    parents = folder.absolute().parents
+    return not _is_run(folder) and len(parents) > 1 and parents[0].name == EVALUATIONS and _is_run(parents[1])
+
+
+def _by_number(folder: Path) -> list[tuple[int, str]]:
+    """Sorts 10 behind 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", folder.name) if part]

@@ -1,0 +1,331 @@
+"""Corruptions through ``evaluate.py`` and ``train.py``: rows, means by hand, stopping and going on, refusals."""
+
+import csv
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from commandline import QUICKSTART, ROOT, copy_of, corruptions, evaluate, finish, refusal, rows_of, start, train
+from p2be_exp import load_run
+from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
+from p2be_exp.data import load_dataset
+from p2be_exp.evaluation import EvaluationModule
+
+CELLS = [f"corruption/{name}/{severity}" for name in TEST for severity in SEVERITIES]
+
+
+@pytest.fixture(scope="session")
+def frost_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frost")
+    for number, name in enumerate(("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")):
+        values = np.random.default_rng(number).integers(256, size=(250, 260, 3)).astype(np.uint8)
+        Image.fromarray(values).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def run(workdir, four_epochs):
+    return copy_of(four_epochs, workdir / "run")
+
+
+def without_times(folder: Path):
+    """Every file of an evaluation, byte for byte but for times."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.name == "results.json":
+            summary = json.loads(file.read_text())
+            del summary["written"]
+            found[file.name] = summary
+        elif file.name == "results.csv":
+            found[file.name] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(file)]
+        elif file.is_file():
+            found[str(file.relative_to(folder))] = file.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, four_epochs, frost_dir):
+    """A complete evaluation of forty images."""
+    run = copy_of(four_epochs, tmp_path_factory.mktemp("whole") / "run")
+    outcome = evaluate(f"run={run}", "limit_test=40", f"corruption.frost_dir={frost_dir}")
+    assert outcome.code == 0, outcome.err
+    return run / "evaluations" / "last_clean_generated_first40", outcome
+
+
+def test_a_row_a_condition(whole):
+    folder, _ = whole
+    rows = rows_of(folder / "results.csv")
+    assert [row["condition"] for row in rows] == ["clean", *CELLS]
+    assert list(rows[0]) == [
+        "condition", "kind", "name", "severity", "eps_levels", "gradient", "n", "n_wrong", "error", "ci_low", "ci_high",
+        "seconds",
+    ]  # fmt: skip
+    fog = rows[1 + CELLS.index("corruption/fog/3")]
+    assert (fog["kind"], fog["name"], fog["severity"], fog["n"]) == ("corruption", "fog", "3", "40")
+    assert {file.stem for file in (folder / "per_image").iterdir()} == {r["condition"].replace("/", "-") for r in rows}
+
+
+def test_the_rows_are_those_of_a_plain_loop(whole, four_epochs, frost_dir):
+    folder, _ = whole
+    model = load_run(four_epochs)
+    _, test = load_dataset("digits", "nowhere")
+    textures = find_textures(frost_dir)
+    for cell in CELLS[::7]:
+        _, name, severity = cell.split("/")
+        with np.load(folder / "per_image" / f"{cell.replace('/', '-')}.npz") as saved:
+            places = saved["index"]
+            clean = test.images.numpy()[places].transpose(0, 2, 3, 1)
+            images = corrupt(clean, name, int(severity), dataset="digits", indices=places, textures=textures)
+            with torch.no_grad():
+                probabilities = model(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()).softmax(1)
+            assert saved["label"].tolist() == test.labels[places].tolist()
+            assert saved["prediction"].tolist() == probabilities.argmax(1).tolist()
+            assert saved["confidence"] == pytest.approx(probabilities.amax(1).numpy(), abs=1e-5)
+            assert saved["wrong"].tolist() == (saved["label"] != saved["prediction"]).tolist()
+            n_wrong = int(saved["wrong"].sum())
+        (row,) = (row for row in rows_of(folder / "results.csv") if row["condition"] == cell)
+        assert (int(row["n_wrong"]), float(row["error"])) == (n_wrong, 100 * n_wrong / 40)
+
+
+def test_the_means_by_hand_from_the_rows(whole):
+    folder, outcome = whole
+    summary = json.loads((folder / "results.json").read_text())
+    errors = {row["condition"]: 100 * int(row["n_wrong"]) / int(row["n"]) for row in rows_of(folder / "results.csv")}
+    assert summary["mean_corruption_error"] == pytest.approx(sum(errors[cell] for cell in CELLS) / 75, abs=1e-4)
+    section = summary["corruptions"]
+    assert section["source"] == "generated"
+    for category, names in CATEGORIES.items():
+        by_hand = fmean(errors[f"corruption/{name}/{severity}"] for name in names for severity in SEVERITIES)
+        assert section["categories"][category]["error"] == pytest.approx(by_hand, abs=1e-4)
+    assert (summary["mce"], summary["relative_mce"]) == (None, None)
+    assert summary["settings"]["precision"] == "32"
+    assert f"{'mean':<32}{'':>40}{summary['mean_corruption_error']:>9.2f}   over 15 of 15 corruptions" in outcome.out
+    assert "made here, not the published files" in outcome.out
+    for name in ("corruption_heatmap", "corruption_bars", "error_over_severity", "corruptions"):
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_batches_and_workers_change_nothing(run, whole, frost_dir):
+    arguments = ["run=run", "limit_test=40", "name=other", "eval_batch_size=7", "corruption.workers=3"]
+    assert evaluate(*arguments, f"corruption.frost_dir={frost_dir}", "corruption.names=[noise,frost]").code == 0
+    for name in ("gaussian_noise-3", "frost-1", "shot_noise-5"):
+        files = [each / "per_image" / f"corruption-{name}.npz" for each in (run / "evaluations" / "other", whole[0])]
+        with np.load(files[0]) as one, np.load(files[1]) as other:
+            assert one["index"].tolist() == other["index"].tolist()
+            assert one["prediction"].tolist() == other["prediction"].tolist()
+            assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
+
+
+# -- killed and continued ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run, workdir, whole, frost_dir, number):
+    arguments = ["run=run", "limit_test=40", f"corruption.frost_dir={frost_dir}"]
+    folder = run / "evaluations" / "last_clean_generated_first40"
+    process = start(ROOT / "evaluate.py", *arguments, cwd=workdir)
+    wanted = 30 if number == signal.SIGKILL else 50
+    while process.poll() is None and len(list(folder.glob("per_image/*.npz"))) < wanted:
+        time.sleep(0.01)
+    process.send_signal(number)
+    outcome = finish(process)
+    assert outcome.code == (-number if number == signal.SIGKILL else 128 + number)
+    measured = len(rows_of(folder / "results.csv"))
+    assert wanted - 1 <= measured < 76
+    summary = json.loads((folder / "results.json").read_text())
+    assert summary["mean_corruption_error"] is None
+    assert "jpeg_compression" in summary["corruptions"]["unfinished"]
+    seconds = [row["seconds"] for row in rows_of(folder / "results.csv")]
+    assert evaluate(*arguments).code == 0
+    assert [row["seconds"] for row in rows_of(folder / "results.csv")][:measured] == seconds  # not measured again
+    leftovers = [file.name for file in folder.rglob(".*.part")]
+    assert len(leftovers) <= 1
+    mine = {name: data for name, data in without_times(folder).items() if ".part" not in name}
+    assert mine == without_times(whole[0])
+
+
+@pytest.mark.parametrize("after", [1, 2, 7])
+def test_stopped_between_and_inside_conditions(run, monkeypatch, after):
+    arguments = ["run=run", "limit_test=40", "eval_batch_size=30", "corruption.names=[fog,contrast]", "name=mine"]
+    assert evaluate(*arguments[:-1], "name=whole").code == 0
+    original, steps = EvaluationModule.test_step, []
+
+    def test_step(self, *arguments):
+        original(self, *arguments)
+        steps.append(1)
+        if len(steps) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EvaluationModule, "test_step", test_step)
+        outcome = evaluate(*arguments)
+    assert outcome.code == 130
+    assert "to go on: the same command again" in outcome.err
+    assert evaluate(*arguments).code == 0
+    assert without_times(run / "evaluations" / "mine") == without_times(run / "evaluations" / "whole")
+
+
+def test_the_second_call_adds_nothing(whole, four_epochs, frost_dir, monkeypatch):
+    folder, first = whole
+    monkeypatch.setattr(EvaluationModule, "test_step", None)
+    before = without_times(folder)
+    outcome = evaluate(f"run={folder.parents[1]}", "limit_test=40", f"corruption.frost_dir={frost_dir}")
+    assert outcome.code == 0, outcome.err
+    assert without_times(folder) == before
+    assert outcome.out == first.out
+
+
+# -- which images -----------------------------------------------------------------------------------------------------
+
+
+def test_without_textures_frost_is_left_out_and_said_beside_the_mean(run, monkeypatch):
+    monkeypatch.setattr("p2be_exp.corruptions.textures.find_textures", lambda *_, **__: None)
+    outcome = evaluate("run=run", "limit_test=20", "corruption.names=weather", "corruption.severities=[2]")
+    assert outcome.code == 0, outcome.err
+    folder = run / "evaluations" / "last_clean_generated_weather_severity2_first20"
+    assert [row["name"] for row in rows_of(folder / "results.csv")] == ["", "snow", "fog", "brightness"]
+    summary = json.loads((folder / "results.json").read_text())
+    assert summary["corruptions"]["left_out"] == {"frost": "no textures; set corruption.frost_dir"}
+    assert "frost left out: no textures; set corruption.frost_dir" in outcome.out
+    assert "over 3 of 15 corruptions x 1 of 5 severities" in outcome.out
+
+
+def test_a_stored_set_and_the_fly_give_the_same_rows(run, workdir):
+    arguments = ["run=run", "limit_test=30", "corruption=generated", "corruption.names=[fog,spatter]"]
+    make = ["dataset=digits", "out=set", "names=[fog,spatter]", "severities=[1,4]", "limit_test=30"]
+    assert corruptions("make", *make).code == 0
+    assert evaluate(*arguments, "name=fly").code == 0
+    assert evaluate(*arguments, "corruption.dir=set", "name=stored").code == 0
+    fly, stored = (without_times(run / "evaluations" / name) for name in ("fly", "stored"))
+    assert len(fly["results.csv"]) == 1 + 5 * 2
+    assert fly == stored
+    # The stored files are what is read: other images, other rows.
+    images = np.load("set/fog.npy", mmap_mode="r+")
+    images[:] = 0
+    images.flush()
+    assert evaluate(*arguments, "corruption.dir=set", "name=black").code == 0
+    black = {row["condition"]: row for row in rows_of(run / "evaluations" / "black" / "results.csv")}
+    for severity, rows in ((1, black), (2, fly)):
+        with np.load(run / "evaluations" / "black" / "per_image" / f"corruption-fog-{severity}.npz") as saved:
+            assert (len(set(saved["prediction"])) == 1) == (rows is black)
+
+
+def test_a_published_folder_is_found_and_said(run, workdir, monkeypatch):
+    """A made-up CIFAR-10-C for a run whose data set, for the time of this test, is called cifar10."""
+    _, test = load_dataset("digits", "nowhere")
+    monkeypatch.setattr("p2be_exp.data.registry._SOURCES", {"cifar10": digits_source()})
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("name: digits", "name: cifar10\n  download: false"))
+    folder = workdir / "data" / "CIFAR-10-C"
+    folder.mkdir(parents=True)
+    numbers = np.random.default_rng(0)
+    for name in ("fog", "snow"):
+        np.save(folder / f"{name}.npy", numbers.integers(256, size=(2500, 32, 32, 3), dtype=np.uint8))
+    np.save(folder / "labels.npy", np.tile(test.labels.numpy(), 5).astype(np.uint8))
+    outcome = evaluate("run=run", "limit_test=25", "corruption.names=weather")
+    assert outcome.code == 0, outcome.err
+    summary = json.loads((run / "evaluations" / "last_clean_cifar_c_weather_first25" / "results.json").read_text())
+    assert summary["corruptions"]["source"] == "official"
+    assert set(summary["corruptions"]["left_out"]) == {"frost", "brightness"}
+    assert (summary["mce"], summary["settings"]["corruption"]["name"]) == (None, "cifar_c")
+    model = load_run(run)
+    with np.load(run / "evaluations" / "last_clean_cifar_c_weather_first25" / "per_image" /
+                 "corruption-snow-4.npz") as saved:  # fmt: skip
+        images = np.load(folder / "snow.npy")[3 * 500 + saved["index"]]
+        with torch.no_grad():
+            predictions = model(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()).argmax(1)
+        assert saved["prediction"].tolist() == predictions.tolist()
+    # Other labels than the test set's: refused before anything is measured.
+    np.save(folder / "labels.npy", np.zeros(2500, np.uint8))
+    message = refusal(evaluate("run=run", "limit_test=25", "name=again"))
+    assert message == "corruption.dir=data/CIFAR-10-C: labels.npy has other labels than cifar10's test set"
+    assert not (run / "evaluations" / "again").exists()
+
+
+def digits_source():
+    from p2be_exp.data import registry
+
+    return registry._SOURCES["digits"]
+
+
+# -- training ends with it --------------------------------------------------------------------------------------------
+
+
+def test_training_ends_with_the_corruptions(workdir):
+    arguments = [argument for argument in QUICKSTART if argument != "corruption=none"]
+    outcome = train(
+        *arguments, "encoding.M=8", "corruption.names=[fog,saturate]", "corruption.severities=[5]", "hydra.run.dir=run"
+    )
+    assert outcome.code == 0, outcome.err
+    rows = rows_of(workdir / "run" / "results.csv")
+    assert [row["condition"] for row in rows] == ["clean", "corruption/fog/5", "corruption/saturate/5"]
+    summary = json.loads((workdir / "run" / "results.json").read_text())
+    assert summary["mean_corruption_error"] == float(rows[1]["error"])
+    assert summary["corruptions"]["extra"]["error"] == float(rows[2]["error"])
+    assert (workdir / "run" / "figures" / "corruption_heatmap.png").exists()
+    arguments = ["corruption.names=[fog,saturate]", "corruption.severities=[5]"]
+    assert evaluate("run=run", "limit_test=40", *arguments).code == 0
+    again = rows_of(next((workdir / "run" / "evaluations").glob("*/results.csv")))
+    assert [row["n_wrong"] for row in again] == [row["n_wrong"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["corruption.names=fogg"], "corruption.names=fogg: allowed are test, extra, all, noise,"),
+        (["corruption.severities=[6]"], "corruption.severities=[6]: allowed is 1 to 5"),
+        (["corruption.severities=[]"], "corruption.severities=[]: at least one severity is needed"),
+        (["corruption.names=[]"], "corruption.names=[]: at least one corruption is needed"),
+        (["corruption.frost_dir=nowhere"], "corruption.frost_dir=nowhere: no such folder"),
+        (["corruption=generated", "corruption.dir=nowhere"], "corruption.dir=nowhere: no such folder"),
+        (["corruption=generated", "corruption.workers=0"], "corruption.workers=0: allowed is 1 or more"),
+        (["corruption=generated", "corruption.seed=-1"], "corruption.seed=-1: allowed is 0 to 4294967295"),
+        (["corruption=cifar_c"], "corruption=cifar_c: goes with dataset=cifar10 or cifar100, not digits"),
+        (["corruption=imagenet_c"], "corruption=imagenet_c: goes with dataset=imagenet, not digits"),
+        (["corruption=nosuch"], "corruption=nosuch: there is no such corruption; there are: auto, cifar_c,"),
+        (
+            ["corruption.dir=set"],
+            "corruption.dir=set: unknown key; it goes with corruption=cifar_c or imagenet_c or generated",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, message):
+    before = sorted(workdir.rglob("*"))
+    assert refusal(evaluate("run=run", *arguments)).startswith(message)
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_bad_input_is_answered_before_training(workdir):
+    arguments = [argument for argument in QUICKSTART if argument != "corruption=none"]
+    assert refusal(train(*arguments, "corruption.dir=nowhere")) == "corruption.dir=nowhere: no such folder"
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_stored_set_of_something_else(run, workdir):
+    assert (
+        corruptions("make", "dataset=digits", "out=set", "names=fog", "severities=[1]", "limit_test=30", "seed=4").code
+        == 0
+    )
+    arguments = ["run=run", "corruption=generated", "corruption.names=fog", "corruption.dir=set"]
+    assert refusal(evaluate(*arguments)) == "corruption.dir=set: made with seed=4, wanted is 0"
+    message = refusal(evaluate(*arguments, "corruption.seed=4"))
+    assert message == "corruption.dir=set: 30 images a severity, not those that are tested on"
+    assert evaluate(*arguments, "corruption.seed=4", "limit_test=30").code == 0
+    manifest = Path("set/manifest.json")
+    manifest.unlink()
+    assert "published files go with corruption=cifar_c" in refusal(evaluate(*arguments, "corruption.seed=4"))
+
+
+def test_rows_are_csv(whole):
+    with (whole[0] / "results.csv").open(newline="") as file:
+        assert all(len(row) == 12 for row in csv.reader(file))
+    assert EXTRA[0] not in (whole[0] / "results.csv").read_text()

@@ -1,0 +1,195 @@
+"""ImageNet-C in its published layout: decoded as torchvision would, in order, and each broken tree is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import center_crop, resize
+
+from p2be_exp.corruptions.imagenet_c import DecodedLoader, OfficialImageNetC
+from p2be_exp.data import ImageDataModule, ImageSet
+from p2be_exp.errors import BadInput
+
+WNIDS = ("n01440764", "n01443537", "n02119789")
+NAMES, SEVERITIES = ("gaussian_noise", "fog"), (1, 4)
+
+
+def picture(seed: int, size=(224, 224)) -> Image.Image:
+    small = np.random.default_rng(seed).integers(256, size=(9, 8, 3)).astype(np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images a class, but three of the last; in the order of creation they are not sorted."""
+    for number, name in enumerate(NAMES):
+        for severity in SEVERITIES:
+            for label, wnid in reversed(list(enumerate(WNIDS))):
+                home = tmp_path / "ImageNet-C" / name / str(severity) / wnid
+                home.mkdir(parents=True)
+                for image in reversed(range(3 if label == 2 else 2)):
+                    seed = 1000 * number + 100 * severity + 10 * label + image
+                    picture(seed).save(home / f"ILSVRC2012_val_{image:08}.JPEG", quality=85)
+    return tmp_path / "ImageNet-C"
+
+
+def data_module(indices=tuple(range(7)), classes=WNIDS, batch_size=3) -> ImageDataModule:
+    data = ImageDataModule(
+        "digits", "nowhere", batch_size=4, eval_batch_size=batch_size, seed=0, limit_train=None, limit_test=None,
+        val_size=0, split_seed=0, download=False,
+    )  # fmt: skip
+    labels = torch.tensor([0, 0, 1, 1, 2, 2, 2])
+    indices = torch.tensor(indices)
+    data._sets["test"] = ImageSet(torch.zeros(len(indices), 3, 8, 8, dtype=torch.uint8), labels[indices], classes,
+                                  indices=indices)  # fmt: skip
+    return data
+
+
+def opened(folder, names=NAMES, severities=SEVERITIES, **settings):
+    return OfficialImageNetC(folder, tuple(names), tuple(severities), workers=0, **settings)
+
+
+def files_of(folder, name, severity):
+    return [file for wnid in WNIDS for file in sorted((folder / name / str(severity) / wnid).iterdir())]
+
+
+def by_torchvision(file: Path, crop: str) -> torch.Tensor:
+    image = Image.open(file).convert("RGB")
+    image = resize(image, 256) if crop == "resize" else image
+    return torch.from_numpy(np.array(center_crop(image, 224))).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("crop", ["center", "resize"])
+def test_every_image_as_torchvision_decodes_it(folder, crop):
+    official = opened(folder, crop=crop)
+    assert official.plan.cells == [(name, severity) for name in NAMES for severity in SEVERITIES]
+    for name, severity in official.plan.cells:
+        batches = list(official.loader(name, severity, data_module()))
+        expected = torch.stack([by_torchvision(file, crop) for file in files_of(folder, name, severity)])
+        assert torch.equal(torch.cat([batch.images for batch in batches]), expected)
+        assert torch.cat([batch.labels for batch in batches]).tolist() == [0, 0, 1, 1, 2, 2, 2]
+        assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(7))
+        assert [batch.count for batch in batches] == [3, 3, 1]
+    assert torch.equal(
+        torch.from_numpy(official.picture(*official.plan.cells[-1], data_module(), place=4).copy()).permute(2, 0, 1),
+        expected[4],
+    )
+
+
+def test_the_crops_differ(folder):
+    one, other = (opened(folder, crop=crop).picture("fog", 1, data_module(), 0) for crop in ("center", "resize"))
+    assert not np.array_equal(one, other)
+
+
+def test_worker_processes_change_nothing(folder):
+    official = OfficialImageNetC(folder, NAMES, SEVERITIES, workers=2)
+    mine = torch.cat([batch.images for batch in official.loader("fog", 4, data_module())])
+    alone = torch.cat([batch.images for batch in opened(folder).loader("fog", 4, data_module())])
+    assert torch.equal(mine, alone)
+
+
+def test_a_subset_of_the_test_images(folder):
+    batches = list(opened(folder).loader("fog", 1, data_module(indices=(1, 4, 6))))
+    expected = torch.stack([by_torchvision(file, "center") for file in files_of(folder, "fog", 1)])[[1, 4, 6]]
+    assert torch.equal(torch.cat([batch.images for batch in batches]), expected)
+    assert batches[0].labels.tolist() == [0, 2, 2]
+    assert batches[0].indices.tolist() == [1, 4, 6]
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_count_each_image_once(folder, world_size, monkeypatch):
+    data, seen = data_module(), []
+    for rank in range(world_size):
+        monkeypatch.setattr(data, "placement", lambda rank=rank: (torch.device("cpu"), rank, world_size))
+        batches = list(opened(folder).loader("fog", 1, data))
+        assert len(batches) == 3
+        assert all(len(batch.images) == max(batch.count, 1) for batch in batches)
+        seen += [index for batch in batches for index in batch.indices[: batch.count].tolist()]
+    assert sorted(seen) == list(range(7))
+
+
+def test_large_images_are_cut_in_the_middle(tmp_path):
+    file = tmp_path / "image.JPEG"
+    picture(1, size=(301, 260)).save(file)
+    for crop, resized in (("center", None), ("resize", 256)):
+        loader = DecodedLoader(lambda: [file], [0], [0], 1, resized=resized, device=torch.device("cpu"), workers=0)
+        assert torch.equal(next(iter(loader)).images[0], by_torchvision(file, crop))
+
+
+# -- broken trees -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_left_out(folder):
+    official = opened(folder, names=("gaussian_noise", "snow", "fog"))
+    assert official.plan.left_out == {"snow": "not in the folder"}
+    assert official.plan.cells == opened(folder).plan.cells
+
+
+def remove(path):
+    for child in path.iterdir():
+        remove(child) if child.is_dir() else child.unlink()
+    path.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: remove(f / "fog" / "4"), "fog/4 is missing"),
+        (lambda f: [remove(path) for path in (f / "fog" / "4").iterdir()], "fog/4 has no folder of a class"),
+        (lambda f: remove(f / "fog" / "1" / WNIDS[1]), rf"fog/1 has other class folders .*\(1 differ, {WNIDS[1]}"),
+        (lambda f: [remove(f / name) for name in NAMES], "no corruption in it; wanted are folders like"),
+    ],
+)
+def test_a_broken_tree_is_named(folder, damage, message):
+    damage(folder)
+    with pytest.raises(BadInput, match=message) as error:
+        opened(folder)
+    assert str(error.value).startswith(f"corruption.dir={folder}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(BadInput, match="no such folder"):
+        opened(tmp_path / "nothing")
+
+
+def test_an_image_that_one_cell_lacks(folder):
+    files_of(folder, "fog", 4)[3].unlink()
+    official, data = opened(folder), data_module()
+    list(official.loader("fog", 1, data))
+    with pytest.raises(BadInput, match=rf"fog/4 has other images .*\(1 differ, {WNIDS[1]}/ILSVRC2012_val_00000001"):
+        list(official.loader("fog", 4, data))
+
+
+def test_other_images_than_the_test_set(folder):
+    for name in NAMES:
+        for severity in SEVERITIES:
+            files_of(folder, name, severity)[0].unlink()
+    with pytest.raises(BadInput, match="gaussian_noise/1 has 6 images, other ones than digits's test set"):
+        list(opened(folder).loader("gaussian_noise", 1, data_module()))
+
+
+def test_classes_that_the_data_set_has_not(folder):
+    with pytest.raises(BadInput, match=f"class {WNIDS[2]} is none of digits's"):
+        opened(folder).loader("fog", 1, data_module(classes=(*WNIDS[:2], "n99999999")))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("damage", ["truncated", "no image", "small"])
+def test_a_damaged_image(folder, workers, damage):
+    file = files_of(folder, "fog", 1)[4]
+    match damage:
+        case "truncated":
+            file.write_bytes(file.read_bytes()[:2000])
+        case "no image":
+            file.write_text("an error page")
+        case "small":
+            picture(0, size=(224, 200)).save(file)
+    message = "224x200, at least 224x224 is needed" if damage == "small" else "truncated, or not a JPEG"
+    official = OfficialImageNetC(folder, NAMES, SEVERITIES, workers=workers)
+    with pytest.raises(BadInput, match=message) as error:
+        list(official.loader("fog", 1, data_module()))
+    assert str(error.value).startswith(f"{file}: ")
+    assert "\n" not in str(error.value)

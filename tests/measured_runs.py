@@ -1,0 +1,85 @@
+"""Run folders with results, as training and evaluation leave them, without either having happened."""
+
+import copy
+import csv
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.corruptions.names import SEVERITIES, TEST
+from p2be_exp.runs import Run
+
+COLUMNS = "condition,kind,name,severity,eps_levels,gradient,n,n_wrong,error,ci_low,ci_high,seconds".split(",")
+CELLS = tuple(f"corruption/{name}/{severity}" for name in TEST for severity in SEVERITIES)
+
+
+@functools.cache
+def _composed():
+    return to_plain(compose_config("train", ["experiment=quickstart"]))
+
+
+def config_of(seed=0, **changes):
+    """The quickstart's configuration with other values; ``encoding__M=8`` sets a key of a group."""
+    config = copy.deepcopy(_composed()) | {"seed": seed}
+    for key, value in changes.items():
+        *groups, name = key.split("__")
+        node = functools.reduce(lambda node, group: node[group], groups, config)
+        node[name] = value
+    return config
+
+
+def settings_of(seed=0, **changes):
+    """The settings of an evaluation under generated corruptions."""
+    corruption = {"name": "generated", "names": "test", "severities": [1, 2, 3, 4, 5], "seed": 0, "workers": None}
+    settings = {"dataset": "digits", "split_seed": 0, "limit_test": None, "corruption": corruption}
+    settings |= {"attack": {"name": "none"}, "seed": seed, "precision": "32", "checkpoint": "last", "step": 540}
+    return settings | changes
+
+
+def wrong_images(conditions, n=200, rate=0.2, seed=0):
+    """By condition, which of ``n`` images are classified wrongly: some images are hard under every condition."""
+    generator = np.random.default_rng(seed)
+    hard = generator.random(n)
+    return {name: (hard + generator.random(n)) / 2 < rate for name in conditions}
+
+
+def write_results(folder, wrong, settings=None, source="generated", index=None):
+    """``results.csv``, ``results.json`` and ``per_image/`` for the images that were wrong, by condition."""
+    per_image = Path(folder) / "per_image"
+    per_image.mkdir(parents=True, exist_ok=True)
+    with (Path(folder) / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for name, images in wrong.items():
+            kind, *rest = name.split("/")
+            n, n_wrong = len(images), int(images.sum())
+            row = {"condition": name, "kind": kind, "n": n, "n_wrong": n_wrong, "error": round(100 * n_wrong / n, 4)}
+            writer.writerow(row | dict(zip(("name", "severity"), rest, strict=False)))
+            where = np.arange(n) * 2 if index is None else index
+            arrays = {"index": where, "label": where % 10, "wrong": images, "confidence": np.full(n, 0.5)}
+            arrays["prediction"] = (where + images) % 10
+            np.savez(per_image / f"{name.replace('/', '-')}.npz", **arrays)
+    summary = {"corruptions": {"source": source} if source else {}, "settings": settings or settings_of()}
+    (Path(folder) / "results.json").write_text(json.dumps(summary))
+
+
+def write_run(folder, wrong=None, seed=0, settings=None, status="finished", **changes):
+    """A finished run; with ``wrong``, what it has measured at its end; the folder."""
+    run = Run(folder)
+    run.create(config_of(seed, **changes))
+    if status:
+        run.set_status(status)
+    if wrong is not None:
+        write_results(folder, wrong, settings or settings_of(seed))
+    return Path(folder)
+
+
+def write_group(folder, rates, conditions=("clean", *CELLS), n=200, first=0, **changes):
+    """A folder of runs, a seed and an error rate each; the folder."""
+    for number, rate in enumerate(rates):
+        seed = first + number
+        write_run(Path(folder) / str(number), wrong_images(conditions, n, rate, seed + 100), seed, **changes)
+    return Path(folder)
