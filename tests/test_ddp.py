@@ -8,7 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commandline import TINY, Outcome, assert_equal, checkpoint_of, finish, rows_of, start, trained, untimed
+from commandline import (
+    ROOT,
+    TINY,
+    Outcome,
+    assert_equal,
+    checkpoint_of,
+    copy_of,
+    evaluate,
+    finish,
+    rows_of,
+    start,
+    trained,
+    untimed,
+)
 from p2be_exp.runs import Run
 
 pytestmark = pytest.mark.slow
@@ -106,6 +119,25 @@ def test_every_test_image_counts_once(whole):
     assert len(images["index"]) == 41
     assert (np.diff(images["index"]) > 0).all()
     assert int(row["n_wrong"]) == images["wrong"].sum()
+
+
+def test_corrupted_images_count_once_and_are_those_of_one_process(whole, tmp_path):
+    run = copy_of(whole / "run", tmp_path / "run")
+    arguments = ["run=run", "limit_test=41", "eval_batch_size=10", "corruption.names=[shot_noise,fog]"]
+    outcome = finish(start(ROOT / "evaluate.py", *arguments, *DDP, "name=two", cwd=tmp_path))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("results in run") == 1
+    assert evaluate(*arguments[1:], f"run={run}", "trainer=cpu", "name=one").code == 0
+    two, one = (run / "evaluations" / name for name in ("two", "one"))
+    assert len(rows_of(two / "results.csv")) == 11
+    for ours, theirs in zip(rows_of(two / "results.csv"), rows_of(one / "results.csv"), strict=True):
+        assert {k: v for k, v in ours.items() if k != "seconds"} == {k: v for k, v in theirs.items() if k != "seconds"}
+        assert ours["n"] == "41"
+    for file in (two / "per_image").iterdir():
+        with np.load(file) as ours, np.load(one / "per_image" / file.name) as theirs:
+            for name in ("index", "label", "prediction", "wrong"):
+                assert np.array_equal(ours[name], theirs[name])
+            assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-5)
 
 
 def test_the_batch_size_is_that_of_all_processes(whole, alone):
