@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.corruptions.names import SEVERITIES, TEST
-from p2be_exp.runs import Run
+from p2be_exp.runs import FORMAT_VERSION, Run
 
-COLUMNS = "condition,kind,name,severity,eps_levels,gradient,n,n_wrong,error,ci_low,ci_high,seconds".split(",")
+HEADER = "condition,kind,name,severity,eps_levels,gradient,n,n_wrong,error,ci_low,ci_high,seconds"
 CELLS = tuple(f"corruption/{name}/{severity}" for name in TEST for severity in SEVERITIES)
 
 
@@ -33,7 +34,8 @@ def config_of(seed=0, **changes):
 
 def settings_of(seed=0, **changes):
     """The settings of an evaluation under generated corruptions."""
-    corruption = {"name": "generated", "names": "test", "severities": [1, 2, 3, 4, 5], "seed": 0, "workers": None}
+    corruption = {"name": "generated", "names": "test", "severities": [1, 2, 3, 4, 5], "seed": 0}
+    corruption["generator_version"] = 1
     settings = {"dataset": "digits", "split_seed": 0, "limit_test": None, "corruption": corruption}
     settings |= {"attack": {"name": "none"}, "seed": seed, "precision": "32", "checkpoint": "last", "step": 540}
     return settings | changes
@@ -46,32 +48,33 @@ def wrong_images(conditions, n=200, rate=0.2, seed=0):
     return {name: (hard + generator.random(n)) / 2 < rate for name in conditions}
 
 
-def write_results(folder, wrong, settings=None, source="generated", index=None):
+def write_results(folder, wrong, settings=None):
     """``results.csv``, ``results.json`` and ``per_image/`` for the images that were wrong, by condition."""
     per_image = Path(folder) / "per_image"
     per_image.mkdir(parents=True, exist_ok=True)
     with (Path(folder) / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer = csv.DictWriter(file, HEADER.split(","), restval="", lineterminator="\n")
         writer.writeheader()
         for name, images in wrong.items():
             kind, *rest = name.split("/")
             n, n_wrong = len(images), int(images.sum())
             row = {"condition": name, "kind": kind, "n": n, "n_wrong": n_wrong, "error": round(100 * n_wrong / n, 4)}
             writer.writerow(row | dict(zip(("name", "severity"), rest, strict=False)))
-            where = np.arange(n) * 2 if index is None else index
+            where = np.arange(n) * 2
             arrays = {"index": where, "label": where % 10, "wrong": images, "confidence": np.full(n, 0.5)}
             arrays["prediction"] = (where + images) % 10
             np.savez(per_image / f"{name.replace('/', '-')}.npz", **arrays)
-    summary = {"corruptions": {"source": source} if source else {}, "settings": settings or settings_of()}
-    (Path(folder) / "results.json").write_text(json.dumps(summary))
+    (Path(folder) / "results.json").write_text(json.dumps({"settings": settings or settings_of()}))
 
 
 def write_run(folder, wrong=None, seed=0, settings=None, status="finished", **changes):
     """A finished run; with ``wrong``, what it has measured at its end; the folder."""
     run = Run(folder)
-    run.create(config_of(seed, **changes))
-    if status:
-        run.set_status(status)
+    run.path.mkdir(parents=True, exist_ok=True)
+    # Not by Run.create, which asks git for the commit and waits for the disk.
+    run.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(config_of(seed, **changes))))
+    run.run_file.write_text(json.dumps({"format_version": FORMAT_VERSION, "seed": seed}))
+    run.status_file.write_text(json.dumps({"state": status}))
     if wrong is not None:
         write_results(folder, wrong, settings or settings_of(seed))
     return Path(folder)

@@ -58,6 +58,7 @@ GROUPS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's, of the group without spread
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
 @pytest.mark.parametrize(("a", "b"), GROUPS)
 def test_scipys_welch_interval(a, b, confidence):

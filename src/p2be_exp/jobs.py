@@ -34,7 +34,7 @@ from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
 from p2be_exp.runs import Run, find_run, load_checkpoint
 from p2be_exp.tracking import StepLog, log_results, run_name
-from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision
+from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision, on_gpu
 from p2be_exp.training import TrainingModule
 
 
@@ -158,7 +158,7 @@ def build_data(config: dict[str, Any]) -> ImageDataModule:
         dataset["name"],
         config["data_dir"],
         batch_size=config["batch_size"],
-        eval_batch_size=config["eval_batch_size"],
+        eval_batch_size=config["eval_batch_size"] or (1000 if on_gpu(config["trainer"]) else 100),
         seed=config["seed"],
         limit_train=config["limit_train"],
         limit_test=config["limit_test"],

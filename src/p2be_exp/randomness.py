@@ -27,6 +27,8 @@ class Purpose(IntEnum):
     FLIP_CROP = 1
     AUGMIX = 2
     CORRUPTION = 3  # drawn in p2be_exp.corruptions.draws
+    ATTACK = 4
+    TRAINING_ATTACK = 5
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

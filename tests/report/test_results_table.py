@@ -1,5 +1,10 @@
 """The table of an evaluation on a terminal."""
 
+from statistics import fmean
+
+import pytest
+
+from p2be_exp.corruptions import ALL, measures
 from p2be_exp.report.table import results_table
 
 
@@ -7,22 +12,26 @@ def row(n, n_wrong, error, low, high):
     return {"n": n, "n_wrong": n_wrong, "error": error, "ci_low": low, "ci_high": high}
 
 
+def results(conditions, **parts):
+    return {"conditions": conditions, **measures.nothing_measured(), **parts}
+
+
 def test_every_condition_has_a_line_with_its_numbers():
     conditions = {
         "clean": row(10_000, 2281, 22.81, 21.998, 23.6421),
-        "corruption/gaussian_noise/5": row(500, 500, 100.0, 99.2376, 100.0),
+        "attack/lspga/16": row(500, 500, 100.0, 99.2376, 100.0),
         "attack/pgd_ce_secant/8": row(7, 0, 0.0, 0.0, 35.4326),
     }
-    lines = results_table({"conditions": conditions, "clean_error": 22.81}).splitlines()
+    lines = results_table(results(conditions)).splitlines()
     assert len(lines) == 4
     assert lines[1].split() == ["clean", "10000", "2281", "22.81", "22.00", "to", "23.64"]
-    assert lines[2].split() == ["corruption/gaussian_noise/5", "500", "500", "100.00", "99.24", "to", "100.00"]
+    assert lines[2].split() == ["attack/lspga/16", "500", "500", "100.00", "99.24", "to", "100.00"]
     assert lines[3].split() == ["attack/pgd_ce_secant/8", "7", "0", "0.00", "0.00", "to", "35.43"]
 
 
 def test_columns_line_up():
     conditions = {"clean": row(10_000, 2281, 22.81, 22.0, 23.6), "attack/pgd/8": row(7, 0, 0.0, 0.0, 35.4)}
-    header, *lines = results_table({"conditions": conditions}).splitlines()
+    header, *lines = results_table(results(conditions)).splitlines()
     for word in ("images", "wrong", "error %"):
         end = header.index(word) + len(word)
         for line in lines:
@@ -31,4 +40,61 @@ def test_columns_line_up():
 
 
 def test_nothing_measured_yet():
-    assert len(results_table({"conditions": {}}).splitlines()) == 1
+    assert len(results_table(results({})).splitlines()) == 1
+
+
+# -- corruptions ------------------------------------------------------------------------------------------------------
+
+CELLS = {name: {1: 10.0 + number, 4: 30.0 + number} for number, name in enumerate(ALL)}
+
+
+def table(plan, cells=CELLS, clean=2.0, images=500, **parts):
+    conditions = {"clean": row(500, 10, 2.0, 1.0, 3.0)}
+    for name, errors in cells.items():
+        conditions |= {f"corruption/{name}/{s}": row(500, 5, error, 0.0, 9.0) for s, error in errors.items()}
+    return results_table(results(conditions, **measures.summarise(cells, plan, clean, images), **parts)).splitlines()
+
+
+def test_corruptions_are_a_grid_with_their_means():
+    lines = table(measures.Plan("generated", "digits", ALL, (1, 4)))
+    assert lines[3].split() == ["error", "%", "at", "severity", "1", "4", "mean"]
+    grid = {line.split()[0]: line.split()[1:] for line in lines[4:23]}
+    assert list(grid) == list(ALL)
+    assert grid["fog"] == ["19.00", "39.00", "29.00"]
+    said = {line[:32].strip(): line[32:].split(maxsplit=1) for line in lines[23:29]}
+    assert said["mean"] == ["27.00", "over 15 of 15 corruptions x 2 of 5 severities"]
+    assert said["noise"] == ["21.00", "over 3 of 3 corruptions x 2 of 5 severities"]
+    assert float(said["mean of the extra ones"][0]) == pytest.approx(fmean(20 + n for n in (15, 16, 17, 18)))
+    assert lines[-1] == "corrupted images: made here, not the published files"
+    assert not any(line.startswith("corruption/") for line in lines)
+
+
+def test_numbers_stand_under_their_severities():
+    header, *lines = table(measures.Plan("generated", "digits", ALL, (1, 4)))[3:23]
+    for word in ("1", "4", "mean"):
+        end = header.index(word) + len(word)
+        assert all(line[end - 1].isdigit() and (line + " ")[end] == " " for line in lines)
+
+
+def test_what_is_missing_or_unfinished_is_said():
+    cells = {name: errors for name, errors in CELLS.items() if name in ("snow", "fog")}
+    plan = measures.Plan("official", "cifar10", ("snow", "frost", "fog"), (1, 4), {"frost": "not in the folder"})
+    lines = table(plan, cells)
+    assert "frost left out: not in the folder" in lines
+    assert any(line.startswith("mean ") and line.endswith("over 2 of 15 corruptions x 2 of 5 severities")
+               for line in lines)  # fmt: skip
+    assert lines[-1] == "corrupted images: the published files"
+    lines = table(plan, {"snow": CELLS["snow"], "fog": {1: 19.0}})
+    assert "not finished: fog" in lines
+    assert ["fog", "19.00", "-", "-"] in [line.split() for line in lines]
+    assert not any(line.startswith("mean ") for line in lines)
+
+
+def test_mce_stands_there_where_there_is_one():
+    cells = {name: dict.fromkeys((1, 2, 3, 4, 5), error) for name, error in measures.ALEXNET.items()}
+    plan = measures.Plan("official", "imagenet", tuple(cells), (1, 2, 3, 4, 5))
+    lines = table(plan, cells, clean=measures.ALEXNET_CLEAN, images=50_000)
+    for name in ("mCE", "relative mCE"):
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        assert line[32:].split() == ["100.00", "AlexNet", "=", "100"]
+    assert not any(line.startswith("mCE") for line in table(plan, cells, images=49_999))

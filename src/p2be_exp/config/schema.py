@@ -216,7 +216,7 @@ class TrainConfig:
     seed: int = number(0, 2**32 - 1)
     epochs: int = number(1)
     batch_size: int = number(1)
-    eval_batch_size: int = number(1)
+    eval_batch_size: int | None = number(1)
     limit_train: int | None = number(1)
     limit_test: int | None = number(1)
     data_dir: str = MISSING
@@ -234,7 +234,7 @@ class EvaluateConfig:
     corruption: Any = MISSING
     trainer: Any = MISSING
     seed: int = number(0, 2**32 - 1)
-    eval_batch_size: int = number(1)
+    eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
     data_dir: str | None = MISSING
 

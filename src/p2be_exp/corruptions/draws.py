@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from p2be_exp.corruptions.names import ALL
+from p2be_exp.philox import fill_uniform
 
 PURPOSE = 3
 """``Purpose.CORRUPTION`` of :mod:`p2be_exp.randomness`, which imports torch."""
@@ -50,8 +50,7 @@ class Draws:
     def uniform(self, n: int, start: int = 0) -> NDArray[np.float64]:
         """Draws ``start`` to ``start + n - 1`` of every image: ``(B, n)`` in [0, 1), multiples of 2**-53."""
         out = np.empty((len(self), n))
-        key = np.uint64(self._key & 0xFFFFFFFF), np.uint64(self._key >> 32)
-        _fill(self._images, np.uint64(self._stream), np.uint64(PURPOSE), *key, start, out)
+        fill_uniform(self._images, self._stream, PURPOSE, self._key, start, out)
         return out
 
     def between(self, low: float, high: float, n: int, start: int = 0) -> NDArray[np.float64]:
@@ -75,27 +74,3 @@ def key_of(dataset: str, seed: int) -> int:
 def stream_of(name: str, severity: int) -> int:
     """The number of a corruption's stream at a severity; no two share one."""
     return 8 * (ALL.index(name) + 1) + severity
-
-
-@njit(nogil=True, cache=True)
-def _fill(images, stream, purpose, key0, key1, start, out):
-    """Philox4x32-10 with the counter (image, stream, purpose, block): two draws of 53 bits a block."""
-    word = np.uint64(0xFFFFFFFF)
-    shift, five, six, twenty_six = np.uint64(32), np.uint64(5), np.uint64(6), np.uint64(26)
-    multiplier0, multiplier1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-    weyl0, weyl1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-    n = out.shape[1]
-    for image in range(out.shape[0]):
-        for block in range(start // 2, (start + n + 1) // 2):
-            c0, c1, c2, c3 = images[image] & word, stream, purpose, np.uint64(block)
-            k0, k1 = key0, key1
-            for _ in range(10):
-                product0, product1 = c0 * multiplier0, c2 * multiplier1
-                c0, c2 = (product1 >> shift) ^ c1 ^ k0, (product0 >> shift) ^ c3 ^ k1
-                c1, c3 = product1 & word, product0 & word
-                k0, k1 = (k0 + weyl0) & word, (k1 + weyl1) & word
-            place = 2 * block - start
-            if place >= 0:
-                out[image, place] = np.float64(((c0 >> five) << twenty_six) + (c1 >> six)) * 2.0**-53
-            if place + 1 < n:
-                out[image, place + 1] = np.float64(((c2 >> five) << twenty_six) + (c3 >> six)) * 2.0**-53

@@ -58,16 +58,19 @@ class ConditionLoader:
         return math.ceil(len(self.labels) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
+        numbers = range(len(self))
         if self.device.type == "cuda":  # prepare the next batches while the device works
-            yield from self._batches(range(len(self)), ahead=2 * self.workers)
+            yield from self._batches(numbers)
             return
-        for number in range(len(self)):  # on a CPU the model wants the same cores: one after the other
-            yield from self._batches([number], ahead=self.workers)
+        # On a CPU the model wants the same cores: a group of batches that keeps all threads busy, then the model.
+        group = math.ceil(CHUNK * self.workers / self.batch_size)
+        for first in range(0, len(self), group):
+            yield from list(self._batches(numbers[first : first + group]))
 
-    def _batches(self, numbers: range | list[int], ahead: int) -> Iterator[Batch]:
+    def _batches(self, numbers: range) -> Iterator[Batch]:
         shares = [self._share(number) for number in numbers]
         chunks = (places for share in shares for places in _chunks(share[0]))
-        images = in_order(self.images_of, chunks, self.workers, ahead)
+        images = in_order(self.images_of, chunks, self.workers)
         for places, count, global_count in shares:
             parts = list(islice(images, len(_chunks(places))))
             yield self._batch(parts, places, count, global_count)

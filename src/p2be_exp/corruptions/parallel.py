@@ -17,26 +17,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int | None = None
-) -> Iterator[Result]:
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """``function`` of every item, in the order of the items, by ``workers`` threads.
 
     Args:
         function: may run in several threads at once.
         items: taken from as they are needed.
-        workers: number of threads.
-        ahead: how many results may be waiting or in work; default: twice the threads.
+        workers: number of threads; twice as many results are in work or waiting.
 
     A consumer that stops early cancels what has not started and waits for what has.
     """
-    ahead = 2 * workers if ahead is None else ahead
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="corruptions")
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
+            if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

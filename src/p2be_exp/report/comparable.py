@@ -38,8 +38,6 @@ _NOT_THE_IMAGES = {
     "corruption.names",
     "corruption.severities",
     "attack",
-    # how fast they were made
-    "corruption.workers",
 }
 """Keys of an evaluation's settings that do not decide what a condition's images are."""
 
@@ -106,13 +104,18 @@ def check_settings(measured: Sequence[Measured]) -> None:
     """
     first, *others = measured
     for other in others:
-        differences = _differences(first.settings, other.settings, _NOT_THE_IMAGES)
-        if first.source != other.source:  # the same settings take the published images only where they are found
-            differences["corruptions.source"] = (first.source, other.source)
-        for key, (value, found) in differences.items():
+        # Where one has no corrupted images, those of the other are not compared.
+        clean_alone = "none" in (_source(first), _source(other))
+        but = _NOT_THE_IMAGES | ({"corruption"} if clean_alone else set())
+        for key, (value, found) in _differences(first.settings, other.settings, but).items():
             raise BadInput(
                 f"{key}={value} in {first}, {found} in {other}: results can be compared that were measured alike"
             )
+
+
+def _source(measured: Measured) -> str:
+    """Where the corrupted images are from: ``cifar_c``, ``generated``, ...; ``none`` without any."""
+    return measured.settings["corruption"]["name"]
 
 
 def check_images(measured: Sequence[Measured], conditions: Sequence[str]) -> None:
@@ -147,13 +150,13 @@ def common_conditions(measured: Sequence[Measured]) -> list[str]:
 
 def conditions_left_out(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, list[str]]:
     """The conditions that were measured on some run and are not compared, by the reason; without any: empty."""
-    measured = {condition: None for each in (*a, *b) for condition in each.counts}  # a set that keeps its order
-    reasons = {
-        f"not in {side}" if len(runs) == 1 else f"not in all runs of {side}": [name for name in measured if name in ORDER and any(name not in each.counts for each in runs)]
-        for side, runs in (("A", a), ("B", b))
-    }
-    reasons["neither clean nor a corruption"] = [name for name in measured if name not in ORDER]
-    return {reason: names for reason, names in reasons.items() if names}
+    measured = list(dict.fromkeys(condition for each in (*a, *b) for condition in each.counts))
+    found: dict[str, list[str]] = {}
+    for side, runs in (("A", a), ("B", b)):
+        reason = f"not in {side}" if len(runs) == 1 else f"not in all runs of {side}"
+        found[reason] = [name for name in measured if name in ORDER and any(name not in each.counts for each in runs)]
+    found["neither clean nor a corruption"] = [name for name in measured if name not in ORDER]
+    return {reason: names for reason, names in found.items() if names}
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], but: set[str]) -> dict[str, tuple[Any, Any]]:

@@ -110,7 +110,6 @@ def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
         "b": _runs(b),
         "differ_in": {key: list(values) for key, values in config_differences(a[0], b[0]).items()},
         "settings": a[0].settings,
-        "source": a[0].source,
         "n_images": a[0].counts[conditions[0]].n,
         "confidence": 0.95,
         "resamples": None if groups else RESAMPLES,

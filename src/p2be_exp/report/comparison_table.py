@@ -75,12 +75,13 @@ def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
 
 def _header(comparison: Mapping[str, Any]) -> str:
     settings = comparison["settings"]
-    source = f"; {comparison['source']} corruptions" if comparison["source"] else ""
+    corrupted = any("corruption/" in row["name"] for row in comparison["rows"])
+    source = f"; corruptions: {settings['corruption']['name']}" if corrupted else ""
     lines = {
         "A": _side(comparison["a"]),
         "B": _side(comparison["b"]),
         "differ in": _configs(comparison["differ_in"]),
-        "data": f"{settings.get('dataset')}, {comparison['n_images']:,} test images{source}",
+        "data": f"{settings['dataset']}, {comparison['n_images']:,} test images{source}",
     }
     text = [f"{name:<11}{line}" for name, line in lines.items()]
     text += [f"{'left out':<11}{reason}: {_told(names)}" for reason, names in comparison["left_out"].items()]

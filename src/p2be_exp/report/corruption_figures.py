@@ -278,7 +278,7 @@ def _plain(axes: Axes, grid: str) -> None:
 
 def _entitle(figure: Figure, title: str, remarks: Sequence[str]) -> None:
     width = int(12 * figure.get_figwidth())  # characters of this size
-    lines = [line for text in ([title, *remarks] if title else remarks) for line in textwrap.wrap(text, width)]
+    lines = [line for text in [*title.splitlines(), *remarks] for line in textwrap.wrap(text, width)]
     figure.suptitle("\n".join(lines), fontsize=10)
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
 

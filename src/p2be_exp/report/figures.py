@@ -28,7 +28,7 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
     folder = results.folder / "figures"
     source = f"{data.name}, {corrupted.plan.source} corruptions"
     figures = draw_corruption_figures(
-        results.summary(), list(results.rows.values()), folder, title=f"{title}\n{source}", wrong=results.wrong()
+        results.summary(), list(results.rows.values()), folder, title=f"{title}; {source}", wrong=results.wrong()
     )
     return [*figures, _draw_preview(data, corrupted, source, folder / "corruptions.png")]
 

@@ -58,7 +58,6 @@ class Measured:
         run: the run.
         config: the run's configuration.
         settings: those of the evaluation.
-        source: of the corrupted images, ``official`` or ``generated``; None where there are none.
         counts: by condition, in the order of the file.
     """
 
@@ -67,7 +66,6 @@ class Measured:
     run: Run
     config: dict[str, Any]
     settings: dict[str, Any]
-    source: str | None
     counts: Mapping[str, Counts]
 
     @property
@@ -144,15 +142,15 @@ def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
 
 def _read(key: str, folder: Path, run: Run) -> Measured:
     try:
-        summary = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        settings, source = summary["settings"], summary["corruptions"].get("source")
+        settings = dict(json.loads((folder / "results.json").read_text(encoding="utf-8"))["settings"])
+        _ = settings["dataset"], settings["corruption"]["name"]
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
             counts = {row["condition"]: _counts(row) for row in csv.DictReader(file)}
     except FileNotFoundError as error:
         raise BadInput(f"{key}={folder}: no {Path(error.filename).name}; nothing was measured there yet") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{key}={folder}: results.csv or results.json is damaged") from error
-    return Measured(key, folder, run, run.config(), settings, source, counts)
+    return Measured(key, folder, run, run.config(), settings, counts)
 
 
 def _counts(row: dict[str, str]) -> Counts:

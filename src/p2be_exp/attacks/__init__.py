@@ -1,0 +1,1 @@
+"""Attacks on a classifier of levels: each returns images."""

@@ -1,0 +1,146 @@
+"""What an attack is: images and labels in, images inside the ball out, the model asked again from scratch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from p2be_exp.attacks.ball import is_inside
+from p2be_exp.attacks.random import AttackRandom
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one search of an attack found for each of its images.
+
+    Attributes:
+        images: uint8 ``(B, 3, H, W)``, inside the ball.
+        zero_gradient: ``(B,)``, the share of an image's values whose gradient was exactly 0, mean over the steps; None
+            without a gradient.
+        losses: ``(steps, B)``, each image's cross-entropy along the steps, as the attack saw it; None without steps.
+    """
+
+    images: Tensor
+    zero_gradient: Tensor | None = None
+    losses: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """What an attack found for a batch.
+
+    Attributes:
+        images: uint8 ``(B, 3, H, W)``, inside the ball: of a broken image one that the model gets wrong, of the others
+            the last candidate.
+        broken: bool ``(B,)``, whether the model gets it wrong, as it was before or as the attack made it.
+        zero_gradient: ``(B,)``, see :class:`Search`, mean over restarts; nan for images that were wrong from the start.
+            None without a gradient.
+        losses: ``(steps, B)`` of the first restart, nan likewise. None without steps.
+    """
+
+    images: Tensor
+    broken: Tensor
+    zero_gradient: Tensor | None
+    losses: Tensor | None
+
+
+class Attack(ABC):
+    """An attack with its settings.
+
+    Args:
+        eps_levels: radius of the ball in levels, 0 to 255.
+        restarts: searches from other random numbers for the images that are not broken yet.
+
+    Attributes:
+        id: name, loss, gradient and source as they differ; conditions are called ``attack/ID/EPS_LEVELS``.
+        gradient: how it gets a gradient: ``relaxed``, ``secant``, ``smooth``, ``interpolate``, or "" for none.
+    """
+
+    id: str
+    gradient: str = ""
+
+    def __init__(self, eps_levels: int, restarts: int = 1) -> None:
+        self.eps_levels, self.restarts = eps_levels, restarts
+
+    @abstractmethod
+    def search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+    ) -> Search:
+        """One search for all images. The model is in eval mode and its parameters need no gradient (:func:`attacked`).
+
+        Args:
+            model: uint8 images in, logits out (an :class:`~p2be_exp.model.EncodedClassifier`).
+            images: uint8 ``(B, 3, H, W)``.
+            labels: int64 ``(B,)``.
+            random: of these images.
+            restart: which random numbers to use.
+        """
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom) -> Adversarial:
+        """Attack a batch; images that are broken leave it.
+
+        Raises:
+            RuntimeError: a candidate outside the ball, which is an error of the attack.
+        """
+        with attacked(model):
+            found, broken = images.clone(), predict(model, images) != labels
+            searches: list[tuple[Tensor, Search]] = []
+            for restart in range(self.restarts):
+                left = (~broken).nonzero().squeeze(1)
+                if not len(left):
+                    break
+                search = self.search(model, images[left], labels[left], random.select(left), restart)
+                if not is_inside(search.images, images[left], self.eps_levels).all():
+                    raise RuntimeError(f"{self.id}: a candidate is not uint8 inside {self.eps_levels} levels")
+                found[left] = search.images
+                broken[left] = predict(model, search.images) != labels[left]
+                searches.append((left, search))
+        return Adversarial(found, broken, _mean_zeros(searches, images), _first_losses(searches, images))
+
+
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """The class that the model gives to each image, without a gradient."""
+    with torch.no_grad():
+        return model(images).argmax(dim=1)
+
+
+@contextmanager
+def attacked(model: nn.Module) -> Iterator[None]:
+    """Eval mode, no parameter needs a gradient, gradients are on; everything is as before afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _ in wanted:
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, needs in wanted:
+            parameter.requires_grad_(needs)
+
+
+def _mean_zeros(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor | None:
+    if any(search.zero_gradient is None for _, search in searches):
+        return None
+    total, count = (torch.zeros(len(images), device=images.device) for _ in range(2))
+    for left, search in searches:
+        total[left] += search.zero_gradient.float()
+        count[left] += 1
+    return total / count
+
+
+def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor | None:
+    if not searches or searches[0][1].losses is None:
+        return None
+    left, search = searches[0]
+    losses = torch.full((len(search.losses), len(images)), float("nan"), device=images.device)
+    losses[:, left] = search.losses.float()
+    return losses

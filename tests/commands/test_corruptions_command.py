@@ -1,0 +1,137 @@
+"""``python -m p2be_exp.corruptions``: what it writes and prints, stopping, refusals in one line."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commandline import corruptions, refusal
+from p2be_exp.corruptions import ALL, corrupt, make
+from p2be_exp.corruptions.store import StoredSet
+from p2be_exp.data import load_dataset
+
+MAKE = ("make", "dataset=digits", "out=set", "limit_test=30")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(workdir):
+    return workdir
+
+
+def manifest():
+    return json.loads(Path("set/manifest.json").read_text())
+
+
+def test_help_and_list():
+    outcome = corruptions("--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == corruptions().out
+    for part in ("cifar10 cifar100 digits", "names: test", "frost_dir: null", "image: 0", "CIFAR-10-C"):
+        assert part in outcome.out
+    listed = corruptions("list").out.splitlines()
+    for name in ALL:
+        assert sum(line.startswith(f"{name} ") for line in listed) == 2
+    assert "fog                 weather   0.2,3  0.5,3  0.75,2.5  1,2  1.5,1.75" in listed
+    assert len(corruptions("list", "names=noise").out.splitlines()) == 2 * 5
+
+
+def test_make_writes_a_set_that_says_what_it_is(monkeypatch):
+    monkeypatch.setattr("p2be_exp.corruptions.textures.find_textures", lambda *_, **__: None)
+    outcome = corruptions(*MAKE, "names=[weather,saturate]", "severities=[2,1]", "workers=2")
+    assert outcome.code == 0, outcome.err
+    assert "digits: 30 images of 32 x 32, 5 corruptions, severities 1, 2, into set" in outcome.out
+    assert "fog: 60 images, " in outcome.out
+    assert "frost left out: no textures; give frost_dir=FOLDER" in outcome.out
+    stored = StoredSet("set", "out")
+    assert (stored.names, stored.severities, len(stored)) == (("snow", "fog", "brightness", "saturate"), (1, 2), 30)
+    _, test = load_dataset("digits", "nowhere")
+    clean = test.images.numpy()[stored.indices].transpose(0, 2, 3, 1)
+    for name in stored.names:
+        for severity in (1, 2):
+            made = corrupt(clean, name, severity, dataset="digits", indices=stored.indices)
+            assert np.array_equal(stored.block(name, severity), made)
+    assert corruptions(*MAKE, "names=[weather,saturate]", "severities=[1,2]").code == 0
+
+
+def test_a_folder_of_pictures():
+    for number in range(3):
+        values = np.random.default_rng(number).integers(256, size=(40, 50, 3)).astype(np.uint8)
+        Path("birds/wren").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(f"birds/wren/{number}.png")
+    assert corruptions("make", "folder=birds", "size=28", "out=set", "names=pixelate", "severities=[5]").code == 0
+    assert np.load("set/pixelate.npy").shape == (3, 28, 28, 3)
+    assert manifest()["dataset"] == "birds"
+    assert corruptions("preview", "folder=birds", "out=birds.png", "names=noise", "image=2").code == 0
+    assert "allowed are 0 to 2" in refusal(corruptions("preview", "folder=birds", "image=3"))
+
+
+def test_preview():
+    outcome = corruptions("preview", "dataset=digits", "names=[fog,blur]", "severities=[1,5]", "image=3")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == "corruptions.png: 5 corruptions of image 3 of digits\n"
+    with Image.open("corruptions.png") as picture:
+        assert min(picture.size) > 200
+
+
+@pytest.mark.slow
+def test_a_signal_stops_it_and_the_line_that_it_says_goes_on():
+    arguments = ["make", "dataset=digits", "out=set", "names=[noise,digital]", "workers=1"]
+    command = [sys.executable, "-m", "p2be_exp.corruptions"]
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not Path("set/gaussian_noise.npy").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    said = err.splitlines()[-1]
+    assert said == f"stopped; to go on: python -m p2be_exp.corruptions {' '.join(map(shlex.quote, arguments))}"
+    before = manifest()["blocks"]
+    assert 5 <= len(before) < 35
+    assert corruptions(*arguments).code == 0
+    after = manifest()["blocks"]
+    assert len(after) == 35
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mak"], "mak: not a command; there are: make, preview, list"),
+        (["make", "-m"], "-m: not a flag; after the command come KEY=VALUE (see --help)"),
+        (["make", "dataset=digits"], "out: which folder to write to? out=FOLDER"),
+        ([*MAKE, "names=fogg"], "names=fogg: allowed are test, extra, all, noise,"),
+        ([*MAKE, "names=[]"], "names=[]: at least one corruption is needed"),
+        ([*MAKE, "severities=[0]"], "severities=[0]: allowed is 1 to 5"),
+        ([*MAKE, "severities=two"], "severities=two: "),
+        ([*MAKE, "workers=0"], "workers=0: allowed is 1 or more"),
+        ([*MAKE, "seed=-1"], "seed=-1: allowed is 0 to 4294967295"),
+        ([*MAKE, "limit_test=501"], "limit_test=501: allowed are 1 to 500 (there are 500 test images)"),
+        ([*MAKE, "size=32"], "size=32: goes with folder=; data sets are corrupted as they are"),
+        ([*MAKE, "dataset=mnits"], "dataset=mnits: there is no such dataset; there are: cifar10, cifar100, digits"),
+        ([*MAKE, "frost_dir=nowhere"], "frost_dir=nowhere: no such folder"),
+        ([*MAKE, "foo=1"], "foo=1: unknown key"),
+        (["make", "folder=nowhere", "out=set"], "folder=nowhere: no such folder"),
+        (["preview", "dataset=digits", "image=500"], "image=500: allowed are 0 to 499"),
+        (["make", "dataset=cifar10", "dataset.download=false", "out=set"], "dataset=cifar10: "),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(workdir, arguments, message):
+    assert refusal(corruptions(*arguments)).startswith(message)
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_failure_while_making_is_no_bad_input(monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(make, "corrupt", failing)
+    outcome = corruptions(*MAKE, "names=fog")
+    assert outcome.code == 1
+    assert "RuntimeError: broken" in outcome.err

@@ -1,0 +1,143 @@
+"""``python -m p2be_exp.report``: what it prints, what it writes, and what it refuses in one line."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from unittest import mock
+
+import pytest
+
+from commandline import Outcome, refusal
+from measured_runs import write_group, write_results, write_run, wrong_images
+from p2be_exp.commands.report import main
+
+CONDITIONS = ("clean", "corruption/fog/1", "corruption/fog/3", "corruption/shot_noise/1", "corruption/shot_noise/3")
+
+
+def report(*arguments) -> Outcome:
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["report", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main()
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def runs(workdir):
+    """Two methods with two seeds each, the second without a corruption that the first has."""
+    write_group("p2be", [0.30, 0.32], CONDITIONS)
+    write_group("rgb", [0.33, 0.34], CONDITIONS[:4], encoding={"name": "rgb"})
+    return workdir
+
+
+def printed(*arguments) -> str:
+    outcome = report(*arguments)
+    assert (outcome.code, outcome.err) == (0, "")
+    return outcome.out
+
+
+def test_groups(runs):
+    out = printed("compare", "p2be", "rgb")
+    assert out.startswith("two groups of trained networks")
+    assert "p2be/{0,1} (2 runs, seeds 0 1; last checkpoint)" in out
+    assert "encoding.name=p2be | rgb" in out
+    assert "not in all runs of B: shot_noise 3" in out
+    assert "McNemar" not in out
+    assert sorted(path.name for path in runs.iterdir()) == ["p2be", "rgb"]
+
+
+def test_networks(runs):
+    out = printed("compare", "p2be/1", "rgb/0")
+    assert out.startswith("these two networks")
+    assert "Holm's correction for 4 conditions" in out
+
+
+def test_runs_joined_by_commas(runs):
+    assert printed("compare", "p2be/0,p2be/1", "rgb") == printed("compare", "p2be", "rgb")
+
+
+def test_the_sides_are_not_interchangeable(runs):
+    assert printed("compare", "p2be", "rgb") != printed("compare", "rgb", "p2be")
+    report("compare", "p2be", "rgb", "out=one")
+    report("compare", "rgb", "p2be", "out=other")
+    one, other = (json.loads((runs / name / "compare.json").read_text())["rows"] for name in ("one", "other"))
+    assert [row["difference"] for row in one] == pytest.approx([-row["difference"] for row in other])
+
+
+def test_files(runs):
+    out = printed("compare", "p2be", "rgb", "out=new/folder")
+    assert out.startswith(printed("compare", "p2be", "rgb"))
+    assert out.endswith("compare.csv and compare.json in new/folder\n")
+    assert sorted(path.name for path in (runs / "new" / "folder").iterdir()) == ["compare.csv", "compare.json"]
+
+
+def test_an_evaluation_of_each_run(runs):
+    for folder in ("p2be/0", "rgb/0"):
+        write_results(f"{folder}/evaluations/mine", wrong_images(["clean"], n=77, seed=len(folder)))
+    out = printed("compare", "p2be/0", "rgb/0", "evaluation=mine")
+    assert "77 test images" in out
+    direct = printed("compare", "p2be/0/evaluations/mine", "rgb/0/evaluations/mine")
+    assert direct == out
+    message = refusal(report("compare", "p2be", "rgb", "evaluation=mine"))
+    assert message == "evaluation=mine: not in p2be/1; there are: none"
+
+
+def test_a_folder_with_an_equals_sign_in_its_name(runs):
+    write_run(runs / "sweeps" / "M=32", wrong_images(CONDITIONS), seed=8)
+    assert "sweeps/M=32 (one run, seed 8" in printed("compare", "p2be/0", "sweeps/M=32")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(flag):
+    assert "compare A B" in printed(flag)
+    for arguments in (["compare", flag], ["compare", "a", "b", "c", flag]):
+        out = printed(*arguments)
+        for part in ("compare A B [evaluation=NAME] [out=FOLDER]", "Welch", "McNemar", "negative where B has fewer"):
+            assert part in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "command: allowed is one of compare (see --help)"),
+        (["compere", "a", "b"], "compere: allowed is one of compare (see --help)"),
+        (["compare"], "compare: allowed are two sides, A and B, not 0 (none)"),
+        (["compare", "p2be"], "compare: allowed are two sides, A and B, not 1 (p2be)"),
+        (["compare", "p2be", "rgb", "rgb"], "compare: allowed are two sides, A and B, not 3 (p2be rgb rgb)"),
+        (["compare", "p2be", "rgb", "output=x"], "output=x: unknown key; allowed are evaluation, out"),
+        (["compare", "p2be", "rgb", "out="], "out=: one value is needed"),
+        (["compare", "p2be", "rgb", "out=a", "out=b"], "out=b: one value is needed"),
+        (["compare", "p2be", "rgb", "-v"], "-v: not a flag; allowed are evaluation=, out= and --help"),
+        (["compare", "p2be", "nowhere"], "B=nowhere: no such folder"),
+        (["compare", "nowhere", "rgb"], "A=nowhere: no such folder"),
+    ],
+)
+def test_what_it_does_not_take(runs, arguments, told):
+    assert refusal(report(*arguments)) == told
+    assert sorted(path.name for path in runs.iterdir()) == ["p2be", "rgb"]
+
+
+def test_groups_of_several_methods(runs):
+    message = refusal(report("compare", "p2be,rgb", "rgb"))
+    assert message.startswith("encoding.name=p2be in p2be/0, rgb in rgb/0: runs of a group (A) may differ in the seed")
+
+
+def test_one_run_against_several(runs):
+    assert refusal(report("compare", "p2be", "rgb/0")).startswith("B=rgb/0: one run against several")
+
+
+def test_as_a_module(runs):
+    """Without torch, which takes seconds."""
+    code = "import sys, runpy; sys.argv = ['report', 'compare', 'p2be', 'rgb']; sys.modules['torch'] = None\n"
+    code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == printed("compare", "p2be", "rgb")
+    wrong = subprocess.run([sys.executable, "-m", "p2be_exp.report", "x"], capture_output=True, text=True, timeout=60)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "error: x: allowed is one of compare (see --help)\n"
