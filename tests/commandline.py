@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 QUICKSTART = (
     "experiment=quickstart",
     "corruption=none",
+    "attack=none",
     "limit_train=64",
     "limit_test=40",
     "batch_size=16",
@@ -54,8 +55,8 @@ def evaluate(*arguments) -> Outcome:
 
 
 def evaluate_clean(*arguments) -> Outcome:
-    """``evaluate.py`` in this process, without corruptions."""
-    return evaluate(*arguments, "corruption=none")
+    """``evaluate.py`` in this process, without corruptions and attacks."""
+    return evaluate(*arguments, "corruption=none", "attack=none")
 
 
 def corruptions(*arguments) -> Outcome:

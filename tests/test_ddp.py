@@ -121,15 +121,15 @@ def test_every_test_image_counts_once(whole):
     assert int(row["n_wrong"]) == images["wrong"].sum()
 
 
-def test_corrupted_images_count_once_and_are_those_of_one_process(whole, tmp_path):
+def test_corrupted_and_attacked_images_count_once_and_are_those_of_one_process(whole, tmp_path):
     run = copy_of(whole / "run", tmp_path / "run")
-    arguments = ["run=run", "limit_test=41", "eval_batch_size=10", "corruption.names=[shot_noise,fog]"]
+    arguments = ["run=run", "limit_test=41", "eval_batch_size=10", "corruption.names=[shot_noise,fog]", "attack=lspga"]
     outcome = finish(start(ROOT / "evaluate.py", *arguments, *DDP, "name=two", cwd=tmp_path))
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("results in run") == 1
     assert evaluate(*arguments[1:], f"run={run}", "trainer=cpu", "name=one").code == 0
     two, one = (run / "evaluations" / name for name in ("two", "one"))
-    assert len(rows_of(two / "results.csv")) == 11
+    assert len(rows_of(two / "results.csv")) == 13
     for ours, theirs in zip(rows_of(two / "results.csv"), rows_of(one / "results.csv"), strict=True):
         assert {k: v for k, v in ours.items() if k != "seconds"} == {k: v for k, v in theirs.items() if k != "seconds"}
         assert ours["n"] == "41"

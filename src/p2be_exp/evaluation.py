@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from p2be_exp.attacks import Attack, AttackRandom
 from p2be_exp.corruptions.images import CorruptedImages
 from p2be_exp.data import Batch, ImageDataModule
 from p2be_exp.results import CLEAN, Condition, Results, Row
@@ -26,14 +27,28 @@ class EvaluationModule(pl.LightningModule):
         model: images in, logits out.
         conditions: what the loaders hold.
         results: where the rows go; None on every rank but the first.
+        attacks: those of the attack conditions, by the condition's ID.
+        seed: of the attacks' random numbers.
+        save_images: keep the adversarial images.
     """
 
-    def __init__(self, model: nn.Module, conditions: list[Condition], results: Results | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        conditions: list[Condition],
+        results: Results | None,
+        attacks: Mapping[str, Attack] | None = None,
+        seed: int = 0,
+        save_images: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.conditions = conditions
         self.results = results
-        self._seen: list[tuple[Tensor, ...]] = []
+        self.attacks = attacks or {}
+        self.seed = seed
+        self.save_images = save_images
+        self._seen: list[dict[str, Tensor]] = []
         self._start = 0.0
 
     def on_test_start(self) -> None:
@@ -41,31 +56,55 @@ class EvaluationModule(pl.LightningModule):
         self._seen, self._start = [], time.perf_counter()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Predict one batch; the images that only fill up a rank's share are dropped."""
-        confidence, prediction = self.model(batch.images).float().softmax(dim=1).max(dim=1)
-        values = (batch.indices, batch.labels, prediction, confidence)
-        self._seen.append(tuple(each[: batch.count] for each in values))
+        """Predict one batch, attacked before if need be; images that only fill up a rank's share are dropped."""
+        attack = self.attacks.get(self.conditions[dataloader_idx].id)
+        images, found = (batch.images, {}) if attack is None else self._attacked(attack, batch)
+        confidence, prediction = self.model(images).float().softmax(dim=1).max(dim=1)
+        values = {"index": batch.indices, "label": batch.labels, "prediction": prediction, "confidence": confidence}
+        self._seen.append({name: value[: batch.count].cpu() for name, value in {**values, **found}.items()})
         if batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
             self._finish(self.conditions[dataloader_idx])
 
+    def _attacked(self, attack: Attack, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        adversarial = attack(self.model, batch.images, batch.labels, AttackRandom(self.seed, batch.indices))
+        found = {}
+        if adversarial.zero_gradient is not None:
+            found["zero_gradient"] = adversarial.zero_gradient
+        if adversarial.losses is not None:
+            found["losses"] = adversarial.losses.T
+        if self.save_images:
+            found["adversarial"] = adversarial.images
+        return adversarial.images, found
+
     def _finish(self, condition: Condition) -> None:
-        mine = [torch.cat(values).cpu() for values in zip(*self._seen, strict=True)]
+        mine = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
         gathered = _gather(mine, self.trainer.world_size)
         now = time.perf_counter()
         seconds, self._seen, self._start = now - self._start, [], now
         if self.results is None:
             return
-        order = gathered[0].argsort()
-        names = ("index", "label", "prediction", "confidence")
-        images = {name: values[order].numpy() for name, values in zip(names, gathered, strict=True)}
+        order = gathered["index"].argsort()
+        images = {name: values[order].numpy() for name, values in gathered.items()}
         images["wrong"] = images["label"] != images["prediction"]
         self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
 
 
-def list_conditions(corrupted: CorruptedImages | None) -> list[Condition]:
-    """The conditions of an evaluation: clean images first, then corruption by corruption, severities ascending."""
+def list_conditions(corrupted: CorruptedImages | None = None, attacks: Iterable[Attack] = ()) -> list[Condition]:
+    """The conditions of an evaluation.
+
+    Clean images first, then corruption by corruption with ascending severities, then the attacks in their order.
+    """
     cells = corrupted.plan.cells if corrupted is not None else []
-    return [CLEAN, *(Condition("corruption", name, severity=severity) for name, severity in cells)]
+    return [
+        CLEAN,
+        *(Condition("corruption", name, severity=severity) for name, severity in cells),
+        *(attack_condition(attack) for attack in attacks),
+    ]
+
+
+def attack_condition(attack: Attack) -> Condition:
+    """The condition that an attack makes."""
+    return Condition("attack", attack.id, eps_levels=attack.eps_levels, gradient=attack.gradient)
 
 
 def condition_loader(
@@ -81,9 +120,9 @@ def condition_loader(
     return data.test_dataloader()
 
 
-def _gather(tensors: list[Tensor], world_size: int) -> list[Tensor]:
+def _gather(tensors: dict[str, Tensor], world_size: int) -> dict[str, Tensor]:
     if world_size == 1:
         return tensors
     shares: list[Any] = [None] * world_size
     torch.distributed.all_gather_object(shares, tensors)
-    return [torch.cat(parts) for parts in zip(*shares, strict=True)]
+    return {name: torch.cat([share[name] for share in shares]) for name in tensors}

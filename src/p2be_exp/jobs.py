@@ -9,6 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
+from p2be_exp.attacks import Attack
+from p2be_exp.attacks.panel import check_sanity
+from p2be_exp.attacks.plan import Source, plan_attacks
 from p2be_exp.callbacks import (
     AtomicCheckpointIO,
     EpochRows,
@@ -23,7 +26,7 @@ from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
 from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditions
+from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
@@ -32,7 +35,7 @@ from p2be_exp.report.header import run_header
 from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
-from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
 from p2be_exp.tracking import StepLog, log_results, run_name
 from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision, on_gpu
 from p2be_exp.training import TrainingModule
@@ -56,7 +59,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     """
     with StopSignals() as signals:
         check_devices(config["trainer"])
-        corrupted = corrupted_images(config)
+        corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
@@ -83,6 +86,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
                 run.path,
                 settings,
                 corrupted=corrupted,
+                attacks=attacks,
                 loggers=loggers,
                 figures=figures,
                 key="hydra.run.dir",
@@ -97,6 +101,7 @@ def evaluate(
     settings: dict[str, Any],
     *,
     corrupted: CorruptedImages | None = None,
+    attacks: Sequence[Attack] = (),
     loggers: Sequence[Logger] = (),
     figures: Sequence[Path] = (),
     key: str = "name",
@@ -106,10 +111,11 @@ def evaluate(
     Args:
         model: images in, logits out.
         data: gives the test images.
-        config: of the run, with the group ``trainer``.
+        config: of the run, with the groups ``trainer`` and ``attack`` and the seed of the attacks' random numbers.
         folder: where the results go.
         settings: see :class:`~p2be_exp.results.Results`.
         corrupted: the corrupted test images; None for none.
+        attacks: in the order in which they are run.
         loggers: to send results and figures to.
         figures: drawn before, to send as well.
         key: the option that named the folder.
@@ -117,8 +123,10 @@ def evaluate(
     Returns:
         The content of ``results.json``.
     """
-    results = Results(folder, settings, key=key, plan=corrupted.plan if corrupted else None)
-    conditions = results.missing(list_conditions(corrupted))
+    planned = {attack_condition(attack): attack for attack in attacks}
+    plan = corrupted.plan if corrupted else None
+    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned))
+    conditions = results.missing(list_conditions(corrupted, attacks))
     if conditions:
         trainer = build_trainer(
             config["trainer"],
@@ -127,10 +135,19 @@ def evaluate(
             enable_progress_bar=config["trainer"]["progress"] and len(conditions) > 1,
             callbacks=[EvaluationProgress()] if config["trainer"]["progress"] and len(conditions) > 1 else [],
         )
-        module = EvaluationModule(model, conditions, results if rank() == 0 else None)
+        module = EvaluationModule(
+            model,
+            conditions,
+            results if rank() == 0 else None,
+            {condition.id: attack for condition, attack in planned.items()},
+            config["seed"],
+            config["attack"].get("save_images", False),
+        )
         data.trainer = trainer
         loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
         trainer.test(module, loaders, verbose=False)
+    if rank() == 0 and attacks:
+        results.add_sanity(check_sanity(model, data, planned, results, config["seed"]))
     summary = results.summary()
     if rank() == 0:
         title = f"{run_name(config)}, {settings['checkpoint']} checkpoint"
@@ -168,6 +185,27 @@ def build_data(config: dict[str, Any]) -> ImageDataModule:
     )
 
 
+def planned_attacks(config: dict[str, Any]) -> list[Attack]:
+    """The attacks that a configuration asks for, with the network of the run that they transfer from.
+
+    Raises:
+        BadInput: no such run, one on another data set, or an attack that the encoding has no gradient for.
+    """
+    wanted = config["attack"]
+    buckets = config["encoding"]["name"] in ("onehot", "thermometer")
+    if wanted.get("source") is None:
+        return plan_attacks(wanted, buckets)
+    run = find_run(wanted["source"], key="attack.source")
+    other = run.config()
+    if other["dataset"]["name"] != config["dataset"]["name"]:
+        raise BadInput(
+            f"attack.source={wanted['source']}: trained on {other['dataset']['name']}; "
+            f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
+        )
+    name = f"{other['encoding']['name']}_{other['backbone']['name']}"
+    return plan_attacks(wanted, buckets, Source(name, load_run(wanted["source"])))
+
+
 def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:
     """What decides the numbers of an evaluation, apart from the weights."""
     return {
@@ -175,7 +213,7 @@ def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | Non
         "split_seed": config["dataset"]["split_seed"],
         "limit_test": config["limit_test"],
         "corruption": corrupted.settings() if corrupted else {"name": "none"},
-        "attack": config["attack"],
+        "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
         "seed": config["seed"],
         "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from p2be_exp.backbones import Backbone, build_backbone
 from p2be_exp.encodings import TableEncoding, build_encoding
 from p2be_exp.stem import EncodedConv2d
+
+if TYPE_CHECKING:
+    from p2be_exp.surrogate import Surrogate, SurrogateClassifier
+
+_NO_GRADIENT = (
+    "this model looks pixels up in a table, which has no gradient: attack model.surrogate('secant'), "
+    "'smooth' or 'interpolate', and name it in the result"
+)
 
 
 class EncodedClassifier(nn.Module):
@@ -39,12 +47,27 @@ class EncodedClassifier(nn.Module):
 
         Raises:
             TypeError: images of another dtype.
+            RuntimeError: images that require a gradient, which a look-up does not have.
         """
+        if images.requires_grad and torch.is_grad_enabled():
+            raise RuntimeError(_NO_GRADIENT)
         return self.trunk(self.stem(to_levels(images), self.encoding.table()))
 
     def forward_codes(self, codes: Tensor) -> Tensor:
         """Codes ``(B, 3M, H, W)`` that are already there to logits, for attacks that relax them."""
         return self.trunk(self.stem.convolve(codes))
+
+    def surrogate(self, name: Surrogate, radius: int = 8, width: float = 8.0) -> SurrogateClassifier:
+        """The differentiable twin, for attacks by gradient (see :mod:`p2be_exp.surrogate`).
+
+        Args:
+            name: ``secant``, ``smooth`` or ``interpolate``.
+            radius: of ``secant``, in levels: the ball's, as a rule.
+            width: of ``smooth``, in levels.
+        """
+        from p2be_exp.surrogate import SurrogateClassifier  # it imports this module
+
+        return SurrogateClassifier(self, name, radius, width)
 
 
 def to_levels(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,24 @@ class Results:
         settings: what decides the numbers; a folder with results of other settings is refused.
         key: the option under which the user named the folder, for the message.
         plan: which corrupted images it is about; None without any.
+        attacks: the attack conditions that it is about, in their order.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
     """
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], key: str = "name", plan: measures.Plan | None = None
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        key: str = "name",
+        plan: measures.Plan | None = None,
+        attacks: Sequence[Condition] = (),
     ) -> None:
         self.folder = Path(folder)
         self.plan = plan
+        self.attacks = attacks
+        self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         if self.summary_file.exists():
             earlier = self._earlier_settings(key)
@@ -122,8 +131,13 @@ class Results:
             raise BadInput(
                 f"{key}={self.folder.name}: results.csv is damaged; remove the folder, or choose another name"
             ) from error
+        self._calibration: dict[str, dict[str, float]] = {}
+        self._wrong: dict[str, np.ndarray] = {}
+        self._zeros: dict[str, float | None] = {}
         try:
-            self._calibration = {name: self._read_calibration(name) for name in self.rows}
+            for name in self.rows:
+                with np.load(self._images_file(name)) as images:
+                    self._note(name, images)
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise BadInput(
                 f"{key}={self.folder.name}: per_image is damaged; remove the folder, or choose another name"
@@ -154,11 +168,12 @@ class Results:
         Args:
             row: the counts.
             images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
-                one value an image, in data set order.
+                one value an image, in data set order; of an attack also ``zero_gradient``, ``losses`` ``(N, trace)``
+                and ``adversarial`` ``(N, 3, H, W)``, where it has them.
         """
         with replacing(self._images_file(row.condition)) as part, part.open("wb") as file:
             np.savez_compressed(file, **images)
-        self._calibration[row.condition] = calibration_errors(images["confidence"], images["wrong"])
+        self._note(row.condition, images)
         self.rows[row.condition] = row
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
@@ -169,11 +184,16 @@ class Results:
 
     def wrong(self) -> dict[str, np.ndarray]:
         """Which images were wrong, ``(N,)`` bool in data set order, by condition."""
-        found = {}
-        for name in self.rows:
-            with np.load(self._images_file(name)) as images:
-                found[name] = images["wrong"]
-        return found
+        return dict(self._wrong)
+
+    def zero_gradient(self, condition: str) -> float | None:
+        """Mean share of an image's values whose gradient was exactly 0 under an attack; None without a gradient."""
+        return self._zeros.get(condition)
+
+    def add_sanity(self, checks: list[dict[str, Any]]) -> None:
+        """Keep the verdicts of the sanity panel in the summary."""
+        self.sanity = checks
+        self.write_summary()
 
     def write_summary(self) -> None:
         """Write ``results.json`` from the rows."""
@@ -186,9 +206,8 @@ class Results:
             "format_version": FORMAT_VERSION,
             "clean_error": clean.error if clean else None,
             **self._corruptions(clean),
-            "attacks": {},
-            "worst_case_error": {},
-            "sanity": None,
+            **self._attacks(),
+            "sanity": self.sanity,
             "conditions": {
                 name: {key: getattr(row, key) for key in ("n", "n_wrong", "error", "ci_low", "ci_high")}
                 | self._calibration[name]
@@ -209,12 +228,41 @@ class Results:
         clean_error = 100 * clean.n_wrong / clean.n if clean else None
         return measures.summarise(cells, self.plan, clean_error, min((row.n for row in rows), default=None))
 
+    def _attacks(self) -> dict[str, Any]:
+        """Errors by attack and radius, and the worst case; a radius is null until all its attacks are measured."""
+        attacks: dict[str, Any] = {}
+        for condition in self.attacks:
+            row = self.rows.get(condition.id)
+            entry = attacks.setdefault(condition.name, {"gradient": condition.gradient or None, "error": {}})
+            entry["error"][str(condition.eps_levels)] = row.error if row else None
+            if condition.gradient:
+                entry.setdefault("zero_gradient", {})[str(condition.eps_levels)] = self._zeros.get(condition.id)
+        return {"attacks": attacks, "worst_case_error": self.worst_case()}
+
+    def worst_case(self) -> dict[str, float | None]:
+        """Percent of the images that are wrong by themselves or that an attack breaks, by radius.
+
+        What is broken at a radius is broken at every larger one: its adversarial image is inside the larger ball too.
+        """
+        radii = sorted({condition.eps_levels for condition in self.attacks})
+        broken, found = self._wrong.get(CLEAN.id), {}
+        for radius in radii:
+            here = [self._wrong.get(each.id) for each in self.attacks if each.eps_levels == radius]
+            complete = broken is not None and all(wrong is not None for wrong in here)
+            broken = np.logical_or.reduce([broken, *here]) if complete else None
+            found[str(radius)] = round(100 * float(broken.mean()), 4) if complete else None
+        return found
+
     def _images_file(self, condition: str) -> Path:
         return self.folder / "per_image" / (condition.replace("/", "-") + ".npz")
 
-    def _read_calibration(self, condition: str) -> dict[str, float]:
-        with np.load(self._images_file(condition)) as images:
-            return calibration_errors(images["confidence"], images["wrong"])
+    def _note(self, condition: str, images: Mapping[str, np.ndarray]) -> None:
+        """Keep what the summary needs of the images behind a row."""
+        self._calibration[condition] = calibration_errors(images["confidence"], images["wrong"])
+        self._wrong[condition] = images["wrong"]
+        if "zero_gradient" in images:
+            measured = images["zero_gradient"][~np.isnan(images["zero_gradient"])]
+            self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None
 
     def _earlier_settings(self, key: str) -> dict[str, Any]:
         try:

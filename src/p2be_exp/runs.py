@@ -83,7 +83,9 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """The run's resolved configuration as plain dictionaries."""
-        return OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
+        config = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
+        config["preset"].setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
+        return config
 
     def info(self) -> dict[str, Any]:
         """The content of ``run.json``."""

@@ -13,11 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from commandline import QUICKSTART, ROOT, copy_of, corruptions, evaluate, finish, refusal, rows_of, start, train
+import commandline
+from commandline import QUICKSTART, ROOT, copy_of, corruptions, finish, refusal, rows_of, start, train
 from p2be_exp import load_run
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
 from p2be_exp.data import load_dataset
 from p2be_exp.evaluation import EvaluationModule
+
+
+def evaluate(*arguments):
+    """``evaluate.py`` without attacks."""
+    return commandline.evaluate(*arguments, "attack=none")
+
 
 CELLS = [f"corruption/{name}/{severity}" for name in TEST for severity in SEVERITIES]
 
@@ -130,7 +137,7 @@ def test_batches_and_workers_change_nothing(run, whole, frost_dir):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run, workdir, whole, frost_dir, number):
-    arguments = ["run=run", "limit_test=40", f"corruption.frost_dir={frost_dir}"]
+    arguments = ["run=run", "limit_test=40", f"corruption.frost_dir={frost_dir}", "attack=none"]
     folder = run / "evaluations" / "last_clean_generated_first40"
     process = start(ROOT / "evaluate.py", *arguments, cwd=workdir)
     wanted = 30 if number == signal.SIGKILL else 50

@@ -207,12 +207,13 @@ def test_no_condition_in_common(measured):
 
 
 def test_what_is_left_out_and_why(measured):
-    frost = "corruption/frost/1"
-    a = [measured("0", conditions=["clean", FOG, "attack/pgd/8"]), measured("1", seed=1, conditions=["clean", FOG])]
+    frost, snow = "corruption/frost/1", "corruption/snow/1"
+    one = measured("0", conditions=["clean", FOG, snow, "attack/pgd/8"])
+    a = [one, measured("1", seed=1, conditions=["clean", FOG])]
     b = [measured("2", key="B", conditions=["clean", frost])]
     assert conditions_left_out(a, b) == {
-        "not in all runs of A": [frost],
-        "not in B": [FOG],
+        "not in all runs of A": [snow, frost],
+        "not in B": [FOG, snow],
         "neither clean nor a corruption": ["attack/pgd/8"],
     }
     assert conditions_left_out(a[1:], a[1:]) == {}

@@ -40,7 +40,7 @@ class Adversarial:
         broken: bool ``(B,)``, whether the model gets it wrong, as it was before or as the attack made it.
         zero_gradient: ``(B,)``, see :class:`Search`, mean over restarts; nan for images that were wrong from the start.
             None without a gradient.
-        losses: ``(steps, B)`` of the first restart, nan likewise. None without steps.
+        losses: ``(trace, B)`` of the first restart, nan likewise. None without a trace.
     """
 
     images: Tensor
@@ -59,10 +59,12 @@ class Attack(ABC):
     Attributes:
         id: name, loss, gradient and source as they differ; conditions are called ``attack/ID/EPS_LEVELS``.
         gradient: how it gets a gradient: ``relaxed``, ``secant``, ``smooth``, ``interpolate``, or "" for none.
+        trace: length of the losses that it keeps, 0 for none.
     """
 
     id: str
     gradient: str = ""
+    trace: int = 0
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
         self.eps_levels, self.restarts = eps_levels, restarts
@@ -100,7 +102,8 @@ class Attack(ABC):
                 found[left] = search.images
                 broken[left] = predict(model, search.images) != labels[left]
                 searches.append((left, search))
-        return Adversarial(found, broken, _mean_zeros(searches, images), _first_losses(searches, images))
+        zeros = _mean_zeros(searches, images) if self.gradient else None
+        return Adversarial(found, broken, zeros, _first_losses(searches, images, self.trace) if self.trace else None)
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:
@@ -127,9 +130,7 @@ def attacked(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(needs)
 
 
-def _mean_zeros(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor | None:
-    if any(search.zero_gradient is None for _, search in searches):
-        return None
+def _mean_zeros(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor:
     total, count = (torch.zeros(len(images), device=images.device) for _ in range(2))
     for left, search in searches:
         total[left] += search.zero_gradient.float()
@@ -137,10 +138,9 @@ def _mean_zeros(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor
     return total / count
 
 
-def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor | None:
-    if not searches or searches[0][1].losses is None:
-        return None
-    left, search = searches[0]
-    losses = torch.full((len(search.losses), len(images)), float("nan"), device=images.device)
-    losses[:, left] = search.losses.float()
+def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor, trace: int) -> Tensor:
+    losses = torch.full((trace, len(images)), float("nan"), device=images.device)
+    if searches:
+        left, search = searches[0]
+        losses[:, left] = search.losses.float()
     return losses

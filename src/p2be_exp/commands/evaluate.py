@@ -61,9 +61,9 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
 def default_name(config: dict[str, Any], checkpoint: str) -> str:
     """A folder name that tells the settings: checkpoint, conditions, and what is not the default."""
     parts = [checkpoint, "clean"]
-    parts += [config[group]["name"] for group in ("corruption", "attack") if config[group]["name"] != "none"]
-    corruption = config["corruption"]
+    corruption, attack = config["corruption"], config["attack"]
     if corruption["name"] != "none":
+        parts.append(corruption["name"])
         names = select_names(corruption["names"])
         if names != TEST:
             words = [word for word, group in GROUPS.items() if group == names]
@@ -72,6 +72,9 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
             parts.append("severity" + "".join(map(str, severities)))
         if corruption.get("seed", 0) != 0:
             parts.append(f"images{corruption['seed']}")
+    if attack["name"] != "none":
+        radii = attack["eps_levels"] if isinstance(attack["eps_levels"], list) else [attack["eps_levels"]]
+        parts.append(attack["name"] + "-".join(map(str, radii)))
     if config["limit_test"] is not None:
         parts.append(f"first{config['limit_test']}")
     if config["seed"] != 0:
@@ -82,13 +85,13 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
 def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> None:
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
-    from p2be_exp.jobs import build_data, check_images, evaluate, evaluation_settings
+    from p2be_exp.jobs import build_data, check_images, evaluate, evaluation_settings, planned_attacks
     from p2be_exp.runs import load_run
     from p2be_exp.trainer import check_devices
 
     with StopSignals(), _told_how_to_go_on():
         check_devices(config["trainer"])
-        corrupted = corrupted_images(config)
+        corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config)
         data.prepare_data()
         data.setup()
@@ -102,7 +105,8 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
         name = settings["name"] or default_name(config, which)
         if rank() == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
-        evaluate(load_run(run.path, which), data, config, run.path / "evaluations" / name, decided, corrupted=corrupted)
+        folder = run.path / "evaluations" / name
+        evaluate(load_run(run.path, which), data, config, folder, decided, corrupted=corrupted, attacks=attacks)
 
 
 @contextmanager

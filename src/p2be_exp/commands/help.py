@@ -28,8 +28,9 @@ HYDRA_FULL_ERROR=1 shows the traceback of bad input. --hydra-help lists Hydra's 
 _EVALUATE = """\
 Evaluate a trained run.
 
-  python evaluate.py run=RUN                                     clean and corrupted test images
-  python evaluate.py run=RUN corruption=none                     clean ones alone
+  python evaluate.py run=RUN                                     clean and corrupted images, LS-PGA
+  python evaluate.py run=RUN corruption=none attack=none         clean images alone
+  python evaluate.py run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN
   python evaluate.py run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]
   python evaluate.py run=RUN checkpoint=best limit_test=1000 name=first_thousand
 

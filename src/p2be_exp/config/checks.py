@@ -6,12 +6,16 @@ They run before any data is read or any model is built.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
+
+INNER_ATTACKS = ("lspga", "pgd", "random_in_ball", "square", "greedy")
+"""Attacks that a regime may train against."""
 
 
 def check_config(command: str, config: Mapping[str, Any]) -> None:
@@ -35,8 +39,10 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
         return
     _check_trainer(config["trainer"])
     _check_corruption(config)
+    check_attack("attack", config["attack"])
     if command == "train":
         _check_training(config)
+        _check_inner_attack(config["regime"])
 
 
 def check_group(group: str, config: Mapping[str, Any]) -> None:
@@ -98,6 +104,55 @@ def check_source(source: str, dataset: str) -> None:
             f"corruption={source}: goes with dataset={' or '.join(owners[source])}, not {dataset}; "
             "allowed here are auto, generated, none"
         )
+
+
+def check_attack(key: str, attack: Mapping[str, Any]) -> None:
+    """Check what the types of an attack's keys do not tell.
+
+    Args:
+        key: where the attack stands, ``attack`` or ``regime.attack``.
+        attack: its group.
+
+    Raises:
+        BadInput: a radius that is no whole number of levels, or a transfer without a source.
+    """
+    if attack["name"] == "none":
+        return
+    radii = attack["eps_levels"]
+    if not isinstance(radii, list):
+        radii = [radii]
+    if not radii:
+        raise BadInput(f"{key}.eps_levels=[]: at least one radius is needed")
+    for radius in radii:
+        _check_radius(f"{key}.eps_levels", radius)
+    if len(set(radii)) < len(radii):
+        raise BadInput(f"{key}.eps_levels={radii}: each radius once")
+    if attack["name"] == "transfer" and attack["source"] is None:
+        raise BadInput(f"{key}.source: which run to transfer from? {key}.source=RUN")
+
+
+def _check_radius(key: str, radius: Any) -> None:
+    allowed = "allowed is a whole number of levels, 0 to 255"
+    if isinstance(radius, float) and 0 < radius < 1:
+        low = math.floor(radius * 255)
+        raise BadInput(f"{key}={radius}: {allowed}; {radius} is {radius * 255:.2f} levels: {low} levels or {low + 1}?")
+    if isinstance(radius, bool) or not isinstance(radius, int) or not 0 <= radius <= 255:
+        raise BadInput(f"{key}={radius}: {allowed}")
+
+
+def _check_inner_attack(regime: Mapping[str, Any]) -> None:
+    if "attack" not in regime:
+        return
+    inner = regime["attack"]
+    if inner["name"] not in INNER_ATTACKS:
+        raise BadInput(
+            f"regime={regime['name']} attack@regime.attack={inner['name']}: it trains on adversarial images; "
+            f"allowed are {', '.join(INNER_ATTACKS)}"
+        )
+    check_values("regime.attack.", inner, GROUP_SCHEMAS["attack"][inner["name"]])
+    check_attack("regime.attack", inner)
+    if isinstance(inner["eps_levels"], list):
+        raise BadInput(f"regime.attack.eps_levels={inner['eps_levels']}: training has one radius")
 
 
 def _check_training(config: Mapping[str, Any]) -> None:

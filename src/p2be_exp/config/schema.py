@@ -81,6 +81,21 @@ class AugMixConfig:
     view_rounding: str = choice("floor", "nearest")
 
 
+@dataclass
+class ConTrainConfig:
+    name: str = "contrain"
+    alpha_jsd: float = number(0)
+    table_learns_from_adversarial: bool = MISSING
+    attack: Any = MISSING
+
+
+@dataclass
+class AdvTrainConfig:
+    name: str = "advtrain"
+    table_learns_from_adversarial: bool = MISSING
+    attack: Any = MISSING
+
+
 # -- evaluation conditions besides the clean images ---------------------------------------------------------------
 
 
@@ -127,6 +142,63 @@ class AutoCorruptionConfig(_CorruptionConfig):
 @dataclass
 class NoAttackConfig:
     name: str = "none"
+
+
+@dataclass
+class _AttackConfig:
+    name: str = MISSING
+    eps_levels: Any = MISSING  # a whole number of levels, or a list of them
+    save_images: bool = MISSING
+
+
+@dataclass
+class LSPGAConfig(_AttackConfig):
+    steps: int = number(1)
+    xi: float = number(above=0)
+    delta: float = number(above=0)
+    anneal: str = choice("soften", "sharpen")
+    step_rule: str = choice("sign", "raw")
+    init: str = choice("normal", "zero")
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class PGDConfig(_AttackConfig):
+    gradient: str = choice("secant", "smooth", "interpolate")
+    loss: str = choice("ce", "margin")
+    steps: int = number(1)
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class RandomInBallConfig(_AttackConfig):
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class SquareConfig(_AttackConfig):
+    queries: int = number(1)
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class GreedyConfig(_AttackConfig):
+    queries: int = number(1)
+
+
+@dataclass
+class TransferConfig(_AttackConfig):
+    source: str | None = MISSING
+    steps: int = number(1)
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class SuiteConfig(_AttackConfig):
+    steps: int = number(1)
+    restarts: int = number(1, 1000)
+    queries: int = number(1)
+    source: str | None = MISSING
 
 
 # -- optimization, trainer, logger, preset ------------------------------------------------------------------------
@@ -195,6 +267,7 @@ class PresetConfig:
     nesterov: bool = MISSING
     lr_end: float = number(0)
     table_schedule: str = choice("cosine", "constant")
+    table_learns_from_adversarial: bool = MISSING
 
 
 # -- the commands -------------------------------------------------------------------------------------------------
@@ -268,7 +341,12 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "cifar10": DownloadableDatasetConfig,
         "cifar100": DownloadableDatasetConfig,
     },
-    "regime": {"standard": StandardConfig, "augmix": AugMixConfig},
+    "regime": {
+        "standard": StandardConfig,
+        "augmix": AugMixConfig,
+        "contrain": ConTrainConfig,
+        "advtrain": AdvTrainConfig,
+    },
     "corruption": {
         "none": NoCorruptionConfig,
         "auto": AutoCorruptionConfig,
@@ -276,7 +354,17 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "imagenet_c": ImageNetCConfig,
         "generated": GeneratedConfig,
     },
-    "attack": {"none": NoAttackConfig},
+    "attack": {
+        "none": NoAttackConfig,
+        "lspga": LSPGAConfig,
+        "pgd": PGDConfig,
+        "random_in_ball": RandomInBallConfig,
+        "square": SquareConfig,
+        "greedy": GreedyConfig,
+        "transfer": TransferConfig,
+        "suite": SuiteConfig,
+        "suite_short": SuiteConfig,
+    },
     "optim": {"default": OptimConfig},
     "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), TrainerConfig),
     "logger": {"csv": CSVLoggerConfig, "wandb": WandbLoggerConfig, "tensorboard": TensorBoardLoggerConfig},

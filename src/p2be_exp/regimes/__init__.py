@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from p2be_exp.attacks import build_attack
+from p2be_exp.regimes.advtrain import AdvTrain
 from p2be_exp.regimes.augmix import AugMixRegime
+from p2be_exp.regimes.contrain import ConTrain
 from p2be_exp.regimes.regime import Regime, RegimeLoss
 from p2be_exp.regimes.standard import Standard
 
-__all__ = ["AugMixRegime", "Regime", "RegimeLoss", "Standard", "build_regime", "list_regimes"]
+__all__ = ["AdvTrain", "AugMixRegime", "ConTrain", "Regime", "RegimeLoss", "Standard", "build_regime", "list_regimes"]
 
-_REGIMES: dict[str, type[Regime]] = {cls.name: cls for cls in (Standard, AugMixRegime)}
+_REGIMES: dict[str, type[Regime]] = {cls.name: cls for cls in (Standard, AugMixRegime, ConTrain, AdvTrain)}
 
 
 def list_regimes() -> list[str]:
@@ -21,4 +24,6 @@ def list_regimes() -> list[str]:
 def build_regime(config: dict[str, Any], seed: int) -> Regime:
     """The regime that a configuration's ``regime`` group describes."""
     settings = {key: value for key, value in config.items() if key != "name"}
+    if "attack" in settings:
+        settings["attack"] = build_attack(settings["attack"], settings["attack"]["eps_levels"], training=True)
     return _REGIMES[config["name"]](seed=seed, **settings)

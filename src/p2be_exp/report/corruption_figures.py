@@ -25,8 +25,8 @@ COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital
 """Of the categories: the palette of Okabe and Ito, told apart by the colour-blind too."""
 
 _MISSING = "#E4E4E4"
-_DARK = 62
-"""Error in percent below which a cell's colour asks for light text."""
+_DARK = 44
+"""Error in percent below which white text has more contrast on a cell's colour than black."""
 
 
 @dataclass(frozen=True)

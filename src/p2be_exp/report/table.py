@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 
@@ -15,10 +16,42 @@ def results_table(results: dict[str, Any]) -> str:
     for name, row in results["conditions"].items():
         if not name.startswith("corruption/"):
             interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
-            lines.append(f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval}")
+            line = f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval:<16}"
+            lines.append(f"{line}{_gradient(name, results)}".rstrip())
+    lines += [
+        f"{f'worst case, {radius} levels':<48}{_number(error):>9}"
+        for radius, error in results["worst_case_error"].items()
+    ]
+    if results["sanity"]:
+        lines += ["", *_sanity(results["sanity"])]
     if results["corruptions"]:
         lines += ["", *_corruptions(results)]
     return "\n".join(lines)
+
+
+def _sanity(checks: list[dict[str, str]]) -> list[str]:
+    """The panel's verdicts, one line a check; in full what is not ok."""
+    lines, seen = ["can these numbers be trusted?"], set()
+    for check in checks:
+        line = f"{check['verdict']:<14}{check['name']}"
+        if check["verdict"] in ("suspicious", "failed"):
+            lines += [line, *textwrap.wrap(check["detail"], 104, initial_indent=" " * 16, subsequent_indent=" " * 16)]
+        elif line not in seen:
+            lines.append(line)
+        seen.add(line)
+    return lines
+
+
+def _gradient(condition: str, results: dict[str, Any]) -> str:
+    """Which gradient an attack used, and how much of it was 0."""
+    if not condition.startswith("attack/"):
+        return ""
+    _, name, radius = condition.split("/")
+    attack = results["attacks"].get(name, {})
+    if not attack.get("gradient"):
+        return "   no gradient"
+    zeros = attack["zero_gradient"].get(radius)
+    return f"   gradient {attack['gradient']}" + ("" if zeros is None else f", {100 * zeros:.1f} % of it 0")
 
 
 def _corruptions(results: dict[str, Any]) -> list[str]:

@@ -1,0 +1,39 @@
+"""Attacks by name, from their configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from p2be_exp.attacks.attack import Attack
+from p2be_exp.attacks.greedy import GreedyLevels
+from p2be_exp.attacks.lspga import LSPGA
+from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.random_in_ball import RandomInBall
+from p2be_exp.attacks.square import Square
+
+_ATTACKS: dict[str, type[Attack]] = {
+    "lspga": LSPGA,
+    "pgd": PGD,
+    "random_in_ball": RandomInBall,
+    "square": Square,
+    "greedy": GreedyLevels,
+}
+
+
+def list_attacks() -> list[str]:
+    """Names of the attacks that :func:`build_attack` takes."""
+    return sorted(_ATTACKS)
+
+
+def build_attack(config: dict[str, Any], eps_levels: int, training: bool = False) -> Attack:
+    """One attack at one radius.
+
+    Args:
+        config: an ``attack`` group: ``lspga``, ``pgd``, ``random_in_ball``, ``square`` or ``greedy``.
+        eps_levels: radius in levels; those in ``config`` are not looked at.
+        training: for a regime's inner attack, which wants the strongest image and not the first wrong one.
+    """
+    settings = {key: value for key, value in config.items() if key not in ("name", "eps_levels", "save_images")}
+    if config["name"] == "pgd":
+        settings["stop_when_wrong"] = not training
+    return _ATTACKS[config["name"]](eps_levels, **settings)

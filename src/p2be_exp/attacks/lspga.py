@@ -1,0 +1,172 @@
+"""LS-PGA: gradient ascent on the logits of a choice among the codes of the levels inside the ball."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.attacks.window import Window
+from p2be_exp.errors import BadInput
+
+Anneal = Literal["soften", "sharpen"]
+StepRule = Literal["sign", "raw"]
+Init = Literal["normal", "zero"]
+
+# Pixels that are attacked together. On a CPU a few images at a time are as fast as many and need less memory.
+_PIXELS_CPU = 32 * 1024
+_PIXELS = 2048 * 1024
+_DRAWS = 1 << 22  # made at a time: they come in float64, and on a GPU through many temporaries
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after one step.
+
+    Attributes:
+        u: ``(B, H, W, 3, size)``, logits of the choices, minus infinity at closed places; every step changes the same
+            tensor.
+        losses: ``(B,)``, cross-entropy of the relaxed codes that the gradient was taken at, so before the step.
+        zero_gradient: ``(B,)``, share of an image's values whose gradient was exactly 0 at every place.
+    """
+
+    u: Tensor
+    losses: Tensor
+    zero_gradient: Tensor
+
+
+class LSPGA(Attack):
+    """Logit-space projected gradient ascent (Buckman et al. 2018), as for P2BE (Kishida & Nakayama 2022).
+
+    Every value of an image has a logit u for each of its choices (:class:`~p2be_exp.attacks.window.Window`). The
+    network sees the mixture of their codes by softmax(u / T); u climbs the cross-entropy of the true label, untargeted.
+    At the end the choice with the largest u is made. What the reference implementations do with 256 levels is done here
+    with the choices alone, and gives the same u.
+
+    Args:
+        eps_levels: radius of the ball in levels.
+        steps: number of gradients, at least 1.
+        xi: size of a step in u.
+        delta: annealing rate.
+        anneal: the temperatures T at the gradients. ``soften``: 1, 1, delta, delta ** 2, ..., as in P2BE's code;
+            ``sharpen``: 1, 1 / delta, 1 / delta ** 2, ..., as in Buckman's.
+        step_rule: ``sign`` adds xi times the gradient's sign; ``raw`` adds xi times the gradient of each image's own
+            loss, so that a step does not depend on the batch (a mean over the batch would divide it by the batch's
+            size).
+        init: ``normal`` draws u from N(0, 1), anywhere in the ball; ``zero`` starts from equal shares.
+        restarts: see :class:`Attack`; with ``zero`` each is the same.
+
+    Attributes:
+        id: ``lspga``, then what differs from the usual form: ``_raw``, ``_sharpen``, ``_zero``, ``_xi`` and its value
+            where it is not 1.
+
+    Raises:
+        BadInput: no step, or an option without that value.
+
+    A value with a single choice (eps_levels 0; many values of an encoding with wide buckets) has nothing to choose: its
+    gradient is 0, and it counts in ``zero_gradient``.
+    """
+
+    gradient = "relaxed"
+
+    def __init__(
+        self,
+        eps_levels: int,
+        steps: int,
+        xi: float,
+        delta: float,
+        anneal: Anneal,
+        step_rule: StepRule,
+        init: Init,
+        restarts: int = 1,
+    ) -> None:
+        super().__init__(eps_levels, restarts)
+        if steps < 1:
+            raise BadInput(f"steps={steps}: LS-PGA takes at least one step")
+        for name, value, allowed in (
+            ("anneal", anneal, Anneal),
+            ("step_rule", step_rule, StepRule),
+            ("init", init, Init),
+        ):
+            if value not in get_args(allowed):
+                raise BadInput(f"{name}={value} is not one of {', '.join(get_args(allowed))}")
+        self.trace = self.steps = steps
+        self.xi, self.delta = xi, delta
+        self.anneal, self.step_rule, self.init = anneal, step_rule, init
+        unusual = [option for option in (step_rule, anneal, init) if option in ("raw", "sharpen", "zero")]
+        self.id = "_".join(["lspga", *unusual, *([f"xi{xi:g}"] if xi != 1 else [])])
+
+    def search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+    ) -> Search:
+        """See :meth:`Attack.search`. The images are taken a few at a time; no image sees another."""
+        height, width = images.shape[2:]
+        size = max(1, (_PIXELS_CPU if images.device.type == "cpu" else _PIXELS) // (height * width))
+        parts = []
+        for start in range(0, max(len(images), 1), size):
+            places = torch.arange(start, min(start + size, len(images)), device=images.device)
+            parts.append(self._search(model, images[places], labels[places], random.select(places), restart))
+        return Search(
+            torch.cat([part.images for part in parts]),
+            torch.cat([part.zero_gradient for part in parts]),
+            torch.cat([part.losses for part in parts], dim=1),
+        )
+
+    def _search(self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> Search:
+        window = Window(model.encoding, images, self.eps_levels)
+        dtype = model.encoding.table().dtype
+        steps = list(self.climb(model, window, labels, self.start(window, random, restart, dtype)))
+        return Search(
+            window.realise(steps[-1].u.argmax(dim=-1)),
+            torch.stack([step.zero_gradient for step in steps]).mean(dim=0),
+            torch.stack([step.losses for step in steps]),
+        )
+
+    def start(self, window: Window, random: AttackRandom, restart: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The first u, ``(B, H, W, 3, size)``.
+
+        An image's normal draws are laid out in this order, row by row: one for every column, colour and place, place
+        fastest; those of closed places are drawn and not used. Place 0 is the lowest level or bucket of the window.
+        """
+        u = torch.zeros(window.open.shape, dtype=dtype, device=window.open.device)
+        if self.init == "normal":
+            draws = u[0].numel() if len(u) else 0
+            size = max(1, _DRAWS // max(draws, 1))
+            for first in range(0, len(u), size):
+                part = u[first : first + size]
+                places = torch.arange(first, first + len(part), device=u.device)
+                part.copy_(random.select(places).normal(restart, draws).view(part.shape))
+        return u.masked_fill_(~window.open, -torch.inf)
+
+    def climb(self, model: nn.Module, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
+        """The state after each step from u, which is changed in place."""
+        rows = window.rows(model.encoding.table().detach())
+        for number in range(self.steps):
+            temperature = self.temperature(number)
+            shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
+            logits = model.forward_codes(window.mix(shares, rows))
+            losses = F.cross_entropy(logits.to(u.dtype), labels, reduction="none")
+            (slopes,) = torch.autograd.grad(losses.sum(), shares)
+            gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
+            zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)
+            u.add_(gradient.sign_() if self.step_rule == "sign" else gradient, alpha=self.xi)
+            yield Step(u, losses.detach(), zero_gradient)
+
+    def temperature(self, number: int) -> float:
+        """T at gradient ``number``, from 0."""
+        return self.delta ** (max(number - 1, 0) if self.anneal == "soften" else -number)
+
+
+def gradient_of_softmax(slopes: Tensor, shares: Tensor) -> Tensor:
+    """Gradient with respect to the logits, from that with respect to their softmax over the last dimension.
+
+    Slopes are taken relative to the first place, so that places with equal rows have a gradient of exactly 0.
+    """
+    slopes = slopes - slopes[..., :1]
+    return slopes.sub_((slopes * shares).sum(dim=-1, keepdim=True)).mul_(shares)

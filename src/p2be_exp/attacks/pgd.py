@@ -1,0 +1,271 @@
+"""Projected gradient ascent over levels, with a surrogate gradient and step sizes that adapt to each image."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp.attacks.ball import bounds
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.attacks.random_in_ball import uniform_levels
+from p2be_exp.errors import BadInput
+from p2be_exp.model import EncodedClassifier
+from p2be_exp.surrogate import Surrogate, level_gradient, slopes
+
+Loss = Literal["ce", "margin"]
+
+_ENOUGH = 0.75  # share of the moves between two checkpoints that have to raise the loss
+_FIRST_GAP, _GAP_SHRINKS, _LAST_GAP = 22, 3, 6  # of the checkpoints, in percent of the steps
+
+
+class PGD(Attack):
+    """Sign steps along a surrogate gradient, inside the ball, in the manner of APGD.
+
+    The point that moves is real-valued; the model is asked at its nearest levels. Restart 0 starts at the image (and so
+    needs no random number), every other at levels uniform in the ball.
+
+    A move goes to ``x + momentum * (z - x) + (1 - momentum) * (x - x_before)``, kept inside the ball, where
+    ``z = clip(x + step * sign(gradient))``; the first move to ``z``. At the checkpoints an image's step is halved, and
+    its search goes on from its best point without its last move, where fewer than 75 % of the moves since the last
+    checkpoint raised the loss, or where the step was not halved at the last one and the best loss is still the same.
+    The checkpoints are those of :func:`checkpoints`.
+
+    Args:
+        eps_levels: radius of the ball in levels.
+        gradient: the surrogate (:mod:`p2be_exp.surrogate`); ``secant`` has the ball's radius, or 1 if that is 0.
+        loss: ``ce``, the cross-entropy; ``margin``, the highest wrong logit minus the right one, which does not
+            saturate where the model is very sure.
+        steps: moves of a restart, 1 or more.
+        restarts: see :class:`~p2be_exp.attacks.attack.Attack`.
+        momentum: APGD's alpha, above 0 to 1: the share of the new step; 1 forgets the last move.
+        step_size: the first step, in radii.
+        width: of ``smooth``, in levels.
+        stop_when_wrong: the first wrong point of an image is its result and ends its search: what an evaluation needs.
+            False returns each image's point of highest loss, for training and for transfer.
+
+    Raises:
+        BadInput: an option out of range.
+
+    Source: Croce & Hein 2020, "Reliable evaluation of adversarial robustness", Algorithm 1; the surrogate gradient is
+    Athalye et al.'s BPDA (2018).
+    """
+
+    def __init__(
+        self,
+        eps_levels: int,
+        gradient: Surrogate = "secant",
+        loss: Loss = "ce",
+        steps: int = 40,
+        restarts: int = 1,
+        momentum: float = 0.75,
+        step_size: float = 2.0,
+        width: float = 8.0,
+        stop_when_wrong: bool = True,
+    ) -> None:
+        super().__init__(eps_levels, restarts)
+        _check("gradient", gradient, gradient in get_args(Surrogate), " | ".join(get_args(Surrogate)))
+        _check("loss", loss, loss in get_args(Loss), " | ".join(get_args(Loss)))
+        _check("steps", steps, steps >= 1, "1 or more")
+        _check("momentum", momentum, 0 < momentum <= 1, "above 0, to 1")
+        _check("step_size", step_size, step_size > 0, "above 0")
+        self.trace = steps
+        self.gradient, self.loss, self.steps, self.momentum, self.step_size = gradient, loss, steps, momentum, step_size
+        self.width, self.stop_when_wrong = width, stop_when_wrong
+        self.id = f"pgd_{loss}_{gradient}"
+
+    def search(
+        self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+    ) -> Search:
+        """One search. ``losses`` has the cross-entropy after each move; of an image that left, its last."""
+        asked = _Asked(model, slopes(model.encoding, self.gradient, max(self.eps_levels, 1), self.width), self.loss)
+        halving, climb = checkpoints(self.steps), self._start(images, labels, random, restart)
+        found = images.clone()
+        losses = torch.zeros(self.steps, len(images), device=images.device)
+        zeros, gradients = torch.zeros(2, len(images), device=images.device)
+        for done in range(self.steps + 1):
+            if not len(climb.place):
+                break
+            answer = asked(_levels(climb.x), climb.labels, with_gradient=done < self.steps)
+            climb.learn(answer)
+            losses[max(done - 1, 0) :, climb.place] = answer.cross_entropy.float()
+            if done < self.steps:
+                zeros[climb.place] += (answer.gradient == 0).flatten(1).float().mean(1)
+                gradients[climb.place] += 1
+            if self.stop_when_wrong and answer.wrong.any():
+                found[climb.place[answer.wrong]] = _levels(climb.x[answer.wrong])
+                climb = climb.select(~answer.wrong)
+            if done in halving:
+                climb.halve_where_stuck(done - halving[done])
+            if done < self.steps:
+                climb.move(self.momentum if done else 1.0)
+        found[climb.place] = _levels(climb.best)
+        return Search(found, zeros / gradients, losses)
+
+    def _start(self, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> _Climb:
+        start = uniform_levels(images, self.eps_levels, random, restart) if restart else images
+        low, high = bounds(images, self.eps_levels)
+        return _Climb.at(start.float(), low.float(), high.float(), labels, self.step_size * self.eps_levels)
+
+
+def checkpoints(steps: int) -> dict[int, int]:
+    """Numbers of moves after which steps may be halved, each with the one before it (the first with 0).
+
+    They are at 22, 41, 57, 70, 80, 87, 93 and 99 % of the steps, rounded up: gaps that shrink by 3 % to no less than
+    6 % (Croce & Hein 2020, section 3.1).
+
+    >>> checkpoints(10)
+    {3: 0, 5: 3, 6: 5, 7: 6, 8: 7, 9: 8, 10: 9}
+    """
+    moves, percent, gap = [0], 0, _FIRST_GAP
+    while percent + gap <= 100:
+        percent, gap = percent + gap, max(gap - _GAP_SHRINKS, _LAST_GAP)
+        moves.append(-(-percent * steps // 100))
+    moves = sorted(set(moves))
+    return dict(zip(moves[1:], moves, strict=False))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the model says of a point: all ``(B,)``, but for the gradient of the attack's loss, ``(B, 3, H, W)``."""
+
+    loss: Tensor
+    cross_entropy: Tensor
+    wrong: Tensor
+    gradient: Tensor | None
+
+
+class _Asked:
+    """The model, asked for loss and gradient at levels; its table and the slopes are those of the start."""
+
+    def __init__(self, model: EncodedClassifier, slope: Tensor, loss: Loss) -> None:
+        self.model, self.slope, self.margin = model, slope, loss == "margin"
+        self.table = model.encoding.table().detach()
+
+    def __call__(self, levels: Tensor, labels: Tensor, with_gradient: bool) -> _Answer:
+        stem = self.model.stem
+        with torch.set_grad_enabled(with_gradient):
+            # The graph starts behind the stem: its weight needs no gradient, and its own way back is shorter.
+            features = stem(levels, self.table).detach().requires_grad_(with_gradient)
+            logits = self.model.trunk(features)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            cross_entropy = F.cross_entropy(logits, labels, reduction="none")
+            loss = margins(logits, labels) if self.margin else cross_entropy
+        gradient = None
+        if with_gradient:
+            (behind,) = torch.autograd.grad(loss.sum(), features)
+            gradient = level_gradient(behind, levels, self.slope, stem.weight, stem.stride, stem.padding)
+            # A network that has diverged is wrong, or has no gradient: it must not send the point out of the ball.
+            gradient = gradient.nan_to_num(0.0)
+        return _Answer(loss.detach(), cross_entropy.detach(), logits.argmax(1) != labels, gradient)
+
+
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """Highest wrong logit minus the right one, ``(B,)``: above 0 where the model is wrong."""
+    right = F.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(right, -math.inf).amax(1) - logits[right]
+
+
+@dataclass
+class _Climb:
+    """The images that are still searched: every tensor's first dimension is theirs.
+
+    Attributes:
+        place: where in the batch.
+        labels, low, high: of the images; lowest and highest allowed level of every value.
+        x, before, best: the point, the one before the last move, the one of the highest loss so far.
+        gradient, best_gradient: at the point and at the best.
+        step: in levels.
+        loss, best_loss: at the point and at the best.
+        raised: number of moves since the last checkpoint that raised the loss.
+        rose: whether the best loss rose since the last checkpoint.
+        kept: whether the step stayed as it was at the last checkpoint; before the first it did.
+    """
+
+    place: Tensor
+    labels: Tensor
+    low: Tensor
+    high: Tensor
+    x: Tensor
+    before: Tensor
+    best: Tensor
+    gradient: Tensor
+    best_gradient: Tensor
+    step: Tensor
+    loss: Tensor
+    best_loss: Tensor
+    raised: Tensor
+    rose: Tensor
+    kept: Tensor
+
+    @classmethod
+    def at(cls, start: Tensor, low: Tensor, high: Tensor, labels: Tensor, step: float) -> _Climb:
+        zeros = torch.zeros(len(start), device=start.device)
+        return cls(
+            place=torch.arange(len(start), device=start.device),
+            labels=labels,
+            low=low,
+            high=high,
+            x=start,
+            before=start,
+            best=start,
+            gradient=torch.zeros_like(start),
+            best_gradient=torch.zeros_like(start),
+            step=zeros + step,
+            loss=zeros + math.inf,  # so that the first point raises nothing
+            best_loss=zeros - math.inf,
+            raised=zeros,
+            rose=zeros.bool(),
+            kept=~zeros.bool(),
+        )
+
+    def select(self, which: Tensor) -> _Climb:
+        return _Climb(**{field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)})
+
+    def learn(self, answer: _Answer) -> None:
+        """Take in what the model says of the point."""
+        self.raised = self.raised + (answer.loss > self.loss)
+        better = answer.loss > self.best_loss
+        self.rose = self.rose | (better & (self.best_loss > -math.inf))
+        self.loss, self.best_loss = answer.loss, torch.where(better, answer.loss, self.best_loss)
+        self.best = torch.where(_wide(better), self.x, self.best)
+        if answer.gradient is not None:
+            self.gradient = answer.gradient
+            self.best_gradient = torch.where(_wide(better), answer.gradient, self.best_gradient)
+
+    def halve_where_stuck(self, moves: int) -> None:
+        """A checkpoint, ``moves`` after the last one."""
+        stuck = (self.raised < _ENOUGH * moves) | (self.kept & ~self.rose)
+        self.step = torch.where(stuck, self.step / 2, self.step)
+        self.loss = torch.where(stuck, self.best_loss, self.loss)
+        self.x, self.before = (torch.where(_wide(stuck), self.best, point) for point in (self.x, self.before))
+        self.gradient = torch.where(_wide(stuck), self.best_gradient, self.gradient)
+        self.raised, self.rose, self.kept = torch.zeros_like(self.raised), torch.zeros_like(self.rose), ~stuck
+
+    def move(self, momentum: float) -> None:
+        ahead = self._inside(self.x + _wide(self.step) * self.gradient.sign())
+        moved = self.x + momentum * (ahead - self.x) + (1 - momentum) * (self.x - self.before)
+        self.x, self.before = self._inside(moved), self.x
+
+    def _inside(self, point: Tensor) -> Tensor:
+        return torch.maximum(torch.minimum(point, self.high), self.low)
+
+
+def _levels(point: Tensor) -> Tensor:
+    """The nearest levels; the bounds are levels, so that a point inside the ball has them inside."""
+    return point.round().to(torch.uint8)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def _check(option: str, value: object, good: bool, allowed: str) -> None:
+    if not good:
+        raise BadInput(f"pgd: {option}={value} is not {allowed}")

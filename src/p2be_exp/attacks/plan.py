@@ -1,0 +1,97 @@
+"""Which attacks an evaluation runs, at which radii, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from p2be_exp.attacks.attack import Attack
+from p2be_exp.attacks.build import build_attack
+from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.random_in_ball import RandomInBall
+from p2be_exp.attacks.transfer import Transfer
+from p2be_exp.errors import BadInput
+
+ONE_STEP = "pgd_ce_secant_1step"
+"""A single step along the sign of the gradient: what the others are compared with."""
+
+RANDOM_TRIES = 10
+
+SUITES = ("suite", "suite_short")
+"""Options that stand for every attack."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The network that a transfer attack makes its images on.
+
+    Attributes:
+        name: encoding and backbone, for the attack's ID.
+        model: images in, logits out.
+    """
+
+    name: str
+    model: Any
+
+
+def plan_attacks(config: dict[str, Any], buckets: bool, source: Source | None = None) -> list[Attack]:
+    """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
+
+    Beside an attack that follows a relaxation stands a random choice in the ball, which it has to beat.
+
+    Args:
+        config: the group.
+        buckets: whether levels share codes in buckets (one-hot, thermometer), which ``gradient=interpolate`` needs.
+        source: for ``transfer``, and for ``suite`` where it has one.
+
+    Raises:
+        BadInput: an attack that the encoding has no gradient for.
+    """
+    if config["name"] == "none":
+        return []
+    if config.get("gradient") == "interpolate" and not buckets:
+        raise BadInput("attack.gradient=interpolate: runs between buckets, which onehot and thermometer have; "
+                       "allowed here are secant, smooth")  # fmt: skip
+    radii = config["eps_levels"] if isinstance(config["eps_levels"], list) else [config["eps_levels"]]
+    of_radius = _suite if config["name"] in SUITES else _single
+    return [attack for radius in sorted(radii) for attack in of_radius(config, radius, buckets, source)]
+
+
+def _single(config: dict[str, Any], radius: int, buckets: bool, source: Source | None) -> list[Attack]:
+    if config["name"] == "transfer":
+        return [_transfer(source, radius, config["steps"], config["restarts"])]
+    attack = build_attack(config, radius)
+    return [RandomInBall(radius, RANDOM_TRIES), attack] if config["name"] == "lspga" else [attack]
+
+
+def _suite(config: dict[str, Any], radius: int, buckets: bool, source: Source | None) -> list[Attack]:
+    steps, restarts = config["steps"], config["restarts"]
+    one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
+    one_step.id = ONE_STEP
+    gradients = ["smooth", *["interpolate"] * buckets]
+    return [
+        RandomInBall(radius, RANDOM_TRIES),
+        one_step,
+        build_attack({**LSPGA_DEFAULTS, "restarts": restarts}, radius),
+        *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
+        *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in gradients),
+        *([_transfer(source, radius, steps, restarts)] if source is not None else []),
+        build_attack({"name": "square", "queries": config["queries"], "restarts": 1}, radius),
+    ]
+
+
+LSPGA_DEFAULTS = {
+    "name": "lspga",
+    "steps": 7,
+    "xi": 1.0,
+    "delta": 1.2,
+    "anneal": "soften",
+    "step_rule": "sign",
+    "init": "normal",
+}
+"""LS-PGA in a suite: as the reference code runs it."""
+
+
+def _transfer(source: Source, radius: int, steps: int, restarts: int) -> Transfer:
+    inner = PGD(radius, gradient="secant", loss="margin", steps=steps, restarts=1, stop_when_wrong=False)
+    return Transfer(radius, source.model, source.name, inner, restarts=restarts)

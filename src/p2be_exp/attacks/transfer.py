@@ -1,0 +1,45 @@
+"""Transfer: images that fool one model, shown to another. No gradient of the attacked model can hide from it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from p2be_exp.attacks.attack import Attack, Search, attacked
+from p2be_exp.attacks.random import AttackRandom
+
+
+class Transfer(Attack):
+    """The images that an attack makes on a source model.
+
+    The target is asked after each search only, which the noise of the restart tells apart. What the search reports
+    (gradients that are 0, losses) is the source's.
+
+    Args:
+        eps_levels: radius of the ball in levels.
+        source: the model that the images are made on, on the device of the images.
+        source_name: of the source, for ``id``.
+        inner: the attack on the source, of the same radius; a :class:`~p2be_exp.attacks.pgd.PGD` goes on after the
+            source is wrong (``stop_when_wrong=False``), as an image that hardly fools the source seldom fools another.
+        restarts: searches on the source.
+
+    Raises:
+        ValueError: an inner attack of another radius, or one that stops where the source is wrong.
+
+    Source: Papernot et al. 2016, "Transferability in machine learning".
+    """
+
+    def __init__(self, eps_levels: int, source: nn.Module, source_name: str, inner: Attack, restarts: int = 1) -> None:
+        super().__init__(eps_levels, restarts)
+        if inner.eps_levels != eps_levels:
+            raise ValueError(f"transfer: eps_levels={eps_levels}, but {inner.eps_levels} in the inner attack")
+        if getattr(inner, "stop_when_wrong", False):
+            raise ValueError("transfer: the inner attack has to go on where the source is wrong: stop_when_wrong=False")
+        self.source, self.inner = source, inner
+        self.id, self.gradient = f"transfer_{source_name}", inner.gradient
+
+    def search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+    ) -> Search:
+        """One search of the inner attack on the source; the target is not asked."""
+        with attacked(self.source):
+            return self.inner.search(self.source, images, labels, random, restart)

@@ -1,0 +1,98 @@
+"""The window: the few choices that a value of an image has inside the ball, and their relaxed mixtures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from p2be_exp.attacks.ball import bounds
+from p2be_exp.encodings import LEVELS, OneHot, TableEncoding, Thermometer
+from p2be_exp.encodings.buckets import bucket_of_level
+
+
+class Window:
+    """The choices of every value (pixel and colour) of some images.
+
+    A choice is a level or, where an encoding's levels share rows by construction, a bucket: any that has a level inside
+    the ball. The choices of a value follow each other, so it has a first one and ``size`` places, of which those past
+    its last choice are closed. Tensors over places are ``(B, H, W, 3, size)``: the place is last, the colour next to
+    it, so that a mixture of rows is written in channels-last order.
+
+    Args:
+        encoding: decides what a choice is.
+        images: uint8 ``(B, 3, H, W)``.
+        eps_levels: radius of the ball in levels.
+
+    Attributes:
+        size: places of a window: the most choices that any level has.
+        open: bool ``(B, H, W, 3, size)``, which places hold a choice. The first always does.
+    """
+
+    def __init__(self, encoding: TableEncoding, images: Tensor, eps_levels: int) -> None:
+        choices = choice_of_level(encoding)
+        self.size = most_choices(choices, eps_levels)
+        self._levels = [level.to(images.device) for level in levels_of_choice(choices)]
+        self._images = images.permute(0, 2, 3, 1)
+        self._bounds = bounds(self._images, eps_levels)
+        choices = choices.to(images.device)
+        self._first, last = (choices[level.long()] for level in self._bounds)
+        places = torch.arange(self.size, device=images.device)
+        self.open = places <= (last - self._first).unsqueeze(-1)
+        # A closed place repeats the last choice; its share of a mixture is 0.
+        self._choices = torch.minimum(self._first.unsqueeze(-1) + places, last.unsqueeze(-1))
+
+    def rows(self, table: Tensor) -> Tensor:
+        """The code of every choice, ``(choices, M)``, from those of the levels, ``(256, M)``."""
+        return table[self._levels[0]]
+
+    def mix(self, shares: Tensor, rows: Tensor) -> Tensor:
+        """Sum of the choices' rows by their shares: codes ``(B, 3M, H, W)``, channels-last, differentiable in shares.
+
+        One weighted look-up: neither the rows of the window nor shares of all levels are ever built.
+
+        Args:
+            shares: ``(B, H, W, 3, size)``, 0 at closed places.
+            rows: of :meth:`rows`.
+        """
+        batch, height, width = shares.shape[:3]
+        weights, choices = shares.flatten(0, 3), self._choices.flatten(0, 3)
+        codes = F.embedding_bag(choices, rows, mode="sum", per_sample_weights=weights)
+        return codes.view(batch, height, width, 3 * rows.shape[1]).permute(0, 3, 1, 2)
+
+    def realise(self, places: Tensor) -> Tensor:
+        """The images, uint8 ``(B, 3, H, W)``, with the choices at some open places ``(B, H, W, 3)``.
+
+        Of the levels of a bucket it is the one nearest to the original that lies inside the ball.
+        """
+        choice = self._first + places
+        lowest, highest = (level[choice] for level in self._levels)
+        low, high = (bound.long() for bound in self._bounds)
+        nearest = torch.clamp(self._images.long(), torch.maximum(lowest, low), torch.minimum(highest, high))
+        return nearest.to(torch.uint8).permute(0, 3, 1, 2).contiguous()
+
+
+def choice_of_level(encoding: TableEncoding) -> Tensor:
+    """The choice that each level belongs to, int64 ``(256,)``, from 0 without gaps: its bucket, or the level itself.
+
+    Rows that a learned table happens to share stay choices of their own, as in the reference implementation.
+    """
+    if isinstance(encoding, OneHot | Thermometer):
+        return bucket_of_level(encoding.M)
+    return torch.arange(LEVELS)
+
+
+def levels_of_choice(choices: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest level of every choice, from the choice of every level."""
+    highest = torch.bincount(choices).cumsum(0) - 1
+    return F.pad(highest[:-1] + 1, (1, 0)), highest
+
+
+def most_choices(choices: Tensor, eps_levels: int) -> int:
+    """The most choices that the ball around any level touches.
+
+    >>> most_choices(torch.arange(256), 8), most_choices(bucket_of_level(64), 8), most_choices(bucket_of_level(16), 8)
+    (17, 5, 2)
+    """
+    low, high = bounds(torch.arange(LEVELS, dtype=torch.uint8), eps_levels)
+    return int((choices[high.long()] - choices[low.long()]).max()) + 1

@@ -1,0 +1,50 @@
+"""What the regimes that train on adversarial images share: their inner attack, and a forward pass of both views."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from p2be_exp.attacks.attack import Attack, attacked
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.augment import random_flip_crop
+from p2be_exp.data import Batch
+from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.regimes.regime import Regime
+
+
+class AdversarialRegime(Regime):
+    """A regime with an attack of its own.
+
+    Args:
+        seed: see :class:`Regime`.
+        attack: makes the adversarial view; its parameters get no gradient, batch norms are in eval mode meanwhile.
+        table_learns_from_adversarial: whether the gradient reaches the table through the codes of the adversarial view,
+            as in the reference code.
+    """
+
+    def __init__(self, seed: int, attack: Attack, table_learns_from_adversarial: bool) -> None:
+        super().__init__(seed)
+        self.attack = attack
+        self.table_learns_from_adversarial = table_learns_from_adversarial
+
+    def views(self, model: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+        """The flipped and cropped images, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
+
+        Every image is attacked, also one that is wrong already, from random numbers of its own in every epoch.
+        """
+        clean = random_flip_crop(batch.images, ImageRandom(self.seed, epoch, batch.indices, Purpose.FLIP_CROP))
+        random = AttackRandom(self.seed, batch.indices, Purpose.TRAINING_ATTACK, epoch)
+        with attacked(model):
+            adversarial = self.attack.search(model, clean, batch.labels, random).images
+        return clean, adversarial
+
+    def features(self, model: nn.Module, adversarial: Tensor) -> Tensor:
+        """The stem's features of the adversarial view, with or without a gradient to the table."""
+        table = model.encoding.table()
+        return model.stem(adversarial, table if self.table_learns_from_adversarial else table.detach())
+
+
+def in_one_pass(model: nn.Module, *features: Tensor) -> list[Tensor]:
+    """Logits of several views' stem features by one pass of the trunk, so that batch norms see all their images."""
+    return list(model.trunk(torch.cat(features)).split([len(each) for each in features]))

@@ -1,0 +1,27 @@
+"""AdvTrain: cross-entropy on adversarial images alone."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn import functional as F
+
+from p2be_exp.data import Batch
+from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
+from p2be_exp.regimes.regime import RegimeLoss
+
+
+class AdvTrain(AdversarialRegime):
+    """Adversarial training (Madry et al. 2018) with any inner attack.
+
+    The training error is that on the adversarial view: no other is predicted.
+
+    Source: Kishida & Nakayama 2022, section IV-C; ``onlyadv`` in the reference code.
+    """
+
+    name = "advtrain"
+
+    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+        """The term ``ce``."""
+        _, adversarial = self.views(model, batch, epoch)
+        (logits,) = in_one_pass(model, self.features(model, adversarial))
+        return RegimeLoss({"ce": F.cross_entropy(logits, batch.labels)}, {}, logits)

@@ -1,0 +1,38 @@
+"""ConTrain: cross-entropy on the clean view, consistency between it and an adversarial one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from p2be_exp.attacks.attack import Attack
+from p2be_exp.data import Batch
+from p2be_exp.losses import jensen_shannon
+from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
+from p2be_exp.regimes.regime import RegimeLoss
+
+
+class ConTrain(AdversarialRegime):
+    """Both views in one forward pass of 2B images, with a two-way Jensen-Shannon divergence.
+
+    Args:
+        seed, attack, table_learns_from_adversarial: see :class:`AdversarialRegime`.
+        alpha_jsd: weight of the divergence.
+
+    Source: Kishida & Nakayama 2022, Eq. 12; ``consistency`` in the reference code.
+    """
+
+    name = "contrain"
+
+    def __init__(self, seed: int, attack: Attack, table_learns_from_adversarial: bool, alpha_jsd: float) -> None:
+        super().__init__(seed, attack, table_learns_from_adversarial)
+        self.alpha_jsd = alpha_jsd
+
+    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+        """The terms ``ce`` (on the clean view) and ``jsd``."""
+        clean, adversarial = self.views(model, batch, epoch)
+        features = model.stem(clean, model.encoding.table())
+        logits = in_one_pass(model, features, self.features(model, adversarial))
+        terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(torch.stack(logits))}
+        return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
