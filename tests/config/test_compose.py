@@ -28,7 +28,8 @@ def composed(*overrides, command="train"):
 def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema(group, option):
     # A source of corrupted images goes with its own data sets, which evaluating takes from the run.
     evaluates = group == "corruption"
-    config = composed(f"{group}={option}", *["run=some"] * evaluates, command="evaluate" if evaluates else "train")
+    needed = ["run=some"] * evaluates + ["attack.source=some"] * (option == "transfer")
+    config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
     assert set(config[group]) == fields
     assert config[group].get("name", option) == option
@@ -158,7 +159,7 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
         (["regime.alpha_jsd=1", "regime=standard"], "regime.alpha_jsd=1: unknown key; regime has: name"),
         (
             ["regime.alpha_jsd=1", "experiment=quickstart"],
-            "regime.alpha_jsd=1: unknown key; it goes with regime=augmix",
+            "regime.alpha_jsd=1: unknown key; it goes with regime=augmix or contrain",
         ),
         (["run=some"], "run=some: unknown key; it goes with evaluate.py"),
         (["zzz=1"], "zzz=1: unknown key; see --help for what there is"),

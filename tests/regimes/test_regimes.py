@@ -108,7 +108,7 @@ def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(reg
 
 
 def test_registry():
-    assert list_regimes() == ["augmix", "standard"]
+    assert list_regimes() == ["advtrain", "augmix", "contrain", "standard"]
     config = to_plain(compose_config("train", ["regime=standard"]))["regime"]
     assert type(build_regime(config, seed=4)) is Standard
     config = to_plain(compose_config("train", ["regime=augmix", "regime.alpha_jsd=3", "regime.view_rounding=nearest"]))

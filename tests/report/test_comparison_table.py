@@ -115,6 +115,8 @@ def test_configurations_that_differ():
     differ = {"encoding.name": ["p2be", "rgb"], "epochs": [12, 20]}
     lines = lines_of("groups", SEEDS, differ_in=differ)
     assert "differ in  encoding.name=p2be | rgb; epochs=12 | 20" in lines
+    options = {"encoding.name": ["p2be", "rgb"], "encoding.M": [64, None], "limit_train": [None, 50]}
+    assert "differ in  encoding.name=p2be | rgb; limit_train=None | 50" in lines_of("groups", SEEDS, differ_in=options)
     many = {f"key{number}": [0, 1] for number in range(8)}
     (line,) = (line for line in lines_of("groups", SEEDS, differ_in=many) if line.startswith("differ in"))
     assert line.endswith("key5=0 | 1; and 2 more")

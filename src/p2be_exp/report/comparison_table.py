@@ -106,8 +106,13 @@ def _side(runs: Sequence[Mapping[str, Any]]) -> str:
 def _configs(differ_in: Mapping[str, Sequence[Any]]) -> str:
     if not differ_in:
         return "nothing but the seed"
-    told = [f"{key}={a} | {b}" for key, (a, b) in list(differ_in.items())[:_SHOWN]]
-    more = len(differ_in) - len(told)
+    # What another option of a group has and this one lacks is clear from the options' names.
+    telling = [
+        f"{key}={a} | {b}"
+        for key, (a, b) in differ_in.items()
+        if not (f"{key.partition('.')[0]}.name" in differ_in and None in (a, b))
+    ]
+    told, more = telling[:_SHOWN], len(telling[_SHOWN:])
     return "; ".join(told) + (f"; and {more} more" if more else "")
 
 
