@@ -23,7 +23,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from training_step import resident_peak
 
 from p2be_exp.attacks.attack import attacked
 from p2be_exp.attacks.ball import bounds
@@ -32,6 +31,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import LEVELS, P2BE
 from p2be_exp.model import EncodedClassifier
+from training_step import resident_peak
 
 EPS_LEVELS, DELTA = 8, 1.2
 VARIANTS = ("images", "lspga", "lspga, plain form")

@@ -15,6 +15,9 @@ from p2be_exp.corruptions.images import CorruptedImages
 from p2be_exp.data import Batch, ImageDataModule
 from p2be_exp.results import CLEAN, Condition, Results, Row
 
+EXAMPLES = 8
+"""Adversarial images that are kept of every attack."""
+
 
 class EvaluationModule(pl.LightningModule):
     """Predictions of a model under each condition, and their rows.
@@ -74,6 +77,8 @@ class EvaluationModule(pl.LightningModule):
             found["losses"] = adversarial.losses.T
         if self.save_images:
             found["adversarial"] = adversarial.images
+        if not self._seen:  # the first images of the test set, to look at
+            self._examples = adversarial.images[:EXAMPLES].cpu().numpy()
         return adversarial.images, found
 
     def _finish(self, condition: Condition) -> None:
@@ -86,6 +91,8 @@ class EvaluationModule(pl.LightningModule):
         order = gathered["index"].argsort()
         images = {name: values[order].numpy() for name, values in gathered.items()}
         images["wrong"] = images["label"] != images["prediction"]
+        if condition.kind == "attack":
+            images["examples"] = self._examples
         self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
 
 

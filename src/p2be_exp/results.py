@@ -168,8 +168,9 @@ class Results:
         Args:
             row: the counts.
             images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
-                one value an image, in data set order; of an attack also ``zero_gradient``, ``losses`` ``(N, trace)``
-                and ``adversarial`` ``(N, 3, H, W)``, where it has them.
+                one value an image, in data set order; of an attack also ``examples``, adversarial images of the
+                first ones, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
+                it has them.
         """
         with replacing(self._images_file(row.condition)) as part, part.open("wb") as file:
             np.savez_compressed(file, **images)
@@ -185,6 +186,11 @@ class Results:
     def wrong(self) -> dict[str, np.ndarray]:
         """Which images were wrong, ``(N,)`` bool in data set order, by condition."""
         return dict(self._wrong)
+
+    def images(self, condition: str) -> dict[str, np.ndarray]:
+        """The arrays behind a row."""
+        with np.load(self._images_file(condition)) as images:
+            return dict(images)
 
     def zero_gradient(self, condition: str) -> float | None:
         """Mean share of an image's values whose gradient was exactly 0 under an attack; None without a gradient."""

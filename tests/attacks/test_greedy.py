@@ -196,6 +196,14 @@ def test_the_best_changes_are_tried_together():
     assert changed > 3
 
 
+def test_two_changes_are_tried_together_once():
+    image = torch.full((1, 3, 1, 1), 100, dtype=torch.uint8)
+    model = Reading(lambda x: (x[:, 0] - 2 * x[:, 1]).flatten(1).mean(1))
+    found = GreedyLevels(8, 1 + 6 + 1).search(model, image, zeros(1), randoms(1)).images
+    assert found.flatten().tolist() == [108, 92, 100]
+    assert len(torch.cat(model.asked).unique(dim=0)) == 8
+
+
 def test_without_changes_together_fewer_are_enough():
     """Where two changes undo each other, the best one alone is kept."""
     images = levels(1, low=100, high=120)
@@ -226,16 +234,21 @@ def test_breaks_what_it_can_and_restarts_draw_anew():
 
 
 def test_batch_plays_no_part():
+    """Images of two classes, three on each side of the threshold."""
     images, weight = levels(low=100, high=120), weights()
     gains = (torch.where(weight > 0, bounds(images, 8)[1], bounds(images, 8)[0]).double() - images) * weight
-    threshold = float(((images.double() * weight).flatten(1).mean(1) + 0.6 * gains.flatten(1).mean(1)).median())
+    threshold = float(((images.double() * weight).flatten(1).mean(1) + 0.55 * gains.flatten(1).mean(1)).median())
+    images[3:] = (images[3:] + 9 * weight.sign()).to(torch.uint8)
     attack, model = GreedyLevels(8, 200, restarts=2), linear(weight, threshold)
-    whole = attack(model, images, zeros(), randoms())
-    assert whole.broken.any()
+    labels = predict(model, images)
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    whole = attack(model, images, labels, randoms())
+    assert whole.broken[:3].any()
+    assert whole.broken[3:].any()
     assert not whole.broken.all()
     for places in ([0], [1], [2], [3], [4], [5], [4, 0, 5, 2]):
         some = torch.tensor(places)
-        alone = attack(model, images[some], zeros(len(some)), randoms().select(some))
+        alone = attack(model, images[some], labels[some], randoms().select(some))
         assert torch.equal(alone.images, whole.images[some])
         assert torch.equal(alone.broken, whole.broken[some])
 

@@ -1,6 +1,7 @@
 """The Square attack: its schedule, its squares, what it accepts, what it spends, and that the batch plays no part."""
 
 import doctest
+import itertools
 import math
 
 import pytest
@@ -95,7 +96,15 @@ def test_schedule_is_the_published_one():
 
 @pytest.mark.parametrize(
     ("share", "height", "width", "side"),
-    [(0.8, 32, 32, 29), (0.8 / 512, 32, 32, 1), (1e-9, 32, 32, 1), (1.0, 32, 32, 32), (1.0, 8, 32, 8), (0.4, 8, 8, 5)],
+    [
+        (0.8, 32, 32, 29),
+        (0.8 / 512, 32, 32, 1),
+        (1e-9, 32, 32, 1),
+        (1.0, 32, 32, 32),
+        (1.0, 8, 32, 8),
+        (1.0, 32, 8, 8),
+        (0.4, 8, 8, 5),
+    ],
 )
 def test_side_of_square(share, height, width, side):
     assert side_of_square(share, height, width) == side
@@ -203,6 +212,31 @@ def test_queries_are_spent_exactly_and_broken_images_leave(alike, labels):
     assert len(sizes) < 300
 
 
+def test_margins_of_any_size_are_lowered(alike, labels):
+    spy = Spy(Linear(weights() * 1e-6, 1e-3))
+    Square(8, 20).search(spy, alike, labels, randoms())
+    assert len(spy.asked) == 20
+
+
+def test_no_number_is_drawn_for_two_things(alike, labels):
+    """Stripes take 3W numbers, each step the next four; all of them of the restart that is asked for."""
+    read = []
+
+    class Recorder(AttackRandom):
+        def select(self, places):
+            return Recorder(self.seed, self.images[places])
+
+        def uniform(self, restart, n, start=0):
+            read.append((restart, start, n))
+            return super().uniform(restart, n, start)
+
+    Square(8, 100).search(unbreakable(), alike, labels, Recorder(0, torch.arange(6)), restart=3)
+    assert {restart for restart, _, _ in read} == {3}
+    assert read[0][1:] == (0, 24)
+    assert all(start == before + n for (_, before, n), (_, start, _) in itertools.pairwise(read))
+    assert read[-1][1] + read[-1][2] >= 24 + 4 * 99
+
+
 def test_first_step_after_the_draws_of_a_block_reads_on(images, labels, monkeypatch):
     whole = Square(8, 90).search(unbreakable(), images, labels, randoms()).images
     monkeypatch.setattr(square, "_STEPS_DRAWN", 7)
@@ -301,12 +335,13 @@ def test_inside_the_ball_of_every_encoding(eps_levels, encoding, images):
         assert int((found.images.short() - images.short()).abs().max()) == eps_levels
 
 
-def test_images_that_are_not_square(labels):
-    wide = torch.full((6, 3, 4, 9), 100, dtype=torch.uint8)
-    model = Linear(torch.ones(3, 4, 9, dtype=torch.float64), 1e6)
-    found = Square(8, 60).search(model, wide, labels, randoms()).images
-    assert is_inside(found, wide, 8).all()
-    assert (margins(model, found, labels) < margins(model, wide, labels)).all()
+@pytest.mark.parametrize("size", [(4, 9), (9, 4)])
+def test_images_that_are_not_square(size, labels):
+    oblong = torch.full((6, 3, *size), 100, dtype=torch.uint8)
+    model = Linear(torch.ones(3, *size, dtype=torch.float64), 1e6)
+    found = Square(8, 60).search(model, oblong, labels, randoms()).images
+    assert is_inside(found, oblong, 8).all()
+    assert (margins(model, found, labels) < margins(model, oblong, labels)).all()
 
 
 def test_margin():

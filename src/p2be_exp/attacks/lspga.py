@@ -151,7 +151,7 @@ class LSPGA(Attack):
             temperature = self.temperature(number)
             shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
             logits = model.forward_codes(window.mix(shares, rows))
-            losses = F.cross_entropy(logits.to(u.dtype), labels, reduction="none")
+            losses = F.cross_entropy(logits, labels, reduction="none")
             (slopes,) = torch.autograd.grad(losses.sum(), shares)
             gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
             zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)

@@ -11,8 +11,8 @@ from p2be_exp.attacks.random import AttackRandom
 class Transfer(Attack):
     """The images that an attack makes on a source model.
 
-    The target is asked after each search only, which the noise of the restart tells apart. What the search reports
-    (gradients that are 0, losses) is the source's.
+    The target is asked after each search only; another restart is another noise. The gradients that are 0 are the
+    source's; of the losses, which are the source's too, no trace is kept.
 
     Args:
         eps_levels: radius of the ball in levels.

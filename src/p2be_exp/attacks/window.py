@@ -34,9 +34,8 @@ class Window:
         self.size = most_choices(choices, eps_levels)
         self._levels = [level.to(images.device) for level in levels_of_choice(choices)]
         self._images = images.permute(0, 2, 3, 1)
-        self._bounds = bounds(self._images, eps_levels)
         choices = choices.to(images.device)
-        self._first, last = (choices[level.long()] for level in self._bounds)
+        self._first, last = (choices[level.long()] for level in bounds(self._images, eps_levels))
         places = torch.arange(self.size, device=images.device)
         self.open = places <= (last - self._first).unsqueeze(-1)
         # A closed place repeats the last choice; its share of a mixture is 0.
@@ -63,12 +62,11 @@ class Window:
     def realise(self, places: Tensor) -> Tensor:
         """The images, uint8 ``(B, 3, H, W)``, with the choices at some open places ``(B, H, W, 3)``.
 
-        Of the levels of a bucket it is the one nearest to the original that lies inside the ball.
+        Of the levels of a bucket it is the one nearest to the original, which lies inside the ball if any of them does.
         """
         choice = self._first + places
         lowest, highest = (level[choice] for level in self._levels)
-        low, high = (bound.long() for bound in self._bounds)
-        nearest = torch.clamp(self._images.long(), torch.maximum(lowest, low), torch.minimum(highest, high))
+        nearest = torch.clamp(self._images.long(), lowest, highest)
         return nearest.to(torch.uint8).permute(0, 3, 1, 2).contiguous()
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from p2be_exp.corruptions.images import CorruptedImages
 from p2be_exp.data import ImageDataModule
+from p2be_exp.evaluation import EXAMPLES
+from p2be_exp.report.attack_figures import draw_attack_figures
 from p2be_exp.report.corruption_figures import draw_corruption_figures
 from p2be_exp.report.preview import draw_preview
 from p2be_exp.results import Results
@@ -17,20 +19,23 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
     Args:
         results: of the evaluation.
         data: its test images.
-        corrupted: its corrupted images; None where there are none, and nothing is drawn.
+        corrupted: its corrupted images; None where there are none.
         title: which network it is.
 
     Returns:
         The files.
     """
-    if corrupted is None:
-        return []
-    folder = results.folder / "figures"
-    source = f"{data.name}, {corrupted.plan.source} corruptions"
-    figures = draw_corruption_figures(
-        results.summary(), list(results.rows.values()), folder, title=f"{title}; {source}", wrong=results.wrong()
-    )
-    return [*figures, _draw_preview(data, corrupted, source, folder / "corruptions.png")]
+    figures = []
+    if corrupted is not None:
+        folder, source = results.folder / "figures", f"{data.name}, {corrupted.plan.source} corruptions"
+        figures += draw_corruption_figures(
+            results.summary(), list(results.rows.values()), folder, title=f"{title}; {source}", wrong=results.wrong()
+        )
+        figures.append(_draw_preview(data, corrupted, source, folder / "corruptions.png"))
+    if results.attacks:
+        clean = data.test_set().images[:EXAMPLES].cpu().numpy()
+        figures += draw_attack_figures(results, clean, f"{title}; {data.name}")
+    return figures
 
 
 def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:

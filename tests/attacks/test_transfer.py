@@ -1,0 +1,115 @@
+"""Transfer: the images are the inner attack's on the source; what is broken is the target's word."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from p2be_exp.attacks.attack import predict
+from p2be_exp.attacks.ball import is_inside
+from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.attacks.random_in_ball import RandomInBall
+from p2be_exp.attacks.transfer import Transfer
+from p2be_exp.backbones import build_backbone
+from p2be_exp.encodings import P2BE, RGB, Thermometer
+from p2be_exp.model import EncodedClassifier
+
+
+def small(encoding, seed=0) -> EncodedClassifier:
+    torch.manual_seed(seed)
+    return EncodedClassifier(encoding, build_backbone("wrn16_1", 4)).eval()
+
+
+def levels(batch=24):
+    return torch.randint(256, (batch, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+def strongest(eps_levels=4, **options):
+    return PGD(eps_levels, steps=5, stop_when_wrong=False, **options)
+
+
+def test_a_source_that_is_the_target_is_the_inner_attack():
+    model, images, random = small(Thermometer(16)), levels(), AttackRandom(0, torch.arange(24))
+    labels = predict(model, images)
+    for restarts in (1, 3):
+        expected = strongest(2, loss="margin", restarts=restarts)(model, images, labels, random)
+        inner = strongest(2, loss="margin")
+        got = Transfer(2, model, "itself", inner, restarts)(model, images, labels, random)
+        assert 0 < expected.broken.sum() < 24 * restarts
+        assert torch.equal(got.broken, expected.broken)
+        assert torch.equal(got.images, expected.images)
+        assert torch.equal(got.zero_gradient, expected.zero_gradient)
+
+
+def test_the_images_are_the_sources_and_the_verdict_the_targets():
+    source, target, images, random = small(RGB(), 1), small(P2BE(8), 2), levels(), AttackRandom(0, torch.arange(24))
+    labels = predict(target, images)
+    got = Transfer(4, source, "rgb_wrn16_1", strongest())(target, images, labels, random)
+    right = labels == labels
+    expected = strongest().search(source.requires_grad_(False), images[right], labels[right], random)
+    assert torch.equal(got.images, expected.images)
+    assert torch.equal(got.broken, predict(target, got.images) != labels)
+    assert is_inside(got.images, images, 4).all()
+    assert got.broken.any()
+
+
+def test_a_restart_has_other_noise():
+    source, images, random = small(RGB()), levels(), AttackRandom(0, torch.arange(24))
+    attack = Transfer(4, source, "rgb", RandomInBall(4))
+    first, second = (attack.search(source, images, predict(source, images), random, restart) for restart in (0, 1))
+    assert not torch.equal(first.images, second.images)
+
+
+def test_the_source_is_asked_in_eval_mode_and_left_as_it_was():
+    source, target, images = small(RGB()), small(P2BE(8)), levels()
+    expected = Transfer(4, source, "rgb", strongest())(
+        target, images, predict(target, images), AttackRandom(0, torch.arange(24))
+    )
+    source.train()
+    source.trunk.norm.eval()
+    source.stem.weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in source.state_dict().items()}
+    again = Transfer(4, source, "rgb", strongest())(
+        target, images, predict(target, images), AttackRandom(0, torch.arange(24))
+    )
+    assert torch.equal(again.images, expected.images)
+    assert source.training
+    assert not source.trunk.norm.training
+    assert not source.stem.weight.requires_grad
+    assert source.trunk.classifier.weight.requires_grad
+    assert all(parameter.grad is None for parameter in source.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in source.state_dict().items())
+
+
+def test_what_a_source_that_is_like_the_target_finds_beats_chance():
+    """Two trainings of the same network on bright and dark images."""
+    images = levels(64) // 8
+    labels = torch.arange(64) % 2
+    images = (110 + 30 * labels.view(-1, 1, 1, 1) + images).to(torch.uint8)
+    models = []
+    for encoding, seed in ((RGB(), 0), (Thermometer(16), 1)):
+        model = small(encoding, seed).train()
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for _ in range(25):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        models.append(model.eval())
+    source, target = models
+    random = AttackRandom(0, torch.arange(64))
+    transferred = Transfer(45, source, "rgb", strongest(45))(target, images, labels, random)
+    by_chance = RandomInBall(45)(target, images, labels, random)
+    assert transferred.broken.float().mean() > by_chance.broken.float().mean() + 0.3
+
+
+def test_name_and_gradient():
+    attack = Transfer(4, small(RGB()), "rgb_wrn40_2", strongest(gradient="smooth"), restarts=3)
+    assert (attack.id, attack.gradient, attack.restarts) == ("transfer_rgb_wrn40_2", "smooth", 3)
+    assert Transfer(4, small(RGB()), "x", RandomInBall(4)).gradient == ""
+
+
+def test_an_inner_attack_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="eps_levels=8, but 4"):
+        Transfer(8, small(RGB()), "rgb", strongest(4))
+    with pytest.raises(ValueError, match="stop_when_wrong=False"):
+        Transfer(4, small(RGB()), "rgb", PGD(4))
