@@ -122,6 +122,14 @@ def test_radii_are_compared_each_for_itself_and_corrected_together():
     )
 
 
+def test_what_counts_is_told_before_what_is_larger():
+    chance = [row("square", 60, 4), row("pgd", 50, 4, first=100)]
+    certain = [row("square", 59, 8), row("pgd", 50, 8)]
+    found = black_box_is_weaker_than_white_box([*chance, *certain])
+    assert found.verdict == "suspicious"
+    assert "most in square 29.5 % at 8 levels" in found.detail
+
+
 def test_what_is_closest_is_told():
     found = one_step_is_weaker_than_many([row("fgsm", 30), row("pgd", 40), row("fgsm", 45, 16), row("pgd", 46, 16)])
     assert found == Check(
@@ -219,6 +227,8 @@ def test_relaxed_against_random_where_another_attack_succeeds():
     assert verdict(53) == "ok"
     assert verdict(7, pgd=11) == "not measured", "the other attack does no better"
     assert verdict(7, pgd=12) == "failed"
+    assert verdict(8, random=30, pgd=6) == "not measured", "random is far better than the other attack"
+    assert verdict(5, random=30) == "failed", "far weaker than random is not stronger"
 
 
 def test_relaxed_alone():
@@ -235,6 +245,8 @@ def test_relaxed_takes_the_worst_radius_that_tells():
     large = [row("lspga", 150, 16), row("random", 20, 16), row("pgd", 190, 16)]
     raw = [row("lspga", 6, 8), row("random", 6, 8), row("pgd", 100, 8)]
     assert relaxed_is_stronger_than_random([*small, *large]).verdict == "ok"
+    larger = [row("lspga", 180, 32), row("random", 20, 32), row("pgd", 190, 32)]
+    assert "75.0 % at 16 levels" in relaxed_is_stronger_than_random([*large, *larger]).detail, "where it is closest"
     found = relaxed_is_stronger_than_random([*small, *large, *raw])
     assert found.verdict == "failed"
     assert found.detail.startswith("lspga 3.0 % at 8 levels against random 3.0 % at 8 levels")
@@ -336,7 +348,9 @@ def test_inside():
     outside[1, 0, 0, 0] = 13
     found = candidates_are_inside(images, outside, 8)
     assert (found.verdict, found.detail) == ("failed", "1 of 3 images are more than 8 levels away.")
-    assert candidates_are_inside(images, images.float(), 8).verdict == "failed"
+    found = candidates_are_inside(images, images.float(), 8)
+    assert found.verdict == "failed"
+    assert found.detail == "The images are torch.float32 (3, 3, 4, 4), not torch.uint8 (3, 3, 4, 4)."
     assert candidates_are_inside(images, images[:1], 8).verdict == "failed"
 
 
@@ -414,6 +428,8 @@ def test_planted_image_is_missed_by_broken_machinery(monkeypatch):
         found = planted_image_is_found(Reads(), images, labels, 8)
         assert found.verdict == "failed"
         assert found.detail == f"It is image 1; {differ} of 5 images are judged falsely."
+    monkeypatch.setattr(Attack, "__call__", without_restarts)
+    assert planted_image_is_found(Reads(), grey(255), torch.tensor([1]), 8).verdict == "failed", "it differs at 255 too"
 
 
 ENCODINGS = [RGB, lambda: OneHot(16), lambda: Thermometer(16), lambda: Thermometer(64), lambda: P2BE(16)]
@@ -457,15 +473,29 @@ def test_planted_direction(make):
     assert found.detail == "fixed at 16 levels goes 0 % of the way; 50 % is enough."
     assert planted_direction_is_found(GreedyLevels(16, 800), encoding, image, randoms()).verdict == "ok"
     assert planted_direction_is_found(Square(16, 1000), encoding, image, randoms()).verdict == "ok"
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = planted_direction_is_found(Fixed(lambda x: x, 16), encoding, image, randoms())
-    assert found.detail == "fixed at 16 levels goes 0 % of the way; 50 % is enough.", "in full precision"
 
 
 def test_planted_direction_is_the_level_where_the_codes_tell_it():
     for encoding in (RGB(), OneHot(256), Thermometer(256)):
         _, best = corner(encoding, 8, grey(100)[0])
         assert (best == 108).all()
+
+
+def test_readout_is_the_level_where_the_codes_tell_it():
+    for encoding in (RGB(), OneHot(256), Thermometer(256)):
+        reading = encoding.table().double() @ sanity._readout(encoding.table())
+        torch.testing.assert_close(reading.diff(), torch.full((255,), 1 / 255, dtype=torch.float64))
+
+
+def test_planted_direction_is_read_in_full_precision():
+    """Eight bits go through a convolution of codes, which autocast would do in bf16."""
+    torch.manual_seed(1)
+    image, encoding = torch.randint(40, 200, (3, 4, 4), dtype=torch.int64).to(torch.uint8), Thermometer(8)
+    moved = (image + 9).clamp(max=255)
+    plain = planted_direction_is_found(Fixed(lambda _: moved[None], 16), encoding, image, randoms())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert planted_direction_is_found(Fixed(lambda _: moved[None], 16), encoding, image, randoms()) == plain
+    assert " 0 %" not in plain.detail
 
 
 def test_nothing_to_plant_where_no_code_changes():
