@@ -219,6 +219,30 @@ def test_checkpoints():
     assert checkpoints(1) == {1: 0}
 
 
+def test_whose_step_is_halved_at_a_checkpoint():
+    """10 moves: 7 that raised the loss are too few; 8 are enough, unless nothing was gained twice running."""
+    cases = list(itertools.product((7, 8), (False, True), (False, True)))  # raised, rose, kept
+    raised, rose, kept = (torch.tensor(column) for column in zip(*cases, strict=True))
+    start = torch.full((8, 3, 1, 1), 50.0)
+    climb = pgd._Climb.at(start, start - 8, start + 8, torch.zeros(8, dtype=torch.long), 16.0)
+    climb.raised, climb.rose, climb.kept = raised.float(), rose, kept
+    climb.best = start + 3
+    climb.best_loss = torch.full((8,), 2.0)
+    climb.loss = torch.full((8,), 1.0)
+    climb.best_gradient = torch.ones_like(start)
+    climb.halve_where_stuck(10)
+    stuck = [count == 7 or (same and not gained) for count, gained, same in cases]
+    assert sum(stuck) == 5
+    assert climb.step.tolist() == [8.0 if yes else 16.0 for yes in stuck]
+    assert climb.kept.tolist() == [not yes for yes in stuck]
+    assert climb.loss.tolist() == [2.0 if yes else 1.0 for yes in stuck]
+    for point, there in ((climb.x, 53.0), (climb.before, 53.0)):
+        assert point[:, 0, 0, 0].tolist() == [there if yes else 50.0 for yes in stuck]
+    assert climb.gradient[:, 0, 0, 0].tolist() == [float(yes) for yes in stuck]
+    assert not climb.raised.any()
+    assert not climb.rose.any()
+
+
 def test_without_halving_it_is_worse(monkeypatch):
     """Steps that never shrink jump over the best points of a network with many bends."""
     model, images = small(RGB()), levels(30)
@@ -242,10 +266,11 @@ def test_more_steps_never_lower_the_best_loss():
     assert losses[1].mean() > losses[0].mean()
 
 
-def test_the_image_returned_has_the_highest_loss_seen():
+@pytest.mark.parametrize("steps", [25, 120])  # of 120, one is left after the last checkpoint
+def test_the_image_returned_has_the_highest_loss_seen(steps):
     model, images = small(OneHot(16)), levels(20)
     labels = predict(model, images)
-    result = search(PGD(8, steps=25, stop_when_wrong=False), model, images, labels)
+    result = search(PGD(8, steps=steps, stop_when_wrong=False), model, images, labels)
     seen = torch.cat([ce_of(model, images, labels)[None].float(), result.losses])
     torch.testing.assert_close(ce_of(model, result.images, labels).float(), seen.amax(0), rtol=1e-5, atol=1e-6)
 
@@ -427,6 +452,15 @@ def test_zero_gradient_is_the_share_of_values_without_one():
     images[..., 3:] = 127  # 128 is in the other bucket
     result = search(PGD(1, steps=1, stop_when_wrong=False), model, images, predict(model, images))
     assert result.zero_gradient.tolist() == [0.5] * 4
+    left_at_once = search(PGD(1, steps=5), model, images, (predict(model, images) + 1) % 4)
+    assert left_at_once.zero_gradient.tolist() == [0.5] * 4
+
+
+def test_there_are_as_many_gradients_as_steps(monkeypatch):
+    taken, level_gradient = [], pgd.level_gradient
+    monkeypatch.setattr(pgd, "level_gradient", lambda *given: taken.append(1) or level_gradient(*given))
+    search(PGD(8, steps=7, stop_when_wrong=False), small(RGB()), levels(), torch.zeros(8, dtype=torch.long))
+    assert len(taken) == 7
 
 
 def test_the_losses_are_cross_entropies_under_the_margin_too():

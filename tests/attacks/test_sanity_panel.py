@@ -495,6 +495,10 @@ def test_planted_direction_is_read_in_full_precision():
     plain = planted_direction_is_found(Fixed(lambda _: moved[None], 16), encoding, image, randoms())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert planted_direction_is_found(Fixed(lambda _: moved[None], 16), encoding, image, randoms()) == plain
+        lowered = []
+        watch = Fixed(lambda x: lowered.append(torch.is_autocast_enabled("cpu")) or x, 16)
+        planted_direction_is_found(watch, encoding, image, randoms())
+    assert lowered == [False], "while it is attacked, too"
     assert " 0 %" not in plain.detail
 
 
