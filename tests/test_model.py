@@ -46,12 +46,6 @@ def test_floats_and_levels_give_the_same_logits(encoding):
     assert not torch.equal(model((images + noise * 4) / 255), model(images))
 
 
-def test_floats_that_ask_for_a_gradient_get_none():
-    images = (levels() / 255).requires_grad_()
-    small(P2BE(4))(images).sum().backward()
-    assert images.grad is None
-
-
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.bool])
 def test_images_of_another_dtype_are_refused(dtype):
     with pytest.raises(TypeError, match="uint8 levels or floats"):
