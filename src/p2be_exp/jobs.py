@@ -192,9 +192,9 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
         BadInput: no such run, one on another data set, or an attack that the encoding has no gradient for.
     """
     wanted = config["attack"]
-    buckets = config["encoding"]["name"] in ("onehot", "thermometer")
+    encoding = config["encoding"]["name"]
     if wanted.get("source") is None:
-        return plan_attacks(wanted, buckets)
+        return plan_attacks(wanted, encoding)
     run = find_run(wanted["source"], key="attack.source")
     other = run.config()
     if other["dataset"]["name"] != config["dataset"]["name"]:
@@ -203,7 +203,7 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
             f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
         )
     name = f"{other['encoding']['name']}_{other['backbone']['name']}"
-    return plan_attacks(wanted, buckets, Source(name, load_run(wanted["source"])))
+    return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"])))
 
 
 def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:

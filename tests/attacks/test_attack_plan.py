@@ -14,8 +14,8 @@ def group(*overrides):
     return to_plain(compose_config("evaluate", ["run=some", *overrides]))["attack"]
 
 
-def planned(*overrides, buckets=False, source=None):
-    return [(attack.id, attack.eps_levels) for attack in plan_attacks(group(*overrides), buckets, source)]
+def planned(*overrides, encoding="p2be", source=None):
+    return [(attack.id, attack.eps_levels) for attack in plan_attacks(group(*overrides), encoding, source)]
 
 
 def test_every_name_builds_an_attack_of_its_radius():
@@ -38,17 +38,23 @@ def test_none_and_single_attacks():
 
 def test_the_suite_radius_by_radius_cheapest_first():
     ids = [
-        "random_in_ball", ONE_STEP, "lspga", "pgd_ce_secant", "pgd_margin_secant", "pgd_margin_smooth", "square"
+        "random_in_ball", ONE_STEP, "lspga", "pgd_margin_secant_20steps", "pgd_ce_secant", "pgd_margin_secant",
+        "pgd_margin_smooth", "square",
     ]  # fmt: skip
     assert planned("attack=suite") == [(name, radius) for radius in (2, 4, 8, 16, 32) for name in ids]
-    with_buckets = [*ids[:-1], "pgd_margin_interpolate", "transfer_rgb", "square"]
-    found = planned("attack=suite_short", buckets=True, source=Source("rgb", None))
+    short = ["pgd_margin_secant_5steps" if name.endswith("20steps") else name for name in ids[:-1]]
+    with_buckets = [*short, "pgd_margin_interpolate", "transfer_rgb", "square"]
+    found = planned("attack=suite_short", encoding="thermometer", source=Source("rgb", None))
     assert found == [(name, 8) for name in with_buckets]
+    # RGB's table is a line: one surrogate says it all.
+    assert planned("attack=suite", "attack.eps_levels=2", encoding="rgb") == [
+        (name, 2) for name in ids if name != "pgd_margin_smooth"
+    ]
 
 
 def test_the_suites_effort_is_the_configurations():
     effort = ("attack.steps=7", "attack.restarts=3", "attack.queries=11", "attack.eps_levels=4")
-    attacks = {each.id: each for each in plan_attacks(group("attack=suite", *effort), True)}
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite", *effort), "onehot")}
     assert (attacks[ONE_STEP].steps, attacks[ONE_STEP].restarts) == (1, 1)
     assert (attacks["pgd_margin_secant"].steps, attacks["pgd_margin_secant"].restarts) == (7, 3)
     assert (attacks["lspga"].steps, attacks["lspga"].restarts) == (7, 3)
@@ -63,11 +69,13 @@ def test_the_suites_ls_pga_is_the_default_one():
 def test_interpolate_needs_buckets():
     with pytest.raises(BadInput, match=r"attack\.gradient=interpolate: runs between buckets"):
         planned("attack=pgd", "attack.gradient=interpolate")
-    assert planned("attack=pgd", "attack.gradient=interpolate", buckets=True) == [("pgd_margin_interpolate", 8)]
+    assert planned("attack=pgd", "attack.gradient=interpolate", encoding="thermometer") == [
+        ("pgd_margin_interpolate", 8)
+    ]
 
 
 def test_the_panel_knows_their_kinds_and_families():
-    attacks = {each.id: each for each in plan_attacks(group("attack=suite", "attack.eps_levels=4"), True,
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite", "attack.eps_levels=4"), "onehot",
                                                       Source("rgb", None))}  # fmt: skip
     kinds = {name: _kind(attack) for name, attack in attacks.items()}
     assert kinds["random_in_ball"] == "random"
@@ -75,4 +83,5 @@ def test_the_panel_knows_their_kinds_and_families():
     assert kinds["transfer_rgb"] == "transfer"
     assert {kinds[name] for name in kinds if name.startswith(("pgd", "lspga"))} == {"white-box"}
     assert _family(attacks[ONE_STEP]) == _family(attacks["pgd_ce_secant"]) == "pgd_ce_secant"
+    assert _family(attacks["pgd_margin_secant_20steps"]) == _family(attacks["pgd_margin_secant"])
     assert _family(attacks["lspga"]) == "lspga"

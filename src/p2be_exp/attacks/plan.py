@@ -17,6 +17,9 @@ ONE_STEP = "pgd_ce_secant_1step"
 
 RANDOM_TRIES = 10
 
+BUCKETED = ("onehot", "thermometer")
+"""Encodings whose levels share codes in buckets, between which ``gradient=interpolate`` runs."""
+
 SUITES = ("suite", "suite_short")
 """Options that stand for every attack."""
 
@@ -34,14 +37,14 @@ class Source:
     model: Any
 
 
-def plan_attacks(config: dict[str, Any], buckets: bool, source: Source | None = None) -> list[Attack]:
+def plan_attacks(config: dict[str, Any], encoding: str, source: Source | None = None) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
     Beside an attack that follows a relaxation stands a random choice in the ball, which it has to beat.
 
     Args:
         config: the group.
-        buckets: whether levels share codes in buckets (one-hot, thermometer), which ``gradient=interpolate`` needs.
+        encoding: name of the attacked network's encoding: which surrogate gradients there are hangs on it.
         source: for ``transfer``, and for ``suite`` where it has one.
 
     Raises:
@@ -49,32 +52,36 @@ def plan_attacks(config: dict[str, Any], buckets: bool, source: Source | None = 
     """
     if config["name"] == "none":
         return []
-    if config.get("gradient") == "interpolate" and not buckets:
+    if config.get("gradient") == "interpolate" and encoding not in BUCKETED:
         raise BadInput("attack.gradient=interpolate: runs between buckets, which onehot and thermometer have; "
                        "allowed here are secant, smooth")  # fmt: skip
     radii = config["eps_levels"] if isinstance(config["eps_levels"], list) else [config["eps_levels"]]
     of_radius = _suite if config["name"] in SUITES else _single
-    return [attack for radius in sorted(radii) for attack in of_radius(config, radius, buckets, source)]
+    return [attack for radius in sorted(radii) for attack in of_radius(config, radius, encoding, source)]
 
 
-def _single(config: dict[str, Any], radius: int, buckets: bool, source: Source | None) -> list[Attack]:
+def _single(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
     if config["name"] == "transfer":
         return [_transfer(source, radius, config["steps"], config["restarts"])]
     attack = build_attack(config, radius)
     return [RandomInBall(radius, RANDOM_TRIES), attack] if config["name"] == "lspga" else [attack]
 
 
-def _suite(config: dict[str, Any], radius: int, buckets: bool, source: Source | None) -> list[Attack]:
+def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
     steps, restarts = config["steps"], config["restarts"]
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
-    gradients = ["smooth", *["interpolate"] * buckets]
+    # RGB's table is a straight line, on which all surrogates agree.
+    others = [] if encoding == "rgb" else ["smooth", *["interpolate"] * (encoding in BUCKETED)]
+    half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
+    half.id = f"{half.id}_{half.steps}steps"
     return [
         RandomInBall(radius, RANDOM_TRIES),
         one_step,
         build_attack({**LSPGA_DEFAULTS, "restarts": restarts}, radius),
+        *([half] if half.steps > 1 else []),  # do twice the steps change anything?
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
-        *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in gradients),
+        *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
         build_attack({"name": "square", "queries": config["queries"], "restarts": 1}, radius),
     ]
