@@ -84,7 +84,8 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The run's resolved configuration as plain dictionaries."""
         config = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
-        config["preset"].setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
+        if isinstance(config, dict) and isinstance(config.get("preset"), dict):
+            config["preset"].setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
         return config
 
     def info(self) -> dict[str, Any]:

@@ -82,8 +82,9 @@ def loss_over_steps(results: Results, title: str) -> Figure | None:
 
 def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title: str) -> Figure:
     """Images, and for each radius what its strongest attack made of them with the difference, enlarged to be seen."""
-    strongest = _strongest(results)
-    rows, columns = min(SHOWN_IMAGES, len(clean_images)), 1 + 2 * len(strongest)
+    strongest = {condition: results.images(condition.id) for condition in _strongest(results)}
+    kept = min(len(found["examples"]) for found in strongest.values())  # of the first process's share of a batch
+    rows, columns = min(SHOWN_IMAGES, len(clean_images), kept), 1 + 2 * len(strongest)
     figure, grid = plt.subplots(rows, columns, figsize=(0.6 + 1.25 * columns, 1.1 + 1.2 * rows), squeeze=False,
                                 layout="constrained")  # fmt: skip
     for axes in grid.flat:
@@ -92,8 +93,7 @@ def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title:
     for row in range(rows):
         _show(grid[row, 0], clean_images[row])
     grid[0, 0].set_title("clean", fontsize=8)
-    for number, condition in enumerate(strongest):
-        found = results.images(condition.id)
+    for number, (condition, found) in enumerate(strongest.items()):
         for row in range(rows):
             changed, difference = grid[row, 1 + 2 * number], grid[row, 2 + 2 * number]
             adversarial = found["examples"][row]
