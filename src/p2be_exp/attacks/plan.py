@@ -74,7 +74,7 @@ def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | 
     # RGB's table is a straight line, on which all surrogates agree.
     others = [] if encoding == "rgb" else ["smooth", *["interpolate"] * (encoding in BUCKETED)]
     half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
-    half.id = f"{half.id}_{half.steps}steps"
+    half.id = f"{half.id}_half"
     return [
         RandomInBall(radius, RANDOM_TRIES),
         one_step,
