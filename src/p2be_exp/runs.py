@@ -85,7 +85,7 @@ class Run:
         """The run's resolved configuration as plain dictionaries."""
         config = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
         if isinstance(config, dict) and isinstance(config.get("preset"), dict):
-            config["preset"].setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
+            _fill_in(config)
         return config
 
     def info(self) -> dict[str, Any]:
@@ -214,6 +214,16 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     except Exception as error:  # torch raises many kinds on a damaged file
         raise BadInput(f"{key}={run.path}: checkpoints/{file.name} is damaged") from error
     return checkpoint
+
+
+def _fill_in(config: dict[str, Any]) -> None:
+    """Give a configuration of an older version the keys that have come since, with the values that it was run with."""
+    preset = config["preset"]
+    preset.setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
+    preset.setdefault("lambda_smooth", 1.0)
+    preset.setdefault("magnitude", 3.0)
+    for key, value in {"sweeps": None, "scale": "full", "dry_run": False}.items():
+        config.setdefault(key, value)
 
 
 def provenance() -> dict[str, Any]:

@@ -257,7 +257,8 @@ class TensorBoardLoggerConfig:
 class PresetConfig:
     """Switches that the groups interpolate, so that a preset or an experiment sets no key of an option not chosen.
 
-    One for each point where the reference code and the paper differ, and the table's initialisation.
+    One for each point where the reference code and the paper differ, the table's initialisation, and what the paper
+    chooses by data set.
     """
 
     name: str = MISSING
@@ -268,6 +269,8 @@ class PresetConfig:
     lr_end: float = number(0)
     table_schedule: str = choice("cosine", "constant")
     table_learns_from_adversarial: bool = MISSING
+    lambda_smooth: float = number(0)
+    magnitude: float = number(0.1, 10)
 
 
 # -- the commands -------------------------------------------------------------------------------------------------
@@ -296,6 +299,9 @@ class TrainConfig:
     watch_every: int = number(0)
     departs_from_paper: str | None = MISSING
     resume: str | None = MISSING
+    sweeps: str | None = MISSING
+    scale: str = choice("full", "small")
+    dry_run: bool = MISSING
 
 
 @dataclass
