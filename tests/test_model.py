@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from p2be_exp.backbones import build_backbone
+from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.model import EncodedClassifier, build_model, to_levels
@@ -60,6 +60,26 @@ def test_images_of_another_dtype_are_refused(dtype):
 def test_forward_of_codes_equals_forward_of_images(encoding):
     model, images = small(encoding).double(), levels()
     torch.testing.assert_close(model.forward_codes(encoding(images)), model(images), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("encoding", [RGB(), Thermometer(5), P2BE(16)], ids=lambda e: e.name)
+def test_every_way_in_has_the_stems_bias_and_shift(encoding):
+    torch.manual_seed(0)
+    model = EncodedClassifier(encoding, WithBias(), torch.rand(3 * encoding.M)).double().eval()
+    images = levels()
+    codes = encoding.table()[images.long()].permute(0, 1, 4, 2, 3).flatten(1, 2).detach()
+    shifted = codes - model.stem.shift.view(-1, 1, 1)
+    expected = torch.nn.functional.conv2d(shifted, model.stem.weight, model.stem.bias, 2, 3).mean(dim=(2, 3))
+    twin = model.surrogate("secant")(images.double().div(255).requires_grad_())
+    for logits in (model(images), model.forward_codes(codes), twin):
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10)
+
+
+class WithBias(Backbone):
+    stem = StemShape(out_channels=4, kernel_size=7, stride=2, padding=3, bias=True)
+
+    def forward(self, features):
+        return features.mean(dim=(2, 3))
 
 
 @torch.no_grad()

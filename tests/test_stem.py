@@ -16,39 +16,48 @@ SHAPES = list(itertools.product((1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)))  # kerne
 FORMS = ["lookup", "folded"]
 
 
-def plain_conv(images, table, weight, stride, padding):
-    """NCHW codes by indexing, colour by colour, and torch's convolution of them."""
+def plain_conv(images, table, weight, stride, padding, bias=None, shift=None):
+    """NCHW codes by indexing, colour by colour, less the shift, and torch's convolution of them."""
     codes = torch.cat([table[images[:, c].long()].permute(0, 3, 1, 2) for c in range(images.shape[1])], dim=1)
-    return F.conv2d(codes.contiguous(), weight, stride=stride, padding=padding)
+    if shift is not None:
+        codes = codes - shift[None, :, None, None]
+    return F.conv2d(codes.contiguous(), weight, bias, stride=stride, padding=padding)
 
 
 def random_levels(generator, batch, height, width):
     return torch.randint(256, (batch, 3, height, width), generator=generator).to(torch.uint8)
 
 
-def module_like(form, table, weight, stride, padding) -> EncodedConv2d:
-    """The module with a given weight, in float64."""
+def module_like(form, table, weight, stride, padding, bias=None, shift=None) -> EncodedConv2d:
+    """The module with a given weight and bias, in float64."""
     encoding = RGB() if table.shape[1] == 1 else OneHot(table.shape[1])
     out_channels, _, kernel, _ = weight.shape
-    module = EncodedConv2d(encoding, out_channels, kernel, stride, padding, form=form).double()
+    more = {"bias": bias is not None, "shift": shift, "form": form}
+    module = EncodedConv2d(encoding, out_channels, kernel, stride, padding, **more).double()
     module.weight.data.copy_(weight)
+    if bias is not None:
+        module.bias.data.copy_(bias)
     return module
 
 
-def assert_equals_plain(form, images, M, out_channels, kernel, stride, padding, generator):
+def assert_equals_plain(form, images, M, out_channels, kernel, stride, padding, generator, bias=False, shift=False):
     table = torch.randn(256, M, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(out_channels, 3 * M, kernel, kernel, generator=generator, dtype=torch.float64)
-    module = module_like(form, table, weight, stride, padding)
-    weight.requires_grad_()
-    expected = plain_conv(images, table, weight, stride, padding)
+    bias = torch.randn(out_channels, generator=generator, dtype=torch.float64) if bias else None
+    shift = torch.randn(3 * M, generator=generator, dtype=torch.float64) if shift else None
+    module = module_like(form, table, weight, stride, padding, bias, shift)
+    wanted, own = [table, weight.requires_grad_()], [table, module.weight]
+    if bias is not None:
+        wanted, own = [*wanted, bias.requires_grad_()], [*own, module.bias]
+    expected = plain_conv(images, table, weight, stride, padding, bias, shift)
     out = module(images, table)
     assert out.shape == expected.shape
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-9)
     above = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
-    table_expected, weight_expected = torch.autograd.grad(expected, [table, weight], above)
-    table_grad, weight_grad = torch.autograd.grad(out, [table, module.weight], above)
-    torch.testing.assert_close(table_grad, table_expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(weight_grad, weight_expected, rtol=0, atol=1e-9)
+    for gradient, gradient_expected in zip(
+        torch.autograd.grad(out, own, above), torch.autograd.grad(expected, wanted, above), strict=True
+    ):
+        torch.testing.assert_close(gradient, gradient_expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -63,6 +72,38 @@ def test_values_and_gradients_are_those_of_the_plain_form(form, kernel, stride, 
         images = random_levels(generator, draw.randint(1, 4), height, width)
         M, out_channels = draw.randint(1, 20), draw.randint(1, 5)
         assert_equals_plain(form, images, M, out_channels, kernel, stride, padding, generator)
+
+
+# kernel, stride, padding, height, width: alexnet's and resnet50's stems, and what is awkward: strides that leave pixels
+# in no window, windows that begin in the padding, kernels smaller than the stride, an image of one window.
+IMAGENET_SHAPES = [
+    (11, 4, 2, 31, 23),
+    (11, 4, 2, 7, 8),
+    (11, 4, 0, 27, 14),
+    (7, 2, 3, 19, 22),
+    (7, 2, 3, 1, 2),
+    (2, 5, 0, 13, 12),
+    (3, 4, 3, 9, 6),
+    (4, 3, 5, 6, 5),
+]
+
+
+@pytest.mark.parametrize(("bias", "shift"), [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", IMAGENET_SHAPES, ids=str)
+def test_other_kernels_and_strides_with_bias_and_shift(form, shape, bias, shift):
+    kernel, stride, padding, height, width = shape
+    generator = torch.Generator().manual_seed(sum(shape))
+    images = random_levels(generator, 2, height, width)
+    assert_equals_plain(form, images, 3, 4, kernel, stride, padding, generator, bias, shift)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (11, 4, 2)])
+def test_a_batch_without_images(form, kernel, stride, padding):
+    images = torch.zeros(0, 3, 33, 21, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    assert_equals_plain(form, images, 2, 5, kernel, stride, padding, generator, bias=True, shift=True)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -175,11 +216,13 @@ def test_the_output_is_channels_last(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (7, 2, 3)])
-def test_convolving_codes_equals_the_forward_of_their_images(form, kernel, stride, padding):
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (7, 2, 3), (11, 4, 2)])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_convolving_codes_equals_the_forward_of_their_images(form, kernel, stride, padding, shifted):
     encoding = Thermometer(12)
     images = random_levels(torch.Generator().manual_seed(0), 2, 9, 10)
-    module = EncodedConv2d(encoding, 4, kernel, stride, padding, form=form).double()
+    shift = torch.rand(36) if shifted else None
+    module = EncodedConv2d(encoding, 4, kernel, stride, padding, bias=True, shift=shift, form=form).double()
     codes = encoding.double()(images)
     torch.testing.assert_close(module.convolve(codes), module(images, encoding.table()), rtol=0, atol=1e-12)
 
@@ -212,6 +255,15 @@ def test_under_autocast_what_bf16_would_harm_stays_float32(encoding, form):
     assert torch.equal(gradient, gradient_expected)
 
 
+def test_under_autocast_codes_that_a_shift_made_real_stay_float32():
+    images = random_levels(torch.Generator().manual_seed(0), 2, 8, 8)
+    encoding = Thermometer(2)
+    module = EncodedConv2d(encoding, 4, shift=torch.rand(6), bias=True, form="lookup")
+    with torch.autocast("cpu", torch.bfloat16):
+        out = module(images, encoding.table())
+    assert torch.equal(out, module(images, encoding.table()))
+
+
 def test_under_autocast_binary_codes_are_convolved_in_bf16():
     (out, gradient), (expected, gradient_expected) = under_bf16(Thermometer(16), "lookup")
     assert out.dtype == torch.bfloat16
@@ -231,6 +283,23 @@ def test_initial_weights(M, out_channels, kernel):
     n = weight.numel()
     assert abs(weight.mean().item()) < 5 * std / math.sqrt(n)
     assert abs(weight.std().item() / std - 1) < 5 / math.sqrt(2 * n)
+
+
+@pytest.mark.parametrize(("M", "kernel"), [(64, 3), (1, 11)])
+def test_initial_bias_and_weights_as_pytorchs(M, kernel):
+    # torch.nn.Conv2d's documentation: uniform within the square root of 1 / (in_channels * kh * kw), both.
+    torch.manual_seed(0)
+    stem = EncodedConv2d(P2BE(M), 96, kernel, bias=True, init="pytorch")
+    bound = 1 / math.sqrt(3 * M * kernel**2)
+    for values in (stem.weight.detach(), stem.bias.detach()):
+        assert 0.9 * bound < values.max() <= bound
+        assert -bound <= values.min() < -0.9 * bound
+    assert abs(stem.weight.std().item() / bound * math.sqrt(3) - 1) < 0.03
+
+
+def test_a_shift_is_kept_with_the_weights_and_none_is_not():
+    assert list(EncodedConv2d(RGB(), 2, bias=True, shift=torch.rand(3)).state_dict()) == ["weight", "bias", "shift"]
+    assert list(EncodedConv2d(RGB(), 2).state_dict()) == ["weight"]
 
 
 def test_the_encoding_is_not_the_stems():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from p2be_exp.backbones import Backbone, build_backbone
+from p2be_exp.backbones.pretrained import PRETRAINABLE, stem_shift
 from p2be_exp.encodings import TableEncoding, build_encoding
 from p2be_exp.stem import EncodedConv2d
 
@@ -23,17 +25,21 @@ _NO_GRADIENT = (
 class EncodedClassifier(nn.Module):
     """An encoding, the stem that reads it, and a trunk.
 
+    Args:
+        encoding: gives the table of codes.
+        backbone: the trunk; it says which stem it wants.
+        shift: of the stem, see :class:`~p2be_exp.stem.EncodedConv2d`.
+
     Attributes:
         encoding: gives the table of codes.
         stem: the first convolution, on the encoded image.
         trunk: from the stem's features to logits.
     """
 
-    def __init__(self, encoding: TableEncoding, backbone: Backbone) -> None:
+    def __init__(self, encoding: TableEncoding, backbone: Backbone, shift: Tensor | None = None) -> None:
         super().__init__()
-        shape = backbone.stem
         self.encoding = encoding
-        self.stem = EncodedConv2d(encoding, shape.out_channels, shape.kernel_size, shape.stride, shape.padding)
+        self.stem = EncodedConv2d(encoding, **dataclasses.asdict(backbone.stem), shift=shift)
         self.trunk = backbone
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,7 +88,15 @@ def to_levels(images: Tensor) -> Tensor:
 def build_model(config: dict[str, Any], num_classes: int) -> EncodedClassifier:
     """The freshly initialised classifier of a configuration (its ``encoding`` and ``backbone`` groups).
 
-    The weights depend on torch's global random state, and on nothing else.
+    The weights depend on torch's global random state, and on nothing else: of ``backbone.weights`` it counts alone
+    whether there are any (their stem is shifted), and the file is :mod:`~p2be_exp.backbones.pretrained`'s to load.
+
+    Raises:
+        BadInput: the backbone needs torchvision, which cannot be imported.
     """
     encoding = build_encoding(config["encoding"])
-    return EncodedClassifier(encoding, build_backbone(config["backbone"]["name"], num_classes))
+    settings = dict(config["backbone"])
+    name = settings.pop("name")
+    pretrained = name in PRETRAINABLE and settings.pop("weights") is not None
+    shift = stem_shift(encoding) if pretrained else None
+    return EncodedClassifier(encoding, build_backbone(name, num_classes, **settings), shift)

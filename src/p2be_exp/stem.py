@@ -7,8 +7,11 @@ table of 256 rows with ``out_channels`` values; the output is a sum of ``3 * kh 
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Literal
+from collections.abc import Iterator
+from types import EllipsisType
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,23 +20,33 @@ from torch.nn import functional as F
 from p2be_exp.encodings.table import LEVELS, TableEncoding, encode
 
 StemForm = Literal["auto", "lookup", "folded"]
+StemInit = Literal["he", "pytorch"]
 
 _ROWS = LEVELS + 1  # one row of zeros for the padding
-_FOLD_FROM_M = 16  # on CPU; benchmarks/stem.py: below it, the look-up is at least as fast
+# On CPU. benchmarks/stem.py: with fewer bits the look-up is at least as fast; at M = 16 both are alike for the stems of
+# ResNet-50 and AlexNet; at M = 64 folding is 3 to 4 times as fast for these and adds less than half the memory.
+_FOLD_FROM_M = 16
 _CHUNK_BYTES = 4 << 20  # gradient rows of a few images at a time stay in the cache
 
 
 class EncodedConv2d(nn.Module):
-    """``conv2d(encoding(images), weight)`` without bias.
+    """``conv2d(encoding(images) - shift, weight, bias)``; the padding is zeros after the shift.
 
     Args:
         encoding: gives the table; it is not registered here, the model owns it.
         out_channels, kernel_size, stride, padding: those of the convolution (square kernels).
+        bias: whether it has one; it starts as PyTorch's does, uniform within 1 / sqrt(3M kh kw).
+        init: of the weight. ``he``: N(0, 2 / (kh * kw * out_channels)), whatever M is; ``pytorch``: PyTorch's own,
+            uniform within 1 / sqrt(3M kh kw).
+        shift: ``(3M,)``, subtracted from the codes before they are padded with zeros; for weights that were trained on
+            images with their mean subtracted. None for none.
         form: ``lookup`` builds the codes by one channels-last look-up and convolves them; ``folded`` folds table and
             weight; ``auto`` takes the faster of the two for the device and M. All give the same result and gradients.
 
     Attributes:
         weight: ``(out_channels, 3M, kh, kw)``, the weight of the plain convolution.
+        bias: ``(out_channels,)`` or None.
+        shift: a buffer, or None.
     """
 
     def __init__(
@@ -43,18 +56,28 @@ class EncodedConv2d(nn.Module):
         kernel_size: int = 3,
         stride: int = 1,
         padding: int = 1,
+        *,
+        bias: bool = False,
+        init: StemInit = "he",
+        shift: Tensor | None = None,
         form: StemForm = "auto",
     ) -> None:
         super().__init__()
         self.stride, self.padding, self.form = stride, padding, form
-        self.binary = encoding.binary
+        self.binary = encoding.binary and shift is None
         self.weight = nn.Parameter(torch.empty(out_channels, 3 * encoding.M, kernel_size, kernel_size))
-        nn.init.normal_(self.weight, std=math.sqrt(2 / (kernel_size * kernel_size * out_channels)))
+        bound = 1 / math.sqrt(self.weight[0].numel())
+        if init == "he":
+            nn.init.normal_(self.weight, std=math.sqrt(2 / (kernel_size * kernel_size * out_channels)))
+        else:
+            nn.init.uniform_(self.weight, -bound, bound)
+        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
+        self.register_buffer("shift", shift)
 
     def forward(self, images: Tensor, table: Tensor) -> Tensor:
         """Levels uint8 ``(B, 3, H, W)`` and a table ``(256, M)`` to features ``(B, out_channels, H', W')``."""
         if self._folds(images, table):
-            return folded_conv2d(images, table, self.weight, self.stride, self.padding)
+            return folded_conv2d(images, table, self.weight, self.stride, self.padding, self.bias, self.shift)
         return self.convolve(encode(images, table), self.binary)
 
     def convolve(self, codes: Tensor, binary: bool = False) -> Tensor:
@@ -69,9 +92,12 @@ class EncodedConv2d(nn.Module):
             binary: whether all of them are 0 or 1.
         """
         weight = self.weight.to(codes.dtype).contiguous(memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.to(codes.dtype)
+        if self.shift is not None:
+            codes = codes - self.shift.to(codes.dtype).view(-1, 1, 1)
         lowered = binary and torch.is_autocast_enabled(codes.device.type)
         with torch.autocast(codes.device.type, enabled=lowered):
-            return F.conv2d(codes, weight, stride=self.stride, padding=self.padding)
+            return F.conv2d(codes, weight, bias, stride=self.stride, padding=self.padding)
 
     def _folds(self, images: Tensor, table: Tensor) -> bool:
         if self.form != "auto":
@@ -80,10 +106,20 @@ class EncodedConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         out_channels, in_channels, kernel, _ = self.weight.shape
-        return f"{in_channels}, {out_channels}, kernel_size={kernel}, stride={self.stride}, padding={self.padding}"
+        shape = f"{in_channels}, {out_channels}, kernel_size={kernel}, stride={self.stride}, padding={self.padding}"
+        more = [name for name in ("bias", "shift") if getattr(self, name) is not None]
+        return ", ".join([shape, *(f"{name}=True" for name in more)])
 
 
-def folded_conv2d(images: Tensor, table: Tensor, weight: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+def folded_conv2d(
+    images: Tensor,
+    table: Tensor,
+    weight: Tensor,
+    stride: int = 1,
+    padding: int = 0,
+    bias: Tensor | None = None,
+    shift: Tensor | None = None,
+) -> Tensor:
     """The convolution of an encoded image by folding table and weight.
 
     Args:
@@ -91,20 +127,42 @@ def folded_conv2d(images: Tensor, table: Tensor, weight: Tensor, stride: int = 1
         table: codes ``(256, M)``.
         weight: ``(out_channels, 3M, kh, kw)``.
         stride, padding: as of ``conv2d``; the padding is zeros in code space.
+        bias: ``(out_channels,)``.
+        shift: ``(3M,)``, subtracted from the codes.
 
     Returns:
-        ``(B, out_channels, H', W')`` in channels-last memory. Values and gradients (to table and weight) are those of
-        ``conv2d(encode(images, table), weight)``.
+        ``(B, out_channels, H', W')`` in channels-last memory. Values and gradients (to table, weight and bias) are
+        those of ``conv2d(encode(images, table) - shift, weight, bias)``.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        folded = fold(table, weight, shift)
+        out = _SumOfRows.apply(images, folded, weight.shape[2:], stride, padding)
+        if bias is not None:
+            out = out + bias
+    return out.permute(0, 3, 1, 2)
+
+
+def fold(table: Tensor, weight: Tensor, shift: Tensor | None = None) -> Tensor:
+    """What each level contributes to an output pixel, by colour and tap; and, in a last row, what the padding does.
+
+    Args:
+        table, weight, shift: see :func:`folded_conv2d`.
+
+    Returns:
+        ``(colours * kh * kw, 257, out_channels)``, colour slowest. An output pixel is the sum of one row of each, and
+        of the bias.
     """
     out_channels, in_channels, kernel_h, kernel_w = weight.shape
     M = table.shape[1]
-    channels = in_channels // M
-    taps = weight.view(out_channels, channels, M, kernel_h, kernel_w).permute(1, 3, 4, 2, 0)
-    with torch.autocast(images.device.type, enabled=False):
-        folded = table @ taps.reshape(channels * kernel_h * kernel_w, M, out_channels)
-    folded = F.pad(folded, (0, 0, 0, 1))  # the row of the padding
-    out = _SumOfRows.apply(images, folded, (kernel_h, kernel_w), stride, padding)
-    return out.permute(0, 3, 1, 2)
+    colours = in_channels // M
+    taps = weight.view(out_channels, colours, M, kernel_h, kernel_w).permute(1, 3, 4, 2, 0)
+    taps = taps.reshape(colours * kernel_h * kernel_w, M, out_channels)
+    if shift is None:
+        folded = table @ taps
+    else:
+        shifted = table - shift.view(colours, 1, M)
+        folded = shifted.repeat_interleave(kernel_h * kernel_w, dim=0) @ taps
+    return F.pad(folded, (0, 0, 0, 1))
 
 
 class _SumOfRows(torch.autograd.Function):
@@ -121,38 +179,87 @@ class _SumOfRows(torch.autograd.Function):
         out_h, out_w = windows.shape[2:4]
         first_row = torch.arange(folded.shape[0], dtype=torch.int32, device=images.device) * _ROWS
         windows = windows + first_row.view(channels, 1, 1, kernel_h, kernel_w)
-        bags = windows.permute(0, 2, 3, 1, 4, 5).reshape(batch * out_h * out_w, -1)
+        bags = windows.permute(0, 2, 3, 1, 4, 5).reshape(batch * out_h * out_w, len(first_row))
         out = F.embedding_bag(bags, folded.reshape(-1, folded.shape[2]), mode="sum")
-        return out.view(batch, out_h, out_w, -1)
+        return out.view(batch, out_h, out_w, folded.shape[2])
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[None, Tensor, None, None, None]:
         (images,) = ctx.saved_tensors
-        kernel_h, kernel_w = ctx.kernel
-        batch, channels, height, width = images.shape
         out_channels = grad.shape[3]
-        spread = _spread(grad, images.shape[2:], ctx.kernel, ctx.stride, ctx.padding)
-        sums = grad.new_zeros(channels, _ROWS, kernel_h * kernel_w * out_channels)
-        size = max(1, _CHUNK_BYTES // (height * width * sums.shape[2] * grad.element_size()))
-        for start in range(0, batch, size):
-            part, levels = spread[start : start + size], images[start : start + size].int()
-            # For each input pixel the output gradients that it meets, taps in descending order.
-            rows = part.unfold(1, height, 1).unfold(2, width, 1).permute(0, 4, 5, 1, 2, 3)
-            rows = rows.reshape(len(part) * height * width, -1)
-            for channel in range(channels):
-                sums[channel].index_add_(0, levels[:, channel].reshape(-1), rows)
-        sums = sums.view(channels, _ROWS, kernel_h, kernel_w, out_channels).flip(2, 3)
+        sums = grad.new_zeros(images.shape[1], _ROWS, *ctx.kernel, out_channels)
+        for phase in phases(grad, images.shape[2:], ctx.kernel, ctx.stride, ctx.padding):
+            summed = _summed_by_level(phase.windows, images[phase.pixels])
+            sums[(slice(None), slice(None), *phase.taps)] = summed.flip(2, 3)
         return None, sums.permute(0, 2, 3, 1, 4).reshape(-1, _ROWS, out_channels), None, None, None
 
 
-def _spread(grad: Tensor, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: int) -> Tensor:
-    """Output gradient ``(B, H', W', O)`` laid out so that the window at input pixel (y, x) holds what (y, x) gave to.
+def _summed_by_level(windows: Tensor, images: Tensor) -> Tensor:
+    """Sum of the windows ``(B, H, W, ...)`` at the pixels of each colour and level: ``(colours, 257, ...)``."""
+    batch, colours, height, width = images.shape
+    sums = windows.new_zeros(colours, _ROWS, windows.shape[3:].numel())
+    size = max(1, _CHUNK_BYTES // (height * width * sums.shape[2] * windows.element_size()))
+    for start in range(0, batch, size):
+        part = slice(start, start + size)
+        levels = images[part].int()
+        rows = windows[part].reshape(len(levels) * height * width, sums.shape[2])
+        for colour in range(colours):
+            sums[colour].index_add_(0, levels[:, colour].reshape(-1), rows)
+    return sums.unflatten(2, windows.shape[3:])
 
-    Zeros are put between its pixels for a stride, and around it; result ``(B, H + kh - 1, W + kw - 1, O)``.
+
+class Phase(NamedTuple):
+    """The input pixels that meet the same taps: those at one remainder of the stride, by row and column.
+
+    Attributes:
+        pixels: index of an image batch ``(B, C, H, W)`` that takes them, ``h`` rows and ``w`` columns.
+        taps: their rows and columns of the kernel, as slices of it.
+        windows: ``(B, h, w, taps, taps, O)``, for each pixel the output gradients that it meets, taps in descending
+            order; a view.
     """
-    batch, out_h, out_w, out_channels = grad.shape
-    extent = [n + k - 1 for n, k in zip(size, kernel, strict=True)]
-    spread = grad.new_zeros(batch, *[n + 2 * padding for n in extent], out_channels)
-    top, left = kernel[0] - 1, kernel[1] - 1
-    spread[:, top : top + out_h * stride : stride, left : left + out_w * stride : stride] = grad
-    return spread[:, padding : padding + extent[0], padding : padding + extent[1]]
+
+    pixels: tuple[slice | EllipsisType, ...]
+    taps: tuple[slice, slice]
+    windows: Tensor
+
+
+def phases(grad: Tensor, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: int) -> Iterator[Phase]:
+    """The way back through a convolution without the zeros that a stride would put between the output gradients.
+
+    Args:
+        grad: of the output, ``(B, H', W', O)``.
+        size: height and width of the input.
+        kernel, stride, padding: of the convolution.
+
+    Yields:
+        ``stride ** 2`` phases at most; a pixel that no window covers is in none of them.
+    """
+    axes = [
+        [_Axis.of(phase, n, out, k, stride, padding) for phase in range(min(stride, k))]
+        for n, out, k in zip(size, grad.shape[1:3], kernel, strict=True)
+    ]
+    for y, x in itertools.product(*axes):
+        if y.count and x.count:
+            around = F.pad(grad, (0, 0, *x.pad, *y.pad))
+            # Sizes of one unfold are the numbers of pixels, so that the window's dimensions are the kernel's.
+            windows = around.unfold(1, y.count, 1).unfold(2, x.count, 1).permute(0, 4, 5, 1, 2, 3)
+            yield Phase((..., y.pixels, x.pixels), (y.taps, x.taps), windows)
+
+
+class _Axis(NamedTuple):
+    """One phase along rows or columns: its pixels, their number, its taps, zeros to put before and after the gradients.
+
+    A pixel p, at q * stride + phase once padded, meets tap phase + j * stride of output q - j.
+    """
+
+    pixels: slice
+    count: int
+    taps: slice
+    pad: tuple[int, int]
+
+    @classmethod
+    def of(cls, phase: int, size: int, out: int, kernel: int, stride: int, padding: int) -> _Axis:
+        first = -((phase - padding) // stride)  # q of the first pixel that is not padding
+        pixels = slice(first * stride + phase - padding, size, stride)
+        count, taps = len(range(pixels.start, size, stride)), len(range(phase, kernel, stride))
+        return cls(pixels, count, slice(phase, kernel, stride), (taps - 1 - first, first + count - out))

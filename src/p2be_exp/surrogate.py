@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from p2be_exp.encodings import LEVELS, RGB, OneHot, TableEncoding, Thermometer
-from p2be_exp.encodings.buckets import bucket_of_level
+from p2be_exp.encodings import LEVELS, RGB, TableEncoding
 from p2be_exp.errors import BadInput
 from p2be_exp.model import EncodedClassifier, to_levels
-from p2be_exp.stem import _spread
+from p2be_exp.stem import phases
 
 Surrogate = Literal["secant", "smooth", "interpolate"]
 
@@ -104,9 +103,10 @@ def _interpolate(table: Tensor, bucket: Tensor) -> Tensor:
 
 
 def _buckets(encoding: TableEncoding) -> Tensor:
-    if not isinstance(encoding, OneHot | Thermometer):
+    buckets = encoding.buckets()
+    if buckets is None:
         raise BadInput(f"surrogate=interpolate: encoding={encoding.name} has no buckets; secant and smooth are for all")
-    return bucket_of_level(encoding.M)
+    return buckets
 
 
 # -- from the gradient of the features to that of the levels -------------------------------------------------------
@@ -141,19 +141,27 @@ def level_gradient(
 
 def _gathered(gradient: Tensor, levels: Tensor, slopes: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     out_channels, _, kernel_h, kernel_w = weight.shape
-    M = slopes.shape[1]
-    _, channels, height, width = levels.shape
-    # The windows below meet the taps in descending order.
-    taps = weight.view(out_channels, channels, M, kernel_h, kernel_w).flip(3, 4).permute(1, 2, 3, 4, 0)
-    folded = slopes @ taps.reshape(channels, M, -1)  # (3, 256, kh * kw * out_channels)
-    spread = _spread(gradient.permute(0, 2, 3, 1), (height, width), (kernel_h, kernel_w), stride, padding)
-    out = slopes.new_empty(levels.shape)
+    channels, M = levels.shape[1], slopes.shape[1]
+    taps = weight.view(out_channels, channels, M, kernel_h, kernel_w).permute(1, 2, 3, 4, 0)
+    out = slopes.new_zeros(levels.shape)
+    size = tuple(levels.shape[2:])
+    for phase in phases(gradient.permute(0, 2, 3, 1), size, (kernel_h, kernel_w), stride, padding):
+        # The windows meet the taps in descending order.
+        met = taps[(slice(None), slice(None), *phase.taps)].flip(2, 3)
+        folded = slopes @ met.reshape(channels, M, -1)  # (3, 256, taps * out_channels)
+        out[phase.pixels] = _products(levels[phase.pixels], phase.windows, folded)
+    return out
+
+
+def _products(levels: Tensor, windows: Tensor, folded: Tensor) -> Tensor:
+    """Product of each value's row of the folded table and the window around its pixel, ``(B, 3, H, W)``."""
+    height, width = levels.shape[2:]
+    out = folded.new_empty(levels.shape)
     for part in _chunks(levels, folded.shape[2] * folded.element_size()):
-        windows = spread[part].unfold(1, height, 1).unfold(2, width, 1).permute(0, 4, 5, 1, 2, 3)
-        windows = windows.reshape(len(windows) * height * width, -1)
-        for channel in range(channels):
+        rows_around = windows[part].reshape(-1, folded.shape[2])
+        for channel in range(levels.shape[1]):
             rows = F.embedding(levels[part, channel].reshape(-1).int(), folded[channel])
-            out[part, channel] = (rows * windows).sum(1).view(-1, height, width)
+            out[part, channel] = (rows * rows_around).sum(1).view(-1, height, width)
     return out
 
 

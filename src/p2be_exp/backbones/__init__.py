@@ -4,15 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from p2be_exp.backbones.backbone import Backbone, StemShape
+from p2be_exp.backbones.alexnet import AlexNet
+from p2be_exp.backbones.allconv import AllConv
+from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape
+from p2be_exp.backbones.densenet import DenseNet
+from p2be_exp.backbones.resnet import ResNet18, ResNet50
+from p2be_exp.backbones.resnext import ResNeXt
 from p2be_exp.backbones.wide_resnet import WideResNet
+from p2be_exp.errors import BadInput
 
-__all__ = ["Backbone", "StemShape", "WideResNet", "build_backbone", "list_backbones"]
+__all__ = [
+    "AlexNet",
+    "AllConv",
+    "Backbone",
+    "DenseNet",
+    "ImageSizes",
+    "ResNeXt",
+    "ResNet18",
+    "ResNet50",
+    "StemShape",
+    "WideResNet",
+    "build_backbone",
+    "check_image_size",
+    "image_sizes",
+    "list_backbones",
+]
 
 _BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "wrn40_2": partial(WideResNet, depth=40, widen=2),
+    "alexnet": AlexNet,
+    "allconv": AllConv,
+    "densenet40_12": partial(DenseNet, depth=40, growth=12, bottleneck=False, reduction=1.0),
+    "densenet40_24": partial(DenseNet, depth=40, growth=24, bottleneck=False, reduction=1.0),
+    "densenet_bc_100_12": partial(DenseNet, depth=100, growth=12, bottleneck=True, reduction=0.5),
+    "resnet18": ResNet18,
+    "resnet50": ResNet50,
+    "resnext29_32x4d": partial(ResNeXt, groups=32, width=4),
+    "resnext29_4x32d": partial(ResNeXt, groups=4, width=32),
     "wrn16_1": partial(WideResNet, depth=16, widen=1),
+    "wrn40_2": partial(WideResNet, depth=40, widen=2),
 }
 
 
@@ -21,6 +52,43 @@ def list_backbones() -> list[str]:
     return sorted(_BACKBONES)
 
 
-def build_backbone(name: str, num_classes: int) -> Backbone:
-    """A freshly initialised backbone; its stem is the model's to build from ``backbone.stem``."""
-    return _BACKBONES[name](num_classes=num_classes)
+def build_backbone(name: str, num_classes: int, **settings: Any) -> Backbone:
+    """A freshly initialised backbone; its stem is the model's to build from ``backbone.stem``.
+
+    Args:
+        name: one of :func:`list_backbones`.
+        num_classes: number of logits.
+        settings: further keys of its schema.
+
+    Raises:
+        BadInput: it needs torchvision, which cannot be imported.
+    """
+    return _BACKBONES[name](num_classes=num_classes, **settings)
+
+
+def image_sizes(name: str) -> ImageSizes:
+    """The images that a backbone takes, without building it; any where it does not say."""
+    factory = _BACKBONES[name]
+    return getattr(factory.func if isinstance(factory, partial) else factory, "sizes", ImageSizes())
+
+
+def check_image_size(name: str, size: int) -> None:
+    """Check that a backbone takes square images of a size, before anything is read or built.
+
+    Args:
+        name: one of :func:`list_backbones`.
+        size: height and width of the images in pixels.
+
+    Raises:
+        BadInput: it does not; the message names those that do.
+
+    >>> check_image_size("allconv", 224)
+    Traceback (most recent call last):
+    ...
+    p2be_exp.errors.BadInput: backbone=allconv: takes images of 32 x 32 pixels, not 224 x 224; ...
+    """
+    if image_sizes(name).admit(size):
+        return
+    others = [other for other in list_backbones() if image_sizes(other).admit(size)]
+    advice = f"{size} x {size} is for {', '.join(others)}" if others else "no backbone takes these"
+    raise BadInput(f"backbone={name}: takes images of {image_sizes(name)} pixels, not {size} x {size}; {advice}")

@@ -5,18 +5,49 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class StemShape:
-    """The first convolution of a network; its input channels are the encoding's."""
+    """The first convolution of a network; its input channels are the encoding's.
+
+    Attributes:
+        out_channels, kernel_size, stride, padding, bias: those of the convolution.
+        init: of its weight, see :class:`~p2be_exp.stem.EncodedConv2d`.
+    """
 
     out_channels: int
     kernel_size: int = 3
     stride: int = 1
     padding: int = 1
+    bias: bool = False
+    init: Literal["he", "pytorch"] = "he"
+
+
+@dataclass(frozen=True)
+class ImageSizes:
+    """The height and width of the images that a network takes, in pixels.
+
+    Attributes:
+        least: smallest.
+        most: largest; None for no bound.
+    """
+
+    least: int = 1
+    most: int | None = None
+
+    def admit(self, size: int) -> bool:
+        """Whether images of ``size`` x ``size`` are taken."""
+        return size >= self.least and (self.most is None or size <= self.most)
+
+    def __str__(self) -> str:
+        least = f"{self.least} x {self.least}"
+        if self.most is None:
+            return f"{least} or more"
+        return least if self.most == self.least else f"{least} to {self.most} x {self.most}"
 
 
 class Backbone(nn.Module, ABC):
@@ -24,9 +55,11 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         stem: the first convolution that the trunk expects. A class attribute, or set before ``forward``.
+        sizes: the images that the network takes; a class attribute, so that it is known before anything is built.
     """
 
     stem: StemShape
+    sizes: ImageSizes = ImageSizes()
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -36,7 +69,8 @@ class Backbone(nn.Module, ABC):
 def init_convolutions(module: nn.Module) -> None:
     """Draw every convolution's weight from N(0, 2 / (kh * kw * out_channels)), as AugMix's and P2BE's networks do.
 
-    With groups the full number of output channels counts. Batch norms keep 1 and 0; linear biases become 0.
+    With groups the full number of output channels counts. Batch norms keep 1 and 0; biases of convolutions keep
+    PyTorch's default; linear biases become 0.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

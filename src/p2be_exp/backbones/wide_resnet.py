@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape, init_convolutions
 
 
 class WideResNet(Backbone):
@@ -20,6 +20,7 @@ class WideResNet(Backbone):
     """
 
     stem = StemShape(out_channels=16)
+    sizes = ImageSizes(least=8)
 
     def __init__(self, depth: int, widen: int, num_classes: int) -> None:
         super().__init__()

@@ -1,0 +1,90 @@
+"""ResNets: ResNet-18 for 32 x 32 images, and torchvision's ResNet-50 for 224 x 224."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape, init_convolutions
+from p2be_exp.backbones.torchvision_models import torchvision_models
+
+
+class ResNet18(Backbone):
+    """ResNet-18 as it is widely used for CIFAR: a 3 x 3 stem without stride and no max-pool; else the ImageNet one.
+
+    Args:
+        num_classes: number of logits.
+
+    Source: He et al. 2016.
+    """
+
+    stem = StemShape(out_channels=64)
+    sizes = ImageSizes(least=8)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(self.stem.out_channels)
+        stages, channels = [], self.stem.out_channels
+        for out_channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+            blocks = [BasicBlock(channels, out_channels, stride), BasicBlock(out_channels, out_channels, 1)]
+            stages.append(nn.Sequential(*blocks))
+            channels = out_channels
+        self.stages = nn.Sequential(*stages)
+        self.classifier = nn.Linear(channels, num_classes)
+        init_convolutions(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Stem features ``(B, 64, H, W)`` to logits ``(B, num_classes)``; the mean over all positions at the end."""
+        features = self.stages(F.relu(self.norm(features)))
+        return self.classifier(features.mean(dim=(2, 3)))
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions, each with batch norm; ReLU between them and after the addition.
+
+    Where the number of channels changes, the shortcut is a 1 x 1 convolution with batch norm.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut = nn.Identity()
+        if in_channels != out_channels:
+            convolution = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
+        inner = F.relu(self.norm1(self.conv1(features)))
+        return F.relu(self.shortcut(features) + self.norm2(self.conv2(inner)))
+
+
+class ResNet50(Backbone):
+    """torchvision's ResNet-50 behind its first convolution, initialised as torchvision does.
+
+    Args:
+        num_classes: number of logits.
+
+    Attributes:
+        network: torchvision's module; the identity stands where its first convolution was.
+
+    Raises:
+        BadInput: torchvision cannot be imported.
+
+    Source: He et al. 2016; stride in the 3 x 3 convolution of a block.
+    """
+
+    stem = StemShape(out_channels=64, kernel_size=7, stride=2, padding=3)
+    sizes = ImageSizes(least=64)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.network = torchvision_models("resnet50").resnet50(weights=None, num_classes=num_classes)
+        self.network.conv1 = nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Stem features ``(B, 64, H, W)`` to logits ``(B, num_classes)``."""
+        return self.network(features)
