@@ -111,7 +111,7 @@ def test_a_sweep_does_not_write_over_runs(workdir, four_epochs):
     outcome = train("-m", *SHORT, "encoding.M=8", "seed=0")
     assert outcome.code == 2
     assert "error: hydra.sweep.dir=" in outcome.err
-    assert "holds runs already" in outcome.err
+    assert "job 0 there has epochs=4, this one 1" in outcome.err
     assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
 
 
@@ -120,6 +120,23 @@ def test_a_signal_stops_the_sweep_and_the_job_can_be_gone_on_with(monkeypatch):
     outcome = train("-m", *TINY, "hydra.sweep.dir=sweep", "seed=0,1")
     assert outcome.code == 143
     assert states() == {"0": "interrupted"}
-    assert outcome.err.splitlines()[-1] == "stopped; to go on: python train.py resume=sweep/0"
+    *_, job, sweep = outcome.err.splitlines()
+    assert job == "stopped; to go on: python train.py resume=sweep/0"
+    assert sweep == f"the sweep: python train.py -m {' '.join(TINY)} seed=0,1 hydra.sweep.dir=sweep"
     assert train("resume=sweep/0").code == 0
     assert checkpoint_of(Path("sweep/0"))["global_step"] == 8
+
+
+def test_the_same_grid_in_the_same_folder_does_what_is_left(monkeypatch):
+    command = ["-m", *SHORT, "encoding.M=8", "seed=0,1"]
+    with monkeypatch.context() as patched:
+        at_batch(patched, 0, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(*command).code == 143
+    assert states() == {"0": "interrupted"}
+    assert train(*command).code == 0
+    assert states() == {"0": "finished", "1": "finished"}
+    before = {file: file.stat().st_mtime_ns for run in "01" for file in Path("sweep", run).rglob("*")}
+    outcome = train(*command, "watch_every=1")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("finished already") == 2
+    assert before == {file: file.stat().st_mtime_ns for run in "01" for file in Path("sweep", run).rglob("*")}

@@ -41,6 +41,37 @@ def printed(*arguments) -> str:
     return outcome.out
 
 
+def test_the_report(runs):
+    """What the tables say is tested with them."""
+    out = printed("p2be", "rgb", "out=new/report")
+    assert "Runs that belong to none of the paper's tables" in out
+    assert out.endswith("report in new/report: index.html, report.md, tables/, figures/\n")
+    assert "<h1>" in (runs / "new" / "report" / "index.html").read_text()
+
+
+def test_the_report_has_a_folder_of_its_own(runs):
+    out = printed("rgb/0")
+    (folder,) = (runs / "reports").iterdir()
+    assert f"report in reports/{folder.name}: " in out
+
+
+def test_the_report_of_an_evaluation(runs):
+    for folder in ("p2be/0", "rgb/0"):
+        write_results(f"{folder}/evaluations/mine", wrong_images(["clean"], n=77))
+    printed("p2be", "rgb", "evaluation=mine", "out=report")
+    text = (runs / "report" / "report.md").read_text().replace("\\", "")
+    assert "77 test images" in text
+    assert "evaluation=mine: not in p2be/1; there are: none" in text
+
+
+def test_the_report_without_torch(runs):
+    """Where no run has learned a table: torch takes seconds."""
+    code = "import sys, runpy; sys.argv = ['report', 'rgb', 'out=report']; sys.modules['torch'] = None\n"
+    code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_groups(runs):
     out = printed("compare", "p2be", "rgb")
     assert out.startswith("two groups of trained networks")
@@ -94,7 +125,9 @@ def test_a_folder_with_an_equals_sign_in_its_name(runs):
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(flag):
-    assert "compare A B" in printed(flag)
+    for arguments in ([flag], ["runs", flag]):
+        for part in ("compare A B", "RUNS... [out=FOLDER] [evaluation=NAME]", "index.html", "tables/*.csv"):
+            assert part in printed(*arguments)
     for arguments in (["compare", flag], ["compare", "a", "b", "c", flag]):
         out = printed(*arguments)
         for part in ("compare A B [evaluation=NAME] [out=FOLDER]", "Welch", "McNemar", "negative where B has fewer"):
@@ -104,8 +137,13 @@ def test_help(flag):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "command: allowed is one of compare (see --help)"),
-        (["compere", "a", "b"], "compere: allowed is one of compare (see --help)"),
+        ([], "RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)"),
+        (["compere", "a", "b"], "compere: neither a folder nor a command; commands are compare (see --help)"),
+        (["p2be", "nowhere"], "nowhere: neither a folder nor a command; commands are compare (see --help)"),
+        (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
+        (["p2be", "output=x"], "output=x: unknown key; allowed are evaluation, out"),
+        (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file; a folder is needed"),
+        (["p2be", "out=p2be/0/run.json/new"], "out=p2be/0/run.json/new: cannot be written (Not a directory)"),
         (["compare"], "compare: allowed are two sides, A and B, not 0 (none)"),
         (["compare", "p2be"], "compare: allowed are two sides, A and B, not 1 (p2be)"),
         (["compare", "p2be", "rgb", "rgb"], "compare: allowed are two sides, A and B, not 3 (p2be rgb rgb)"),
@@ -140,4 +178,4 @@ def test_as_a_module(runs):
     assert done.stdout == printed("compare", "p2be", "rgb")
     wrong = subprocess.run([sys.executable, "-m", "p2be_exp.report", "x"], capture_output=True, text=True, timeout=60)
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "error: x: allowed is one of compare (see --help)\n"
+    assert wrong.stderr == "error: x: neither a folder nor a command; commands are compare (see --help)\n"

@@ -104,6 +104,11 @@ def test_an_unknown_option_is_answered_with_those_there_are(workdir, group):
     assert message == f"{group}=nosuch: there is no such {group}; there are: {', '.join(sorted(GROUP_SCHEMAS[group]))}"
 
 
+def test_a_backbone_for_other_images_is_refused(workdir):
+    message = refused(workdir, *TINY, "backbone=alexnet")
+    assert message.startswith("backbone=alexnet: takes images of 63 x 63 or more pixels, not 32 x 32; 32 x 32 is for ")
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -167,10 +167,11 @@ def _source(config: dict[str, Any]) -> ImageSource:
         return FolderSource(Path(config["folder"]).expanduser(), config["size"], config["limit_test"])
     if config["size"] is not None:
         raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
-    from p2be_exp.data import load_dataset
+    from p2be_exp.data import FolderSettings, load_dataset
     from p2be_exp.data.split import limit_test
 
     dataset = config["dataset"]
-    _, test = load_dataset(dataset["name"], config["data_dir"], dataset.get("download", False))
+    download, folder = dataset.get("download", False), FolderSettings.of(dataset)
+    _, test = load_dataset(dataset["name"], config["data_dir"], download, folder)
     chosen = test.subset(limit_test(len(test), config["limit_test"], dataset["split_seed"]))
     return DatasetSource(dataset["name"], chosen, len(test))

@@ -32,13 +32,16 @@ def _command() -> None:
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:
         raise BadInput(f"{flags[0]}: not a flag of evaluate.py, which takes KEY=VALUE (see --help)")
-    if "run" not in parse_overrides(arguments):
+    overrides = parse_overrides(arguments)
+    if "run" not in overrides:
         raise BadInput("run: which run to evaluate? run=FOLDER")
+    if overrides["run"] == "null":
+        raise BadInput("run=null: a value is needed")
+    run = find_run(overrides["run"])  # before the rest: an option may be one of its plug-ins'
     settings = to_plain(compose_config("evaluate", arguments))
     check_config("evaluate", settings)
     if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
         raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
-    run = find_run(settings["run"])
     config = evaluation_config(run, settings)
     load_checkpoint(run, settings["checkpoint"])
     _evaluate(run, config, settings)
@@ -51,6 +54,11 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     config |= {key: settings[key] for key in own}
     if settings["data_dir"] is not None:
         config["data_dir"] = settings["data_dir"]
+    if settings["dataset_dir"] is not None:
+        if "dir" not in config["dataset"]:
+            name = config["dataset"]["name"]
+            raise BadInput(f"dataset_dir={settings['dataset_dir']}: {name} is in data_dir; data_dir=FOLDER says where")
+        config["dataset"]["dir"] = settings["dataset_dir"]
     config["corruption"] = resolved(
         config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
     )
@@ -85,7 +93,7 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
 def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> None:
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
-    from p2be_exp.jobs import build_data, check_images, evaluate, evaluation_settings, planned_attacks
+    from p2be_exp.jobs import build_data, check_classes, check_images, evaluate, evaluation_settings, planned_attacks
     from p2be_exp.runs import load_run
     from p2be_exp.trainer import check_devices
 
@@ -95,6 +103,7 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
         data = build_data(config)
         data.prepare_data()
         data.setup()
+        check_classes(data, run)
         check_images(data, corrupted)
         which = settings["checkpoint"]
         decided = {
@@ -102,6 +111,8 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "checkpoint": which,
             "step": load_checkpoint(run, which)["global_step"],
         }
+        if settings["plugins"]:
+            decided["plugins"] = settings["plugins"]
         name = settings["name"] or default_name(config, which)
         if rank() == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)

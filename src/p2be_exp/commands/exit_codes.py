@@ -23,6 +23,10 @@ def exit_code_of(command: Callable[[], None]) -> int:
     wants_traceback = os.environ.get(FULL_ERROR) == "1"
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, head or less, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at its end
+        return 1
     except BadInput as error:
         if wants_traceback:
             traceback.print_exc()

@@ -1,10 +1,11 @@
-"""``python -m p2be_exp.report``: what runs have measured, put together; a subcommand for each way to do so."""
+"""``python -m p2be_exp.report``: what runs have measured, put together beside the paper, or compared."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
@@ -13,9 +14,23 @@ from p2be_exp.errors import BadInput
 _HELP = """\
 Put together what runs have measured.
 
-  python -m p2be_exp.report compare A B    two methods by several seeds of each, or two trained networks
+  python -m p2be_exp.report RUNS... [out=FOLDER] [evaluation=NAME]    the paper's tables and figures
+  python -m p2be_exp.report compare A B                               two methods, or two trained networks
 
-python -m p2be_exp.report COMMAND --help says more."""
+RUNS are run folders, folders of runs (as a sweep leaves them), or evaluations (RUN/evaluations/NAME). Each table and
+figure of the paper that they can fill is made, beside the published numbers; runs at a smaller scale, or of another
+recipe, get tables of their own that say so. Runs that are not finished are listed.
+
+Keys, set with KEY=VALUE:
+  out          the report's folder, where it takes an earlier report's place; without it: reports/<time>
+  evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
+
+In the folder: index.html (one page with everything in it), report.md, tables/*.csv (a row a cell, in full precision),
+tables/*.tex (booktabs), figures/*.svg.
+
+python -m p2be_exp.report compare --help says more of compare.
+
+Exit codes: 0 done, 1 failed, 2 bad input."""
 
 _COMPARE_HELP = """\
 Compare two methods by several seeds of each, or two trained networks.
@@ -49,9 +64,29 @@ def _command() -> None:
     if name in ("-h", "--help"):
         print(_HELP)
         return
-    if name not in _COMMANDS:
-        raise BadInput(f"{name or 'command'}: allowed is one of {', '.join(_COMMANDS)} (see --help)")
-    _COMMANDS[name](arguments)
+    _COMMANDS.get(name, _report)(arguments if name in _COMMANDS else sys.argv[1:])
+
+
+def _report(arguments: Sequence[str]) -> None:
+    if {"-h", "--help"} & set(arguments):
+        print(_HELP)
+        return
+    paths, keys = _parsed(arguments, keys=("evaluation", "out"))
+    if not paths:
+        raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
+    for path in paths:
+        if not Path(path.split(",")[0]).is_dir():
+            raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
+    out = Path(keys.get("out") or Path("reports") / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"out={out}: is a file; a folder is needed")
+
+    from p2be_exp.report.paper.write import make_report, report_text, write_report
+
+    report = make_report(paths, keys.get("evaluation"))
+    write_report(report, out)
+    print(report_text(report))
+    print(f"\nreport in {out}: index.html, report.md, tables/, figures/")
 
 
 def _compare(arguments: Sequence[str]) -> None:

@@ -1,0 +1,136 @@
+"""``python -m p2be_exp.export``: a trained classifier as one file that runs without this package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.commands.help import keys_of
+from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.errors import BadInput
+from p2be_exp.runs import Run, find_run, load_checkpoint, provenance
+
+if TYPE_CHECKING:
+    from p2be_exp.export import StemForm
+
+SUFFIXES = {"torch_export": ".pt2", "onnx": ".onnx"}
+
+_HELP = """\
+Write a trained classifier to one file: uint8 images (B, 3, H, W) in, float logits (B, classes) out.
+
+  python -m p2be_exp.export run=RUN                              RUN/model.pt2, for torch.export.load
+  python -m p2be_exp.export run=RUN format=onnx                  RUN/model.onnx, for ONNX Runtime and others
+  python -m p2be_exp.export run=RUN format=onnx batch=1 out=classifier.onnx
+
+Keys, set with KEY=VALUE:
+{keys}
+
+The encoding is inside; nothing has to be scaled or normalised before. Height and width are those of the run's data set.
+Before the file is written its logits are compared with the run's. format=onnx needs pip install p2be-exp[export].
+
+Exit codes: 0 done, 1 failed, 2 bad input."""
+
+
+def main() -> int:
+    """Run the command with ``sys.argv``; return its exit code."""
+    return exit_code_of(_command)
+
+
+def _command() -> None:
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(_HELP.format(keys=keys_of("export")))
+        return
+    if flags := [argument for argument in arguments if argument.startswith("-")]:
+        raise BadInput(f"{flags[0]}: not a flag of p2be_exp.export, which takes KEY=VALUE (see --help)")
+    if "run" not in parse_overrides(arguments):
+        raise BadInput("run: which run to export? run=FOLDER")
+    settings = to_plain(compose_config("export", arguments))
+    check_config("export", settings)
+    run = find_run(settings["run"])
+    file = _file(run, settings)
+    checkpoint = load_checkpoint(run, settings["checkpoint"])
+    _export(run, file, settings, checkpoint)
+
+
+def _file(run: Run, settings: dict[str, Any]) -> Path:
+    suffix = SUFFIXES[settings["format"]]
+    file = run.path / f"model{suffix}" if settings["out"] is None else Path(settings["out"]).expanduser()
+    if file.suffix != suffix:
+        raise BadInput(f"out={file}: a file of format={settings['format']} ends in {suffix}")
+    if file.is_dir() or (file.exists() and not settings["overwrite"]):
+        raise BadInput(f"out={file}: is there already; overwrite=true replaces a file")
+    above = next(each for each in file.absolute().parents if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise BadInput(f"out={file}: cannot be written ({above})")
+    return file
+
+
+def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+    from p2be_exp import export
+    from p2be_exp.export.deployment import FOLD_FROM_M
+    from p2be_exp.runs import load_run
+
+    if settings["format"] == "onnx":
+        export.check_onnx()
+    model = load_run(run.path, settings["checkpoint"])
+    size = (image_size(run.config()),) * 2
+    batch = None if settings["batch"] == "dynamic" else settings["batch"]
+    folds = settings["format"] == "torch_export" and model.encoding.M >= FOLD_FROM_M
+    form: StemForm = "folded" if folds else "lookup"
+    program = export.exported(model, form, size, batch)
+    batches = (1, 3) if batch is None else (batch,)
+    metadata = {**description(run, settings, checkpoint, size[0]), "M": model.encoding.M, "stem": form}
+    try:
+        if settings["format"] == "onnx":
+            proto = export.to_onnx(program)
+            difference = export.largest_difference(export.onnx_runner(proto), model, size, batches)
+            export.save_onnx(proto, file, metadata)
+        else:
+            difference = export.largest_difference(program.module(), model, size, batches)
+            export.save_program(program, file, metadata)
+    except OSError as error:
+        raise BadInput(f"out={file}: cannot be written ({error.strerror})") from error
+    images = f"uint8 ({settings['batch'] if batch else 'any'}, 3, {size[0]}, {size[1]})"
+    print(
+        f"{file}: {file.stat().st_size:,} bytes; {images} to {metadata['output']['classes']} logits, "
+        f"which agree with the run's to {difference:.1e}"
+    )
+
+
+def image_size(config: dict[str, Any]) -> int:
+    """Height and width in pixels of the images that a run's network sees."""
+    from p2be_exp.data import dataset_info
+
+    return config["dataset"].get("image_size") or dataset_info(config["dataset"]["name"]).image_size
+
+
+def description(run: Run, settings: dict[str, Any], checkpoint: dict[str, Any], size: int) -> dict[str, Any]:
+    """What a file holds: what goes in, what comes out, and which run it came from."""
+    config, info, here = run.config(), run.info(), provenance()
+    return {
+        "input": {
+            "name": "images",
+            "dtype": "uint8",
+            "shape": [settings["batch"], 3, size, size],
+            "meaning": "levels 0 to 255, channels R, G, B; not scaled, not normalised",
+        },
+        "output": {
+            "dtype": "float32",
+            "shape": [settings["batch"], "classes"],
+            "classes": checkpoint["hyper_parameters"]["num_classes"],
+            "names": info.get("classes"),
+        },
+        "encoding": config["encoding"],
+        "backbone": config["backbone"]["name"],
+        "regime": config["regime"]["name"],
+        "dataset": config["dataset"]["name"],
+        "seed": config["seed"],
+        "checkpoint": settings["checkpoint"],
+        "step": checkpoint["global_step"],
+        "trained": {"created": info["created"], "git_commit": info["git_commit"], "versions": info["versions"]},
+        "exported": {key: here[key] for key in ("created", "git_commit", "versions")},
+    }

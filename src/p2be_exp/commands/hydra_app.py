@@ -1,0 +1,38 @@
+"""Handing over to Hydra: it decides the folder, or the grid of jobs, and calls back for each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from p2be_exp.commands.exit_codes import FULL_ERROR
+from p2be_exp.config import CONF_DIR
+from p2be_exp.config.compose import plain_errors
+from p2be_exp.config.schema import register_schemas
+
+
+def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | None = None) -> None:
+    """Run a task under Hydra; its errors come back as exceptions, not as its own printout.
+
+    Args:
+        task: called for each job with its composed configuration.
+        arguments: in the place of those of ``sys.argv``.
+    """
+    register_schemas()
+    before, typed = os.environ.get(FULL_ERROR), sys.argv
+    os.environ[FULL_ERROR] = "1"
+    sys.argv = typed if arguments is None else [typed[0], *arguments]  # the only way in that Hydra has
+    try:
+        with plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]):
+            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(task)()
+    finally:
+        sys.argv = typed
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before

@@ -1,0 +1,79 @@
+"""One training as a command starts it: from a composed configuration, in a folder that nobody else is writing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from p2be_exp.config import check_config, to_plain
+from p2be_exp.errors import BadInput
+from p2be_exp.ranks import rank
+from p2be_exp.runs import Run
+
+RESUMABLE = ("trainer", "logger", "watch_every")
+"""Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
+
+
+def job_config(composed: DictConfig) -> dict[str, Any]:
+    """The resolved and checked configuration, without Hydra's node.
+
+    Raises:
+        BadInput: a value that is not allowed.
+    """
+    bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    config = to_plain(bare)
+    check_config("train", config)
+    return config
+
+
+def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
+    """Train and evaluate (see :func:`p2be_exp.jobs.train`); the clean test error."""
+    from p2be_exp.errors import Interrupted
+    from p2be_exp.jobs import train
+
+    try:
+        return train(config, run, resume=resume, sweep=sweep)["clean_error"]
+    except Interrupted:
+        if rank() > 0:
+            return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down
+        raise
+
+
+def check_not_running(run: Run, key: str) -> None:
+    """Check that no process is training in a folder.
+
+    Raises:
+        BadInput: one is, or was less than two minutes ago on another machine.
+    """
+    status = run.status()
+    if status.get("state") != "running" or rank() > 0:
+        return
+    silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
+    here = status.get("host") == socket.gethostname()
+    gone = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    if silent < 120 and not gone:
+        where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
+        raise BadInput(f"{key}={run.path}: still running as process {status['pid']}{where}")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def relative(folder: Path) -> Path:
+    """A folder as seen from here where that is shorter."""
+    try:
+        return folder.relative_to(Path.cwd())
+    except ValueError:
+        return folder

@@ -1,0 +1,198 @@
+"""Many trainings by one command: each point of a grid, or the jobs of a file in ``sweeps/``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from p2be_exp.commands.hydra_app import hydra_main
+from p2be_exp.commands.job import RESUMABLE, check_not_running, job_config, relative, train_job
+from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.runs import Run, find_run
+from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
+
+FIRST_FOLDER = "first"
+"""The folder, in that of a sweep, of the run that its other jobs need."""
+
+
+@dataclass
+class _Outcomes:
+    """What became of the jobs in this process; those that a launcher took elsewhere say it in their folders."""
+
+    failed: dict[str, Exception] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+
+
+# -- a file of sweeps/ ------------------------------------------------------------------------------------------------
+
+
+def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
+    """Run the jobs of a sweep file, or list them with ``dry_run=true``.
+
+    Every job is composed and checked before the first one starts.
+
+    Args:
+        arguments: the user's overrides.
+        overrides: the same by key.
+
+    Raises:
+        BadInput: there is no such sweep, or a job of it cannot be.
+        SystemExit: jobs failed.
+    """
+    own = ("sweeps", "scale", "dry_run")
+    given = [each for each in arguments if each.split("=")[0] not in own]
+    sweep = read_sweep(overrides["sweeps"], overrides.get("scale", "full"), given)
+    folder = Path(overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train"))))
+    stages = _stages(sweep, folder)
+    if overrides.get("dry_run", "false").lower() == "true":
+        print(list_jobs(*stages, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder))
+        return
+    plans = [plan_jobs(stage) for stage in stages]
+    print(f"{sweep.title}\n{sum(map(len, plans))} jobs, scale={sweep.scale}, in {folder}", flush=True)
+    for stage, jobs in zip(stages, plans, strict=True):
+        multirun([*stage, "hydra/hydra_logging=none"], labels={job.folder: label for job, label in labelled(jobs)})
+    print(f"\nthe tables: python -m p2be_exp.report {shlex.quote(str(folder))}")
+
+
+def _new_folder(task_name: str) -> str:
+    return f"logs/{task_name}/multiruns/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+
+
+def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
+    """Overrides of one multirun after another: the run that the others need, and the others."""
+    where = [f"hydra.sweep.dir={_quoted(folder)}"]
+    grid = [each for each in sweep.grid if not each.startswith("hydra.sweep.dir=")]
+    if not sweep.first:
+        return [[*grid, *where]]
+    first = _quoted(folder / FIRST_FOLDER)
+    return [
+        [*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"],
+        [*(each.replace(FIRST, first) for each in grid), *where],
+    ]
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def list_jobs(*stages: Sequence[str], title: str = "", folder: Path | None = None) -> str:
+    """The jobs of one or more grids with an estimate of their time, as text.
+
+    Args:
+        stages: overrides of each grid.
+        title: a line or two to begin with.
+        folder: of the sweep, to tell which jobs are finished already.
+    """
+    from p2be_exp.sweeps.listing import jobs_table
+
+    return jobs_table([plan_jobs(stage) for stage in stages], title=title, folder=folder)
+
+
+# -- a grid -----------------------------------------------------------------------------------------------------------
+
+
+def multirun(arguments: Sequence[str], labels: Mapping[str, str] | None = None) -> None:
+    """Run every job of a grid through Hydra's launcher; list the failures at the end.
+
+    Args:
+        arguments: overrides, of which those with several values span the grid.
+        labels: what to print when a job starts, by the name of its folder.
+
+    Raises:
+        SystemExit: jobs failed; the code is 2 where all of them were bad input, else 1.
+        Interrupted: a signal stopped a job; those after it were not started.
+    """
+    outcomes = _Outcomes()
+
+    def task(composed: DictConfig) -> float:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        outcomes.folders.append(folder)
+        if labels:
+            print(f"\n== {folder.name}: {labels[folder.name]}", flush=True)
+        try:
+            return _sweep_job(composed, folder)
+        except Exception as error:
+            outcomes.failed[str(relative(folder))] = error
+            if isinstance(error, BadInput):
+                print(f"error: {error}", file=sys.stderr, flush=True)
+            else:
+                traceback.print_exc()
+            raise
+
+    try:
+        hydra_main(task, ["--multirun", *arguments])
+    except (Interrupted, KeyboardInterrupt):
+        if outcomes.folders:
+            print(f"the sweep: {_continuing(outcomes.folders[-1].parent)}", file=sys.stderr, flush=True)
+        raise
+    except Exception:
+        if not outcomes.failed:  # the sweep itself, or a job in another process
+            raise
+    if outcomes.failed:
+        print(f"\n{len(outcomes.failed)} of {len(outcomes.folders)} jobs failed:", file=sys.stderr)
+        for name, error in outcomes.failed.items():
+            print(f"  {name}: {error}", file=sys.stderr)
+        sys.exit(2 if all(isinstance(error, BadInput) for error in outcomes.failed.values()) else 1)
+
+
+def _continuing(folder: Path) -> str:
+    """What to type to go on with a whole sweep."""
+    typed = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
+    return shlex.join(["python", "train.py", *typed, f"hydra.sweep.dir={relative(folder)}"])
+
+
+def _sweep_job(composed: DictConfig, folder: Path) -> float:
+    run = Run(relative(folder))
+    there = run.run_file.exists()
+    try:
+        config = job_config(composed)
+        if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
+            raise BadInput(
+                f"trainer.devices={config['trainer']['devices']}: a job of a sweep uses one device, since each of its "
+                "processes would run the whole sweep"
+            )
+    except BadInput as error:
+        if not there:  # the status of a run is not ours to change
+            run.set_status("failed", exit_code=2, error=str(error))
+        raise
+    group = folder.parent.name
+    if config["sweeps"] is not None:
+        group = f"{config['sweeps']}-{config['scale']}_{group}"
+    return _go_on(config, run, group) if there else train_job(config, run, sweep=group)
+
+
+def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
+    """The result of a job that is finished; one that was stopped is gone on with."""
+    key = "hydra.sweep.dir"
+    find_run(run.path, key)
+    for name, (value, wanted) in _differences(run.config(), config).items():
+        raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
+    if run.status().get("state") == "finished":
+        print(f"{run.path}: finished already", flush=True)
+        return json.loads((run.path / "results.json").read_text(encoding="utf-8"))["clean_error"]
+    check_not_running(run, key)
+    return train_job(config, run, resume=True, sweep=sweep)
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """The keys of what is trained that have other values in two configurations, with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in [*one, *(key for key in other if key not in one)]:
+        if not prefix and key in RESUMABLE:
+            continue
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            found |= _differences(mine, theirs, f"{prefix}{key}.")
+        elif mine != theirs:
+            found[f"{prefix}{key}"] = (mine, theirs)
+    return found

@@ -1,0 +1,152 @@
+"""How long a job takes, from a few steps on this machine."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from p2be_exp.attacks import Attack
+from p2be_exp.attacks.plan import plan_attacks
+from p2be_exp.corruptions.names import select_names, select_severities
+from p2be_exp.data import Batch
+from p2be_exp.trainer import on_gpu, precision_of
+from p2be_exp.training import TrainingModule
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a data set is, as far as it takes time: numbers of images and classes, side in pixels."""
+
+    train: int
+    test: int
+    classes: int
+    side: int
+
+
+PUBLISHED_SIZES = {
+    "digits": Size(1297, 500, 10, 32),
+    "mnist": Size(60_000, 10_000, 10, 32),
+    "svhn": Size(73_257, 26_032, 10, 32),
+    "cifar10": Size(50_000, 10_000, 10, 32),
+    "cifar100": Size(50_000, 10_000, 100, 32),
+    "imagenet": Size(1_281_167, 50_000, 1000, 224),
+}
+"""Of the data sets that are the same everywhere; a job on another one gets no estimate."""
+
+_STEPS = 3  # the middle one counts
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Seconds an image: of a training step, of a prediction, of a prediction with a gradient."""
+
+    step: float
+    forward: float
+    gradient: float
+
+
+class Estimator:
+    """Estimates the time of jobs; each kind of network and regime is measured once.
+
+    Decoding, corrupting, starting and writing are not counted, nor that attacks leave broken images alone.
+    """
+
+    def __init__(self) -> None:
+        self._measured: dict[str, Seconds] = {}
+
+    def __call__(self, config: dict[str, Any]) -> float | None:
+        """Seconds that a resolved configuration trains and evaluates; None for a data set of unknown size."""
+        size = PUBLISHED_SIZES.get(config["dataset"]["name"])
+        if size is None:
+            return None
+        each = self._seconds(config, size)
+        train = config["limit_train"] or size.train - config["dataset"]["val_size"]
+        test = config["limit_test"] or size.test
+        attacks = planned(config)
+        forwards = 1 + _cells(config["corruption"]) + sum(map(_forwards, attacks))
+        gradients = sum(map(_gradients, attacks))
+        return config["epochs"] * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
+
+    def _seconds(self, config: dict[str, Any], size: Size) -> Seconds:
+        kind = json.dumps([{**config["encoding"], "table_from": None}, config["backbone"], config["regime"],
+                           config["trainer"], size.classes, size.side], sort_keys=True)  # fmt: skip
+        if kind not in self._measured:
+            self._measured[kind] = measure(config, size)
+        return self._measured[kind]
+
+
+def planned(config: dict[str, Any]) -> list[Attack]:
+    """The attacks of a configuration, but for one that transfers from another run."""
+    wanted = {**config["attack"], "source": None} if "source" in config["attack"] else config["attack"]
+    return [] if wanted["name"] in ("none", "transfer") else plan_attacks(wanted, config["encoding"]["name"])
+
+
+def measure(config: dict[str, Any], size: Size) -> Seconds:
+    """Time real steps on random images, of a batch that is small on a CPU."""
+    device = torch.device("cuda" if on_gpu(config["trainer"]) else "cpu")
+    batch_size = (
+        config["batch_size"] if device.type == "cuda" else min(config["batch_size"], 16 if size.side < 64 else 2)
+    )
+    with torch.random.fork_rng():
+        module = TrainingModule(config, size.classes, batches_per_epoch=1).to(device)
+        images = torch.randint(256, (batch_size, 3, size.side, size.side)).to(device, torch.uint8)
+        labels = torch.randint(size.classes, (batch_size,)).to(device)
+        batch = Batch(images, labels, torch.arange(batch_size, device=device), batch_size, batch_size, 1.0)
+        optimizer = module.configure_optimizers()["optimizer"]
+        lowered = precision_of(config["trainer"]) == "bf16-mixed"
+
+        def step() -> None:
+            with torch.autocast("cuda", dtype=torch.bfloat16) if lowered else nullcontext():
+                _, loss, _ = module.loss_terms(batch, epoch=0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        def forward() -> None:
+            with torch.no_grad():
+                module.model(images)
+
+        def gradient() -> None:
+            module.model(images).sum().backward()
+
+        seconds = _timed(step, device)
+        module.eval()
+        return Seconds(*(each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device))))
+
+
+def _timed(call: Callable[[], None], device: torch.device) -> float:
+    call()
+    times = []
+    for _ in range(_STEPS):
+        _wait(device)
+        start = time.perf_counter()
+        call()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _cells(corruption: dict[str, Any]) -> int:
+    if corruption["name"] == "none":
+        return 0
+    return len(select_names(corruption["names"])) * len(select_severities(corruption["severities"]))
+
+
+def _gradients(attack: Attack) -> int:
+    return getattr(attack, "steps", 0) * attack.restarts
+
+
+def _forwards(attack: Attack) -> int:
+    return 1 + getattr(attack, "queries", 0) * attack.restarts + (attack.restarts if not _gradients(attack) else 0)

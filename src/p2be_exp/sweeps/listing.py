@@ -1,0 +1,56 @@
+"""The jobs of a sweep as text, with an estimate of their time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from p2be_exp.runs import Run
+from p2be_exp.sweeps.estimate import Estimator
+from p2be_exp.sweeps.plan import Job, labelled
+from p2be_exp.trainer import on_gpu
+
+
+def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | None = None) -> str:
+    """A line a job: its folder, what tells it from the others, its estimated time; the sum at the end.
+
+    Args:
+        stages: the jobs of one grid after another.
+        title: to begin with.
+        folder: of the sweep; jobs that are finished there take no time.
+    """
+    jobs = [job for stage in stages for job, _ in labelled(stage)]
+    labels = [label for stage in stages for _, label in labelled(stage)]
+    estimate = Estimator()
+    seconds: list[float | None] = []
+    lines = [title, ""] if title else []
+    width = max(map(len, labels))
+    for job, label in zip(jobs, labels, strict=True):
+        done = folder is not None and Run(folder / job.folder).status().get("state") == "finished"
+        seconds.append(0.0 if done else estimate(job.config))
+        told = "finished" if done else "unknown" if seconds[-1] is None else duration(seconds[-1])
+        lines.append(f"  {job.folder:>5}  {label:<{width}}  {told:>10}")
+    known = [each for each in seconds if each is not None]
+    unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
+    gpu = on_gpu(jobs[0].config["trainer"])
+    machine = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    lines += [
+        "",
+        f"{len(jobs)} {'jobs' if len(jobs) > 1 else 'job'}, about {duration(sum(known))} one after another{unknown}",
+        f"estimated from a few steps on this machine ({machine}); reading and corrupting images is not counted",
+    ]
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it.
+
+    >>> duration(3), duration(150), duration(3 * 3600), duration(9 * 86400)
+    ('3 s', '2.5 min', '3.0 h', '9.0 days')
+    """
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 2 * 86400)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} s" if unit == "s" else f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 86400:.1f} days"

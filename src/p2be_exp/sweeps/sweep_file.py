@@ -1,0 +1,140 @@
+"""One file of ``sweeps/``: what it asks for, as overrides for a multirun."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from p2be_exp.config.compose import CONF_DIR
+from p2be_exp.errors import BadInput
+
+SWEEPS_DIR = CONF_DIR.parent / "sweeps"
+"""The folder of the sweep files."""
+
+SCALES = ("full", "small")
+
+FIRST = "{first}"
+"""Stands in a value for the folder of the run that has to be trained before the others."""
+
+_SECTIONS = {"title", "about", "first", "full", "small"}
+_PLAIN = re.compile(r"[\w./+-]+")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The jobs of a sweep at one scale.
+
+    Attributes:
+        name: of the file.
+        scale: ``full`` or ``small``.
+        title: the table or figure, and what is in it.
+        about: what to know about it at this scale; empty where there is nothing.
+        grid: overrides ``KEY=VALUE``, of which those with several values, joined by commas, span the grid.
+        first: overrides of the one run that the others need, empty where they need none.
+    """
+
+    name: str
+    scale: str
+    title: str
+    about: str
+    grid: tuple[str, ...]
+    first: tuple[str, ...] = ()
+
+
+def list_sweeps() -> list[str]:
+    """Names of the sweeps that there are."""
+    return sorted(path.stem for path in SWEEPS_DIR.glob("*.yaml"))
+
+
+def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Sweep:
+    """Read a sweep and put a user's own overrides in the place of the file's.
+
+    Args:
+        name: of the file in ``sweeps/``, without its ending.
+        scale: ``full`` or ``small``; what ``small`` does not set is as in ``full``.
+        given: the user's overrides; one with several values takes the place of the file's in the grid.
+
+    Raises:
+        BadInput: there is no such sweep or scale.
+        ValueError: the file is not of the form that ``docs/sweeps.md`` describes.
+    """
+    if name not in list_sweeps():
+        raise BadInput(f"sweeps={name}: there is no such sweep; there are: {', '.join(list_sweeps())}")
+    if scale not in SCALES:
+        raise BadInput(f"scale={scale}: allowed is {', '.join(SCALES)}")
+    content = OmegaConf.to_container(OmegaConf.load(SWEEPS_DIR / f"{name}.yaml"), resolve=False)
+    if not isinstance(content, dict) or not {"title", "full", "small"} <= set(content) <= _SECTIONS:
+        raise ValueError(f"sweeps/{name}.yaml: sections are {', '.join(sorted(_SECTIONS))}")
+    about = " ".join(str(content["small"].pop("note", "") if scale == "small" else content.get("about", "")).split())
+    content["full"].pop("note", None)
+    common = {"sweeps": name, "scale": scale}
+    if scale == "small":
+        common["departs_from_paper"] = f"scale=small of sweeps={name}: {about}"
+    grid = _overrides({**_at_scale(content, scale), **common}, given)
+    first = _overrides({**_first(content, scale), **common}, _shared(given)) if _needs_first(grid) else ()
+    return Sweep(name, scale, content["title"], about, grid, first)
+
+
+def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
+    """The keys of a section at a scale; one that is ``drop`` in ``small`` is left out there."""
+    keys = {**section["full"], **(section["small"] if scale == "small" else {})}
+    return {key: value for key, value in keys.items() if value != "drop"}
+
+
+def _first(content: Mapping[str, Any], scale: str) -> dict[str, Any]:
+    if "first" not in content:
+        raise ValueError(f"{FIRST} needs a section first")
+    return _at_scale(content["first"], scale)
+
+
+def _needs_first(grid: Sequence[str]) -> bool:
+    return any(FIRST in override for override in grid)
+
+
+_SHARED = re.compile(r"(trainer|logger)(\..+)?|data_dir|limit_train|limit_test|encoding\.M")
+
+
+def _shared(given: Sequence[str]) -> list[str]:
+    """What a user says of how to run, and of the length of a code, which holds for the run before the grid as well."""
+    return [override for override in given if _SHARED.fullmatch(_key(override))]
+
+
+def _overrides(keys: Mapping[str, Any], given: Sequence[str]) -> tuple[str, ...]:
+    """Overrides of a section's keys, with a user's own in their places, so that the jobs keep their order.
+
+    Where the user chooses another option of a group, the section's keys of that group go.
+    """
+    theirs = {_key(override): override for override in given}
+    replaced = [key for key in keys if key in theirs and not _within(theirs[key], keys[key])]
+    kept = {key: value for key, value in keys.items() if not any(key.startswith(f"{group}.") for group in replaced)}
+    mine = [theirs.pop(key, f"{key}={_values(value)}") for key, value in kept.items()]
+    return (*mine, *theirs.values())
+
+
+def _within(override: str, value: Any) -> bool:
+    """Whether every value of a user's override is one of the section's."""
+    return set(override.partition("=")[2].split(",")) <= set(_values(value).split(","))
+
+
+def _key(override: str) -> str:
+    return override.split("=")[0].lstrip("+~")
+
+
+def _values(value: Any) -> str:
+    """A value in Hydra's grammar; a list spans the grid, a list in it is a value."""
+    return ",".join(_value(each) for each in value) if isinstance(value, list) else _value(value)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(_value(each) for each in value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    if _PLAIN.fullmatch(text) or text == FIRST or text.startswith("${"):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

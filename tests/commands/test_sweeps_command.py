@@ -1,0 +1,167 @@
+"""``train.py sweeps=NAME``: listed, run, stopped anywhere and gone on with."""
+
+import os
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from commandline import copy_of, refusal, rows_of, train, untimed, weights_of
+from p2be_exp.runs import Run
+from p2be_exp.training import TrainingModule
+
+pytestmark = pytest.mark.usefixtures("workdir")
+
+TINY = (
+    "scale=small",
+    "limit_train=64",
+    "limit_test=40",
+    "batch_size=16",
+    "epochs=1",
+    "trainer.progress=false",
+    "hydra.sweep.dir=sweep",
+)
+"""Four batches a job."""
+ORDERED = ("sweeps=table2", *TINY[:-1], "encoding=rgb,thermometer", "seed=0", "corruption.severities=[3]")
+TABLE2 = (*ORDERED, TINY[-1])
+
+
+def states(folder="sweep"):
+    return {path.name: Run(path).status()["state"] for path in sorted(Path(folder).iterdir()) if path.is_dir()}
+
+
+def untouched(folder):
+    return {file: file.stat().st_mtime_ns for file in Path(folder).rglob("*") if file.is_file()}
+
+
+def test_a_list_of_jobs_trains_nothing(workdir):
+    outcome = train(*TABLE2, "dry_run=true")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("Table II")
+    assert lines[1].startswith("scale=small: digits and a small network")
+    assert [line.split()[:2] for line in lines[3:5]] == [["0", "encoding=rgb"], ["1", "encoding=thermometer"]]
+    assert "2 jobs, about" in outcome.out
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_grid_can_be_listed_too(workdir):
+    outcome = train("-m", "dataset=digits", "backbone=wrn16_1", "trainer=cpu", "seed=0,1", "dry_run=true")
+    assert outcome.code == 0, outcome.err
+    assert "2 jobs, about" in outcome.out
+    assert list(workdir.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The sweep in one go: its folder, and what the command printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        outcome = train(*TABLE2)
+    assert outcome.code == 0, outcome.err
+    return folder / "sweep", outcome.out
+
+
+def in_job(monkeypatch, name, action):
+    """Call ``action`` in the first step of a job that is trained for the first time."""
+    original = TrainingModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        if Path("sweep", name, "run.json").exists() and batch_idx == 1:
+            action()
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", training_step)
+
+
+def assert_same_results(one, other):
+    for job in "01":
+        mine, theirs = weights_of(one / job), weights_of(other / job)
+        assert all(mine[name].equal(theirs[name]) for name in mine)
+        assert untimed(one / job / "metrics.csv") == untimed(other / job / "metrics.csv")
+        assert [row["n_wrong"] for row in rows_of(one / job / "results.csv")] == [
+            row["n_wrong"] for row in rows_of(other / job / "results.csv")
+        ]
+
+
+def test_a_job_says_which_it_is_and_the_run_which_sweep_it_is_of(whole):
+    folder, out = whole
+    assert "== 1: encoding=thermometer" in out
+    assert out.splitlines()[-1] == "the tables: python -m p2be_exp.report sweep"
+    run = Run(folder / "1")
+    assert (run.config()["sweeps"], run.config()["scale"]) == ("table2", "small")
+    assert run.info()["sweep"] == {"name": "table2", "scale": "small"}
+    assert len(rows_of(folder / "1" / "results.csv")) == 1 + 3
+
+
+def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, whole):
+    with monkeypatch.context() as patched:
+        in_job(patched, "1", lambda: os.kill(os.getpid(), signal.SIGINT))
+        outcome = train(*TABLE2)
+    assert outcome.code == 130
+    assert states() == {"0": "finished", "1": "interrupted"}
+    *_, job, sweep = outcome.err.splitlines()
+    assert job == "stopped; to go on: python train.py resume=sweep/1"
+    assert sweep == f"the sweep: {shlex.join(['python', 'train.py', *ORDERED, 'hydra.sweep.dir=sweep'])}"
+
+    finished = untouched("sweep/0")
+    outcome = train(*TABLE2)
+    assert outcome.code == 0, outcome.err
+    assert "sweep/0: finished already" in outcome.out
+    assert untouched("sweep/0") == finished
+    assert_same_results(whole[0], Path("sweep"))
+
+
+def test_a_failed_job_is_tried_again_and_the_others_are_not(monkeypatch, whole):
+    def fail():
+        raise RuntimeError("no memory left")
+
+    with monkeypatch.context() as patched:
+        in_job(patched, "1", fail)
+        outcome = train(*TABLE2)
+    assert outcome.code == 1
+    assert "1 of 2 jobs failed:" in outcome.err
+    assert states() == {"0": "finished", "1": "failed"}
+    finished = untouched("sweep/0")
+    assert train(*TABLE2).code == 0
+    assert states() == {"0": "finished", "1": "finished"}
+    assert untouched("sweep/0") == finished
+    assert_same_results(whole[0], Path("sweep"))
+
+
+def test_a_table_comes_from_the_run_that_is_trained_first():
+    arguments = ("sweeps=table7", *TINY, "seed=0", "encoding.M=8", "corruption=none")
+    outcome = train(*arguments)
+    assert outcome.code == 0, outcome.err
+    assert states() == dict.fromkeys(("0", "1", "first"), "finished")
+    first, own, fixed = (weights_of(Path("sweep") / each)["model.encoding.weight"] for each in ("first", "0", "1"))
+    assert fixed.equal(first)
+    assert not own.equal(first)
+    assert train(*arguments).out.count("finished already") == 3
+
+
+def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
+    copy_of(four_epochs, workdir / "sweep" / "0")
+    before = untouched("sweep")
+    outcome = train(*TABLE2, "encoding=rgb")
+    assert outcome.code == 2
+    assert "error: hydra.sweep.dir=sweep: job 0 there has encoding" in outcome.err
+    assert {file: time for file, time in untouched("sweep").items() if file in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweeps=table9"], "sweeps=table9: there is no such sweep; there are: fig2, fig3, m_lambda, seeds, table2"),
+        (["sweeps=table2", "scale=tiny"], "scale=tiny: allowed is full, small"),
+        (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: there is no such encoding"),
+        (["sweeps=table2", "scale=small", "epochs=0"], "epochs=0: allowed is 1 or more"),
+        (["scale=small"], "scale=small: goes with sweeps=NAME"),
+        (["sweeps=table2", "scal=small"], "scal=small: unknown key; did you mean scale?"),
+    ],
+)
+def test_bad_input_is_refused_before_the_first_job(workdir, arguments, message):
+    assert message in refusal(train(*arguments))
+    assert list(workdir.iterdir()) == []

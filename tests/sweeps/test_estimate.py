@@ -1,0 +1,91 @@
+"""Estimates of time: what is counted, and that the steps that are timed are real ones."""
+
+import pytest
+import torch
+
+from p2be_exp.sweeps import estimate, plan_jobs
+from p2be_exp.sweeps.estimate import PUBLISHED_SIZES, Estimator, Seconds, Size, measure
+from p2be_exp.sweeps.listing import duration, jobs_table
+
+
+def config_of(*arguments):
+    (job,) = plan_jobs(arguments)
+    return job.config
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Every image takes 1 s in a step, 10 in a prediction, 1000 with a gradient; the configurations that were asked."""
+    asked = []
+    monkeypatch.setattr(estimate, "measure", lambda config, size: asked.append(size) or Seconds(1, 10, 1000))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        (["epochs=2"], 2 * 50_000 + 10_000 * 10),
+        (["epochs=3", "limit_train=100", "limit_test=5"], 3 * 100 + 5 * 10),
+        (["epochs=1", "dataset.val_size=5000", "limit_test=5"], 45_000 + 5 * 10),
+        (["epochs=1", "limit_train=1", "limit_test=5", "corruption=generated"], 1 + 5 * 10 * (1 + 75)),
+        (
+            ["epochs=1", "limit_train=1", "limit_test=5", "corruption=generated", "corruption.severities=[1,3]"],
+            1 + 5 * 10 * (1 + 15 * 2),
+        ),
+        # LS-PGA: 7 steps with a gradient and the prediction at the end; beside it ten random tries and theirs
+        (
+            ["epochs=1", "limit_train=1", "limit_test=5", "attack=lspga"],
+            1 + 5 * (10 + 7 * 1000 + 10 + 10 * 10 + 10),
+        ),
+        (
+            ["epochs=1", "limit_train=1", "limit_test=5", "attack=square", "attack.queries=300"],
+            1 + 5 * (10 + 10 * (300 + 1 + 1)),
+        ),
+    ],
+)
+def test_what_is_counted(timed, arguments, seconds):
+    assert Estimator()(config_of("dataset=cifar10", *arguments)) == seconds
+    assert timed == [Size(50_000, 10_000, 10, 32)]
+
+
+def test_each_kind_is_timed_once(timed):
+    estimator = Estimator()
+    for arguments in (["seed=0"], ["seed=1", "epochs=2"], ["encoding=rgb"], ["encoding=rgb", "limit_train=5"]):
+        estimator(config_of("dataset=digits", *arguments))
+    assert len(timed) == 2
+    estimator(config_of("dataset=digits", "regime=standard"))
+    assert len(timed) == 3
+
+
+def test_the_sizes_are_those_of_the_data():
+    from p2be_exp.data import load_dataset
+
+    train, test = load_dataset("digits", "nowhere")
+    assert PUBLISHED_SIZES["digits"] == Size(len(train), len(test), train.num_classes, train.images.shape[2])
+
+
+def test_steps_are_real_and_leave_the_random_state_alone():
+    config = config_of("dataset=digits", "backbone=wrn16_1", "encoding.M=8", "batch_size=4", "trainer=cpu")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    seconds = measure(config, PUBLISHED_SIZES["digits"])
+    assert torch.get_rng_state().equal(before)
+    assert 0 < seconds.forward < seconds.gradient < seconds.step  # augmix has three views
+
+
+def test_the_list_of_jobs(timed, tmp_path):
+    jobs = plan_jobs(["dataset=digits", "encoding=rgb,p2be", "epochs=1", "limit_train=100", "limit_test=2"])
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "status.json").write_text('{"state": "finished"}')
+    lines = jobs_table([jobs], title="A title", folder=tmp_path).splitlines()
+    assert lines[0] == "A title"
+    assert [line.split() for line in lines[2:4]] == [
+        ["0", "encoding=rgb", "finished"],
+        ["1", "encoding=p2be", "2.0", "min"],
+    ]
+    assert lines[5] == "2 jobs, about 2.0 min one after another"
+    assert "estimated from a few steps on this machine (CPU" in lines[6]
+
+
+def test_durations():
+    assert [duration(each) for each in (0, 89, 90, 5400, 86400 * 2)] == ["0 s", "89 s", "1.5 min", "1.5 h", "2.0 days"]

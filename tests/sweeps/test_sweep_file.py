@@ -1,0 +1,187 @@
+"""The sweep files ask for the paper's rows, and a user's overrides stand in the place of theirs."""
+
+import itertools
+
+import pytest
+
+from p2be_exp.errors import BadInput
+from p2be_exp.sweeps import FIRST, list_sweeps, plan_jobs, read_sweep, sweep_file
+
+
+def planned(name, scale="full", *given):
+    sweep = read_sweep(name, scale, given)
+    return [job.config for job in plan_jobs([each.replace(FIRST, "first_run") for each in sweep.grid])]
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Writes sweep files of a test's own."""
+    monkeypatch.setattr(sweep_file, "SWEEPS_DIR", tmp_path)
+    return lambda name, text: (tmp_path / f"{name}.yaml").write_text(text)
+
+
+# -- the files that there are -----------------------------------------------------------------------------------------
+
+
+def test_a_file_for_each_table_and_figure_of_the_paper():
+    assert list_sweeps() == [
+        *("fig2", "fig3", "m_lambda", "seeds"),
+        *("table2", "table3", "table4", "table5", "table6", "table7"),
+    ]
+
+
+@pytest.mark.parametrize("name", list_sweeps())
+def test_every_job_of_the_small_scale_is_allowed_and_says_that_it_is_small(name):
+    for config in planned(name, "small"):
+        assert config["departs_from_paper"].startswith(f"scale=small of sweeps={name}: ")
+        assert (config["sweeps"], config["scale"]) == (name, "small")
+        assert config["dataset"]["name"] == "digits"
+        assert config["epochs"] <= 4
+
+
+@pytest.mark.parametrize("name", list_sweeps())
+def test_every_job_of_the_full_scale_is_the_papers_recipe(name):
+    for config in planned(name, "full", "seed=0", "encoding=p2be"):
+        assert (config["sweeps"], config["scale"], config["departs_from_paper"]) == (name, "full", None)
+        assert (config["limit_train"], config["limit_test"]) == (None, None)
+        assert config["preset"]["name"] == "official"
+
+
+def test_table_2_has_four_encodings_on_three_networks_with_five_seeds():
+    found = {(c["encoding"]["name"], c["backbone"]["name"], c["seed"]) for c in planned("table2")}
+    networks = ("wrn40_2", "densenet_bc_100_12", "resnext29_4x32d")
+    assert found == set(itertools.product(("rgb", "onehot", "thermometer", "p2be"), networks, range(5)))
+    config = planned("table2", "full", "encoding=p2be", "backbone=wrn40_2", "seed=0")[0]
+    assert config["dataset"]["name"] == "cifar100"
+    assert (config["regime"]["name"], config["regime"]["alpha_jsd"], config["regime"]["magnitude"]) == ("augmix", 12, 3)
+    assert (config["encoding"]["M"], config["encoding"]["lambda_smooth"]) == (64, 1.0)
+    assert (config["epochs"], config["batch_size"], config["optim"]["weight_decay"]) == (200, 128, 5e-4)
+
+
+def test_table_3_is_the_recipe_of_imagenet():
+    configs = planned("table3")
+    assert [c["encoding"]["name"] for c in configs] == ["rgb", "onehot", "thermometer", "p2be"]
+    p2be = configs[-1]
+    assert (p2be["dataset"]["name"], p2be["backbone"]["name"]) == ("imagenet", "resnet50")
+    assert (p2be["epochs"], p2be["batch_size"]) == (180, 64)  # section 1.9 of the paper's recipes
+    assert (p2be["encoding"]["lambda_smooth"], p2be["regime"]["alpha_jsd"]) == (10, 12)
+    assert (p2be["optim"]["lr"], p2be["optim"]["weight_decay"]) == (0.1, 1e-4)
+    assert p2be["optim"]["milestones"] == [60, 120]
+
+
+def test_tables_4_and_5_choose_lambda_by_data_set():
+    lambdas = {
+        (c["dataset"]["name"], c["regime"]["name"], c["encoding"]["lambda_smooth"])
+        for c in planned("table4", "full", "seed=0", "encoding=p2be")
+    }
+    assert lambdas == {(d, r, x) for d, x in (("cifar10", 1.0), ("cifar100", 0.1)) for r in ("contrain", "advtrain")}
+    found = [(c["dataset"]["name"], c["encoding"]["lambda_smooth"]) for c in planned("table5", "full", "seed=0")]
+    assert found == [("cifar10", 0.0), ("cifar10", 1.0), ("cifar100", 0.0), ("cifar100", 0.1)]
+    for config in planned("table4", "full", "seed=0", "encoding=onehot"):
+        inner = config["regime"]["attack"]
+        assert (inner["name"], inner["eps_levels"], inner["steps"], inner["xi"], inner["delta"]) == (
+            *("lspga", 8, 7),
+            *(1.0, 1.2),
+        )
+        assert config["attack"]["name"] == "lspga"
+
+
+def test_table_6_trains_each_length_by_itself():
+    epochs = [c["epochs"] for c in planned("table6", "full", "seed=0", "encoding=rgb", "backbone=wrn40_2")]
+    assert epochs == [50, 100, 200]
+    assert {"encoding=rgb,onehot,thermometer,p2be", "seed=0,1,2,3,4"} <= set(read_sweep("table6").grid)
+
+
+def test_table_7_needs_a_table_first_unless_one_is_named():
+    sweep = read_sweep("table7")
+    first = plan_jobs(sweep.first)
+    assert [(job.config["dataset"]["name"], job.config["encoding"]["lambda_smooth"]) for job in first] == [
+        ("imagenet", 10)
+    ]
+    tables = {(c["dataset"]["name"], c["encoding"]["table_from"]) for c in planned("table7")}
+    assert tables == set(itertools.product(("cifar10", "cifar100"), (None, "first_run")))
+    named = read_sweep("table7", "full", ["encoding.table_from=null,logs/mine"])
+    assert named.first == ()
+    assert "encoding.table_from=null,logs/mine" in named.grid
+
+
+# -- how a file is read -----------------------------------------------------------------------------------------------
+
+
+def test_a_users_override_stands_where_the_files_stood(made):
+    made("mine", "title: T\nfull: {encoding: [rgb, p2be], seed: [0, 1]}\nsmall: {note: few, epochs: 1, seed: drop}\n")
+    assert read_sweep("mine", "full", ["encoding=onehot", "epochs=3"]).grid == (
+        "encoding=onehot",
+        "seed=0,1",
+        "sweeps=mine",
+        "scale=full",
+        "epochs=3",
+    )
+    small = read_sweep("mine", "small")
+    assert small.grid == (
+        "encoding=rgb,p2be",
+        "epochs=1",
+        "sweeps=mine",
+        "scale=small",
+        "departs_from_paper='scale=small of sweeps=mine: few'",
+    )
+    assert (small.title, small.about) == ("T", "few")
+
+
+def test_another_option_takes_the_files_keys_of_its_group_away(made):
+    made(
+        "mine",
+        "title: T\nsmall: {}\nfull: {encoding: [onehot, p2be], encoding.M: 8, corruption: auto, corruption.names: fog}",
+    )
+    plain = ("sweeps=mine", "scale=full")
+    assert read_sweep("mine", "full", ["encoding=p2be", "corruption=none"]).grid == (
+        *("encoding=p2be", "encoding.M=8", "corruption=none"),
+        *plain,
+    )
+    assert read_sweep("mine", "full", ["encoding=rgb,p2be", "encoding.M=3"]).grid == (
+        *("encoding=rgb,p2be", "corruption=auto", "corruption.names=fog"),
+        *plain,
+        "encoding.M=3",
+    )
+
+
+def test_values_survive_hydras_grammar(made):
+    made(
+        "mine",
+        """\
+title: T
+full:
+  task_name: "it's a, b"
+  corruption: generated
+  corruption.names: [[fog, snow], [noise]]
+  dataset.download: false
+  limit_test: null
+small: {note: n}
+""",
+    )
+    jobs = planned("mine")
+    assert [job["corruption"]["names"] for job in jobs] == [["fog", "snow"], ["noise"]]
+    assert {(job["task_name"], job["dataset"]["download"], job["limit_test"]) for job in jobs} == {
+        ("it's a, b", False, None)
+    }
+
+
+def test_what_there_is_not_is_refused():
+    with pytest.raises(BadInput, match="sweeps=table9: there is no such sweep; there are: fig2, fig3, m_lambda"):
+        read_sweep("table9")
+    with pytest.raises(BadInput, match="scale=tiny: allowed is full, small"):
+        read_sweep("table2", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: T\nfull: {seed: 0}\n", "sections are"),
+        ("title: T\nfull: {seed: 0}\nsmall: {}\nmedium: {}\n", "sections are"),
+        ('title: T\nfull: {encoding.table_from: "{first}"}\nsmall: {note: n}\n', "needs a section first"),
+    ],
+)
+def test_a_file_of_another_form_is_an_error(made, text, message):
+    made("mine", text)
+    with pytest.raises(ValueError, match=message):
+        read_sweep("mine")
