@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,11 +61,14 @@ class Attack(ABC):
         id: name, loss, gradient and source as they differ; conditions are called ``attack/ID/EPS_LEVELS``.
         gradient: how it gets a gradient: ``relaxed``, ``secant``, ``smooth``, ``interpolate``, or "" for none.
         trace: length of the losses that it keeps, 0 for none.
+        serves: encodings that it goes with: ``all``, ``bucketed`` (whose levels share rows by construction), or
+            ``unbucketed``.
     """
 
     id: str
     gradient: str = ""
     trace: int = 0
+    serves: Literal["all", "bucketed", "unbucketed"] = "all"
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
         self.eps_levels, self.restarts = eps_levels, restarts

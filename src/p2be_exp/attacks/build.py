@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from p2be_exp.attacks.attack import Attack
@@ -25,15 +26,26 @@ def list_attacks() -> list[str]:
     return sorted(_ATTACKS)
 
 
+def attack_serves(name: str) -> str:
+    """Which encodings an option of the ``attack`` group serves, see :class:`Attack`; suites and transfers all."""
+    return getattr(_ATTACKS.get(name), "serves", "all")
+
+
 def build_attack(config: dict[str, Any], eps_levels: int, training: bool = False) -> Attack:
     """One attack at one radius.
 
     Args:
-        config: an ``attack`` group: ``lspga``, ``pgd``, ``random_in_ball``, ``square`` or ``greedy``.
+        config: the ``attack`` group of one of :func:`list_attacks`.
         eps_levels: radius in levels; those in ``config`` are not looked at.
         training: for a regime's inner attack, which wants the strongest image and not the first wrong one.
+
+    Raises:
+        ValueError: a class whose ID does not tell its name, or cannot be part of a condition.
     """
     settings = {key: value for key, value in config.items() if key not in ("name", "eps_levels", "save_images")}
     if config["name"] == "pgd":
         settings["stop_when_wrong"] = not training
-    return _ATTACKS[config["name"]](eps_levels, **settings)
+    attack = _ATTACKS[config["name"]](eps_levels, **settings)
+    if not re.fullmatch(rf"{config['name']}[A-Za-z0-9_.+-]*", attack.id):
+        raise ValueError(f"attack={config['name']}: id={attack.id!r}: it starts with the name, and has no / or space")
+    return attack

@@ -8,19 +8,17 @@ from typing import Any
 import torch
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.attacks.lspga import LSPGA
-from p2be_exp.attacks.pgd import PGD
-from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.random_in_ball import RandomInBall
-from p2be_exp.attacks.sanity import (
-    Check,
-    Measured,
+from p2be_exp.attacks.live_checks import (
     forwards_agree,
-    panel,
     planted_direction_is_found,
     planted_image_is_found,
     zero_radius_is_clean,
 )
+from p2be_exp.attacks.lspga import LSPGA
+from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.attacks.random_in_ball import RandomInBall
+from p2be_exp.attacks.sanity import Check, Measured, panel
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.data import ImageDataModule
 from p2be_exp.model import EncodedClassifier
@@ -87,10 +85,8 @@ def _family(attack: Attack) -> str:
 def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack], seed: int) -> list[Check]:
     """The checks that ask the model, on the first test images, where the model is."""
     device = next(model.parameters()).device
-    images, labels, indices = (
-        values[:LIVE_IMAGES].to(device) for values in (data.test_set().images, data.test_set().labels,
-                                                       data.test_set().indices)
-    )  # fmt: skip
+    first = data.test_set().first(LIVE_IMAGES).to(device)
+    images, labels, indices = first.images, first.labels, first.indices
     random = AttackRandom(seed, indices)
     largest = max(attack.eps_levels for attack in attacks)
     still = PGD(0, gradient="secant", loss="margin", steps=2)
@@ -98,8 +94,8 @@ def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack]
     if largest > 0:
         checks.append(planted_image_is_found(model, images, labels, largest))
         followed = [each for each in attacks if isinstance(each, PGD | LSPGA) and each.eps_levels == largest]
-        first = torch.zeros(1, dtype=torch.int64, device=device)
+        one = torch.zeros(1, dtype=torch.int64, device=device)
         checks += [
-            planted_direction_is_found(each, model.encoding, images[0], random.select(first)) for each in followed
+            planted_direction_is_found(each, model.encoding, images[0], random.select(one)) for each in followed
         ]
     return checks

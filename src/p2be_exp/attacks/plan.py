@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.attacks.build import build_attack
+from p2be_exp.attacks.build import attack_serves, build_attack
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.attacks.transfer import Transfer
+from p2be_exp.encodings import bucketed_encodings
 from p2be_exp.errors import BadInput
 
 ONE_STEP = "pgd_ce_secant_1step"
 """A single step along the sign of the gradient: what the others are compared with."""
 
 RANDOM_TRIES = 10
-
-BUCKETED = ("onehot", "thermometer")
-"""Encodings whose levels share codes in buckets, between which ``gradient=interpolate`` runs."""
 
 SUITES = ("suite", "suite_short")
 """Options that stand for every attack."""
@@ -48,23 +46,44 @@ def plan_attacks(config: dict[str, Any], encoding: str, source: Source | None = 
         source: for ``transfer``, and for ``suite`` where it has one.
 
     Raises:
-        BadInput: an attack that the encoding has no gradient for.
+        BadInput: an attack that does not serve the encoding.
     """
     if config["name"] == "none":
         return []
-    if config.get("gradient") == "interpolate" and encoding not in BUCKETED:
-        raise BadInput("attack.gradient=interpolate: runs between buckets, which onehot and thermometer have; "
-                       "allowed here are secant, smooth")  # fmt: skip
+    check_serves("attack", config, encoding)
     radii = config["eps_levels"] if isinstance(config["eps_levels"], list) else [config["eps_levels"]]
     of_radius = _suite if config["name"] in SUITES else _single
     return [attack for radius in sorted(radii) for attack in of_radius(config, radius, encoding, source)]
+
+
+def check_serves(key: str, config: dict[str, Any], encoding: str) -> None:
+    """Check that an attack goes with an encoding.
+
+    Args:
+        key: where the attack stands, ``attack`` or ``regime.attack``.
+        config: its group.
+        encoding: name of the encoding.
+
+    Raises:
+        BadInput: it runs between buckets and the encoding has none, or the other way round.
+    """
+    bucketed = bucketed_encodings()
+    if config.get("gradient") == "interpolate" and encoding not in bucketed:
+        raise BadInput(
+            f"{key}.gradient=interpolate: runs between buckets, which {' and '.join(bucketed)} have; "
+            "allowed here are secant, smooth"
+        )
+    serves = attack_serves(config["name"])
+    if serves != "all" and (serves == "bucketed") != (encoding in bucketed):
+        kind = "with buckets" if serves == "bucketed" else "without buckets"
+        raise BadInput(f"{key}={config['name']}: serves encodings {kind}, not {encoding}")
 
 
 def _single(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
     if config["name"] == "transfer":
         return [_transfer(source, radius, config["steps"], config["restarts"])]
     attack = build_attack(config, radius)
-    return [RandomInBall(radius, RANDOM_TRIES), attack] if config["name"] == "lspga" else [attack]
+    return [RandomInBall(radius, RANDOM_TRIES), attack] if attack.gradient == "relaxed" else [attack]
 
 
 def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
@@ -72,7 +91,7 @@ def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | 
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
     # RGB's table is a straight line, on which all surrogates agree.
-    others = [] if encoding == "rgb" else ["smooth", *["interpolate"] * (encoding in BUCKETED)]
+    others = [] if encoding == "rgb" else ["smooth", *["interpolate"] * (encoding in bucketed_encodings())]
     half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
     half.id = f"{half.id}_half"
     return [

@@ -1,7 +1,8 @@
 """The sanity panel: can the numbers of an adversarial evaluation be trusted?
 
 An attack that fails and a model that resists look alike in a table. The checks here look for what only a failing attack
-does (Athalye et al. 2018; Carlini et al. 2019, "On Evaluating Adversarial Robustness").
+does (Athalye et al. 2018; Carlini et al. 2019, "On Evaluating Adversarial Robustness"): the checks of rows, and the
+panel. The checks that ask the model are in :mod:`p2be_exp.attacks.live_checks`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,8 @@ from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from p2be_exp.attacks.attack import Attack, Search, attacked, predict
-from p2be_exp.attacks.ball import bounds, is_inside
-from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.backbones import Backbone, StemShape
-from p2be_exp.encodings import TableEncoding
-from p2be_exp.model import EncodedClassifier
 from p2be_exp.significance import holm, mcnemar
 
 Verdict = Literal["ok", "suspicious", "failed", "not measured"]
@@ -128,7 +121,7 @@ def panel(rows: Sequence[Measured], clean: Measured | None = None, live: Iterabl
     Args:
         rows: every attack at every radius.
         clean: the images as they are (``kind`` and ``eps_levels`` are not looked at); None if not measured.
-        live: results of the checks that ask the model (below).
+        live: results of the checks that ask the model (:mod:`p2be_exp.attacks.live_checks`).
     """
     return [
         no_image_is_repaired(rows, clean),
@@ -142,18 +135,6 @@ def panel(rows: Sequence[Measured], clean: Measured | None = None, live: Iterabl
         gradients_are_not_zero(rows),
         *live,
     ]
-
-
-def panel_text(checks: Sequence[Check]) -> str:
-    """The panel for a terminal, one check a line.
-
-    >>> print(panel_text([Check("five forwards agree", "ok", "5 of 5."), Check("in the ball", "failed", "3 outside.")]))
-    ok      five forwards agree  5 of 5.
-    failed  in the ball          3 outside.
-    """
-    verdict = max((len(check.verdict) for check in checks), default=0)
-    name = max((len(check.name) for check in checks), default=0)
-    return "\n".join(f"{check.verdict:<{verdict}}  {check.name:<{name}}  {check.detail}" for check in checks)
 
 
 # Checks of rows
@@ -364,184 +345,3 @@ _T = TypeVar("_T", bound=Hashable)
 
 def _unique(values: Iterable[_T]) -> list[_T]:
     return list(dict.fromkeys(values))
-
-
-# Checks that ask the model
-
-
-def forwards_agree(model: nn.Module, images: Tensor, times: int = 5) -> Check:
-    """The same images give the same logits every time, to the bit: else queries and comparisons mean little."""
-    name = "forwards agree exactly"
-    with attacked(model), torch.no_grad():
-        first = model(images)
-        others = [model(images) for _ in range(times - 1)]
-    classes = sum(int((logits.argmax(1) != first.argmax(1)).sum()) for logits in others)
-    if all(torch.equal(logits, first) for logits in others):
-        return Check(name, "ok", f"{times} forwards of {len(images)} images give the same logits.")
-    largest = max(float((logits - first).abs().max()) for logits in others)
-    verdict: Verdict = "failed" if classes or math.isnan(largest) else "suspicious"
-    detail = f"{times} forwards of {len(images)} images differ by up to {largest:.2g} and change {classes} predictions."
-    return Check(name, verdict, detail)
-
-
-def candidates_are_inside(images: Tensor, adversarial: Tensor, eps_levels: int) -> Check:
-    """The adversarial images are uint8 and inside the ball."""
-    name = "adversarial images are uint8 and inside the ball"
-    if adversarial.dtype != torch.uint8 or adversarial.shape != images.shape:
-        shapes = f"{adversarial.dtype} {tuple(adversarial.shape)}, not torch.uint8 {tuple(images.shape)}"
-        return Check(name, "failed", f"The images are {shapes}.")
-    outside = int((~is_inside(adversarial, images, eps_levels)).sum())
-    if outside:
-        return Check(name, "failed", f"{outside} of {len(images)} images are more than {eps_levels} levels away.")
-    return Check(name, "ok", f"All {len(images)} images are uint8 and at most {eps_levels} levels away.")
-
-
-def zero_radius_is_clean(
-    attack: Attack, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom
-) -> Check:
-    """With a radius of 0 levels an attack finds the clean error exactly and returns the images.
-
-    Raises:
-        ValueError: the attack has another radius.
-    """
-    name = "radius 0 gives the clean error"
-    if attack.eps_levels != 0:
-        raise ValueError(f"{attack.id} has a radius of {attack.eps_levels} levels")
-    with attacked(model):
-        clean = predict(model, images) != labels
-    found = attack(model, images, labels, random)
-    differ, moved = int((found.broken != clean).sum()), int((found.images != images).flatten(1).any(1).sum())
-    if differ or moved:
-        detail = f"{attack.id} judges {differ} of {len(images)} images otherwise and changes {moved}."
-        return Check(name, "failed", detail)
-    return Check(name, "ok", f"{attack.id} leaves {int(clean.sum())} of {len(images)} images wrong, as they are.")
-
-
-def planted_image_is_found(model: nn.Module, images: Tensor, labels: Tensor, eps_levels: int) -> Check:
-    """An adversarial image that is known to be there is counted, and no other.
-
-    One image inside the ball of the first image that the model gets right is given another class. An attack that
-    proposes it in its second restart, and the images as they are otherwise, has to break that image and no further one.
-
-    Args:
-        eps_levels: 1 or more.
-    """
-    name = "a planted adversarial image is found"
-    with attacked(model):
-        wrong = predict(model, images) != labels
-    if wrong.all():
-        return Check(name, "not measured", "The model gets no image right.")
-    place = int((~wrong).nonzero()[0])
-    low, high = bounds(images[place], eps_levels)
-    hidden = torch.where(images[place] == high, low, high)
-    places = torch.arange(len(images), device=images.device)
-    attack = _Proposal(eps_levels, place, hidden)
-    found = attack(_Backdoor(model, hidden, labels[place]), images, labels, AttackRandom(0, places))
-    differ = int((found.broken != (wrong | (places == place))).sum())
-    if differ or not torch.equal(found.images[place], hidden):
-        return Check(name, "failed", f"It is image {place}; {differ} of {len(images)} images are judged falsely.")
-    return Check(name, "ok", f"It is image {place}, proposed in the second restart; no other was counted with it.")
-
-
-class _Backdoor(nn.Module):
-    """The model, except that the label is the last thing it says of one image."""
-
-    def __init__(self, model: nn.Module, hidden: Tensor, label: Tensor) -> None:
-        super().__init__()
-        self.model, self.hidden, self.label = model, hidden, label
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits = self.model(images).clone()
-        hit = (images == self.hidden).flatten(1).all(1)
-        logits[hit, self.label] = logits[hit].amin(1) - 1
-        return logits
-
-
-class _Proposal(Attack):
-    """Proposes one image for one place in its second restart, and nothing new otherwise."""
-
-    id = "planted"
-
-    def __init__(self, eps_levels: int, place: int, hidden: Tensor) -> None:
-        super().__init__(eps_levels, restarts=3)
-        self.place, self.hidden = place, hidden
-
-    def search(
-        self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
-    ) -> Search:
-        """See :meth:`Attack.search`."""
-        mine = (random.images == self.place) & (restart == 1)
-        return Search(torch.where(mine[:, None, None, None], self.hidden, images))
-
-
-def planted_direction_is_found(attack: Attack, encoding: TableEncoding, image: Tensor, random: AttackRandom) -> Check:
-    """An attack breaks a network that falls as soon as the image is moved halfway in one known direction.
-
-    The network reads the mean level from the codes, by least squares on the table, and is right while it is below a
-    threshold. The threshold lies halfway between the image and the best of the ball's corners, so every gradient points
-    the way, and half of it is enough.
-
-    Args:
-        attack: as it was made for the evaluation, with the radius to test.
-        encoding: the model's.
-        image: uint8 ``(3, H, W)``.
-        random: of that one image.
-    """
-    name = "a planted direction is found"
-    planted = planted_network(encoding, image, attack.eps_levels)
-    if planted is None:
-        return Check(name, "not measured", f"No code changes within {attack.eps_levels} levels.")
-    label = torch.zeros(1, dtype=torch.long, device=image.device)
-    with torch.autocast(image.device.type, enabled=False):
-        found = attack(planted, image[None], label, random)
-    verdict: Verdict = "ok" if found.broken.all() else "failed"
-    with torch.autocast(image.device.type, enabled=False), torch.no_grad():
-        way = float(planted(found.images)[0, 1]) / (2 * _PLANTED_LOGIT) + 0.5
-    detail = f"{attack.id} at {attack.eps_levels} levels goes {round(100 * way)} % of the way; 50 % is enough."
-    return Check(name, verdict, detail)
-
-
-_PLANTED_LOGIT = 2.0
-
-
-def planted_network(encoding: TableEncoding, image: Tensor, eps_levels: int) -> EncodedClassifier | None:
-    """A network that is right (class 0 of 10) about one image until the mean of what it reads rises halfway.
-
-    Its logit of class 1 is -2 at the image and 2 where each value is at the better end of the ball; it is linear in the
-    codes. None where the codes at the ends are no better than the image's.
-    """
-    with torch.no_grad():
-        table = encoding.table()
-        weight = _readout(table)
-        reading = table.double() @ weight
-        low, high = (reading[end.long()] for end in bounds(image, eps_levels))
-        here, best = reading[image.long()].mean(), torch.maximum(low, high).mean()
-    if not best - here > 1e-6:
-        return None
-    network = EncodedClassifier(encoding, _PlantedTrunk(float(here), float(best))).to(table)
-    with torch.no_grad():
-        network.stem.weight.copy_((weight / 3).repeat(3)[None, :, None, None])
-    return network
-
-
-def _readout(table: Tensor) -> Tensor:
-    """Weights ``(M,)`` with which the codes come closest to the level, from 0 to 1, up to a constant."""
-    codes = table.double()
-    levels = torch.linspace(0, 1, len(table), dtype=torch.float64, device=table.device)
-    return torch.linalg.pinv(codes - codes.mean(0)) @ (levels - levels.mean())
-
-
-class _PlantedTrunk(Backbone):
-    """Logits ``(B, 10)`` from the mean of one feature: class 0 below the middle of two readings, class 1 above."""
-
-    stem = StemShape(out_channels=1, kernel_size=1, padding=0)
-
-    def __init__(self, here: float, best: float) -> None:
-        super().__init__()
-        self.middle, self.scale = (here + best) / 2, 2 * _PLANTED_LOGIT / (best - here)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """See :class:`Backbone`."""
-        raised = self.scale * (features.mean((1, 2, 3)) - self.middle)
-        others = torch.full_like(raised, -2 * _PLANTED_LOGIT)
-        return torch.stack([torch.zeros_like(raised), raised, *[others] * 8], 1)

@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.ball import bounds
-from p2be_exp.encodings import LEVELS, OneHot, TableEncoding, Thermometer
-from p2be_exp.encodings.buckets import bucket_of_level
+from p2be_exp.encodings import LEVELS, TableEncoding
 
 
 class Window:
@@ -75,9 +74,8 @@ def choice_of_level(encoding: TableEncoding) -> Tensor:
 
     Rows that a learned table happens to share stay choices of their own, as in the reference implementation.
     """
-    if isinstance(encoding, OneHot | Thermometer):
-        return bucket_of_level(encoding.M)
-    return torch.arange(LEVELS)
+    buckets = encoding.buckets()
+    return torch.arange(LEVELS) if buckets is None else buckets.cpu()
 
 
 def levels_of_choice(choices: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,6 +87,7 @@ def levels_of_choice(choices: Tensor) -> tuple[Tensor, Tensor]:
 def most_choices(choices: Tensor, eps_levels: int) -> int:
     """The most choices that the ball around any level touches.
 
+    >>> from p2be_exp.encodings.buckets import bucket_of_level
     >>> most_choices(torch.arange(256), 8), most_choices(bucket_of_level(64), 8), most_choices(bucket_of_level(16), 8)
     (17, 5, 2)
     """
