@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import yaml
 from omegaconf import OmegaConf
 
 from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.runs import FORMAT_VERSION, Run
 
@@ -59,7 +61,8 @@ def write_results(folder, wrong, settings=None):
             kind, *rest = name.split("/")
             n, n_wrong = len(images), int(images.sum())
             row = {"condition": name, "kind": kind, "n": n, "n_wrong": n_wrong, "error": round(100 * n_wrong / n, 4)}
-            writer.writerow(row | dict(zip(("name", "severity"), rest, strict=False)))
+            parts = ("name", "eps_levels" if kind == "attack" else "severity")
+            writer.writerow(row | dict(zip(parts, rest, strict=False)))
             where = np.arange(n) * 2
             arrays = {"index": where, "label": where % 10, "wrong": images, "confidence": np.full(n, 0.5)}
             arrays["prediction"] = (where + images) % 10
@@ -85,4 +88,79 @@ def write_group(folder, rates, conditions=("clean", *CELLS), n=200, first=0, **c
     for number, rate in enumerate(rates):
         seed = first + number
         write_run(Path(folder) / str(number), wrong_images(conditions, n, rate, seed + 100), seed, **changes)
+    return Path(folder)
+
+
+# -- runs of the paper's recipes --------------------------------------------------------------------------------------
+
+OFFICIAL = {"name": "cifar_c", "names": list(TEST), "severities": list(SEVERITIES)}
+GENERATED = {"name": "generated", "names": ["fog"], "severities": [3], "seed": 0, "generator_version": 1}
+INFO = {"format_version": FORMAT_VERSION, "command": ["train.py", "a"], "git_commit": "0123456789abcdef"}
+
+
+@functools.cache
+def _recipe(*overrides):
+    return to_plain(compose_config("train", overrides))
+
+
+def write_counts(folder, errors, n=10_000, **settings):
+    """``results.csv`` and ``results.json`` of errors in percent by condition, without the images behind them.
+
+    An error of ``corruption`` stands for every cell of the asked corruptions and severities, a little easier at low
+    severities than at high ones.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    settings = {"dataset": "cifar100", "split_seed": 0, "limit_test": None, "corruption": {"name": "none"}} | settings
+    settings = {"attack": {"name": "none"}, "seed": 0, "precision": "32", "checkpoint": "last", "step": 1} | settings
+    asked = settings["corruption"]
+    rows = []
+    for condition, error in errors.items():
+        cells = [(condition, error)]
+        if condition == "corruption":
+            pairs = [(name, severity) for name in asked["names"] for severity in asked["severities"]]
+            cells = [
+                (f"corruption/{name}/{severity}", error * (1 + (severity - 3) / 10 + TEST.index(name) / 100))
+                for name, severity in pairs
+            ]
+        rows += [(name, round(n * error / 100)) for name, error in cells]
+    with (Path(folder) / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADER.split(","), restval="", lineterminator="\n")
+        writer.writeheader()
+        for name, n_wrong in rows:
+            kind, *rest = name.split("/")
+            row = {"condition": name, "kind": kind, "n": n, "n_wrong": n_wrong, "error": round(100 * n_wrong / n, 4)}
+            writer.writerow(row | dict(zip(("name", "severity"), rest, strict=False)))
+    (Path(folder) / "results.json").write_text(json.dumps({"settings": settings, "corruptions": {}}))
+
+
+def recipe_of(overrides):
+    """The configuration that a command line gives; single keys are set in it, which is quicker than composing them."""
+    words = overrides.split()
+    keys = [word for word in words if word.partition("=")[0] not in (*GROUP_SCHEMAS, "experiment")]
+    keys = [word for word in keys if not word.startswith("preset.")]
+    config = copy.deepcopy(_recipe(*(word for word in words if word not in keys)))
+    for word in keys:
+        key, _, value = word.partition("=")
+        *groups, name = key.split(".")
+        node = functools.reduce(lambda node, group: node[group], groups, config)
+        assert name in node, word
+        node[name] = yaml.safe_load(value)
+    return config
+
+
+def write_recipe(
+    folder, overrides, errors=None, seed=0, n=10_000, sweep=None, status="finished", evaluation_seed=None, **settings
+):
+    """A run of a recipe as the command line gives it, ``"encoding=rgb epochs=50"``; errors as :func:`write_counts`."""
+    run = Run(folder)
+    run.path.mkdir(parents=True, exist_ok=True)
+    config = recipe_of(overrides) | {"seed": seed}
+    run.config_file.write_text(json.dumps(config))  # JSON is YAML, and quicker
+    info = INFO | {"seed": seed, "versions": {"torch": "2.15.0"}} | ({"sweep": sweep} if sweep else {})
+    run.run_file.write_text(json.dumps(info))
+    run.status_file.write_text(json.dumps({"state": status}))
+    if errors is not None:
+        dataset = config["dataset"]["name"]
+        settings |= {"seed": seed if evaluation_seed is None else evaluation_seed}
+        write_counts(folder, errors, n, **{"dataset": dataset} | settings)
     return Path(folder)

@@ -1,4 +1,4 @@
-"""Training and evaluating on picture files from the command line: the same bits however they are decoded and resumed."""
+"""Training and evaluating on picture files from the command line: the same bits however they are decoded."""
 
 import json
 import os
@@ -27,6 +27,7 @@ from p2be_exp import load_run
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, load_dataset
 from p2be_exp.evaluation import EvaluationModule
+from p2be_exp.runs import find_run
 from pictures import WNIDS, damage, picture, write_imagenet
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -52,7 +53,7 @@ TEST_FILE = "n01440764/n01440764_0.JPEG"
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """ImageNet in small: 24 training images and 9 test images, of both of which one cannot be read; and an ImageNet-C."""
+    """ImageNet in small: 24 training and 9 test images, of both of which one cannot be read; and an ImageNet-C."""
     folder = tmp_path_factory.mktemp("data")
     imagenet = write_imagenet(folder)
     damage(imagenet / "train" / TRAIN_FILE)
@@ -118,6 +119,16 @@ def test_a_model_is_loaded_without_its_data(run, tmp_path):
     config = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(config.replace("data_dir: /", "data_dir: /nowhere/"))
     assert load_run(copy)(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, 3)
+
+
+def test_a_run_from_before_there_was_a_choice_was_flipped_and_cropped(four_epochs, tmp_path):
+    copy = copy_of(four_epochs, tmp_path / "copy")
+    lines = (copy / "config.yaml").read_text().splitlines()
+    new = ("  augmentation:", "  schedule:", "  milestones:", "  gamma:")
+    (copy / "config.yaml").write_text("\n".join(line for line in lines if not line.startswith(new)))
+    config, now = find_run(copy).config(), find_run(four_epochs).config()
+    assert config["dataset"]["augmentation"] == "flip_crop"
+    assert (config["dataset"], config["optim"]) == (now["dataset"], now["optim"])
 
 
 def test_imagenet_c(run, tmp_path):

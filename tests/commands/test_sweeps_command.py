@@ -89,11 +89,24 @@ def assert_same_results(one, other):
 def test_a_job_says_which_it_is_and_the_run_which_sweep_it_is_of(whole):
     folder, out = whole
     assert "== 1: encoding=thermometer" in out
-    assert out.splitlines()[-1] == "the tables: python -m p2be_exp.report sweep"
     run = Run(folder / "1")
+    assert run.info()["command"] == ["train.py", *TABLE2]
     assert (run.config()["sweeps"], run.config()["scale"]) == ("table2", "small")
     assert run.info()["sweep"] == {"name": "table2", "scale": "small"}
     assert len(rows_of(folder / "1" / "results.csv")) == 1 + 3
+
+
+def test_it_ends_with_its_report(whole):
+    folder, out = whole
+    assert "Not comparable with the paper" in out
+    assert out.splitlines()[-1] == "report in sweep/report: index.html, report.md, tables/, figures/"
+    page = (folder / "report" / "index.html").read_text()
+    assert "scale=small of sweeps=table2" in page
+    (table,) = (folder / "report" / "tables").glob("*.csv")
+    errors = {row["row"]: row for row in rows_of(table) if row["measure"] == "clean"}
+    for job, name in (("0", "rgb"), ("1", "thermometer")):
+        clean = rows_of(folder / job / "results.csv")[0]
+        assert float(errors[name]["mean"]) == pytest.approx(100 * int(clean["n_wrong"]) / int(clean["n"]))
 
 
 def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, whole):

@@ -27,9 +27,14 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
     before, typed = os.environ.get(FULL_ERROR), sys.argv
     os.environ[FULL_ERROR] = "1"
     sys.argv = typed if arguments is None else [typed[0], *arguments]  # the only way in that Hydra has
+
+    def called(config: DictConfig) -> Any:
+        sys.argv = typed  # what a run says of the command that made it, also in another process
+        return task(config)
+
     try:
         with plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]):
-            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(task)()
+            hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(called)()
     finally:
         sys.argv = typed
         if before is None:

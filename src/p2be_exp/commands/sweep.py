@@ -61,7 +61,15 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     print(f"{sweep.title}\n{sum(map(len, plans))} jobs, scale={sweep.scale}, in {folder}", flush=True)
     for stage, jobs in zip(stages, plans, strict=True):
         multirun([*stage, "hydra/hydra_logging=none"], labels={job.folder: label for job, label in labelled(jobs)})
-    print(f"\nthe tables: python -m p2be_exp.report {shlex.quote(str(folder))}")
+    _report(folder)
+
+
+def _report(folder: Path) -> None:
+    from p2be_exp.report.paper.write import make_report, report_text, write_report
+
+    report = make_report([str(folder)])
+    write_report(report, folder / "report")
+    print(f"\n{report_text(report)}\n\nreport in {folder / 'report'}: index.html, report.md, tables/, figures/")
 
 
 def _new_folder(task_name: str) -> str:

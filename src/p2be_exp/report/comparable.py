@@ -11,7 +11,7 @@ from p2be_exp.corruptions.names import ALL, SEVERITIES
 from p2be_exp.errors import BadInput
 from p2be_exp.report.measured import Measured
 
-_NOT_THE_METHOD = {
+NOT_THE_METHOD = {
     "seed",
     # where and on what a run was made, and what was watched meanwhile
     "data_dir",
@@ -21,6 +21,10 @@ _NOT_THE_METHOD = {
     "task_name",
     "resume",
     "departs_from_paper",  # a remark
+    # of which sweep it was a job
+    "sweeps",
+    "scale",
+    "dry_run",
     # what was measured at its end
     "eval_batch_size",
     "limit_test",
@@ -47,7 +51,7 @@ ORDER = ("clean", *(f"corruption/{name}/{severity}" for name in ALL for severity
 
 def config_differences(one: Measured, other: Measured) -> dict[str, tuple[Any, Any]]:
     """The keys in which what was trained differs, apart from the seed, with both values."""
-    return _differences(one.config, other.config, _NOT_THE_METHOD)
+    return _differences(one.config, other.config, NOT_THE_METHOD)
 
 
 def check_group(group: Sequence[Measured]) -> None:
@@ -161,7 +165,7 @@ def conditions_left_out(a: Sequence[Measured], b: Sequence[Measured]) -> dict[st
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], but: set[str]) -> dict[str, tuple[Any, Any]]:
     """Keys whose values differ, with dots between the levels; None stands for a key that is missing."""
-    flat_one, flat_other = dict(_flat(one)), dict(_flat(other))
+    flat_one, flat_other = dict(flat(one)), dict(flat(other))
     return {
         key: (flat_one.get(key), flat_other.get(key))
         for key in {**flat_one, **flat_other}
@@ -169,9 +173,9 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any], but: set[str]
     }
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -33,17 +33,17 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
         )
         figures.append(_draw_preview(data, corrupted, source, folder / "corruptions.png"))
     if results.attacks:
-        clean = data.test_set().images[:EXAMPLES].cpu().numpy()
+        clean = data.test_set().first(EXAMPLES).images.cpu().numpy()
         figures += draw_attack_figures(results, clean, f"{title}; {data.name}")
     return figures
 
 
 def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:
-    clean = data.test_set()
+    clean = data.test_set().first(1)
+    index = int(clean.indices[0])
+    place = data.test_set().indices.tolist().index(index)
     pictures: dict = {}
     for name, severity in corrupted.plan.cells:
-        pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, place=0)
-    draw_preview(
-        clean.images[0].permute(1, 2, 0).cpu().numpy(), pictures, f"{title}, image {int(clean.indices[0])}", path
-    )
+        pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, place)
+    draw_preview(clean.images[0].permute(1, 2, 0).cpu().numpy(), pictures, f"{title}, image {index}", path)
     return path

@@ -9,7 +9,13 @@ from p2be_exp.data import ImageDataModule
 from p2be_exp.trainer import on_gpu, precision_of
 
 
-def run_header(config: dict[str, Any], folder: Path, data: ImageDataModule, parameters: dict[str, int]) -> str:
+def run_header(
+    config: dict[str, Any],
+    folder: Path,
+    data: ImageDataModule,
+    parameters: dict[str, int],
+    weights: str | None = None,
+) -> str:
     """A few lines of text.
 
     Args:
@@ -17,6 +23,7 @@ def run_header(config: dict[str, Any], folder: Path, data: ImageDataModule, para
         folder: the run folder.
         data: set up already.
         parameters: numbers of parameters, ``total`` and ``table``.
+        weights: what was loaded to start from, and what was not; None for nothing.
     """
     lines = {
         "run": str(folder),
@@ -25,6 +32,8 @@ def run_header(config: dict[str, Any], folder: Path, data: ImageDataModule, para
         "recipe": _recipe(config, len(data.train_dataloader())),
         "device": _device(config["trainer"]),
     }
+    if weights:
+        lines["weights"] = weights
     if config["departs_from_paper"]:
         lines["note"] = f"not the paper's recipe: {config['departs_from_paper']}"
     if config["encoding"].get("smoothness") == "sum":

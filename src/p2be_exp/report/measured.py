@@ -120,10 +120,22 @@ def _in_folder(key: str, text: str, evaluation: str | None) -> list[Measured]:
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={text} is an evaluation")
         return [_read(key, folder, find_run(folder.absolute().parents[1], key))]
+    return [_of_run(key, path, evaluation) for path in run_folders(key, text)]
+
+
+def run_folders(key: str, text: str) -> list[Path]:
+    """The run that a path is, or the runs in it by their numbers; whether they are finished is not asked.
+
+    Raises:
+        BadInput: no such folder, or no run in it.
+    """
+    folder = Path(text)
+    if not text or not folder.is_dir():
+        raise BadInput(f"{key}={text}: no such folder")
     runs = [folder] if _is_run(folder) else sorted(filter(_is_run, folder.iterdir()), key=_by_number)
     if not runs:
         raise BadInput(f"{key}={text}: neither a run, nor a folder of runs, nor an evaluation of a run")
-    return [_of_run(key, path, evaluation) for path in runs]
+    return runs
 
 
 def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:

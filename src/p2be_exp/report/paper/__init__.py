@@ -1,0 +1,1 @@
+"""The paper's tables and figures, filled by runs and set beside what was published."""

@@ -1,0 +1,305 @@
+"""The report's figures: differences with their intervals, corruptions one by one, and errors along M and lambda."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from p2be_exp.corruptions.names import TEST
+from p2be_exp.report.paper.cells import Cell, Table, natural
+from p2be_exp.report.paper.grid import Grid, difference
+from p2be_exp.report.paper.measures import LABELS, value
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+STYLES = {
+    "rgb": ("#000000", "o"),
+    "onehot": ("#D55E00", "s"),
+    "thermometer": ("#0072B2", "^"),
+    "p2be": ("#009E73", "D"),
+}
+"""Colour (Okabe and Ito) and marker of the encodings: told apart by the colour-blind and in grey."""
+
+_OTHERS = (("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#8C8C8C", "*"), ("#444444", "<"), ("#999933", ">"))
+_SETTINGS = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
+             "axes.spines.right": False}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        name: of the file, without its ending.
+        title: what it shows.
+        alt: the same in words, with the numbers where they are few.
+        svg: the picture.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: str
+
+
+def table_pictures(table: Table, grid: Grid) -> list[Picture]:
+    """The pictures that a table's numbers allow."""
+    scale = "" if table.full else " (small scale or another recipe: see the table)"
+    found = []
+    if table.spec.id == "figure3":
+        found += _along_m(table, grid, scale)
+    elif table.spec.id == "m_lambda":
+        found += _heat_maps(table, grid, scale)
+    elif table.spec.differences:
+        found += _differences(table, grid, scale)
+    if table.spec.id in ("table2", "table3"):
+        found += _by_corruption(table, grid, scale)
+    return found
+
+
+def picture(drawing: Drawing, name: str, title: str, alt: str) -> Picture:
+    """A drawing as SVG text, the same for the same numbers; the drawing is closed."""
+    text = io.StringIO()
+    with plt.rc_context(_SETTINGS):
+        drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(drawing)
+    svg = text.getvalue()
+    return Picture(name, title, alt, svg[svg.index("<svg") :])
+
+
+def settings() -> plt.rc_context:
+    """Matplotlib's settings while a figure of the report is drawn."""
+    return plt.rc_context(_SETTINGS)
+
+
+# -- differences ------------------------------------------------------------------------------------------------------
+
+
+def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
+    columns = [
+        (column, [cell for (_, _, of), cell in table.cells.items() if of == column and _has_interval(cell)])
+        for column in table.columns
+    ]
+    columns = [(column, cells) for column, cells in columns if cells]
+    if not columns:
+        return []
+    labels = [(cell.place.block, cell.place.row) for _, cells in columns for cell in cells]
+    order = [(block, row) for block in table.blocks for row in table.rows[block] if (block, row) in set(labels)]
+    names = [f"{table.spec.row_label(row)}, {_short(table, block)}" for block, row in order]
+    with settings():
+        drawing, grid_axes = plt.subplots(
+            1,
+            len(columns),
+            figsize=(0.5 + 0.065 * max(map(len, names)) + 2.7 * len(columns), 1.3 + 0.3 * len(order)),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, (column, cells) in zip(grid_axes[0], columns, strict=True):
+            _draw_differences(axes, cells, order)
+            axes.set_title(table.spec.column_label(column), fontsize=9)
+            axes.set_xlabel(f"difference to {table.spec.against}, points")
+        grid_axes[0][0].set_yticks(range(len(order)), names)
+        grid_axes[0][0].set_ylim(len(order) - 0.4, -0.6)
+    title = f"{grid.heading.partition(':')[0]}: differences to {table.spec.against}, 95 % intervals{scale}"
+    alt = "; ".join(
+        f"{table.spec.row_label(cell.place.row)} on {_short(table, cell.place.block)}, "
+        f"{table.spec.column_label(column)}: {difference(cell.compared)}"
+        for column, cells in columns
+        for cell in cells
+    )
+    return [picture(drawing, f"{grid.id}-differences", title, f"{title}. {alt}.")]
+
+
+def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[str, str]]) -> None:
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    for cell in cells:
+        found, place = cell.compared, order.index((cell.place.block, cell.place.row))
+        colour, marker = _style(cell.place.row)
+        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=1.6)
+        # Hollow: about two networks, not about the methods.
+        face = "white" if found.kind == "networks" else colour
+        axes.plot(found.difference, place, marker=marker, color=colour, markerfacecolor=face, markersize=6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _has_interval(cell: Cell) -> bool:
+    return cell.compared is not None and cell.compared.low is not None
+
+
+def _short(table: Table, block: str) -> str:
+    return (
+        table.spec.block_label(block).partition(",")[0] if table.spec.id == "table5" else table.spec.block_label(block)
+    )
+
+
+def _style(row: str, number: int = 0) -> tuple[str, str]:
+    return STYLES.get(row.partition("|")[0]) or _OTHERS[number % len(_OTHERS)]
+
+
+# -- corruption by corruption -----------------------------------------------------------------------------------------
+
+
+def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
+    errors = {
+        block: {row: found for row in table.rows[block] if (found := _errors(table, block, row))}
+        for block in table.blocks
+    }
+    errors = {block: rows for block, rows in errors.items() if rows}
+    names = [name for name in TEST if any(name in of for rows in errors.values() for of in rows.values())]
+    if not names:
+        return []
+    with settings():
+        drawing, axes_of = plt.subplots(
+            len(errors), 1, figsize=(3 + 0.45 * len(names), 0.9 + 2.3 * len(errors)), sharex=True, squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axes, (block, rows) in zip(axes_of[:, 0], errors.items(), strict=True):
+            for number, (row, of) in enumerate(rows.items()):
+                _draw_errors(axes, names, of, row, number, len(rows), table.spec.row_label(row))
+            axes.set(title=_short(table, block), ylabel="error, %")
+            axes.margins(y=0.12)
+            axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+            axes.set_axisbelow(True)
+        axes_of[0, 0].legend(ncols=4, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.12))
+        axes_of[-1, 0].set_xticks(
+            range(len(names)), [name.replace("_", " ") for name in names], rotation=40, ha="right"
+        )
+    title = f"Error by corruption, mean over severities and seeds; bars: standard deviation over seeds{scale}"
+    means = (
+        f"{table.spec.row_label(row)} on {_short(table, block)}: "
+        + ", ".join(f"{name.replace('_', ' ')} {np.mean(of[name]):.1f}" for name in names if name in of)
+        for block, rows in errors.items()
+        for row, of in rows.items()
+    )
+    return [picture(drawing, f"{grid.id}-corruptions", title, f"{title}. {'; '.join(means)}.")]
+
+
+def _errors(table: Table, block: str, row: str) -> dict[str, list[float]]:
+    """By corruption, the errors of the seeds."""
+    column = next(column for column in table.columns if column in ("corruption", "mce"))
+    runs = [result for result, _ in table.cells[block, row, column].runs.values()]
+    found = {name: [value(result, f"error:{name}") for result in runs] for name in TEST}
+    return {name: errors for name, errors in found.items() if errors and None not in errors}
+
+
+def _draw_errors(
+    axes: Axes, names: Sequence[str], errors: dict[str, list[float]], row: str, number: int, rows: int, label: str
+) -> None:
+    colour, marker = _style(row, number)
+    places = [names.index(name) + (number - (rows - 1) / 2) * 0.16 for name in errors]
+    means = [float(np.mean(of)) for of in errors.values()]
+    spread = [float(np.std(of, ddof=1)) if len(of) > 1 else 0.0 for of in errors.values()]
+    axes.errorbar(places, means, yerr=spread, fmt=marker, color=colour, markersize=4.5, elinewidth=1, label=label)
+
+
+# -- along M and lambda -----------------------------------------------------------------------------------------------
+
+
+def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
+    with settings():
+        drawing, axes_of = plt.subplots(
+            1,
+            len(table.columns),
+            figsize=(1 + 3.6 * len(table.columns), 3 + 0.12 * len(table.blocks)),
+            squeeze=False,
+            layout="constrained",
+        )
+        told = []
+        for axes, column in zip(axes_of[0], table.columns, strict=True):
+            told += _draw_along_m(axes, table, column)
+            axes.set(xlabel="M", title=f"{table.spec.column_label(column)}, %", xscale="log")
+            lengths = sorted({int(row.split()[-1]) for block in table.blocks for row in table.rows[block]})
+            axes.set_xticks(lengths, [str(each) for each in lengths])
+            axes.minorticks_off()
+            axes.margins(x=0.1, y=0.2)
+            axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        if len(table.blocks) > 1:
+            drawing.legend(*axes_of[0][0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=2,
+                           loc="outside lower left")  # fmt: skip
+        else:
+            drawing.suptitle(table.spec.block_label(table.blocks[0]), fontsize=9)
+    title = f"Error by M; bars: standard deviation over seeds{scale}"
+    return [picture(drawing, grid.id, title, f"{title}. {'; '.join(told)}.")]
+
+
+def _draw_along_m(axes: Axes, table: Table, column: str) -> list[str]:
+    told = []
+    for number, block in enumerate(table.blocks):
+        cells = [table.cells[block, row, column] for row in table.rows[block]]
+        points = [(int(cell.place.row.split()[-1]), cell) for cell in cells if cell.runs]
+        if not points:
+            continue
+        colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else _style(block.split("/")[0])
+        lengths, means = [length for length, _ in points], [cell.mean for _, cell in points]
+        axes.errorbar(
+            lengths, means, yerr=[cell.sd or 0 for _, cell in points], marker=marker, color=colour, capsize=3,
+            label=table.spec.block_label(block),
+        )  # fmt: skip
+        numbers = ", ".join(f"M = {length}: {mean:.2f}" for length, mean in zip(lengths, means, strict=True))
+        told.append(f"{table.spec.block_label(block)}, {LABELS[column]}: {numbers}")
+    return told
+
+
+def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
+    """For each network and data set an error over M and lambda, where there are several lambdas."""
+    groups: dict[str, list[str]] = {}
+    for block in table.blocks:
+        groups.setdefault(block.partition("/M = ")[0], []).append(block)
+    found = []
+    for group, blocks in groups.items():
+        weights = sorted({row for block in blocks for row in table.rows[block]}, key=natural)
+        matrices = {column: _matrix(table, blocks, weights, column) for column in table.columns}
+        matrices = {column: matrix for column, matrix in matrices.items() if np.isfinite(matrix).any()}
+        if len(weights) > 1 and matrices:
+            found.append(_heat_map(table, grid, scale, group, blocks, weights, matrices, len(found)))
+    return found
+
+
+def _matrix(table: Table, blocks: Sequence[str], weights: Sequence[str], column: str) -> NDArray[np.float64]:
+    cells = [[table.cells.get((block, weight, column)) for weight in weights] for block in blocks]
+    return np.array([[cell.mean if cell and cell.runs else np.nan for cell in row] for row in cells], dtype=float)
+
+
+def _heat_map(
+    table: Table,
+    grid: Grid,
+    scale: str,
+    group: str,
+    blocks: Sequence[str],
+    weights: Sequence[str],
+    matrices: dict[str, NDArray[np.float64]],
+    number: int,
+) -> Picture:
+    lengths = [block.partition("/M = ")[2] for block in blocks]
+    names = [weight.removeprefix("lambda = ") for weight in weights]
+    wide, high = 1.4 + 0.75 * len(names), 1.5 + 0.5 * len(lengths)
+    told = []
+    with settings():
+        drawing, axes_of = plt.subplots(
+            1, len(matrices), figsize=(wide * len(matrices), high), squeeze=False, layout="constrained"
+        )
+        for axes, (column, matrix) in zip(axes_of[0], matrices.items(), strict=True):
+            axes.imshow(np.ma.masked_invalid(matrix), cmap="cividis", aspect="auto")
+            axes.set(title=f"{LABELS[column]}, %", xlabel="lambda", ylabel="M")
+            axes.set_xticks(range(len(names)), names)
+            axes.set_yticks(range(len(lengths)), lengths)
+            axes.spines[:].set_visible(False)
+            middle = (np.nanmin(matrix) + np.nanmax(matrix)) / 2
+            for (y, x), error in np.ndenumerate(matrix):
+                text = "missing" if np.isnan(error) else f"{error:.2f}"
+                dark = np.isnan(error) or error > middle
+                axes.text(x, y, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
+                told.append(f"{LABELS[column]} at M = {lengths[y]}, lambda = {names[x]}: {text}")
+    title = f"Error over M and lambda, {table.spec.block_label(group)}; mean over seeds{scale}"
+    return picture(drawing, f"{grid.id}-{number + 1}", title, f"{title}. {'; '.join(told)}.")

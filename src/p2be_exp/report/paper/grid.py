@@ -1,0 +1,304 @@
+"""A filled table as words: what every form of the report, from the terminal to the page, then only lays out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2be_exp.report.paper.cells import Cell, Table
+from p2be_exp.report.paper.difference import KINDS, Compared
+from p2be_exp.report.paper.measures import corruptions
+from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS
+from p2be_exp.report.paper.recipe import over
+from p2be_exp.report.paper.tables import family, named
+
+MINUS = "\N{MINUS SIGN}"
+MISSING = "\N{EM DASH} missing"
+FEWER, MORE = "\N{BLACK DOWN-POINTING TRIANGLE}", "\N{BLACK UP-POINTING TRIANGLE}"
+LETTERS = {"paired": "p", "welch": "w", "networks": "n"}
+"""Of the kinds of intervals."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One cell as it is read.
+
+    Attributes:
+        text: as plain text.
+        kind: ``ours``, ``difference``, ``published``, ``gap``.
+        missing: nothing was measured there.
+        told: what a difference says: ``fewer``, ``more``; empty where its interval holds 0 or there is none.
+    """
+
+    text: str
+    kind: str
+    missing: bool = False
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table in words.
+
+    Attributes:
+        id: of the files, unique in a report.
+        heading: number and title.
+        warning: why it cannot be compared with the paper; empty at full scale.
+        sentence: what was measured.
+        corner: what the rows are.
+        head: the columns, each with the headings of its parts.
+        blocks: label, and rows of label and cells.
+        notes: how to read it, and the paper's inconsistencies.
+    """
+
+    id: str
+    heading: str
+    warning: str
+    sentence: str
+    corner: str
+    head: tuple[tuple[str, tuple[str, ...]], ...]
+    blocks: tuple[tuple[str, tuple[tuple[str, tuple[Text, ...]], ...]], ...]
+    notes: tuple[str, ...]
+
+
+def grids(tables: Iterable[Table]) -> list[Grid]:
+    """The tables in words, each with an ID of its own: ``table2``, ``table2-small-1``, ..."""
+    found, counts = [], {}
+    for table in tables:
+        name = table.spec.id
+        if not table.full:
+            counts[name] = counts.get(name, 0) + 1
+            name = f"{name}-departing-{counts[name]}"
+        found.append(_grid(table, name))
+    return found
+
+
+def _grid(table: Table, name: str) -> Grid:
+    parts = {column: _parts(table, column) for column in table.columns}
+    heads = {"ours": "ours", "difference": f"{MINUS} {table.spec.against}", "published": "published",
+             "gap": f"ours {MINUS} published"}  # fmt: skip
+    if not table.full:
+        heads["published"] = "published, not comparable"
+    blocks = tuple(
+        (
+            _block_label(table, block),
+            tuple(
+                (
+                    table.spec.row_label(row),
+                    tuple(
+                        _text(table.cells[block, row, column], part)
+                        for column in table.columns
+                        for part in parts[column]
+                    ),
+                )
+                for row in table.rows[block]
+            ),
+        )
+        for block in table.blocks
+    )
+    head = tuple((_column_label(table, column), tuple(heads[p] for p in parts[column])) for column in table.columns)
+    return Grid(
+        name,
+        _heading(table),
+        _warning(table),
+        _sentence(table),
+        table.spec.row_head,
+        head,
+        blocks,
+        _notes(table, parts),
+    )
+
+
+def _heading(table: Table) -> str:
+    """Number and title; of other runs than the paper's, first that they are."""
+    number, title = NUMBERS.get(table.spec.id), table.spec.title
+    heading = f"{number}: {title}" if number else title[0].upper() + title[1:]
+    if table.full:
+        return heading
+    which = ", ".join(table.departures[:2]) + ", ..." * (len(table.departures) > 2)
+    return f"Not comparable with the paper ({which}), in the form of {heading}" if number else f"{heading} ({which})"
+
+
+def _column_label(table: Table, column: str) -> str:
+    label = table.spec.column_label(column) if "|" not in column else table.spec.row_label(column)
+    if table.spec.id == "table6" and column.isdigit():
+        label = f"{column} epoch{'s' * (column != '1')}"
+    if table.spec.id == "table3_ce" and any(cell.place.measure.startswith("error:") for cell in table.cells.values()):
+        label += ", error"
+    normalised = any(
+        cell.place.measure.startswith(("mce", "ce:")) for (_, _, of), cell in table.cells.items() if of == column
+    )
+    return label if normalised else f"{label}, %"
+
+
+def _parts(table: Table, column: str) -> tuple[str, ...]:
+    cells = [cell for (_, _, of), cell in table.cells.items() if of == column]
+    there = {
+        "ours": True,
+        "difference": table.spec.differences and any(cell.compared for cell in cells),
+        "published": any(cell.published for cell in cells),
+        "gap": any(cell.minus_published is not None for cell in cells),
+    }
+    return tuple(part for part, shown in there.items() if shown)
+
+
+def _block_label(table: Table, block: str) -> str:
+    label = table.spec.block_label(block)
+    network = NETWORKS.get(family(block))
+    return f"{label} (the paper: {network})" if network and network != label else label
+
+
+# -- one cell ---------------------------------------------------------------------------------------------------------
+
+
+def _text(cell: Cell, part: str) -> Text:
+    if part == "ours":
+        return Text(ours(cell), part, missing=not cell.runs)
+    if part == "published":
+        return Text(published(cell), part)
+    if part == "gap":
+        gap = cell.minus_published
+        return Text("" if gap is None else signed(gap), part)
+    return Text(difference(cell.compared), part, told=_told(cell.compared))
+
+
+def ours(cell: Cell) -> str:
+    """Mean, standard deviation over seeds and number of seeds: ``34.21 ± 0.20 (5)``."""
+    if cell.mean is None:
+        return MISSING
+    spread = "" if cell.sd is None else f" ± {cell.sd:.2f}"
+    return f"{cell.mean:.2f}{spread} ({len(cell.runs)})"
+
+
+def published(cell: Cell) -> str:
+    """As the paper prints it."""
+    if cell.published is None:
+        return ""
+    if cell.published.value is None:
+        return "N/A"
+    spread = "" if cell.published.sd is None else f" ± {cell.published.sd}"
+    return f"{cell.published.value}{spread}"
+
+
+def difference(compared: Compared | None) -> str:
+    """A difference with its interval and the letter of its kind; a triangle where the interval does not hold 0."""
+    if compared is None:
+        return ""
+    text = signed(compared.difference)
+    if compared.low is None or compared.high is None:
+        return f"{text} (no interval)"
+    if compared.low == compared.high:
+        return f"{text} (no spread)"
+    mark = {"fewer": f"{FEWER} ", "more": f"{MORE} ", "": ""}[_told(compared)]
+    return f"{mark}{text} [{signed(compared.low)}, {signed(compared.high)}] {LETTERS[compared.kind]}"
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign; 0 without one.
+
+    >>> signed(-0.5), signed(0.001), signed(1.0)
+    ('−0.50', '0.00', '+1.00')
+    """
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
+
+
+def _told(compared: Compared | None) -> str:
+    if compared is None or not compared.excludes_zero:
+        return ""
+    return "fewer" if compared.difference < 0 else "more"
+
+
+# -- what stands around it --------------------------------------------------------------------------------------------
+
+
+def _warning(table: Table) -> str:
+    if table.full:
+        return ""
+    start = (
+        "Small scale or another recipe: not comparable with the published numbers. These runs depart from the paper in"
+    )
+    return f"{start}: {'; '.join(table.departures)}."
+
+
+def _sentence(table: Table) -> str:
+    """What was measured, on what, by how many seeds, with which versions, and how much is missing."""
+    results = table.results
+    datasets = _listed(named(each.measured.settings["dataset"]) for each in results)
+    images = _listed(f"{each.measured.counts['clean'].n:,}" for each in results if "clean" in each.measured.counts)
+    source = _corrupted(table)
+    seeds = sorted({each.measured.seed for each in results})
+    networks = _listed(each.measured.config["backbone"]["name"] for each in results)
+    presets = _listed(each.measured.config["preset"]["name"] for each in results)
+    versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if "versions" in each.info)
+    commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
+    runs = {each.run for each in results}
+    missing = sum(not cell.runs for cell in table.cells.values())
+    facts = [
+        f"{len(runs)} run{'s' * (len(runs) > 1)} on {datasets}",
+        f"{images} test images" if images else "",
+        source,
+        f"networks {networks}",
+        f"preset {presets}",
+        f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}",
+        versions,
+        f"commit {commits}" if commits else "",
+    ]
+    lack = f"{missing} of {len(table.cells)} cells are missing" if missing else "no cell is missing"
+    scale = "full scale" if table.full else "not at full scale"
+    return f"Measured {scale}: {'; '.join(fact for fact in facts if fact)}; {lack}."
+
+
+def _corrupted(table: Table) -> str:
+    kinds = {cell.place.measure.partition(":")[0] for cell in table.cells.values()}
+    if not kinds & {"corruption", "mce", "ce", "error"}:
+        return ""
+    found = set()
+    for each in table.results:
+        settings = each.measured.settings["corruption"]
+        if not corruptions(each):
+            continue
+        made = "the published files" if settings["name"] in ("cifar_c", "imagenet_c") else "made here"
+        found.add(f"corrupted images: {made}, {over(each)}")
+    return " and ".join(sorted(found)) or "no corrupted images"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))
+
+
+def _notes(table: Table, parts: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    shown = {part for of in parts.values() for part in of}
+    notes = ["Ours: mean ± standard deviation over seeds, percent; the number of seeds in brackets."]
+    kinds = [cell.compared.kind for cell in table.cells.values() if cell.compared and cell.compared.kind]
+    if "difference" in shown:
+        letters = "; ".join(f"{LETTERS[kind]}: {KINDS[kind]}" for kind in KINDS if kind in kinds)
+        notes.append(
+            f"{MINUS} {table.spec.against}: the difference in points, with its 95 % interval, each for itself, not "
+            f"corrected for their number; {FEWER} fewer errors, {MORE} more, only where the interval does not hold 0."
+            + (f" {letters}." if letters else "")
+        )
+        reasons = {cell.compared.why_not for cell in table.cells.values() if cell.compared and cell.compared.why_not}
+        if reasons:
+            more = f"; and {len(reasons) - 1} more like it" if len(reasons) > 1 else ""
+            notes.append(f"No interval of two networks where their images are not known ({min(reasons)}{more}).")
+    elif kinds:
+        notes.append(f"Differences to {table.spec.against} and their intervals: in the CSV file.")
+    if any(cell.place.measure.startswith(("mce", "ce:")) for cell in table.cells.values()):
+        notes.append(
+            "CE: error of a corruption over its severities, in percent of AlexNet's; mCE: the mean of the CEs."
+        )
+    if any(cell.place.measure == "lspga" for cell in table.cells.values()):
+        notes.append("An error under LS-PGA is that of one attack, not a measure of robustness.")
+    notes += [f"The runs' own remark: {remark}." for remark in table.remarks]
+    notes += [_double(first, second) for first, second in table.doubles]
+    notes += [f"Paper: {note}" for note in FOOTNOTES.get(table.spec.id, ())]
+    return tuple(notes)
+
+
+def _double(first, second) -> str:
+    one, other = Path(first.measured.folder), Path(second.measured.folder)
+    if first.run == second.run:
+        return f"Measured twice: what {one} and {other} both have is taken from the first."
+    return f"Seed {first.measured.seed} twice: {other} is left out where {one} has the place."

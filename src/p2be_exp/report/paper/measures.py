@@ -1,0 +1,87 @@
+"""What is reported of a run: each measure as a weighted sum of the errors under its conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from p2be_exp.corruptions.measures import ALEXNET, IMAGENET_IMAGES
+from p2be_exp.corruptions.names import SEVERITIES, TEST, select_names
+from p2be_exp.report.paper.gather import Result
+
+LSPGA = "attack/lspga/8"
+"""The condition that the paper attacks under: LS-PGA as the reference runs it, 8 levels."""
+
+LABELS = {"clean": "clean error", "corruption": "error under corruptions", "lspga": "error under LS-PGA", "mce": "mCE"}
+
+
+def label_of(measure: str) -> str:
+    """A measure in words."""
+    kind, _, name = measure.partition(":")
+    return LABELS.get(kind) or f"{'CE' if kind == 'ce' else 'error'} under {name.replace('_', ' ')}"
+
+
+def weights(result: Result, measure: str) -> Mapping[str, float] | None:
+    """By condition, how much its error counts; None where the run does not have the measure, or not all of it.
+
+    Args:
+        result: of one run.
+        measure: ``clean``; ``corruption``, the plain mean over the test corruptions that were asked for; ``lspga``;
+            ``error:NAME``, the mean of one corruption over its severities; ``mce`` and ``ce:NAME``, in percent of
+            AlexNet's, which only the complete official ImageNet-C has.
+    """
+    kind, _, name = measure.partition(":")
+    if kind == "clean":
+        found = {"clean": 1.0}
+    elif kind == "lspga":
+        found = {LSPGA: 1.0}
+    elif kind == "corruption":
+        found = _mean(result, corruptions(result))
+    elif kind == "error":
+        found = _mean(result, (name,) if name in corruptions(result) else ())
+    elif kind in ("mce", "ce") and is_official_imagenet(result):
+        names = TEST if kind == "mce" else (name,)
+        found = {cell: 100 / ALEXNET[of] / len(names) / 5 for of in names for cell in _cells(of, SEVERITIES)}
+    else:
+        found = {}
+    return found if found and all(condition in result.measured.counts for condition in found) else None
+
+
+def value(result: Result, measure: str) -> float | None:
+    """The measure in percent; None where the run does not have it."""
+    found = weights(result, measure)
+    if found is None:
+        return None
+    return sum(weight * result.measured.counts[condition].error for condition, weight in found.items())
+
+
+def corruptions(result: Result) -> tuple[str, ...]:
+    """The test corruptions that an evaluation asked for and had images of, in the published order."""
+    asked = result.measured.settings["corruption"].get("names")
+    names = select_names(asked) if asked else ()
+    return tuple(name for name in names if name in TEST and name not in result.left_out)
+
+
+def severities(result: Result) -> tuple[int, ...]:
+    """The severities that were asked for."""
+    return tuple(sorted(result.measured.settings["corruption"].get("severities") or ()))
+
+
+def is_official_imagenet(result: Result) -> bool:
+    """Whether the complete published ImageNet-C was measured: all corruptions, severities and images."""
+    images = [count.n for name, count in result.measured.counts.items() if name.startswith("corruption/")]
+    return (
+        result.measured.settings["corruption"]["name"] == "imagenet_c"
+        and corruptions(result) == TEST
+        and severities(result) == SEVERITIES
+        and bool(images)
+        and set(images) == {IMAGENET_IMAGES}
+    )
+
+
+def _mean(result: Result, names: tuple[str, ...]) -> dict[str, float]:
+    cells = [cell for name in names for cell in _cells(name, severities(result))]
+    return dict.fromkeys(cells, 1 / len(cells)) if cells else {}
+
+
+def _cells(name: str, wanted: tuple[int, ...]) -> list[str]:
+    return [f"corruption/{name}/{severity}" for severity in wanted]

@@ -1,0 +1,241 @@
+"""In what a run departs from the paper's recipe: what a report says of every run that is not at full scale."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.corruptions.measures import IMAGENET_IMAGES
+from p2be_exp.corruptions.names import SEVERITIES, TEST
+from p2be_exp.errors import BadInput
+from p2be_exp.report.comparable import NOT_THE_METHOD, flat
+from p2be_exp.report.paper.gather import Result
+from p2be_exp.report.paper.measures import LSPGA, corruptions, severities
+from p2be_exp.report.paper.published import ENCODINGS
+
+_COMMON = {
+    "limit_train": None,
+    "dataset.val_size": 0,
+    "optim.lr": 0.1,
+    "optim.momentum": 0.9,
+    "optim.clip_norm": None,
+    "optim.accumulate": 1,
+    "optim.table_lr": 1e-4,
+    "optim.table_weight_decay": 1e-4,
+    "regime.alpha_jsd": 12.0,
+    "encoding.M": 64,
+    "encoding.init": "normal",
+    "encoding.table_from": None,
+}
+_CIFAR = {"epochs": 200, "batch_size": 128, "optim.weight_decay": 5e-4, "regime.magnitude": 3.0}
+_IMAGENET = {"epochs": 180, "batch_size": 64, "optim.weight_decay": 1e-4}
+"""What the paper gives for a recipe; the rest of the reference is this project's configuration without overrides."""
+
+_NOT_ASKED = NOT_THE_METHOD | {
+    "plugins",
+    "dataset.download",
+    "dataset.dir",
+    "dataset.workers",
+}
+_ROW = ("encoding.", "optim.table_", "regime.table_learns_from_adversarial")
+"""Keys that belong to an encoding alone: what they depart in is said in its row, and the rows beside it stay."""
+
+_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": IMAGENET_IMAGES}
+_FIRST = ("epochs", "limit_train", "batch_size")
+_SHORT = {"encoding.M": "M", "encoding.lambda_smooth": "lambda", "encoding.init": "table starts as"}
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paper's recipe that the runs of a table are held against.
+
+    Attributes:
+        datasets: data sets of the published table; none: any.
+        regimes: its regimes; none: any.
+        free: keys along which the table goes, beside encoding and backbone.
+        measures: kinds of measures in the table: ``corruption``, ``lspga``.
+        networks: its backbones, where the table does not name them; none: any.
+    """
+
+    datasets: tuple[str, ...]
+    regimes: tuple[str, ...]
+    free: frozenset[str] = frozenset()
+    measures: frozenset[str] = frozenset()
+    networks: tuple[str, ...] = ()
+
+    @property
+    def imagenet(self) -> bool:
+        """Whether it is the recipe of ImageNet."""
+        return self.datasets == ("imagenet",)
+
+
+@dataclass(frozen=True)
+class Departures:
+    """In what a result departs from the paper.
+
+    Attributes:
+        all: what concerns every row, in words, the most telling first.
+        row: what concerns the encoding alone, in words.
+        remark: the run's own ``departs_from_paper``.
+    """
+
+    all: tuple[str, ...]
+    row: tuple[str, ...]
+    remark: str | None
+
+
+def departures(result: Result, home: Home) -> Departures:
+    """Hold a result against the recipe of a table.
+
+    Args:
+        result: of one run.
+        home: the recipe.
+    """
+    config = result.measured.config
+    expected = _expected(config, home)
+    here = {key: value for key, value in flat(config) if not _is_free(key, home)}
+    changed = {key: value for key, value in here.items() if key not in expected or not _same(value, expected[key])}
+    of_row = [key for key in changed if _is_row(key, config)]
+    row = tuple(f"{_SHORT.get(key, key)} = {told(changed[key])}" for key in of_row if _has_a_say(key, config))
+    general = [key for key in _FIRST if key in changed]
+    general += sorted(set(changed) - set(general) - set(of_row))
+    found = [
+        *_option("data set", config["dataset"]["name"], home.datasets),
+        *_option("network", config["backbone"]["name"], home.networks),
+        *_option("regime", config["regime"]["name"], home.regimes),
+        *(_instead(key, changed[key], expected) for key in general),
+        *([] if config["preset"]["name"] == "official" else [f"preset {config['preset']['name']}"]),
+        *_evaluation(result, home),
+    ]
+    remark = config["departs_from_paper"]
+    if not found and not row and remark:
+        found.append(remark)
+    return Departures(tuple(found), row, remark)
+
+
+def smooth_weight(config: Mapping[str, Any], home: Home) -> float:
+    """The paper's lambda for a run's data set and regime."""
+    if home.imagenet:
+        return 10.0
+    adversarial = config["regime"]["name"] in ("contrain", "advtrain")
+    return 0.1 if adversarial and config["dataset"]["name"] == "cifar100" else 1.0
+
+
+def told(value: Any) -> str:
+    """A value of the configuration as a person writes it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _expected(config: Mapping[str, Any], home: Home) -> dict[str, Any]:
+    names = tuple(config[group]["name"] for group in ("encoding", "dataset", "regime", "preset"))
+    given = {**_COMMON, **(_IMAGENET if home.imagenet else _CIFAR)}
+    given["encoding.lambda_smooth"] = smooth_weight(config, home)
+    expected = {**_composed(*names, home.imagenet), **given}
+    return {key: value for key, value in expected.items() if not _is_free(key, home)}
+
+
+def _is_free(key: str, home: Home) -> bool:
+    if key.endswith(".name"):  # of options; those that have a say are told by themselves
+        return not key.startswith("regime.attack.")
+    # What a preset sets is looked at where it is used.
+    return key in home.free or key in _NOT_ASKED or key.split(".")[0] in {*_NOT_ASKED, "preset"}
+
+
+@functools.cache
+def _composed(encoding: str, dataset: str, regime: str, preset: str, imagenet: bool) -> dict[str, Any]:
+    """This project's configuration of some options; empty where one of them is not its own."""
+    options = [f"encoding={encoding}", f"dataset={dataset}", f"regime={regime}"]
+    recipe = ["experiment=imagenet"] if imagenet else []
+    for tried in (options, options[1:]):  # an encoding of the user's own may have no configuration here
+        with suppress(BadInput):
+            return dict(flat(to_plain(compose_config("train", [*recipe, *tried, f"preset={preset}"]))))
+    return {}
+
+
+def _is_row(key: str, config: Mapping[str, Any]) -> bool:
+    """Whether a key belongs to the encoding alone; RGB has to be trained against another attack than LS-PGA."""
+    return key.startswith(_ROW) or (key.startswith("regime.attack.") and config["encoding"]["name"] == "rgb")
+
+
+def _has_a_say(key: str, config: Mapping[str, Any]) -> bool:
+    """The table's optimizer has nothing to do where there is no table to learn."""
+    fixed = config["encoding"]["name"] in ENCODINGS and config["encoding"]["name"] != "p2be"
+    return not (fixed and key.startswith(("optim.table_", "regime.table_")))
+
+
+def _instead(key: str, value: Any, expected: Mapping[str, Any]) -> str:
+    text = f"{_SHORT.get(key, key)} = {told(value)}"
+    return f"{text} instead of {told(expected[key])}" if expected.get(key) is not None else text
+
+
+def _same(one: Any, other: Any) -> bool:
+    number = isinstance(one, (int, float)) and isinstance(other, (int, float))
+    return float(one) == float(other) if number else one == other
+
+
+def _option(what: str, name: str, wanted: tuple[str, ...]) -> list[str]:
+    return [] if name in wanted or not wanted else [f"{what} {name}"]
+
+
+# -- how it was measured ----------------------------------------------------------------------------------------------
+
+
+def _evaluation(result: Result, home: Home) -> list[str]:
+    measured = result.measured
+    settings, counts = measured.settings, measured.counts
+    found = []
+    expected = _TEST_IMAGES.get(settings["dataset"])
+    images = counts["clean"].n if "clean" in counts else None
+    if expected and images and images != expected:
+        found.append(f"{images:,} of {expected:,} test images")
+    elif not expected and settings.get("limit_test"):
+        found.append(f"{settings['limit_test']:,} test images")
+    if settings.get("precision", "32") != "32":
+        found.append(f"measured in {settings['precision']}")
+    if settings.get("checkpoint", "last") != "last":
+        found.append(f"the {settings['checkpoint']} checkpoint")
+    if "corruption" in home.measures and any(name.startswith("corruption/") for name in counts):
+        found += _corrupted(result)
+    if "lspga" in home.measures and LSPGA in counts:
+        found += _attacked(result)
+    return found
+
+
+def _corrupted(result: Result) -> list[str]:
+    settings, found = result.measured.settings["corruption"], []
+    if settings["name"] not in ("cifar_c", "imagenet_c"):
+        # Images of another generator, or drawn with another seed, are other images.
+        version, seed = settings.get("generator_version"), settings.get("seed")
+        found.append(f"corruptions made here (generator {version}, seed {seed})")
+    names, levels = corruptions(result), severities(result)
+    if len(names) < len(TEST) or levels != SEVERITIES:
+        which = ", ".join(names) if len(names) <= 3 else f"all but {', '.join(n for n in TEST if n not in names)}"
+        which = "" if len(names) == len(TEST) else f" ({which.replace('_', ' ')})"
+        found.append(f"{over(result)}{which}, severity {' '.join(map(str, levels))}")
+    if settings.get("crop", "center") != "center":
+        found.append(f"ImageNet-C by {settings['crop']}")
+    return found
+
+
+def _attacked(result: Result) -> list[str]:
+    attack, seed = result.measured.settings.get("attack") or {}, result.measured.settings.get("seed")
+    found = []
+    usual = {"steps": 7, "delta": 1.2, "restarts": 1}  # the rest is part of the condition's name
+    for key in usual if attack.get("name") == "lspga" else ("restarts",):
+        if key in attack and attack[key] != usual[key]:
+            found.append(f"LS-PGA with {key} = {told(attack[key])}")
+    if seed not in (None, 0, result.measured.seed):  # 0 is what evaluate.py draws with
+        found.append(f"attacked under seed {seed}")
+    return found
+
+
+def over(result: Result) -> str:
+    """What the mean over corruptions is over."""
+    names, levels = corruptions(result), severities(result)
+    return f"{len(names)} of {len(TEST)} corruptions x {len(levels)} of {len(SEVERITIES)} severities"

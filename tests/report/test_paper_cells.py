@@ -1,0 +1,311 @@
+"""Filled tables: every cell against the rows of results.csv, what is kept apart, what is missing."""
+
+import csv
+import io
+import json
+import random
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pytest
+
+from measured_runs import GENERATED, OFFICIAL, write_recipe, write_results, wrong_images
+from p2be_exp.errors import BadInput
+from p2be_exp.report.paper.as_csv import COLUMNS, as_csv
+from p2be_exp.report.paper.cells import fill_tables
+from p2be_exp.report.paper.gather import gather
+
+ALEXNET = {"gaussian_noise": 88.6428, "fog": 81.9324}  # two of AugMix's normalisers, imagenet.py
+
+
+def errors_in(folder, measure):
+    """The measure of a run from the rows of its file, without any of the report's code."""
+    with (Path(folder) / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kind, _, name = measure.partition(":")
+    wanted = {"clean": "clean", "lspga": "attack/lspga/8", "corruption": "corruption/", "error": f"corruption/{name}/"}
+    found = [100 * int(r["n_wrong"]) / int(r["n"]) for r in rows if r["condition"].startswith(wanted[kind])]
+    return fmean(found) if found else None
+
+
+def lines(table, name="x"):
+    return list(csv.DictReader(io.StringIO(as_csv(table, name))))
+
+
+def test_every_cell_is_what_the_rows_of_its_runs_say(tables):
+    checked = 0
+    for name, table in tables.items():
+        for line in lines(table, name):
+            runs = line["runs"].split(";") if line["runs"] else []
+            values = [errors_in(run, line["measure"]) for run in runs]
+            assert int(line["n_seeds"]) == len(values) == len(line["seeds"].split())
+            if not values:
+                assert (line["mean"], line["sd"]) == ("", "")
+                continue
+            assert float(line["mean"]) == pytest.approx(fmean(values), abs=1e-9)
+            assert [float(value) for value in line["values"].split()] == pytest.approx(values, abs=1e-9)
+            assert (line["sd"] == "") == (len(values) == 1)
+            if len(values) > 1:
+                assert float(line["sd"]) == pytest.approx(stdev(values), abs=1e-9)
+            checked += 1
+    assert checked == 6 + 4 + 4
+
+
+def test_every_run_is_where_its_configuration_says(tables):
+    for name, table in tables.items():
+        for line in lines(table, name):
+            for run in filter(None, line["runs"].split(";")):
+                config = json.loads((Path(run) / "config.yaml").read_text())
+                assert config["encoding"]["name"] == line["row"]
+                assert config["backbone"]["name"] == line["block"] or name == "table4"
+                small = config["dataset"]["name"] == "digits"
+                assert small == (line["full_scale"] == "false")
+
+
+def test_published_numbers_stand_beside_and_are_subtracted_at_full_scale_alone(tables):
+    for name, table in tables.items():
+        for line in lines(table, name):
+            full = line["full_scale"] == "true"
+            gap = line["ours_minus_published"]
+            if full and line["mean"] and line["published"] not in ("", "N/A"):
+                assert float(gap) == pytest.approx(float(line["mean"]) - float(line["published"]))
+            else:
+                assert gap == ""
+    assert any(line["published"] and line["full_scale"] == "false" for line in lines(tables["table2-departing-1"]))
+
+
+def test_the_shape_of_table_2(tables):
+    table = tables["table2"]
+    assert table.blocks == ("wrn40_2", "densenet", "resnext")
+    assert set(table.rows.values()) == {("rgb", "onehot", "thermometer", "p2be")}
+    assert table.columns == ("corruption", "clean")
+    assert {row for (_, row, _), cell in table.cells.items() if cell.runs} == {"rgb", "onehot", "p2be"}
+
+
+def test_intervals_over_seeds(tables):
+    cells = tables["table2"].cells
+    kinds = {row: cells["wrn40_2", row, "corruption"].compared.kind for row in ("onehot", "p2be")}
+    assert kinds == {"onehot": "welch", "p2be": "paired"}
+    assert cells["wrn40_2", "rgb", "corruption"].compared is None
+    assert tables["table4"].cells["cifar10/contrain", "p2be", "lspga"].compared.kind == "paired"
+    assert tables["table2-departing-1"].cells["wrn16_1", "p2be", "clean"].compared.kind == "networks"
+
+
+def test_the_order_of_the_runs_plays_no_part(report):
+    turned = list(report.results)
+    random.Random(5).shuffle(turned)
+    assert turned != list(report.results)
+    again = fill_tables(turned)
+    assert [as_csv(table, "x") for table in again] == [as_csv(table, "x") for table in report.tables]
+
+
+def filled(*folders):
+    results, _ = gather([str(folder) for folder in folders])
+    return {(table.spec.id, table.full): table for table in fill_tables(results)}
+
+
+def write(name, overrides, seed=0, corrupted=35.0, **more):
+    more = {"corruption": OFFICIAL} | more
+    return write_recipe(name, overrides, {"clean": 20.0, "corruption": corrupted}, seed, **more)
+
+
+def test_scales_are_in_no_mean_together(workdir):
+    write("a", "", 0, 30.0)
+    write("b", "", 1, 32.0, corruption=GENERATED | {"names": ["fog"]})
+    write("c", "epochs=3", 2, 60.0)
+    found = fill_tables(gather(["a,b,c"])[0])
+    assert [table.spec.id for table in found] == ["table2"] * 3
+    assert [len(table.cells["wrn40_2", "p2be", "clean"].runs) for table in found] == [1, 1, 1]
+    assert [table.full for table in found] == [True, False, False]
+
+
+def test_a_run_measured_twice_is_one_seed(workdir):
+    write("a", "", 0)
+    write_results(
+        "a/evaluations/mine", wrong_images(["clean"]), json.loads(Path("a/results.json").read_text())["settings"]
+    )
+    table = filled("a", "a/evaluations/mine")["table2", True]
+    other = filled("a/evaluations/mine", "a")["table2", True]
+    for each in (table, other):
+        assert len(each.cells["wrn40_2", "p2be", "clean"].runs) == 1
+        assert each.cells["wrn40_2", "p2be", "clean"].mean == 20.0
+
+
+def test_two_runs_of_one_seed_are_one_seed(workdir):
+    write("a", "", 0)
+    write("b", "", 0, 36.0)
+    table = filled("b", "a")["table2", True]
+    assert len(table.cells["wrn40_2", "p2be", "corruption"].runs) == 1
+    assert [str(other.measured.folder) for _, other in table.doubles] == ["b"]
+    results, _ = gather(["a", "b"])
+    assert as_csv(fill_tables(results[::-1])[0], "x") == as_csv(table, "x")  # whichever is read first
+
+
+def test_a_mean_that_is_not_complete_is_missing(workdir):
+    write("a", "")
+    lines = (workdir / "a" / "results.csv").read_text().splitlines()
+    (workdir / "a" / "results.csv").write_text("\n".join(lines[:-1]) + "\n")
+    cells = filled("a")["table2", True].cells
+    assert cells["wrn40_2", "p2be", "corruption"].mean is None
+    assert cells["wrn40_2", "p2be", "clean"].mean == 20.0
+
+
+def test_lengths_of_training(workdir):
+    for epochs in (50, 200):
+        write(f"p{epochs}", f"epochs={epochs}", 0, 30 + epochs / 100)
+        write(f"r{epochs}", f"encoding=rgb epochs={epochs}", 1, 31.0)
+    found = filled("p50,p200,r50,r200")
+    table = found["table6", True]
+    assert table.columns == ("50", "100", "200")
+    assert [bool(table.cells["wrn40_2", "p2be", column].runs) for column in table.columns] == [True, False, True]
+    assert len(found["table2", True].results) == 2  # the shorter ones are in Table VI alone
+    assert ("table2", False) not in found
+
+
+def test_lengths_of_codes_and_smoothness(workdir):
+    for M in (16, 64):
+        for weight in (0, 1.0):
+            write(f"m{M}_{weight}", f"encoding.M={M} encoding.lambda_smooth={weight}", 0, 30 + M / 100 + weight)
+    found = filled(*workdir.iterdir())
+    along = found["figure3", True]
+    assert [along.rows[block] for block in along.blocks] == [("M = 16", "M = 64")] * 2
+    assert along.columns == ("corruption", "clean")  # no attack was measured
+    both = found["m_lambda", True]
+    assert len(both.blocks) == 2
+    assert set(both.rows.values()) == {("lambda = 0", "lambda = 1")}
+    table = found["table2", True]
+    assert table.rows["wrn40_2"] == ("rgb", "onehot", "thermometer", "p2be")  # the published M and lambda alone
+    assert len(table.results) == 1
+
+
+def test_a_variant_alone_has_a_row_of_its_own(workdir):
+    write("a", "encoding.M=16")
+    table = filled("a")["table2", True]
+    cell = table.cells["wrn40_2", "p2be|M = 16", "clean"]
+    assert (cell.mean, cell.published, cell.minus_published) == (20.0, None, None)
+
+
+def test_smoothness_off_and_on(workdir):
+    for weight in (0, 1.0):
+        recipe = f"experiment=adversarial_cifar10 encoding.lambda_smooth={weight}"
+        write_recipe(f"w{weight}", recipe, {"clean": 12.0, "attack/lspga/8": 50.0 + weight}, attack={"name": "lspga"})
+    table = filled("w0", "w1.0")["table5", True]
+    assert table.cells["cifar10", "on", "lspga"].mean == 51.0
+    assert table.cells["cifar10", "off", "lspga"].mean == 50.0
+    assert table.cells["cifar10", "on", "lspga"].minus_published == pytest.approx(5.7)
+
+
+@pytest.mark.parametrize(("source", "row"), [("imagenet", "fixed"), ("digits", "fixed|learned on digits")])
+def test_a_fixed_table(workdir, source, row):
+    first = write("first", "")
+    config = json.loads((first / "config.yaml").read_text())
+    config["dataset"]["name"] = source
+    (first / "config.yaml").write_text(json.dumps(config))
+    write("own", "dataset=cifar10")
+    write("fixed", f"dataset=cifar10 encoding.table_from={first}", corrupted=34.0)
+    table = filled("own", "fixed")["table7", True]
+    cell = table.cells["cifar10", row, "corruption"]
+    assert cell.runs
+    assert cell.comparable is (row == "fixed")
+    assert ("table2", True) not in filled("own", "fixed")
+
+
+def test_the_run_that_a_small_sweep_learns_its_table_from(workdir):
+    small, sweep = "backbone=wrn16_1 dataset=digits", {"name": "table7", "scale": "small"}
+    write("first", f"{small} epochs=2", n=200, corruption=GENERATED, sweep=sweep)
+    assert list(filled("first")) == [("table7", False)]  # alone: the rest is missing
+    write("own", f"{small} epochs=3", n=200, corruption=GENERATED, sweep=sweep)
+    write("fixed", f"{small} epochs=3 encoding.table_from=first", n=200, corruption=GENERATED, sweep=sweep)
+    table = filled("first", "own", "fixed")["table7", False]
+    assert table.rows["digits"] == ("learned", "fixed|learned on digits")
+    assert len(table.results) == 2
+
+
+def test_a_table_7_of_another_network_is_none_of_the_papers(workdir):
+    write("own", "backbone=densenet40_12")
+    write("fixed", "backbone=densenet40_12 encoding.table_from=/nowhere")
+    assert filled("own", "fixed")["table7", False].departures == ("network densenet40_12",)
+
+
+@pytest.mark.parametrize(("encoding", "level"), [("rgb", 40), ("p2be", 36)])
+def test_imagenet(workdir, encoding, level):
+    source = {"name": "imagenet_c", "names": OFFICIAL["names"], "severities": [1, 2, 3, 4, 5], "crop": "center"}
+    recipe = f"experiment=imagenet encoding={encoding}"
+    write_recipe("a", recipe, {"clean": 23.0, "corruption": level}, n=50_000, corruption=source)
+    found = filled("a")
+    ces = found["table3_ce", True]
+    for name, reference in ALEXNET.items():
+        error = errors_in("a", f"error:{name}")
+        assert ces.cells["resnet50", name, encoding].mean == pytest.approx(100 * error / reference)
+    means = [ces.cells["resnet50", name, encoding].mean for name in OFFICIAL["names"]]
+    assert found["table3", True].cells["resnet50", encoding, "mce"].mean == pytest.approx(fmean(means))
+
+
+def test_a_mean_over_what_there_were_images_of(workdir):
+    write("a", "", corruption=OFFICIAL | {"names": ["snow", "fog"]})
+    lines = (workdir / "a" / "results.csv").read_text().splitlines()
+    (workdir / "a" / "results.csv").write_text("\n".join(line for line in lines if "/snow/" not in line) + "\n")
+    assert filled("a")["table2", False].cells["wrn40_2", "p2be", "corruption"].mean is None
+    summary = json.loads((workdir / "a" / "results.json").read_text())
+    summary["corruptions"] = {"left_out": {"snow": "why"}}
+    (workdir / "a" / "results.json").write_text(json.dumps(summary))
+    mean = filled("a")["table2", False].cells["wrn40_2", "p2be", "corruption"].mean
+    assert mean == pytest.approx(errors_in("a", "error:fog"))
+
+
+@pytest.mark.parametrize("part", [{"names": ["fog"]}, {"severities": [3]}])
+def test_imagenet_in_part_has_no_mce(workdir, part):
+    whole = {"name": "imagenet_c", "names": OFFICIAL["names"], "severities": [1, 2, 3, 4, 5], "crop": "center"}
+    source = whole | part
+    write_recipe("a", "experiment=imagenet", {"clean": 23.0, "corruption": 40.0}, n=50_000, corruption=source)
+    found = filled("a")
+    assert found["table3", False].columns == ("clean", "corruption")
+    cell = found["table3_ce", False].cells["resnet50", "fog", "p2be"]
+    assert (cell.place.measure, cell.minus_published) == ("error:fog", None)
+    assert cell.mean == pytest.approx(errors_in("a", "error:fog"))
+
+
+def test_imagenet_without_corruptions(workdir):
+    write_recipe("a", "experiment=imagenet", {"clean": 23.0}, n=50_000)
+    found = filled("a")
+    assert list(found) == [("table3", True)]  # a table of nothing but missing cells is not shown
+    assert found["table3", True].cells["resnet50", "p2be", "mce"].mean is None
+
+
+def test_a_small_sweep_is_in_its_own_table(workdir):
+    small = "backbone=wrn16_1 dataset=digits epochs=2"
+    for epochs in (1, 2):
+        sweep = {"name": "table6", "scale": "small"}
+        write(f"a{epochs}", f"{small} epochs={epochs}", n=200, corruption=GENERATED, sweep=sweep)
+    found = filled("a1", "a2")
+    assert list(found) == [("table6", False)]
+    assert found["table6", False].columns == ("1", "2")
+
+
+def test_runs_of_no_table_are_not_lost(workdir):
+    write("a", "regime=standard")
+    table = filled("a")["other", True]
+    assert table.cells["cifar100/standard/wrn40_2", "p2be", "clean"].mean == 20.0
+
+
+def test_what_cannot_be_used_is_told(workdir):
+    write("sweep/0", "")
+    write_recipe("sweep/1", "", None, status="failed")
+    write_recipe("sweep/2", "", None)
+    results, not_used = gather(["sweep"])
+    assert [str(each.measured.folder) for each in results] == ["sweep/0"]
+    assert [(str(each.folder), each.reason.partition(";")[0]) for each in not_used] == [
+        ("sweep/1", "not finished (its status is 'failed')"),
+        ("sweep/2", "no results.json"),
+    ]
+    with pytest.raises(BadInput, match="no run has results to report"):
+        gather(["sweep/1"])
+
+
+def test_a_run_that_is_named_twice_is_there_once(workdir):
+    write("sweep/0", "")
+    assert len(gather(["sweep", "sweep/0", "./sweep/../sweep/0"])[0]) == 1
+
+
+def test_columns(tables):
+    assert tuple(lines(tables["table2"])[0]) == COLUMNS

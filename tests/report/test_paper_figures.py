@@ -1,0 +1,108 @@
+"""The report's figures: what is drawn is what the tables say."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+
+from measured_runs import OFFICIAL, write_recipe
+from p2be_exp.report.paper.cells import fill_tables
+from p2be_exp.report.paper.code_maps import LEARNED, code_maps
+from p2be_exp.report.paper.figures import table_pictures
+from p2be_exp.report.paper.gather import gather
+from p2be_exp.report.paper.grid import grids
+
+
+def drawn(*folders):
+    tables = fill_tables(gather([str(folder) for folder in folders])[0])
+    pairs = zip(tables, grids(tables), strict=True)
+    return {picture.name: picture for table, grid in pairs for picture in table_pictures(table, grid)}
+
+
+def test_every_picture_is_svg_with_words(report):
+    pictures = [picture for found in report.pictures for picture in found]
+    assert {picture.name for picture in pictures} == {
+        "table2-differences", "table2-corruptions", "table2-departing-1-differences",
+        "table2-departing-1-corruptions", "table4-differences",
+    }  # fmt: skip
+    for picture in pictures:
+        assert ElementTree.fromstring(picture.svg).tag == "{http://www.w3.org/2000/svg}svg"
+        assert picture.alt.startswith(picture.title)
+        assert ("small scale" in picture.title) == ("departing" in picture.name)
+
+
+def test_differences_in_words(report, tables):
+    (picture,) = [p for found in report.pictures for p in found if p.name == "table4-differences"]
+    compared = tables["table4"].cells["cifar10/contrain", "p2be", "lspga"].compared
+    assert f"error under LS-PGA: ▼ −{-compared.difference:.2f} [" in picture.alt
+
+
+def test_the_same_numbers_give_the_same_picture(tables, words, report):
+    again = table_pictures(tables["table4"], words["table4"])
+    place = list(words).index("table4")
+    assert tuple(again) == report.pictures[place]
+
+
+@pytest.fixture
+def lengths(workdir):
+    for M in (16, 64):
+        for weight in (0, 1.0):
+            for seed in (0, 1):
+                errors = {"clean": 22 + seed / 4, "corruption": 30 + M / 100 + weight}
+                recipe = f"encoding.M={M} encoding.lambda_smooth={weight}"
+                write_recipe(f"m{M}_{weight}_{seed}", recipe, errors, seed, corruption=OFFICIAL)
+    return sorted(workdir.iterdir())
+
+
+def test_along_m_and_lambda(lengths):
+    pictures = drawn(*lengths)
+    assert {"figure3", "m_lambda-1"} <= set(pictures)
+    along = pictures["figure3"].alt
+    assert re.search(r"P2BE, wrn40_2, CIFAR-100, augmix, clean error: M = 16: 22.12, M = 64: 22.12", along)
+    both = pictures["m_lambda-1"].alt
+    assert len(re.findall(r"clean error at M = \d+, lambda = [01]: 22.12", both)) == 4
+
+
+def table_of(workdir, name, weight, **more):
+    folder = write_recipe(name, "", {"clean": 22.0}, **more)
+    (folder / "checkpoints").mkdir()
+    saved = {"state_dict": {"model.encoding.weight": weight}, "hyper_parameters": {"num_classes": 100}}
+    torch.save(saved, folder / "checkpoints" / "last.ckpt")
+    return gather([name])[0][0]
+
+
+def test_maps_of_codes(workdir):
+    alike = table_of(workdir, "a", torch.ones(256, 64), seed=1)
+    (picture,), notes = code_maps([alike])
+    assert notes == []
+    told = dict(re.findall(r"(RGB|one-hot|thermometer|random|learned)[^:;]*: ([\d.]+) of neighbours", picture.alt))
+    assert told == {
+        "RGB": "1.00",
+        "one-hot": "0.75",
+        "thermometer": "0.99",
+        "random": told["random"],
+        "learned": "1.00",
+    }
+    assert 0.4 < float(told["random"]) < 0.6  # half of the bits are ones, a quarter are ones in both
+    assert "learned on CIFAR-100, M = 64, wrn40_2, augmix, 200 epochs, lambda = 1, seed 1" in picture.alt
+
+
+def test_no_map_without_a_table(workdir):
+    write_recipe("a", "encoding=rgb", {"clean": 22.0})
+    write_recipe("b", "", {"clean": 22.0})
+    assert code_maps(gather(["a"])[0]) == ([], [])
+    pictures, (note,) = code_maps(gather(["a", "b"])[0])
+    assert pictures == []
+    assert note.endswith("without a checkpoint that can be read: b.")
+
+
+def test_not_every_table_is_drawn(workdir):
+    results = []
+    for number in range(LEARNED + 1):
+        result = table_of(workdir, f"r{number}", torch.randn(256, 64))
+        result.measured.config["epochs"] = number + 1
+        results.append(result)
+    (picture,), (note,) = code_maps(results)
+    assert picture.alt.count("learned on") == LEARNED
+    assert note.startswith("Learned tables of more than 4 recipes")

@@ -1,0 +1,122 @@
+"""Departures from the paper's recipe: none at full scale, and each thing that is changed is told."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from measured_runs import GENERATED, OFFICIAL, write_recipe
+from p2be_exp.report.paper.gather import gather
+from p2be_exp.report.paper.recipe import departures
+from p2be_exp.report.paper.tables import TABLES
+
+SPECS = {spec.id: spec for spec in TABLES}
+
+
+def found(folder, overrides, table="table2", n=10_000, **settings):
+    errors = {"clean": 20.0}
+    if settings.get("corruption"):
+        errors["corruption"] = 30.0
+    if settings.get("attack"):
+        errors["attack/lspga/8"] = 50.0
+    write_recipe(folder / "run", overrides, errors, seed=3, n=n, **settings)
+    (result,), _ = gather([str(folder / "run")])
+    return departures(result, SPECS[table].home)
+
+
+@pytest.mark.parametrize(
+    ("table", "overrides", "settings"),
+    [
+        ("table2", "", {"corruption": OFFICIAL}),
+        ("table2", "encoding=rgb trainer.precision=bf16 data_dir=/x watch_every=5", {"evaluation_seed": 0}),
+        ("table2", "encoding=thermometer optim.table_lr=1", {}),
+        ("table4", "experiment=adversarial_cifar100", {"attack": {"name": "lspga", "steps": 7, "restarts": 1}}),
+        ("table4", "experiment=adversarial_cifar10 encoding=onehot regime=advtrain", {}),
+        ("table5", "experiment=adversarial_cifar10 encoding.lambda_smooth=0", {}),
+        ("table6", "epochs=50", {}),
+        ("table7", "dataset=cifar10 encoding.table_from=/x", {}),
+        ("figure3", "encoding.M=16", {}),
+        ("m_lambda", "encoding.M=16 encoding.lambda_smooth=10", {}),
+    ],
+)
+def test_full_scale(workdir, table, overrides, settings):
+    told = found(workdir, overrides, table, **settings)
+    assert (told.all, told.row) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("table", "overrides", "told"),
+    [
+        ("table2", "epochs=12", "epochs = 12 instead of 200"),
+        ("table2", "limit_train=500", "limit_train = 500"),
+        ("table2", "batch_size=64", "batch_size = 64 instead of 128"),
+        ("table2", "dataset=digits", "data set digits"),
+        ("table2", "regime=standard", "regime standard"),
+        ("table2", "preset=paper", "preset paper"),
+        ("table2", "optim.weight_decay=0.001", "optim.weight_decay = 0.001 instead of 0.0005"),
+        ("table2", "optim.nesterov=false", "optim.nesterov = false instead of true"),
+        ("table2", "regime.magnitude=1", "regime.magnitude = 1 instead of 3"),
+        ("table2", "dataset.val_size=1000", "dataset.val_size = 1000 instead of 0"),
+        ("table2", "departs_from_paper=trial", "trial"),
+        ("table4", "experiment=adversarial_cifar10 backbone=wrn16_1", "network wrn16_1"),
+        ("table4", "experiment=adversarial_cifar10 regime.attack.steps=2", "regime.attack.steps = 2 instead of 7"),
+    ],
+)
+def test_what_is_changed_is_told(workdir, table, overrides, told):
+    assert found(workdir, overrides, table).all == (told,)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ("encoding.M=32", "M = 32"),
+        ("encoding.lambda_smooth=0.1", "lambda = 0.1"),
+        ("encoding=onehot encoding.M=16", "M = 16"),
+        ("preset.init=thermometer", "table starts as = thermometer"),
+        ("optim.table_lr=0.03", "optim.table_lr = 0.03"),
+    ],
+)
+def test_what_concerns_the_encoding_alone_is_told_in_its_row(workdir, overrides, told):
+    departed = found(workdir, overrides)
+    assert (departed.all, departed.row) == ((), (told,))
+
+
+SUBSET = OFFICIAL | {"names": ["fog", "snow"], "severities": [3]}
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "told"),
+    [
+        ("table2", {"n": 500}, "500 of 10,000 test images"),
+        ("table2", {"precision": "bf16"}, "measured in bf16"),
+        ("table2", {"checkpoint": "best"}, "the best checkpoint"),
+        ("table2", {"corruption": SUBSET}, "2 of 15 corruptions x 1 of 5 severities (snow, fog), severity 3"),
+        ("table2", {"corruption": GENERATED | {"names": OFFICIAL["names"], "severities": [1, 2, 3, 4, 5]}},
+         "corruptions made here (generator 1, seed 0)"),
+        ("table4", {"attack": {"name": "lspga", "steps": 50}}, "LS-PGA with steps = 50"),
+        ("table4", {"attack": {"name": "suite", "restarts": 5}}, "LS-PGA with restarts = 5"),
+        ("table4", {"attack": {"name": "lspga"}, "evaluation_seed": 9}, "attacked under seed 9"),
+    ],
+)  # fmt: skip
+def test_how_it_was_measured_is_told(workdir, table, settings, told):
+    overrides = "experiment=adversarial_cifar10" if table == "table4" else ""
+    assert found(workdir, overrides, table, **settings).all == (told,)
+
+
+def test_corruptions_that_were_left_out(workdir):
+    write_recipe("run", "", {"clean": 20.0, "corruption": 30.0}, corruption=OFFICIAL)
+    summary = json.loads((workdir / "run" / "results.json").read_text())
+    summary["corruptions"] = {"left_out": {"frost": "no textures"}}
+    (workdir / "run" / "results.json").write_text(json.dumps(summary))
+    (result,), _ = gather(["run"])
+    (told,) = departures(result, SPECS["table2"].home).all
+    assert told == "14 of 15 corruptions x 5 of 5 severities (all but frost), severity 1 2 3 4 5"
+
+
+def test_an_encoding_of_the_users_own(workdir):
+    write_recipe("run", "encoding=onehot", {"clean": 20.0})
+    (result,), _ = gather(["run"])
+    config = result.measured.config | {"encoding": {"name": "mine", "width": 7}}
+    other = SimpleNamespace(measured=SimpleNamespace(**{**vars(result.measured), "config": config}), left_out=())
+    other.measured.seed = 0
+    assert departures(other, SPECS["table2"].home).row == ("encoding.width = 7",)

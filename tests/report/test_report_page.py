@@ -1,0 +1,156 @@
+"""The report's page in a real browser: on a phone, on a desktop, printed."""
+
+import base64
+import shutil
+from dataclasses import replace
+from re import DOTALL, findall
+
+import pytest
+
+from p2be_exp.report.paper.cells import natural
+from p2be_exp.report.paper.page import page
+
+pytestmark = pytest.mark.browser
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+WIDTHS = (390, 1280)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install -e '.[test]'")
+    if BROWSER is None or shutil.which("chromedriver") is None:
+        pytest.skip("no chromium with chromedriver: apt-get install chromium chromium-driver")
+    options = selenium.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options, selenium.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(driver, written):
+    def show(width, media="screen", scheme="light"):
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        driver.get((written / "index.html").as_uri())
+        return driver
+
+    return show
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_body_does_not_scroll_sideways(show, width):
+    driver = show(width)
+    assert driver.execute_script("return innerWidth") == width
+    wide = """return [...document.querySelectorAll('body *')]
+        .filter(e => !e.closest('.scroll') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName)"""
+    assert driver.execute_script(wide) == []
+    driver.execute_script("scrollTo(500, 0)")
+    assert driver.execute_script("return scrollX") == 0
+    inside = "return [...document.querySelectorAll('.scroll')].every(e => e.clientWidth <= innerWidth)"
+    assert driver.execute_script(inside)
+
+
+def test_tables_scroll_in_their_boxes_on_a_phone(show):
+    driver = show(390)
+    moved = """const box = document.querySelector('#table2 .scroll');
+        const head = box.querySelector('tbody th[scope=row]');
+        const before = head.getBoundingClientRect().left; box.scrollLeft = 200;
+        return [box.scrollLeft, head.getBoundingClientRect().left - before]"""
+    assert driver.execute_script(moved) == [200, 0]  # the names of the rows stay
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_missing_and_nothing_is_wrong(show, report, width):
+    driver = show(width)
+    sizes = driver.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.alt.length])")
+    assert len(sizes) == sum(map(len, report.pictures)) + len(report.maps)
+    assert all(complete and natural > 100 and alt > 20 for complete, natural, alt in sizes)
+    assert driver.get_log("browser") == []
+    asked = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name.slice(0, 5))")
+    assert set(asked) <= {"data:"}
+
+
+def test_the_numbers(show, report):
+    driver = show(1280)
+    read = """return [...document.querySelectorAll('#' + arguments[0] + ' tbody tr:not(.block)')].map(row =>
+        [row.querySelector('th').textContent, ...[...row.querySelectorAll('td')].map(cell => cell.textContent)])"""
+    for grid in report.grids:
+        rows = [[row, *(text.text for text in texts)] for _, of in grid.blocks for row, texts in of]
+        assert driver.execute_script(read, grid.id) == rows
+    runs = [row[0] for row in driver.execute_script(read, "runs")]
+    folders = [str(each.measured.folder) for each in report.results]
+    assert runs == sorted(folders, key=natural) + [str(each.folder) for each in report.not_used]
+
+
+def test_headings_that_say_what_they_are_of(show):
+    driver = show(1280)
+    without = "return [...document.querySelectorAll('th')].filter(e => !e.scope).length"
+    assert driver.execute_script(without) == 0
+    count = "return [document.querySelectorAll('table').length, document.querySelectorAll('table > caption').length]"
+    tables, captions = driver.execute_script(count)
+    assert tables == captions > 3
+    columns = """return [...document.querySelectorAll('table.numbers')].every(table => {
+        const width = row => [...row.cells].reduce((sum, cell) => sum + cell.colSpan, 0);
+        return [...table.querySelectorAll('tbody tr')].every(row => width(row) == width(table.rows[0])) })"""
+    assert driver.execute_script(columns)
+
+
+CONTRAST = """
+const parse = text => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(v => { v /= 255;
+    return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4 }); return .2126 * x + .7152 * y + .0722 * z };
+const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length == 3 || c[3] > 0) return c } return [255, 255, 255] };
+return [...document.querySelectorAll('h1, h2, p, li, a, th, td, td span, caption span, figcaption, strong')]
+    .filter(e => e.textContent.trim())
+    .map(e => { const [a, b] = [parse(getComputedStyle(e).color), ground(e)].map(light).sort((x, y) => y - x);
+        return [(a + .05) / (b + .05), e.tagName + '.' + e.className] }).sort((x, y) => x[0] - y[0])[0]"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(show, scheme):
+    driver = show(1280, scheme=scheme)
+    ratio, where = driver.execute_script(CONTRAST)
+    assert ratio >= 4.5, where  # WCAG 2.2 AA
+    ground = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_print_cuts_no_table(show):
+    """A4 landscape without its margins is 273 mm wide: 1031 CSS pixels."""
+    driver = show(1031, media="print")
+    cut = """return [...document.querySelectorAll('table, img')]
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName)"""
+    assert driver.execute_script(cut) == []
+    assert driver.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    boxes = "return [...document.querySelectorAll('.scroll')].map(box => getComputedStyle(box).overflowX)"
+    assert set(driver.execute_script(boxes)) == {"visible"}  # paper does not scroll
+    printed = driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    pages = findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", base64.b64decode(printed))
+    assert len(pages) > 2
+    assert {(round(float(x)), round(float(y))) for x, y in pages} == {(842, 595)}  # not scaled, not upright
+
+
+def test_texts_are_shown_as_they_are(words):
+    hostile = replace(words["table2"], heading='<script>alert(1)</script> & "more"', sentence="a < b")
+    text = page("<b>", ["<i>"], [(hostile, ())], replace(words["table2"], id="runs"))
+    assert "<script>" not in text
+    assert "<i>" not in text
+    assert "a &lt; b" in text
+
+
+def test_the_page_needs_nothing_else(written):
+    text = (written / "index.html").read_text()
+    assert not findall(r"<script|<link(?! rel=\"icon\" href=\"data:)|@import|url\(", text)
+    outside = [address for address in findall(r"(?:src|href)=\"([^\"]*)\"", text, DOTALL) if address[0] != "#"]
+    assert all(address.startswith("data:") for address in outside)
