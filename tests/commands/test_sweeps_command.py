@@ -28,7 +28,7 @@ TABLE2 = (*ORDERED, TINY[-1])
 
 
 def states(folder="sweep"):
-    return {path.name: Run(path).status()["state"] for path in sorted(Path(folder).iterdir()) if path.is_dir()}
+    return {path.parent.name: Run(path.parent).status()["state"] for path in sorted(Path(folder).glob("*/status.json"))}
 
 
 def untouched(folder):
