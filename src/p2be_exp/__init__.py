@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load_run"]
+__all__ = ["load_run", "register_attack", "register_backbone", "register_encoding", "register_regime"]
+
+_HOMES = {"load_run": "p2be_exp.runs"} | dict.fromkeys(__all__[1:], "p2be_exp.plugins")
 
 
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds; commands that only check their input do without.
-    if name == "load_run":
-        from p2be_exp.runs import load_run
-
-        return load_run
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,11 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from p2be_exp.config.folders import PLUGIN_FOLDERS
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
 
-INNER_ATTACKS = ("lspga", "pgd", "random_in_ball", "square", "greedy")
+INNER_ATTACKS = ["lspga", "pgd", "random_in_ball", "square", "greedy"]
 """Attacks that a regime may train against."""
 
 
@@ -22,7 +23,7 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     """Check a resolved configuration.
 
     Args:
-        command: ``train``, ``evaluate`` or ``corruptions``.
+        command: ``train``, ``evaluate``, ``corruptions``, ``export`` or ``tracking``.
         config: plain dictionaries, as :func:`p2be_exp.config.compose.to_plain` gives.
 
     Raises:
@@ -30,12 +31,18 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     """
     schema = COMMAND_SCHEMAS[command]
     check_values("", config, schema)
+    if "plugins" in schema.__dataclass_fields__:
+        _check_plugins(config["plugins"])
     for group in GROUP_SCHEMAS:
         if group in schema.__dataclass_fields__:
             check_group(group, config)
     if command == "corruptions":
         select_names(config["names"])
         select_severities(config["severities"])
+        return
+    if command == "export":
+        _check_batch(config["batch"])
+    if command in ("export", "tracking"):
         return
     _check_trainer(config["trainer"])
     _check_corruption(config)
@@ -73,6 +80,19 @@ def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
         allowed = fields[key].metadata.get("allowed")
         if allowed is not None and value is not None and not allowed.admits(value):
             raise BadInput(f"{prefix}{key}={value}: allowed is {allowed}")
+
+
+def _check_plugins(names: list[str]) -> None:
+    if missing := [name for name in names if name not in PLUGIN_FOLDERS]:
+        raise BadInput(
+            f"plugins=[{','.join(missing)}]: plug-ins are named on the command line or in P2BE_PLUGINS; "
+            "a file of conf/ is read too late for them"
+        )
+
+
+def _check_batch(batch: Any) -> None:
+    if batch != "dynamic" and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise BadInput(f"batch={batch}: allowed is dynamic, or a number of images, 1 or more")
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
@@ -156,6 +176,8 @@ def _check_inner_attack(regime: Mapping[str, Any]) -> None:
 
 
 def _check_training(config: Mapping[str, Any]) -> None:
+    if config["scale"] != "full" and config["sweeps"] is None:
+        raise BadInput(f"scale={config['scale']}: goes with sweeps=NAME")
     trainer = config["trainer"]
     processes = trainer["devices"] * trainer["num_nodes"]
     if config["batch_size"] < processes:
@@ -164,5 +186,24 @@ def _check_training(config: Mapping[str, Any]) -> None:
         )
     if config["optim"]["nesterov"] and config["optim"]["momentum"] == 0:
         raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
+    _check_schedule(config["optim"])
+    _check_pictures(config["dataset"])
     if any(beta >= 1 for beta in config["optim"]["table_betas"]) or len(config["optim"]["table_betas"]) != 2:
         raise BadInput(f"optim.table_betas={config['optim']['table_betas']}: two numbers, each at least 0 and below 1")
+
+
+def _check_schedule(optim: Mapping[str, Any]) -> None:
+    milestones = optim["milestones"]
+    if optim["schedule"] == "cosine" and milestones:
+        raise BadInput(f"optim.milestones={milestones}: they go with optim.schedule=steps")
+    if optim["schedule"] == "steps" and (not milestones or sorted(set(milestones)) != milestones):
+        raise BadInput(
+            f"optim.milestones={milestones}: optim.schedule=steps needs epochs in ascending order, such as [60,120]"
+        )
+
+
+def _check_pictures(dataset: Mapping[str, Any]) -> None:
+    if dataset.get("resized", 0) < dataset.get("image_size", 0):
+        raise BadInput(
+            f"dataset.resized={dataset['resized']}: allowed is {dataset['image_size']} (dataset.image_size) or more"
+        )

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -15,24 +14,25 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from p2be_exp.config.folders import CONF_DIR, options_of
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
 from p2be_exp.errors import BadInput
 
-CONF_DIR = Path(__file__).resolve().parents[3] / "conf"
-"""The folder of the configuration files."""
-
 
 def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-    """Compose the configuration of a command.
+    """Compose the configuration of a command, with the plug-ins that the overrides (or P2BE_PLUGINS) name.
 
     Args:
-        command: ``train`` or ``evaluate``.
+        command: ``train``, ``evaluate``, ``corruptions``, ``export`` or ``tracking``.
         overrides: ``KEY=VALUE`` and ``GROUP=OPTION``, as on the command line.
         with_hydra: keep Hydra's own node.
 
     Raises:
-        BadInput: an unknown key or option, or a value of the wrong type; one line.
+        BadInput: an unknown key or option, a value of the wrong type, or a plug-in that cannot be loaded; one line.
     """
+    from p2be_exp.plugins import load_requested  # which imports this package
+
+    load_requested(overrides)
     register_schemas()
     with plain_errors(overrides), _fresh_hydra(), initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR)):
         return compose(command, list(overrides), return_hydra_config=with_hydra)
@@ -91,11 +91,6 @@ def _unknown_option(error: MissingConfigException) -> str:
     return f"{group}={option}: there is no such {group}; there are: {', '.join(sorted(options))}"
 
 
-def options_of(group: str) -> list[str]:
-    """Options of a configuration group, by the files in ``conf/``."""
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
-
-
 def _describe(error: Exception, overrides: Sequence[str]) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     text = _first_line(cause)
@@ -118,20 +113,32 @@ def _describe(error: Exception, overrides: Sequence[str]) -> str:
 _TYPES = {"Integer": "a whole number", "Float": "a number"}
 
 
+_SCRIPTS = ("train", "evaluate")
+"""Commands that are a file in the repository's root; the others are modules of the package."""
+
+
 def _did_you_mean(key: str, overrides: Sequence[str]) -> str:
     known = known_keys(overrides)
     group, _, name = key.rpartition(".")
+    homes = [other for other in known if other.endswith(f".{name}")]
     if key in known:  # elsewhere: not with the option that an experiment or the defaults have chosen, or not here
         schemas = GROUP_SCHEMAS.get(group, COMMAND_SCHEMAS)
         owners = [owner for owner, schema in schemas.items() if name in schema.__dataclass_fields__]
-        return f"; it goes with {f'{group}=' if group else ''}{' or '.join(owners)}{'' if group else '.py'}"
+        if group:
+            return f"; it goes with {group}={' or '.join(owners)}"
+        if homes and not set(owners) & set(_SCRIPTS):
+            return f"; did you mean {homes[0]}?"
+        return f"; it goes with {' or '.join(_called(owner) for owner in owners)}"
     siblings = [other.rpartition(".")[2] for other in known if group and other.rpartition(".")[0] == group]
     if siblings:
         close = difflib.get_close_matches(name, siblings, n=1, cutoff=0.7)
         return f"; did you mean {group}.{close[0]}?" if close else f"; {group} has: {', '.join(siblings)}"
-    homes = [other for other in known if other.endswith(f".{name}")]
     close = homes or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else "; see --help for what there is"
+
+
+def _called(command: str) -> str:
+    return f"{command}.py" if command in _SCRIPTS else f"python -m p2be_exp.{command}"
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:

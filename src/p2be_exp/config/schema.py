@@ -54,14 +54,38 @@ class BackboneConfig:
 
 
 @dataclass
+class PretrainableBackboneConfig(BackboneConfig):
+    weights: str | None = MISSING
+
+
+@dataclass
 class DatasetConfig:
     name: str = MISSING
     val_size: int = number(0)
     split_seed: int = number(0)
+    augmentation: str = choice("flip_crop", "crop", "none")
 
 
 @dataclass
 class DownloadableDatasetConfig(DatasetConfig):
+    download: bool = MISSING
+
+
+@dataclass
+class PicturesDatasetConfig(DatasetConfig):
+    augmentation: str = choice("resized_crop", "flip_crop", "crop", "none")
+    image_size: int = number(8, 4096)
+    resized: int = number(8, 4096)
+    workers: int | None = number(0)
+
+
+@dataclass
+class FolderDatasetConfig(PicturesDatasetConfig):
+    dir: str | None = MISSING
+
+
+@dataclass
+class Caltech101Config(PicturesDatasetConfig):
     download: bool = MISSING
 
 
@@ -145,14 +169,16 @@ class NoAttackConfig:
 
 
 @dataclass
-class _AttackConfig:
+class AttackConfig:
+    """What every attack has; an attack's own schema inherits it."""
+
     name: str = MISSING
     eps_levels: Any = MISSING  # a whole number of levels, or a list of them
     save_images: bool = MISSING
 
 
 @dataclass
-class LSPGAConfig(_AttackConfig):
+class LSPGAConfig(AttackConfig):
     steps: int = number(1)
     xi: float = number(above=0)
     delta: float = number(above=0)
@@ -163,7 +189,7 @@ class LSPGAConfig(_AttackConfig):
 
 
 @dataclass
-class PGDConfig(_AttackConfig):
+class PGDConfig(AttackConfig):
     gradient: str = choice("secant", "smooth", "interpolate")
     loss: str = choice("ce", "margin")
     steps: int = number(1)
@@ -171,30 +197,30 @@ class PGDConfig(_AttackConfig):
 
 
 @dataclass
-class RandomInBallConfig(_AttackConfig):
+class RandomInBallConfig(AttackConfig):
     restarts: int = number(1, 1000)
 
 
 @dataclass
-class SquareConfig(_AttackConfig):
+class SquareConfig(AttackConfig):
     queries: int = number(1)
     restarts: int = number(1, 1000)
 
 
 @dataclass
-class GreedyConfig(_AttackConfig):
+class GreedyConfig(AttackConfig):
     queries: int = number(1)
 
 
 @dataclass
-class TransferConfig(_AttackConfig):
+class TransferConfig(AttackConfig):
     source: str | None = MISSING
     steps: int = number(1)
     restarts: int = number(1, 1000)
 
 
 @dataclass
-class SuiteConfig(_AttackConfig):
+class SuiteConfig(AttackConfig):
     steps: int = number(1)
     restarts: int = number(1, 1000)
     queries: int = number(1)
@@ -207,6 +233,9 @@ class SuiteConfig(_AttackConfig):
 @dataclass
 class OptimConfig:
     lr: float = number(above=0)
+    schedule: str = choice("cosine", "steps")
+    milestones: list[int] = number(1)
+    gamma: float = number(above=0, high=1)
     momentum: float = number(0, 1)
     nesterov: bool = MISSING
     weight_decay: float = number(0)
@@ -299,6 +328,7 @@ class TrainConfig:
     watch_every: int = number(0)
     departs_from_paper: str | None = MISSING
     resume: str | None = MISSING
+    plugins: list[str] = MISSING
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
@@ -316,6 +346,8 @@ class EvaluateConfig:
     eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
     data_dir: str | None = MISSING
+    dataset_dir: str | None = MISSING
+    plugins: list[str] = MISSING
 
 
 @dataclass
@@ -334,6 +366,24 @@ class CorruptionsConfig:
     data_dir: str = MISSING
 
 
+@dataclass
+class ExportConfig:
+    run: str = MISSING
+    format: str = choice("torch_export", "onnx")
+    out: str | None = MISSING
+    checkpoint: str = choice("last", "best")
+    batch: Any = MISSING  # dynamic, or a number
+    overwrite: bool = MISSING
+
+
+@dataclass
+class TrackingConfig:
+    project: str = MISSING
+    entity: str | None = MISSING
+    name: str = MISSING
+    dry_run: bool = MISSING
+
+
 GROUP_SCHEMAS: dict[str, dict[str, type]] = {
     "encoding": {
         "rgb": RGBConfig,
@@ -341,11 +391,28 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "thermometer": ThermometerConfig,
         "p2be": P2BEConfig,
     },
-    "backbone": {"wrn40_2": BackboneConfig, "wrn16_1": BackboneConfig},
+    "backbone": {
+        "wrn40_2": BackboneConfig,
+        "wrn16_1": BackboneConfig,
+        "densenet_bc_100_12": BackboneConfig,
+        "densenet40_12": BackboneConfig,
+        "densenet40_24": BackboneConfig,
+        "resnext29_4x32d": BackboneConfig,
+        "resnext29_32x4d": BackboneConfig,
+        "allconv": BackboneConfig,
+        "resnet18": BackboneConfig,
+        "resnet50": PretrainableBackboneConfig,
+        "alexnet": PretrainableBackboneConfig,
+    },
     "dataset": {
         "digits": DatasetConfig,
         "cifar10": DownloadableDatasetConfig,
         "cifar100": DownloadableDatasetConfig,
+        "svhn": DownloadableDatasetConfig,
+        "mnist": DownloadableDatasetConfig,
+        "caltech101": Caltech101Config,
+        "imagenet": FolderDatasetConfig,
+        "image_folder": FolderDatasetConfig,
     },
     "regime": {
         "standard": StandardConfig,
@@ -371,7 +438,7 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "suite": SuiteConfig,
         "suite_short": SuiteConfig,
     },
-    "optim": {"default": OptimConfig},
+    "optim": {"default": OptimConfig, "imagenet": OptimConfig},
     "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), TrainerConfig),
     "logger": {"csv": CSVLoggerConfig, "wandb": WandbLoggerConfig, "tensorboard": TensorBoardLoggerConfig},
     "preset": {"official": PresetConfig, "paper": PresetConfig},
@@ -382,6 +449,8 @@ COMMAND_SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "corruptions": CorruptionsConfig,
+    "export": ExportConfig,
+    "tracking": TrackingConfig,
 }
 
 

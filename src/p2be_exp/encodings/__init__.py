@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from p2be_exp.encodings.buckets import OneHot, Thermometer
@@ -16,12 +17,23 @@ __all__ = [
     "OneHot",
     "TableEncoding",
     "Thermometer",
+    "bucketed_encodings",
     "build_encoding",
     "encode",
     "list_encodings",
 ]
 
-_ENCODINGS: dict[str, type[TableEncoding]] = {cls.name: cls for cls in (RGB, OneHot, Thermometer, P2BE)}
+
+def _p2be(table_from: str | None, **settings: Any) -> P2BE:
+    return P2BE(fixed=table_from is not None, **settings)
+
+
+_ENCODINGS: dict[str, Callable[..., TableEncoding]] = {
+    "rgb": RGB,
+    "onehot": OneHot,
+    "thermometer": Thermometer,
+    "p2be": _p2be,
+}
 
 
 def list_encodings() -> list[str]:
@@ -29,20 +41,17 @@ def list_encodings() -> list[str]:
     return sorted(_ENCODINGS)
 
 
+def bucketed_encodings() -> list[str]:
+    """Names of the encodings whose levels share rows in buckets."""
+    plain = TableEncoding.buckets
+    return [name for name, made in _ENCODINGS.items() if getattr(made, "buckets", plain) is not plain]
+
+
 def build_encoding(config: dict[str, Any]) -> TableEncoding:
     """The encoding that a configuration's ``encoding`` group describes.
 
     A P2BE table that comes from another run is built fixed; its values are the caller's to load.
     """
-    name = config["name"]
-    if name == "rgb":
-        return RGB()
-    if name == "p2be":
-        return P2BE(
-            M=config["M"],
-            smoothness=config["smoothness"],
-            init=config["init"],
-            slope_at_zero=config["slope_at_zero"],
-            fixed=config["table_from"] is not None,
-        )
-    return _ENCODINGS[name](M=config["M"])
+    # lambda_smooth is the loss's, see TrainingModule.
+    settings = {key: value for key, value in config.items() if key not in ("name", "lambda_smooth")}
+    return _ENCODINGS[config["name"]](**settings)

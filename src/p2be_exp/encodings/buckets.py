@@ -37,6 +37,10 @@ class _Buckets(TableEncoding):
         """The constant codes, float ``(256, M)``."""
         return self.codes
 
+    def buckets(self) -> Tensor:
+        """See :func:`bucket_of_level`."""
+        return bucket_of_level(self.M)
+
 
 class OneHot(_Buckets):
     """Bucket j is a single one at position j (Buckman et al. 2018; Kishida & Nakayama 2022, Eq. 1)."""

@@ -37,6 +37,13 @@ class TableEncoding(nn.Module, ABC):
         """The loss term that keeps the codes of neighbouring levels alike, or None where there is nothing to learn."""
         return None
 
+    def buckets(self) -> Tensor | None:
+        """The bucket of every level, int64 ``(256,)``, rising from 0 without gaps; None where levels share no rows.
+
+        Rows that a learned table happens to share are no bucket.
+        """
+        return None
+
     def forward(self, images: Tensor) -> Tensor:
         """Codes of an image.
 

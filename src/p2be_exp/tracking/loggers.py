@@ -1,11 +1,9 @@
-"""Loggers beside ``metrics.csv``: Weights & Biases, TensorBoard."""
+"""The loggers of a run: Weights & Biases, TensorBoard; and what is logged at a step."""
 
 from __future__ import annotations
 
 import importlib.util
 import secrets
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +12,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from p2be_exp.errors import BadInput
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
+from p2be_exp.tracking.columns import flat_columns, run_name
 from p2be_exp.training import TrainingModule
 
 TAGGED_GROUPS = ("encoding", "backbone", "dataset", "regime", "preset")
@@ -42,37 +41,12 @@ def build_loggers(config: dict[str, Any], run: Run, sweep: str | None = None) ->
     return []
 
 
-def run_name(config: dict[str, Any]) -> str:
-    """A name that a person can read: what was trained, on what, and the seed."""
-    encoding = config["encoding"]["name"] + (f"-M{config['encoding']['M']}" if "M" in config["encoding"] else "")
-    parts = (encoding, config["backbone"]["name"], config["regime"]["name"], config["dataset"]["name"])
-    return "_".join((*parts, f"seed{config['seed']}"))
-
-
 def finish(loggers: list[Logger], exit_code: int) -> None:
     """Close the W&B run of this job with its exit code, so that the next job of a sweep gets its own."""
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 
         wandb.finish(exit_code=exit_code)
-
-
-def log_results(
-    loggers: Sequence[Logger], summary: dict[str, Any], rows: list[dict[str, Any]], figures: Sequence[Path]
-) -> None:
-    """Send the summary, the results table and the figures of a finished run to W&B."""
-    for logger in loggers:
-        if not isinstance(logger, WandbLogger):
-            continue
-        columns = list(rows[0]) if rows else []
-        logger.log_table("results", columns=columns, data=[[row[column] for column in columns] for row in rows])
-        for row in rows:
-            logger.experiment.summary[f"{row['condition']}/error"] = float(row["error"])
-        for name in ("clean_error", "mean_corruption_error", "mce", "relative_mce"):
-            if summary[name] is not None:
-                logger.experiment.summary[name] = summary[name]
-        for figure in figures:
-            logger.log_image(f"figures/{figure.stem}", [str(figure)])
 
 
 class StepLog(pl.Callback):
@@ -112,7 +86,7 @@ def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbL
         entity=settings["entity"],
         group=group,
         tags=[*(config[group]["name"] for group in TAGGED_GROUPS), *settings["tags"]],
-        config=config,
+        config={**config, **flat_columns(config)},
         resume=None if offline else "allow",
     )
     if pl.utilities.rank_zero_only.rank == 0:

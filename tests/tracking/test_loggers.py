@@ -1,56 +1,23 @@
 """The loggers beside metrics.csv: a W&B run a job, in a group, with tags, finished; TensorBoard's files."""
 
+import importlib.util
 import os
 import signal
-import struct
 from pathlib import Path
 
 import pytest
 import wandb
+from pytorch_lightning.loggers import WandbLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto import wandb_internal_pb2
 
 from commandline import TINY, at_batch, refusal, rows_of, train
 from p2be_exp import tracking
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.runs import Run
+from wandb_records import keys_of, of_kind, records
 
 OFFLINE = ["logger=wandb", "logger.mode=offline", "logger.log_every_n_steps=2"]
 TAGS = {"p2be", "wrn16_1", "digits", "standard", "official"}
-
-
-@pytest.fixture
-def wandb_dirs(workdir, monkeypatch):
-    """Nothing of W&B's is read from, or written to, the home folder."""
-    for variable in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
-        monkeypatch.setenv(variable, str(workdir / "home" / variable))
-        (workdir / "home" / variable).mkdir(parents=True)
-    monkeypatch.delenv("WANDB_DIR")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    yield
-    wandb.teardown()
-
-
-def records(folder: Path) -> list:
-    """What W&B has written of one run: a log of 32 KiB blocks of records, each with checksum, length and part."""
-    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    content, at, found, parts = file.read_bytes(), 7, [], b""
-    while at + 7 <= len(content):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, at)
-        parts += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            found.append(wandb_internal_pb2.Record.FromString(parts))
-            parts = b""
-    return found
-
-
-def of_kind(found: list, kind: str) -> list:
-    return [getattr(record, kind) for record in found if record.WhichOneof("record_type") == kind]
 
 
 @pytest.mark.slow
@@ -69,9 +36,9 @@ def test_every_job_of_a_sweep_has_a_finished_run_of_its_own_in_one_group(wandb_d
         assert run.display_name == f"{encoding}-M8_wrn16_1_standard_digits_seed0"
         (end,) = of_kind(found, "exit")
         assert end.exit_code == 0
-        logged = {item.key or "/".join(item.nested_key) for row in of_kind(found, "history") for item in row.item}
+        logged = keys_of(found, "history")
         assert {"train/ce", "train/error", "lr/backbone", "step/ce", "epoch"} <= logged
-        told = {item.key or "/".join(item.nested_key) for row in of_kind(found, "summary") for item in row.update}
+        told = keys_of(found, "summary")
         assert "clean/error" in told
         files = folder.glob("wandb/offline-run-*/files/media/*/**/*")
         assert {file.suffix for file in files if file.is_file()} == {".json", ".png"}
@@ -111,8 +78,8 @@ def calls(workdir, monkeypatch):
 
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(wandb, "finish", lambda exit_code=None: found.append(("finish", exit_code)))
-    monkeypatch.setattr(tracking.WandbLogger, "log_image", lambda *arguments, **settings: None)
-    monkeypatch.setattr(tracking.WandbLogger, "log_table", lambda *arguments, **settings: None)
+    monkeypatch.setattr(WandbLogger, "log_image", lambda *arguments, **settings: None)
+    monkeypatch.setattr(WandbLogger, "log_table", lambda *arguments, **settings: None)
     return found
 
 
@@ -200,7 +167,7 @@ def test_tensorboard_has_the_rows_and_the_steps(workdir):
 
 
 def test_tensorboard_that_is_not_installed_is_bad_input(workdir, monkeypatch):
-    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = refusal(train(*TINY, "logger=tensorboard", "hydra.run.dir=run"))
     assert message == "logger=tensorboard: not installed; pip install p2be-exp[tensorboard]"
 

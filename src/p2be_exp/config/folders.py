@@ -1,0 +1,46 @@
+"""Where configuration files are: in ``conf/``, and in the ``conf/`` folders of plug-ins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+CONF_DIR = Path(__file__).resolve().parents[3] / "conf"
+"""The folder of the package's own configuration files."""
+
+PLUGIN_FOLDERS: dict[str, Path | None] = {}
+"""For every plug-in that is loaded the ``conf/`` beside it, None where there is none (see :mod:`p2be_exp.plugins`)."""
+
+
+def conf_folders() -> list[Path]:
+    """The folders in which an option is looked for; the package's own comes first."""
+    found = [CONF_DIR, *(folder for folder in PLUGIN_FOLDERS.values() if folder is not None)]
+    return list(dict.fromkeys(found))
+
+
+def options_of(group: str) -> list[str]:
+    """Options of a configuration group, by its files."""
+    return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("*.yaml")})
+
+
+def split_plugins(variable: str) -> list[str]:
+    """The module names in an environment variable, separated by commas."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+class PluginSearchPath(SearchPathPlugin):
+    """Lets Hydra look in the plug-ins' folders, after the package's own, however it is started."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folders."""
+        for folder in conf_folders()[1:]:
+            search_path.append(provider="p2be_exp plug-in", path=f"file://{folder}")
+
+
+Plugins.instance().register(PluginSearchPath)
+OmegaConf.register_new_resolver("plugins_from", split_plugins, replace=True)

@@ -1,0 +1,44 @@
+"""``torch.export``: a classifier as a graph of PyTorch's own operators, and its ``.pt2`` file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from p2be_exp.atomic import replacing
+from p2be_exp.export.deployment import DeployedClassifier, StemForm
+from p2be_exp.model import EncodedClassifier
+
+METADATA = "metadata.json"
+"""Name of the description inside a ``.pt2`` file: ``torch.export.load(FILE, extra_files={METADATA: ""})``."""
+
+
+def exported(
+    model: EncodedClassifier, form: StemForm, size: tuple[int, int], batch: int | None = None
+) -> ExportedProgram:
+    """The graph of a classifier: input ``images``, uint8 ``(B, 3, H, W)``; output logits, float ``(B, classes)``.
+
+    Args:
+        model: on the CPU.
+        form: of its stem.
+        size: height and width of the images; they are fixed.
+        batch: number of images; None for any from 1 on.
+    """
+    deployed = DeployedClassifier(model, form)
+    # An example of one image would make 1 the only batch size.
+    example = torch.zeros(batch or 2, 3, *size, dtype=torch.uint8)
+    shapes = None if batch is not None else ({0: Dim("batch")},)
+    program = torch.export.export(deployed, (example,), dynamic_shapes=shapes, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    return program
+
+
+def save_program(program: ExportedProgram, file: Path, metadata: dict[str, Any]) -> None:
+    """Write a ``.pt2`` file with its description, atomically."""
+    with replacing(file) as part, part.open("wb") as open_file:
+        torch.export.save(program, open_file, extra_files={METADATA: json.dumps(metadata, indent=2)})

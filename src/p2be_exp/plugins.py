@@ -1,0 +1,246 @@
+"""Plug-ins: modules outside this package that register encodings, backbones, regimes and attacks of their own.
+
+A plug-in is named by its module in ``plugins=[...]`` or in the environment variable P2BE_PLUGINS. It is imported before
+the configuration is composed, and again wherever a run that used it is loaded: ``config.yaml`` keeps the names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from p2be_exp.config.checks import INNER_ATTACKS
+from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
+from p2be_exp.config.schema import GROUP_SCHEMAS
+from p2be_exp.errors import BadInput
+
+VARIABLE = "P2BE_PLUGINS"
+"""Environment variable with the names of plug-ins, separated by commas: what the key ``plugins`` is by default."""
+
+_OWNERS: dict[tuple[str, str], str] = {}
+"""The module that registered an option, by group and name."""
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+# -- what a plug-in calls ---------------------------------------------------------------------------------------------
+
+
+def register_encoding(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class known as ``encoding=NAME``.
+
+    The class gets the keys of its schema as arguments, apart from ``name`` and ``lambda_smooth`` (the weight of its
+    ``smoothness()``, which a table that learns needs).
+
+    Args:
+        name: small letters, digits and underscores; the class is given it.
+        schema: a dataclass with a field ``name`` and one a key (:func:`p2be_exp.config.number`, ``choice``).
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.encodings.TableEncoding`.
+
+    Raises:
+        BadInput: the name is taken or not allowed, or the schema is none.
+    """
+    from p2be_exp.encodings import _ENCODINGS
+
+    return _register("encoding", name, schema, _ENCODINGS)
+
+
+def register_backbone(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class or function known as ``backbone=NAME``; it gets ``num_classes`` and the keys of its schema.
+
+    Args, raises: see :func:`register_encoding`.
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.backbones.Backbone`.
+    """
+    from p2be_exp.backbones import _BACKBONES
+
+    return _register("backbone", name, schema, _BACKBONES)
+
+
+def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class known as ``regime=NAME``; it gets ``seed``, ``augment`` and the keys of its schema.
+
+    A key ``attack`` is an inner attack: it arrives built.
+
+    Args, raises: see :func:`register_encoding`.
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.regimes.Regime`.
+    """
+    from p2be_exp.regimes import _REGIMES
+
+    return _register("regime", name, schema, _REGIMES)
+
+
+def register_attack(name: str, schema: type, for_training: bool = True) -> Callable[[Made], Made]:
+    """Make a class known as ``attack=NAME``; it gets one radius as ``eps_levels`` and the keys of its schema.
+
+    Args:
+        name: see :func:`register_encoding`. The attack's ``id`` starts with it, and is it where the class says nothing.
+        schema: a subclass of :class:`p2be_exp.config.schema.AttackConfig`.
+        for_training: whether a regime may train against it.
+
+    Returns:
+        The decorator of an :class:`~p2be_exp.attacks.Attack`.
+
+    Raises:
+        BadInput: see :func:`register_encoding`.
+    """
+    from p2be_exp.attacks.build import _ATTACKS
+
+    decorator = _register("attack", name, schema, _ATTACKS)
+
+    def register(made: Made) -> Made:
+        if isinstance(made, type) and "id" not in vars(made):
+            made.id = name
+        decorator(made)
+        if for_training and name not in INNER_ATTACKS:
+            INNER_ATTACKS.append(name)
+        return made
+
+    return register
+
+
+def _register(group: str, name: str, schema: type, registry: dict[str, Any]) -> Callable[[Made], Made]:
+    module = sys._getframe(2).f_globals["__name__"]  # whoever called register_...
+
+    def register(made: Made) -> Made:
+        _check_new(group, name, schema, made, module)
+        registry[name] = made
+        GROUP_SCHEMAS[group][name] = schema
+        _OWNERS[group, name] = module
+        if isinstance(made, type):
+            made.name = name
+        return made
+
+    return register
+
+
+def _check_new(group: str, name: str, schema: type, made: Callable[..., Any], module: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes part of file names and of conditions
+        raise BadInput(f"plug-in {module}: {group}={name}: allowed are small letters, digits and underscores")
+    owner = _OWNERS.get((group, name), "p2be_exp" if name in GROUP_SCHEMAS[group] else module)
+    if owner != module:  # a module that is imported again, or a cell that is run again, replaces its own
+        raise BadInput(f"plug-in {module}: {group}={name} is there already, from {owner}; choose another name")
+    keys = schema.__dataclass_fields__ if dataclasses.is_dataclass(schema) else {}
+    needed = ("name", "eps_levels", "save_images") if group == "attack" else ("name",)
+    if missing := [key for key in needed if key not in keys]:
+        raise BadInput(f"plug-in {module}: {group}={name}: the schema has to be a dataclass with {', '.join(missing)}")
+    if group == "encoding" and "lambda_smooth" not in keys and _learns_smoothly(made):
+        raise BadInput(f"plug-in {module}: encoding={name} has a smoothness, so that its schema needs lambda_smooth")
+
+
+def _learns_smoothly(made: Callable[..., Any]) -> bool:
+    from p2be_exp.encodings import TableEncoding
+
+    return getattr(made, "smoothness", TableEncoding.smoothness) is not TableEncoding.smoothness
+
+
+# -- loading them -----------------------------------------------------------------------------------------------------
+
+
+def load_plugins(names: Iterable[str], where: str = "plugins") -> None:
+    """Import plug-ins, installed ones or from the current folder, and look for options in the ``conf/`` beside them.
+
+    Args:
+        names: of modules; those that are loaded already are left alone.
+        where: the key or run that names them, for the message.
+
+    Raises:
+        BadInput: one cannot be imported, or registers an option that has no YAML file.
+    """
+    for name in names:
+        if name not in PLUGIN_FOLDERS:
+            _load(name, where)
+
+
+def load_requested(arguments: Sequence[str]) -> None:
+    """Load the plug-ins that a command line (``plugins=[...]``), or else P2BE_PLUGINS, names.
+
+    Raises:
+        BadInput: see :func:`load_plugins`; or the value is no list of names.
+    """
+    given = [argument for argument in arguments if argument.lstrip("+").startswith("plugins=")]
+    if given:
+        load_plugins(_names(given[-1]), given[-1])
+    else:
+        load_plugins(split_plugins(VARIABLE), VARIABLE)
+
+
+def digests() -> dict[str, str]:
+    """SHA-256 of the file of every plug-in that is loaded, by module: no commit of this package covers them."""
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in PLUGIN_FOLDERS}
+    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items() if file}
+
+
+def forget(name: str) -> None:
+    """Take back all that a plug-in has registered, so that it can be loaded anew."""
+    from p2be_exp.attacks.build import _ATTACKS
+    from p2be_exp.backbones import _BACKBONES
+    from p2be_exp.encodings import _ENCODINGS
+    from p2be_exp.regimes import _REGIMES
+
+    registries = {"encoding": _ENCODINGS, "backbone": _BACKBONES, "regime": _REGIMES, "attack": _ATTACKS}
+    for group, option in [key for key, module in _OWNERS.items() if _belongs(module, name)]:
+        del _OWNERS[group, option], registries[group][option], GROUP_SCHEMAS[group][option]
+        if group == "attack" and option in INNER_ATTACKS:
+            INNER_ATTACKS.remove(option)
+    PLUGIN_FOLDERS.pop(name, None)
+    sys.modules.pop(name, None)
+
+
+def _names(argument: str) -> list[str]:
+    try:
+        value = OverridesParser.create().parse_override(argument).value()
+    except HydraException as error:
+        raise BadInput(f"{argument}: not a list of modules; one is written plugins=[NAME,NAME]") from error
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise BadInput(f"{argument}: not a list of modules; one is written plugins=[NAME,NAME]")
+    return [str(name) for name in value]
+
+
+def _load(name: str, where: str) -> None:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # at the end: a file that happens to be here hides nothing that is installed
+    before = set(_OWNERS)
+    try:
+        module = importlib.import_module(name)
+        file = getattr(module, "__file__", None)
+        folder = Path(file).resolve().parent / "conf" if file else None
+        PLUGIN_FOLDERS[name] = folder if folder is not None and folder.is_dir() else None
+        _check_files(key for key in _OWNERS if key not in before or _belongs(_OWNERS[key], name))
+    except BadInput as error:
+        forget(name)
+        raise BadInput(f"{where}: {error}") from error
+    except BaseException as error:
+        forget(name)
+        if not isinstance(error, Exception | SystemExit):
+            raise
+        why = str(error).strip().splitlines()
+        raise BadInput(
+            f"{where}: plug-in {name} cannot be imported ({type(error).__name__}{f': {why[0]}' if why else ''}); "
+            "it is looked for in the current folder and among what is installed"
+        ) from error
+
+
+def _check_files(registered: Iterable[tuple[str, str]]) -> None:
+    for group, option in registered:
+        if not any((folder / group / f"{option}.yaml").is_file() for folder in conf_folders()):
+            module = _OWNERS[group, option]
+            raise BadInput(f"plug-in {module}: {group}={option} has no conf/{group}/{option}.yaml beside its module")
+
+
+def _belongs(module: str, name: str) -> bool:
+    return module == name or module.startswith(f"{name}.")

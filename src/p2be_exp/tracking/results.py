@@ -1,0 +1,45 @@
+"""The results of a run as W&B gets them: numbers under stable names, a table, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+
+def summary_numbers(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a finished evaluation, in percent, by the names that they have in W&B's summary.
+
+    ``clean_error``, ``mean_corruption_error``, ``mce``, ``relative_mce``; by kind of corruption
+    ``corruption_error/noise``; by radius ``lspga_error/8`` (LS-PGA as the reference code runs it) and
+    ``worst_case_error/8``; ``CONDITION/error`` for every condition. What was not measured is left out.
+
+    Args:
+        summary: the content of ``results.json``.
+    """
+    numbers = {name: summary[name] for name in ("clean_error", "mean_corruption_error", "mce", "relative_mce")}
+    if summary["corruptions"]:
+        kinds = summary["corruptions"]["categories"].items()
+        numbers |= {f"corruption_error/{kind}": mean["error"] for kind, mean in kinds}
+    lspga = summary["attacks"].get("lspga", {"error": {}})["error"]
+    numbers |= {f"lspga_error/{radius}": error for radius, error in lspga.items()}
+    numbers |= {f"worst_case_error/{radius}": error for radius, error in summary["worst_case_error"].items()}
+    numbers |= {f"{name}/error": row["error"] for name, row in summary["conditions"].items()}
+    return {name: float(number) for name, number in numbers.items() if number is not None}
+
+
+def log_results(
+    loggers: Sequence[Logger], summary: dict[str, Any], rows: list[dict[str, Any]], figures: Sequence[Path]
+) -> None:
+    """Send the summary, the results table and the figures of a finished run to W&B."""
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        columns = list(rows[0]) if rows else []
+        logger.log_table("results", columns=columns, data=[[row[column] for column in columns] for row in rows])
+        for name, number in summary_numbers(summary).items():
+            logger.experiment.summary[name] = number
+        for figure in figures:
+            logger.log_image(f"figures/{figure.stem}", [str(figure)])

@@ -1,0 +1,102 @@
+"""The panels as a view of a W&B project, through W&B's own package for that."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from p2be_exp.errors import BadInput
+from p2be_exp.tracking.columns import COLUMNS
+from p2be_exp.tracking.panels import PANELS, RADII, Panel
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+PINNED = (*(f"config:{name}" for name in (*COLUMNS, "seed", "scale", "departs_from_paper")),
+          "summary:clean_error", "summary:mean_corruption_error", f"summary:worst_case_error/{RADII[2]}")  # fmt: skip
+"""Columns of the table of runs."""
+
+
+def check_installed() -> None:
+    """Check that W&B's package for workspaces is there.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise BadInput("workspace: wandb-workspaces is not installed; pip install p2be-exp[dashboards]")
+
+
+def build_workspace(project: str, entity: str, name: str) -> Workspace:
+    """The view with all panels; nothing is sent.
+
+    Args:
+        project, entity: where the runs are.
+        name: of the view.
+    """
+    import wandb_workspaces.workspaces as ws
+
+    sections: dict[str, list[Any]] = {}
+    for panel in PANELS:
+        sections.setdefault(panel.section, []).append(_drawn(panel))
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=name,
+        sections=[ws.Section(name=title, panels=panels, is_open=True) for title, panels in sections.items()],
+        runset_settings=ws.RunsetSettings(pinned_columns=list(PINNED)),
+    )
+
+
+def save_workspace(project: str, entity: str | None, name: str) -> str:
+    """Make the view in W&B; a new one each time.
+
+    Returns:
+        Its address.
+
+    Raises:
+        BadInput: W&B is offline, does not know the user, or refuses.
+    """
+    check_installed()
+    import wandb
+
+    if wandb.setup().settings.mode not in (None, "online", "shared"):
+        raise BadInput(f"workspace: W&B is {wandb.setup().settings.mode} here; dry_run=true prints the panels")
+    if not wandb.login(prompt=False):
+        raise BadInput("workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels")
+    try:
+        owner = entity or wandb.Api().default_entity
+        return build_workspace(project, owner, name).save().url
+    except Exception as error:  # of W&B, of its transport, of its server
+        why = str(error).strip().splitlines()
+        raise BadInput(f"workspace: W&B refused ({why[0] if why else type(error).__name__})") from error
+
+
+def _drawn(panel: Panel) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    title, metrics = panel.title, list(panel.metrics)
+    if panel.kind == "bars":
+        return wr.BarPlot(
+            title=title,
+            metrics=metrics,
+            groupby=wr.Config(panel.group),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stderr",
+        )
+    if panel.kind == "scatter":
+        return wr.ScatterPlot(title=title, x=_axis(panel.x), y=_axis(metrics[0]))
+    if panel.kind == "parallel":
+        columns = [wr.ParallelCoordinatesPlotColumn(metric=_axis(name)) for name in metrics]
+        return wr.ParallelCoordinatesPlot(title=title, columns=columns)
+    if panel.kind == "lines":
+        return wr.LinePlot(title=title, x=panel.x or "Step", y=metrics)
+    if panel.kind == "images":
+        return wr.MediaBrowser(title=title, media_keys=metrics)
+    return wr.WeavePanelSummaryTable(table_name=metrics[0])
+
+
+def _axis(name: str) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.Config(name) if name in COLUMNS else wr.SummaryMetric(name)

@@ -1,0 +1,286 @@
+"""Plug-ins that do not serve: each is refused in one line, and leaves nothing behind."""
+
+import sys
+import textwrap
+
+import pytest
+
+from commandline import copy_of, evaluate, refusal, train
+from p2be_exp import jobs, load_run, plugins
+from p2be_exp.attacks import build_attack
+from p2be_exp.attacks.plan import check_serves
+from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config.checks import INNER_ATTACKS
+from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
+from p2be_exp.config.schema import GROUP_SCHEMAS
+from p2be_exp.encodings import list_encodings
+from p2be_exp.errors import BadInput
+from p2be_exp.runs import Run
+
+HEAD = """
+from dataclasses import dataclass
+from p2be_exp import register_attack, register_backbone, register_encoding, register_regime
+from p2be_exp.attacks import Attack
+from p2be_exp.config import choice, number
+from p2be_exp.config.schema import AttackConfig
+from p2be_exp.encodings import RGB, TableEncoding
+"""
+MINE = """
+@dataclass
+class MineConfig:
+    name: str = "mine"
+    bits: int = number(1, 8)
+
+@register_encoding("mine", MineConfig)
+class Mine(RGB):
+    def __init__(self, bits):
+        super().__init__()
+"""
+ATTACK = """
+@dataclass
+class MineConfig(AttackConfig):
+    pass
+
+@register_attack("mine", MineConfig, for_training={for_training})
+class Mine(Attack):
+    serves = {serves!r}
+
+    def search(self, model, images, labels, random, restart=0):
+        raise NotImplementedError
+"""
+YAML = {"encoding": "name: mine\nbits: 3\n", "attack": "name: mine\neps_levels: 8\nsave_images: false\n"}
+
+
+@pytest.fixture
+def plugin(workdir, monkeypatch):
+    """Writes a plug-in ``NAME.py`` with its YAML file into the working directory; it is forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delenv("P2BE_PLUGINS", raising=False)
+    names = []
+
+    def write(body, name="plug", group="encoding", option="mine"):
+        (workdir / f"{name}.py").write_text(HEAD + textwrap.dedent(body))
+        if group is not None:
+            (workdir / "conf" / group).mkdir(parents=True, exist_ok=True)
+            defaults = f"defaults:\n  - /schema/{group}/{option}@_here_\n  - _self_\n\n"
+            (workdir / "conf" / group / f"{option}.yaml").write_text(defaults + YAML[group])
+        names.append(name)
+        return workdir
+
+    yield write
+    for name in names:
+        plugins.forget(name)
+
+
+def composed(*overrides):
+    config = to_plain(compose_config("train", overrides))
+    check_config("train", config)
+    return config
+
+
+def refused(*overrides):
+    with pytest.raises(BadInput) as error:
+        composed(*overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# -- what works -------------------------------------------------------------------------------------------------------
+
+
+def test_an_option_of_a_plug_in_is_checked_like_any_other(plugin):
+    plugin(MINE)
+    assert composed("plugins=[plug]", "encoding=mine")["encoding"] == {"name": "mine", "bits": 3}
+    assert "mine" in options_of("encoding")
+    assert "mine" in list_encodings()
+    assert refused("plugins=[plug]", "encoding=mine", "encoding.bits=9") == "encoding.bits=9: allowed is 1 to 8"
+    assert refused("plugins=[plug]", "encoding=mine", "encoding.bit=2") == (
+        "encoding.bit=2: unknown key; did you mean encoding.bits?"
+    )
+    assert refused("plugins=[plug]", "encoding=mime").endswith("there are: mine, onehot, p2be, rgb, thermometer")
+    message = refused("plugins=[plug]", "encoding=mine", "encoding.M=2")
+    assert message == "encoding.M=2: unknown key; encoding has: bits, name"
+
+
+def test_the_environment_variable_is_the_default(plugin, monkeypatch):
+    plugin(MINE)
+    plugin("", name="other", group=None)
+    monkeypatch.setenv("P2BE_PLUGINS", "plug, other")
+    assert composed("encoding=mine")["plugins"] == ["plug", "other"]
+    assert composed("plugins=[other]")["plugins"] == ["other"]
+
+
+def test_a_module_that_is_imported_again_replaces_its_own(plugin):
+    plugin(MINE)
+    plugins.load_plugins(["plug"])
+    first = sys.modules.pop("plug").Mine
+    del PLUGIN_FOLDERS["plug"]
+    plugins.load_plugins(["plug"])
+    assert sys.modules["plug"].Mine is not first
+
+
+def test_forgetting_takes_everything_back(plugin):
+    plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
+    before = (dict(GROUP_SCHEMAS["attack"]), list(INNER_ATTACKS), options_of("attack"))
+    plugins.load_plugins(["plug"])
+    assert "mine" in INNER_ATTACKS
+    plugins.forget("plug")
+    assert (GROUP_SCHEMAS["attack"], INNER_ATTACKS, options_of("attack")) == before
+
+
+def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plugin, monkeypatch):
+    plugin(MINE)
+
+    def stop(trainer):
+        raise InterruptedError
+
+    monkeypatch.setattr(jobs, "check_devices", stop)
+    with pytest.raises(InterruptedError):
+        jobs.train({"plugins": ["plug"], "trainer": {}}, Run("run"))
+    assert "plug" in PLUGIN_FOLDERS
+
+
+# -- what cannot be loaded --------------------------------------------------------------------------------------------
+
+
+def test_a_module_that_cannot_be_imported(plugin, monkeypatch):
+    where = "it is looked for in the current folder and among what is installed"
+    assert refused("plugins=[nowhere]") == (
+        "plugins=[nowhere]: plug-in nowhere cannot be imported (ModuleNotFoundError: No module named 'nowhere'); "
+        + where
+    )
+    plugin(MINE + "\n1 / 0\n")
+    assert refused("plugins=[plug]", "encoding=mine") == (
+        f"plugins=[plug]: plug-in plug cannot be imported (ZeroDivisionError: division by zero); {where}"
+    )
+    assert "mine" not in list_encodings()
+    monkeypatch.setenv("P2BE_PLUGINS", "nowhere")
+    assert refused().startswith("P2BE_PLUGINS: plug-in nowhere cannot be imported")
+    assert refusal(train("--help")).startswith("P2BE_PLUGINS: plug-in nowhere")
+
+
+@pytest.mark.parametrize("value", ["plug", "plug,other", "null", "[1]", "{a:b}"])
+def test_what_is_no_list_of_modules(plugin, value):
+    assert refused(f"plugins={value}") == (
+        f"plugins={value}: not a list of modules; one is written plugins=[NAME,NAME]"
+    )
+
+
+def test_a_file_of_conf_that_names_plug_ins_comes_too_late(plugin):
+    folder = plugin(MINE)
+    (folder / "conf/experiment").mkdir()
+    (folder / "conf/experiment/late.yaml").write_text("# @package _global_\nplugins: [late]\n")
+    plugins.load_plugins(["plug"])
+    assert refused("experiment=late") == (
+        "plugins=[late]: plug-ins are named on the command line or in P2BE_PLUGINS; "
+        "a file of conf/ is read too late for them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ('register_encoding("p2be", dataclass(type("C", (), {})))(RGB)', "encoding=p2be is there already, from "
+         "p2be_exp; choose another name"),
+        ('register_backbone("Mine", AttackConfig)(RGB)', "backbone=Mine: allowed are small letters, digits and "
+         "underscores"),
+        ('register_regime("mine", object)(RGB)', "regime=mine: the schema has to be a dataclass with name"),
+        ('@dataclass\nclass C:\n    name: str = "mine"\nregister_attack("mine", C)(RGB)',
+         "attack=mine: the schema has to be a dataclass with eps_levels, save_images"),
+        (MINE.replace("class Mine(RGB):", "class Mine(RGB):\n    def smoothness(self):\n        return None\n"),
+         "encoding=mine has a smoothness, so that its schema needs lambda_smooth"),
+        (MINE.replace('("mine"', '("unwritten"'), "encoding=unwritten has no conf/encoding/unwritten.yaml beside its "
+         "module"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_registered(plugin, body, why):
+    plugin(body)
+    registries = {group: dict(options) for group, options in GROUP_SCHEMAS.items()}
+    assert refused("plugins=[plug]") == f"plugins=[plug]: plug-in plug: {why}"
+    assert registries == GROUP_SCHEMAS
+    assert "plug" not in PLUGIN_FOLDERS
+
+
+def test_two_plug_ins_with_one_name(plugin):
+    plugin(MINE)
+    plugin(MINE, name="other")
+    assert refused("plugins=[plug,other]") == (
+        "plugins=[plug,other]: plug-in other: encoding=mine is there already, from plug; choose another name"
+    )
+    assert composed("plugins=[plug]", "encoding=mine")["encoding"]["bits"] == 3
+
+
+def test_files_of_a_plug_in_never_replace_the_projects_own(plugin):
+    folder = plugin(MINE)
+    (folder / "conf/encoding/rgb.yaml").write_text("name: broken\n")
+    (folder / "conf/train.yaml").write_text("seed: 77\n")
+    assert composed("plugins=[plug]", "encoding=rgb")["encoding"] == {"name": "rgb"}
+    assert composed("plugins=[plug]")["seed"] == 0
+
+
+# -- attacks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("serves", "allowed"), [("all", "p2be onehot"), ("bucketed", "onehot"), ("unbucketed", "p2be")]
+)
+def test_an_attack_says_which_encodings_it_serves(plugin, serves, allowed):
+    plugin(ATTACK.format(for_training=True, serves=serves), group="attack")
+    config = composed("plugins=[plug]", "attack=mine")["attack"]
+    for encoding in ("p2be", "onehot"):
+        if encoding in allowed:
+            check_serves("attack", config, encoding)
+        else:
+            kind = "with" if serves == "bucketed" else "without"
+            with pytest.raises(
+                BadInput, match=f"^regime.attack=mine: serves encodings {kind} buckets, not {encoding}$"
+            ):
+                check_serves("regime.attack", config, encoding)
+
+
+def test_a_training_refuses_an_inner_attack_that_does_not_serve(plugin):
+    plugin(ATTACK.format(for_training=True, serves="bucketed"), group="attack")
+    arguments = ["regime=advtrain", "attack@regime.attack=mine", "experiment=quickstart", "corruption=none"]
+    message = refusal(train("plugins=[plug]", *arguments, "attack=none", "hydra.run.dir=run"))
+    assert message == "regime.attack=mine: serves encodings with buckets, not p2be"
+
+
+def test_an_attack_that_is_not_for_training(plugin):
+    plugin(ATTACK.format(for_training=False, serves="all"), group="attack")
+    assert composed("plugins=[plug]", "attack=mine")["attack"]["name"] == "mine"
+    assert "it trains on adversarial images; allowed are lspga," in refused(
+        "plugins=[plug]", "regime=advtrain", "attack@regime.attack=mine"
+    )
+
+
+def test_the_id_of_an_attack_tells_its_name(plugin):
+    plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
+    config = composed("plugins=[plug]", "attack=mine")["attack"]
+    assert build_attack(config, 4).id == "mine"
+    for wrong in ("yours", "mine/2", "mine 2"):
+        sys.modules["plug"].Mine.id = wrong
+        with pytest.raises(ValueError, match=r"attack=mine: id='.*': it starts with the name"):
+            build_attack(config, 4)
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_plug_in_is_missing(workdir, four_epochs, monkeypatch):
+    run = copy_of(four_epochs, workdir / "run")
+    text = Run(run).config_file.read_text()
+    Run(run).config_file.write_text(text.replace("plugins: []", "plugins:\n- gone"))
+    why = "run: plug-in gone cannot be imported (ModuleNotFoundError: No module named 'gone')"
+    assert refusal(evaluate("run=run", "corruption=none", "attack=none")).startswith(f"run={why}")
+    assert refusal(train("resume=run")).startswith(f"resume={why}")
+    with pytest.raises(BadInput, match="plug-in gone cannot be imported"):
+        load_run(run)
+
+
+def test_a_run_from_before_there_were_plug_ins(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    text = Run(run).config_file.read_text()
+    assert "plugins: []\n" in text
+    Run(run).config_file.write_text(text.replace("plugins: []\n", ""))
+    load_run(run)
+    assert Run(run).config() == Run(four_epochs).config()
