@@ -60,7 +60,7 @@ def make_step(variant: str, backbone: str, batch_size: int, regime: str, device:
     model: nn.Module = cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
     table = list(model.encoding.parameters())
     optimizer = build_optimizer([*model.stem.parameters(), *model.trunk.parameters()], table, OPTIM)
-    rule = build_regime(AUGMIX if regime == "augmix" else {"name": "standard"}, seed=0)
+    rule = build_regime(AUGMIX if regime == "augmix" else {"name": "standard"}, seed=0, augmentation="flip_crop")
     images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 100, (batch_size,), device=device)
     indices = torch.arange(batch_size, device=device)

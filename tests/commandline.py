@@ -16,6 +16,8 @@ import torch
 from p2be_exp.callbacks.epoch_rows import TIMINGS
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
+from p2be_exp.commands import export as export_command
+from p2be_exp.commands import tracking as tracking_command
 from p2be_exp.commands import train as train_command
 from p2be_exp.training import TrainingModule
 
@@ -62,6 +64,16 @@ def evaluate_clean(*arguments) -> Outcome:
 def corruptions(*arguments) -> Outcome:
     """``python -m p2be_exp.corruptions`` in this process."""
     return _call(corruptions_command.main, "__main__.py", arguments)
+
+
+def export(*arguments) -> Outcome:
+    """``python -m p2be_exp.export`` in this process."""
+    return _call(export_command.main, "__main__.py", arguments)
+
+
+def tracking(*arguments) -> Outcome:
+    """``python -m p2be_exp.tracking`` in this process."""
+    return _call(tracking_command.main, "__main__.py", arguments)
 
 
 def trained(folder, *arguments) -> Path:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from p2be_exp.attacks import Attack, AttackRandom
 from p2be_exp.corruptions.images import CorruptedImages
 from p2be_exp.data import Batch, ImageDataModule
+from p2be_exp.errors import BadInput
 from p2be_exp.results import CLEAN, Condition, Results, Row
 
 EXAMPLES = 8
@@ -84,6 +85,8 @@ class EvaluationModule(pl.LightningModule):
     def _finish(self, condition: Condition) -> None:
         mine = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
         gathered = _gather(mine, self.trainer.world_size)
+        if not len(gathered["index"]):
+            raise BadInput(f"{condition.id}: none of its images can be read")
         now = time.perf_counter()
         seconds, self._seen, self._start = now - self._start, [], now
         if self.results is None:

@@ -11,7 +11,9 @@ from pytorch_lightning.loggers import Logger
 
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.panel import check_sanity
-from p2be_exp.attacks.plan import Source, plan_attacks
+from p2be_exp.attacks.plan import Source, check_serves, plan_attacks
+from p2be_exp.backbones import check_image_size
+from p2be_exp.backbones.pretrained import PretrainedWeights, load_weights, read_weights
 from p2be_exp.callbacks import (
     AtomicCheckpointIO,
     EpochRows,
@@ -23,11 +25,12 @@ from p2be_exp.callbacks import (
     checkpoint_callbacks,
 )
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
-from p2be_exp.data import ImageDataModule
+from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
+from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
 from p2be_exp.report.figures import draw_results
@@ -57,26 +60,34 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         BadInput: the data, the devices or another run that is named do not serve.
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
+    load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     with StopSignals() as signals:
         check_devices(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config)
+        check_image_size(config["backbone"]["name"], data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
+        weights = read_weights(config["backbone"]) if checkpoint is None else None  # likewise
         data.prepare_data()
         data.setup()
+        if resume:
+            check_classes(data, run)
         check_images(data, corrupted)
         main = rank() == 0
         if main and not resume:
-            run.create(
-                config, dataset={"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
-            )
+            sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
+            named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
+            run.create(config, dataset=sizes, classes=list(data.classes), **named)
         with recorded(run, config, sweep) as loggers:
-            trainer, module = prepare(config, run, data, signals, loggers)
+            trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
                 module.model.encoding.weight.data.copy_(table)
             tell_workers({"run": str(run.path), "config": config, "resume": resume})
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            try:
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            finally:
+                data.close()
             figures = [_draw_table(run, module.model)] if main else []
             settings = {**evaluation_settings(config, corrupted), "checkpoint": "last", "step": trainer.global_step}
             return evaluate(
@@ -123,6 +134,8 @@ def evaluate(
     Returns:
         The content of ``results.json``.
     """
+    if (digest := data.files_digest()) is not None:
+        settings = {**settings, "test_files": digest}
     planned = {attack_condition(attack): attack for attack in attacks}
     plan = corrupted.plan if corrupted else None
     results = Results(folder, settings, key=key, plan=plan, attacks=list(planned))
@@ -168,6 +181,21 @@ def check_images(data: ImageDataModule, corrupted: CorruptedImages | None) -> No
         condition_loader(condition, data, corrupted)
 
 
+def check_classes(data: ImageDataModule, run: Run) -> None:
+    """Check that a data set that has been set up has the classes that a run was trained on.
+
+    Raises:
+        BadInput: it has others, as a folder of pictures may.
+    """
+    trained = run.info().get("classes")
+    if trained is not None and trained != list(data.classes):
+        different = sorted(set(trained) ^ set(data.classes))
+        raise BadInput(
+            f"dataset={data.name}: other classes than those that {run.path} was trained on "
+            f"({len(different)} are in one alone, {different[0]} first)"
+        )
+
+
 def build_data(config: dict[str, Any]) -> ImageDataModule:
     """The data module of a configuration; nothing is read yet."""
     dataset = config["dataset"]
@@ -182,6 +210,7 @@ def build_data(config: dict[str, Any]) -> ImageDataModule:
         val_size=dataset["val_size"],
         split_seed=dataset["split_seed"],
         download=dataset.get("download", False),
+        folder=FolderSettings.of(dataset),
     )
 
 
@@ -193,6 +222,8 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
     """
     wanted = config["attack"]
     encoding = config["encoding"]["name"]
+    if "attack" in config["regime"]:
+        check_serves("regime.attack", config["regime"]["attack"], encoding)
     if wanted.get("source") is None:
         return plan_attacks(wanted, encoding)
     run = find_run(wanted["source"], key="attack.source")
@@ -211,6 +242,7 @@ def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | Non
     return {
         "dataset": config["dataset"]["name"],
         "split_seed": config["dataset"]["split_seed"],
+        **{key: config["dataset"][key] for key in ("image_size", "resized") if key in config["dataset"]},
         "limit_test": config["limit_test"],
         "corruption": corrupted.settings() if corrupted else {"name": "none"},
         "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
@@ -245,8 +277,9 @@ def prepare(
     signals: StopSignals,
     loggers: list[Logger],
     more_callbacks: Sequence[pl.Callback] = (),
+    weights: PretrainedWeights | None = None,
 ) -> tuple[pl.Trainer, TrainingModule]:
-    """The trainer with all its callbacks, and the freshly initialised module; prints what is about to be trained.
+    """The trainer with all its callbacks, and the initialised module; prints what is about to be trained.
 
     Args:
         config: resolved and checked.
@@ -255,9 +288,11 @@ def prepare(
         signals: noted between steps.
         loggers: open already.
         more_callbacks: of the caller, after those of every run.
+        weights: to start from; None for a fresh network.
     """
     pl.seed_everything(config["seed"], verbose=False)
     module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
+    loaded = load_weights(module.model, weights) if weights is not None else None
     callbacks: list[pl.Callback] = [
         EpochRows(run, config["watch_every"]),
         EpochsDone(run),
@@ -282,8 +317,8 @@ def prepare(
     )
     if rank() == 0:
         parameters = count_parameters(module.model)
-        run.add_facts(parameters=parameters)
-        print(run_header(config, run.path, data, parameters), flush=True)
+        run.add_facts(parameters=parameters, **({"weights": loaded} if loaded else {}))
+        print(run_header(config, run.path, data, parameters, loaded), flush=True)
     return trainer, module
 
 

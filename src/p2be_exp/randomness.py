@@ -29,6 +29,8 @@ class Purpose(IntEnum):
     CORRUPTION = 3  # drawn in p2be_exp.corruptions.draws
     ATTACK = 4
     TRAINING_ATTACK = 5
+    DROPOUT = 6
+    RESIZED_CROP = 7
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

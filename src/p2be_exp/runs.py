@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from p2be_exp.atomic import write_json, write_text
 from p2be_exp.config.checks import check_config
 from p2be_exp.errors import BadInput
+from p2be_exp.plugins import digests, load_plugins
 
 if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
@@ -141,7 +142,8 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         key: the option under which the user gave it, for the message.
 
     Raises:
-        BadInput: there is no such folder, or it is no run of a format that this version reads.
+        BadInput: there is no such folder, it is no run of a format that this version reads, or one of its plug-ins
+            is missing.
     """
     run = Run(path)
     if not run.path.is_dir():
@@ -156,6 +158,8 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         raise BadInput(f"{key}={path}: config.yaml or run.json is damaged") from error
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
+    if isinstance(config, dict) and isinstance(config.get("plugins"), list):
+        load_plugins(config["plugins"], f"{key}={path}")
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML
@@ -179,14 +183,13 @@ def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") ->
     """
     import torch
 
-    from p2be_exp.data import dataset_info
     from p2be_exp.model import build_model
 
     run = find_run(path)
-    config = run.config()
+    config, saved = run.config(), load_checkpoint(run, checkpoint)
     with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
-        model = build_model(config, dataset_info(config["dataset"]["name"]).num_classes)
-    weights = load_checkpoint(run, checkpoint)["state_dict"]
+        model = build_model(config, saved["hyper_parameters"]["num_classes"])
+    weights = saved["state_dict"]
     # Beside the model a checkpoint has what training kept for itself.
     own = {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
     try:
@@ -210,7 +213,7 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"]
+        _ = checkpoint["state_dict"], checkpoint["hyper_parameters"]["num_classes"]
     except Exception as error:  # torch raises many kinds on a damaged file
         raise BadInput(f"{key}={run.path}: checkpoints/{file.name} is damaged") from error
     return checkpoint
@@ -222,17 +225,22 @@ def _fill_in(config: dict[str, Any]) -> None:
     preset.setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
     preset.setdefault("lambda_smooth", 1.0)
     preset.setdefault("magnitude", 3.0)
-    for key, value in {"sweeps": None, "scale": "full", "dry_run": False}.items():
+    config["dataset"].setdefault("augmentation", "flip_crop")
+    config["optim"].setdefault("schedule", "cosine")
+    config["optim"].setdefault("milestones", [])
+    config["optim"].setdefault("gamma", 0.1)
+    for key, value in {"sweeps": None, "scale": "full", "dry_run": False, "plugins": []}.items():
         config.setdefault(key, value)
 
 
 def provenance() -> dict[str, Any]:
-    """What ran, on what: command, time, versions, git commit, platform."""
+    """What ran, on what: command, time, versions, git commit, plug-ins, platform."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "created": now(),
         "git_commit": _git_commit(),
         "versions": versions(),
+        "plugins": digests(),
         "platform": platform.platform(),
     }
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from p2be_exp.backbones.dropout import DropoutRandom, dropout_from
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
 from p2be_exp.losses import neighbour_cosines
@@ -43,7 +44,7 @@ class TrainingModule(pl.LightningModule):
         self.config = config
         self.batches_per_epoch = batches_per_epoch
         self.model = build_model(config, num_classes).to(memory_format=torch.channels_last)
-        self.regime = build_regime(config["regime"], config["seed"])
+        self.regime = build_regime(config["regime"], config["seed"], config["dataset"]["augmentation"])
         self.lambda_smooth = config["encoding"].get("lambda_smooth", 0.0)
         self.train_meter = EpochMeter()
         self.last_terms: dict[str, Tensor] = {}
@@ -65,7 +66,8 @@ class TrainingModule(pl.LightningModule):
 
     def loss_terms(self, batch: Batch, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Every loss term by name before its weight, their weighted sum, and the logits of the clean view."""
-        result = self.regime.loss(self.model, batch, epoch)
+        with dropout_from(self.model, DropoutRandom(self.config["seed"], epoch, batch.indices)):
+            result = self.regime.loss(self.model, batch, epoch)
         terms, weights = dict(result.terms), dict(result.weights)
         smoothness = self.model.encoding.smoothness()
         if smoothness is not None:
@@ -93,8 +95,8 @@ class TrainingModule(pl.LightningModule):
         network = [*self.model.stem.parameters(), *self.model.trunk.parameters()]
         optimizer = build_optimizer(network, table, optim)
         # Not trainer.estimated_stepping_batches: that would set up the loader before a resumed one's place is known.
-        total_steps = self.config["epochs"] * math.ceil(self.batches_per_epoch / optim["accumulate"])
-        schedule = build_schedule(optimizer, optim, total_steps)
+        steps_per_epoch = math.ceil(self.batches_per_epoch / optim["accumulate"])
+        schedule = build_schedule(optimizer, optim, self.config["epochs"], steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(

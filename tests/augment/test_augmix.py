@@ -45,9 +45,14 @@ def plain_augmix(image, parameters, view, index, rounding, pillow_operation):
 
 
 @pytest.mark.parametrize("rounding", ["floor", "nearest"])
-@pytest.mark.parametrize("kind", ["noise", "photographs", "not square"])
+@pytest.mark.parametrize("kind", ["noise", "photographs", "not square", "large"])
 def test_equals_a_loop_over_images(kind, rounding, noise, photographs, pillow_operation):
-    images = {"noise": noise, "photographs": photographs, "not square": noise[:16, :, :20].contiguous()}[kind]
+    images = {
+        "noise": noise,
+        "photographs": photographs,
+        "not square": noise[:16, :, :20].contiguous(),
+        "large": photographs[:56].unflatten(0, (4, 14)).permute(0, 2, 3, 1, 4).flatten(3).repeat(1, 1, 6, 1),
+    }[kind]
     augmix = AugMix(rounding=rounding)
     parameters = augmix.sample(random_of(torch.arange(len(images))))
     expected = torch.stack(

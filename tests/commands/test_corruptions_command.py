@@ -114,7 +114,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on():
         ([*MAKE, "seed=-1"], "seed=-1: allowed is 0 to 4294967295"),
         ([*MAKE, "limit_test=501"], "limit_test=501: allowed are 1 to 500 (there are 500 test images)"),
         ([*MAKE, "size=32"], "size=32: goes with folder=; data sets are corrupted as they are"),
-        ([*MAKE, "dataset=mnits"], "dataset=mnits: there is no such dataset; there are: cifar10, cifar100, digits"),
+        ([*MAKE, "dataset=mnits"], "dataset=mnits: there is no such dataset; there are: caltech101, cifar10, "),
         ([*MAKE, "frost_dir=nowhere"], "frost_dir=nowhere: no such folder"),
         ([*MAKE, "foo=1"], "foo=1: unknown key"),
         (["make", "folder=nowhere", "out=set"], "folder=nowhere: no such folder"),

@@ -107,6 +107,21 @@ def test_a_value_at_the_edge_is_taken(config, key, value):
         ),
         ({"optim.table_betas": [0.9]}, "optim.table_betas=[0.9]: two numbers, each at least 0 and below 1"),
         ({"optim.table_betas": [0.9, 1.0]}, "optim.table_betas=[0.9, 1.0]: two numbers, each at least 0 and below 1"),
+        ({"optim.milestones": [60]}, "optim.milestones=[60]: they go with optim.schedule=steps"),
+        ({"optim.schedule": "steps"}, "optim.milestones=[]: optim.schedule=steps needs epochs in ascending order"),
+        (
+            {"optim.schedule": "steps", "optim.milestones": [9, 3]},
+            "optim.milestones=[9, 3]: optim.schedule=",
+        ),
+        (
+            {"optim.schedule": "steps", "optim.milestones": [3, 3]},
+            "optim.milestones=[3, 3]: optim.schedule=",
+        ),
+        ({"optim.gamma": 0}, "optim.gamma=0: allowed is above 0, at most 1"),
+        (
+            {"dataset.augmentation": "resized_crop"},
+            "dataset.augmentation=resized_crop: allowed is flip_crop, crop, none",
+        ),
         ({"encoding.name": "p3be"}, "encoding.name=p3be: choose with encoding=, out of rgb, onehot, thermometer, p2be"),
         ({"encoding": None}, "encoding: one has to be chosen, out of rgb, onehot, thermometer, p2be"),
         ({"regime.xi": 1.0}, "regime.xi=1.0: unknown key; there are: name, alpha_jsd, magnitude, view_rounding"),
@@ -122,6 +137,13 @@ def test_evaluation_on_several_devices_needs_ddp():
     settings = to_plain(compose_config("evaluate", ["run=some", "trainer.devices=2"]))
     with pytest.raises(BadInput, match=r"^trainer\.devices=2: several devices need trainer=ddp$"):
         check_config("evaluate", settings)
+
+
+def test_test_pictures_are_scaled_to_no_less_than_what_is_cut_out():
+    config = to_plain(compose_config("train", ["dataset=imagenet", "dataset.image_size=224", "dataset.resized=224"]))
+    check_config("train", config)
+    config["dataset"]["resized"] = 223
+    assert refused(config) == "dataset.resized=223: allowed is 224 (dataset.image_size) or more"
 
 
 @pytest.mark.parametrize("key", sorted(COMMAND_SCHEMAS["train"].__dataclass_fields__))

@@ -37,7 +37,7 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
 
 @pytest.mark.parametrize("command", COMMAND_SCHEMAS)
 def test_every_key_of_a_command_has_a_value(command):
-    config = composed(*(["run=some"] if command == "evaluate" else []), command=command)
+    config = composed(*(["run=some"] if command in ("evaluate", "export") else []), command=command)
     assert set(config) == set(COMMAND_SCHEMAS[command].__dataclass_fields__)
 
 
@@ -161,7 +161,8 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
             ["regime.alpha_jsd=1", "experiment=quickstart"],
             "regime.alpha_jsd=1: unknown key; it goes with regime=augmix or contrain",
         ),
-        (["run=some"], "run=some: unknown key; it goes with evaluate.py"),
+        (["run=some"], "run=some: unknown key; it goes with evaluate.py or python -m p2be_exp.export"),
+        (["project=mine"], "project=mine: unknown key; did you mean logger.project?"),
         (["zzz=1"], "zzz=1: unknown key; see --help for what there is"),
         (["encoding=p3be"], "encoding=p3be: there is no such encoding; there are: onehot, p2be, rgb, thermometer"),
         (["epochs"], "epochs: not of the form KEY=VALUE (Error parsing override 'epochs')"),

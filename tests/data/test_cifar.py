@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2be_exp.data import cifar
+from p2be_exp.data import cifar, fetching
 from p2be_exp.errors import BadInput
 
 
@@ -177,7 +177,7 @@ def test_a_download_waits_for_the_network_only_so_long(fake_cifar, monkeypatch):
     before = socket.getdefaulttimeout()
     with pytest.raises(BadInput):
         cifar.fetch(fake_cifar.name, fake_cifar.root, download=True)
-    assert waits == [cifar.TIMEOUT_SECONDS]
+    assert waits == [fetching.TIMEOUT_SECONDS]
     assert socket.getdefaulttimeout() == before
 
 

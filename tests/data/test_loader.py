@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
+from p2be_exp.data.batch import rank_share
 from p2be_exp.data.images import ImageSet
-from p2be_exp.data.loader import ResidentLoader, rank_share
+from p2be_exp.data.loader import ResidentLoader
 from p2be_exp.data.order import EPOCH, random_order
 from p2be_exp.errors import BadInput
 

@@ -55,15 +55,15 @@ def test_keys_of_the_group():
 def test_without_a_table_that_learns_there_is_one_member():
     network, _ = parts()
     optimizer = build_optimizer(network, [], config())
-    schedule = build_schedule(optimizer, config(), 10)
+    schedule = build_schedule(optimizer, config(), epochs=2, steps_per_epoch=5)
     assert list(optimizer.members) == ["backbone"]
     assert schedule.get_last_lr() == [0.1]
 
 
-def rates(settings: dict, total_steps: int) -> dict[str, list[float]]:
+def rates(settings: dict, total_steps: int, epochs: int = 1) -> dict[str, list[float]]:
     """The learning rate of every step and the one after the last, by group."""
     optimizer = build_optimizer(*parts(), settings)
-    schedule = build_schedule(optimizer, settings, total_steps)
+    schedule = build_schedule(optimizer, settings, epochs, total_steps // epochs)
     seen = {group["name"]: [] for group in optimizer.param_groups}
     for _ in range(total_steps + 1):
         for group in optimizer.param_groups:
@@ -94,3 +94,25 @@ def test_a_floor_above_the_first_rate_does_not_raise_it():
     seen = rates(config("optim.lr_end=1e-3"), 5)
     assert seen["encoding"] == [1e-4] * 6
     assert seen["backbone"] == pytest.approx(cosine(0.1, 1e-3, 5), rel=1e-9)
+
+
+def test_the_length_is_epochs_times_steps():
+    assert rates(config(), 20, epochs=4) == rates(config(), 20)
+
+
+@pytest.mark.parametrize(("preset", "last"), [("official", 1e-6), ("paper", None)])
+def test_the_recipe_for_imagenet(preset, last):
+    # spec/p2be.md 1.9: rate 0.1, a tenth after epochs 60 and 120 of 180, weight decay 1e-4; AugMix's code: no Nesterov.
+    settings = config("optim=imagenet", f"preset={preset}")
+    network, table = parts()
+    (backbone,) = build_optimizer(network, table, settings).members["backbone"].param_groups
+    assert [backbone[key] for key in ("momentum", "nesterov", "weight_decay")] == [0.9, False, 1e-4]
+    seen = rates(settings, 180 * 2, epochs=180)
+    assert seen["backbone"][:-1] == pytest.approx([0.1] * 120 + [0.01] * 120 + [0.001] * 120, rel=1e-12)
+    expected = [1e-4] * 361 if last is None else cosine(1e-4, last, 360)
+    assert seen["encoding"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_steps_change_at_the_beginning_of_an_epoch():
+    seen = rates(config("optim.schedule=steps", "optim.milestones=[1,3]", "optim.gamma=0.5"), 8, epochs=4)
+    assert seen["backbone"] == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025])

@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 
-from p2be_exp.optim import Constant, Cosine
+from p2be_exp.optim import Constant, Cosine, Steps
 
 STEPS = 78_200  # 200 epochs of 391 batches
 
@@ -48,3 +48,15 @@ def test_cosine_falls_at_every_step():
 
 def test_constant():
     assert {Constant()(step) for step in (0, 1, 1000, STEPS)} == {1.0}
+
+
+@pytest.mark.parametrize("milestones", [[2], [1, 2, 5], [3, 100]])
+def test_steps_are_torchs_multi_step(milestones):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    stepped = MultiStepLR(optimizer, milestones, gamma=0.2)  # once an epoch
+    schedule = Steps(milestones, gamma=0.2, steps_per_epoch=7)
+    for epoch in range(8):
+        expected = optimizer.param_groups[0]["lr"]
+        assert [0.1 * schedule(7 * epoch + step) for step in (0, 3, 6)] == pytest.approx([expected] * 3, rel=1e-12)
+        optimizer.step()
+        stepped.step()

@@ -126,11 +126,11 @@ def test_the_table_learns_from_the_adversarial_view_or_not(model, batch, learns)
 
 def test_the_configuration_builds_them():
     config = to_plain(compose_config("train", ["regime=contrain", "regime.attack.steps=3"]))["regime"]
-    regime = build_regime(config, SEED)
+    regime = build_regime(config, SEED, "flip_crop")
     assert (regime.name, regime.alpha_jsd, regime.table_learns_from_adversarial) == ("contrain", 12.0, True)
     assert (regime.attack.id, regime.attack.eps_levels, regime.attack.steps) == ("lspga", 8, 3)
     overrides = ["regime=advtrain", "attack@regime.attack=pgd", "regime.attack.gradient=smooth", "encoding=rgb"]
-    regime = build_regime(to_plain(compose_config("train", overrides))["regime"], SEED)
+    regime = build_regime(to_plain(compose_config("train", overrides))["regime"], SEED, "flip_crop")
     assert (regime.name, regime.attack.id, regime.attack.stop_when_wrong) == ("advtrain", "pgd_margin_smooth", False)
     assert build_attack(
         {"name": "pgd", "gradient": "secant", "loss": "ce", "steps": 2, "restarts": 1}, 4

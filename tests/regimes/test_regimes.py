@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from p2be_exp.augment import AugMix, random_flip_crop
+from p2be_exp.augment import AugMix, augmentation_of, random_flip_crop
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
 from p2be_exp.randomness import ImageRandom, Purpose
@@ -110,9 +110,9 @@ def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(reg
 def test_registry():
     assert list_regimes() == ["advtrain", "augmix", "contrain", "standard"]
     config = to_plain(compose_config("train", ["regime=standard"]))["regime"]
-    assert type(build_regime(config, seed=4)) is Standard
+    assert type(build_regime(config, seed=4, augmentation="flip_crop")) is Standard
     config = to_plain(compose_config("train", ["regime=augmix", "regime.alpha_jsd=3", "regime.view_rounding=nearest"]))
-    regime = build_regime(config["regime"], seed=4)
+    regime = build_regime(config["regime"], seed=4, augmentation="flip_crop")
     assert type(regime) is AugMixRegime
     assert (regime.seed, regime.alpha_jsd) == (4, 3)
 
@@ -121,3 +121,18 @@ def test_the_published_settings_are_the_default():
     # spec/p2be.md 1.5: weight 12, severity 3; mixtures are floored for binary codes.
     config = to_plain(compose_config("train", []))["regime"]
     assert config == {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor"}
+
+
+@pytest.mark.parametrize("regime", ["standard", "augmix"])
+def test_the_data_sets_augmentation_comes_first(regime):
+    config = to_plain(compose_config("train", [f"regime={regime}"]))["regime"]
+    seen = {}
+    for name in ("flip_crop", "crop", "resized_crop", "none"):
+        model, given = Noting(), batch()
+        build_regime(config, SEED, name).loss(model, given, EPOCH)
+        seen[name] = model.shown[0][:B]
+    random = ImageRandom(SEED, EPOCH, batch().indices, Purpose.FLIP_CROP)
+    assert torch.equal(seen["flip_crop"], flipped_and_cropped(batch()))
+    assert torch.equal(seen["crop"], augmentation_of("crop")(batch().images, random))
+    assert torch.equal(seen["none"], batch().images)
+    assert torch.equal(seen["resized_crop"], batch().images)  # it is made where the pictures are decoded

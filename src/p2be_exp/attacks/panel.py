@@ -95,7 +95,5 @@ def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack]
         checks.append(planted_image_is_found(model, images, labels, largest))
         followed = [each for each in attacks if isinstance(each, PGD | LSPGA) and each.eps_levels == largest]
         one = torch.zeros(1, dtype=torch.int64, device=device)
-        checks += [
-            planted_direction_is_found(each, model.encoding, images[0], random.select(one)) for each in followed
-        ]
+        checks += [planted_direction_is_found(each, model.encoding, images[0], random.select(one)) for each in followed]
     return checks

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.errors import BadInput
+from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
 
@@ -27,6 +28,7 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
     """
     bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     config = to_plain(bare)
+    load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
     check_config("train", config)
     return config
 

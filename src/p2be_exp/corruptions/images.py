@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from p2be_exp.corruptions.loader import ConditionLoader, ImagesOf
 from p2be_exp.corruptions.measures import Plan
@@ -15,6 +17,7 @@ from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.corruptions.parallel import cores
 from p2be_exp.corruptions.store import MANIFEST, StoredSet
+from p2be_exp.data.batch import Part
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
@@ -73,10 +76,10 @@ class OfficialCifarC(CorruptedImages):
         return {"name": "cifar_c", "names": list(self.plan.names), "severities": list(self.plan.severities)}
 
     def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
-        return _loader(stored_images(self.stored, name, severity, data, self._key), data, workers=1)
+        return _loader(stored_images(self.stored, name, severity, data, self._key), (name, severity), data, workers=1)
 
     def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
-        return stored_images(self.stored, name, severity, data, self._key)(np.array([place]))[0]
+        return _one(stored_images(self.stored, name, severity, data, self._key), place)
 
 
 class GeneratedImages(CorruptedImages):
@@ -127,10 +130,10 @@ class GeneratedImages(CorruptedImages):
 
     def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
         workers = 1 if self._is_stored(name, severity) else self._workers
-        return _loader(self._images_of(name, severity, data), data, workers)
+        return _loader(self._images_of(name, severity, data), (name, severity), data, workers)
 
     def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
-        return self._images_of(name, severity, data)(np.array([place]))[0]
+        return _one(self._images_of(name, severity, data), place)
 
     def _is_stored(self, name: str, severity: int) -> bool:
         return self.stored is not None and name in self.stored.names and severity in self.stored.severities
@@ -143,19 +146,22 @@ class GeneratedImages(CorruptedImages):
     def _made(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
         from p2be_exp.corruptions.apply import corrupt
 
-        clean = data.test_set()
-        images, indices = clean.images.cpu().numpy(), clean.indices.cpu().numpy()
+        clean = data.test_set().to(torch.device("cpu"))
 
-        def images_of(places: NDArray[np.int64]) -> NDArray[np.uint8]:
-            return corrupt(
-                images[places].transpose(0, 2, 3, 1),
+        def images_of(places: Tensor) -> Part:
+            part = clean.read(places)
+            if not part.kept.any():
+                return part
+            corrupted = corrupt(
+                part.images.transpose(0, 2, 3, 1),
                 name,
                 severity,
                 dataset=self.plan.dataset,
-                indices=indices[places],
+                indices=clean.indices[places].numpy()[part.kept],
                 seed=self.seed,
                 textures=self.textures,
             )
+            return part._replace(images=corrupted.transpose(0, 3, 1, 2))
 
         return images_of
 
@@ -199,12 +205,12 @@ def stored_images(stored: StoredSet, name: str, severity: int, data: ImageDataMo
         raise BadInput(f"{key}={stored.folder}: {len(stored)} images a severity, not those that are tested on")
     if (stored.labels[rows] != labels).any():
         raise BadInput(f"{key}={stored.folder}: labels.npy has other labels than {data.name}'s test set")
-    if stored.size != tuple(clean.images.shape[2:]):
-        found, expected = ("x".join(map(str, size)) for size in (stored.size, clean.images.shape[2:]))
+    if stored.size != clean.size:
+        found, expected = ("x".join(map(str, size)) for size in (stored.size, clean.size))
         raise BadInput(f"{key}={stored.folder}: images of {found}, {data.name} has {expected}")
 
-    def images_of(places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return stored.block(name, severity)[rows[places]]
+    def images_of(places: Tensor) -> Part:
+        return Part.whole(stored.block(name, severity)[rows[places.numpy()]].transpose(0, 3, 1, 2))
 
     return images_of
 
@@ -223,13 +229,18 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
     return stored
 
 
-def _loader(images_of: ImagesOf, data: ImageDataModule, workers: int) -> ConditionLoader:
+def _one(images_of: ImagesOf, place: int) -> NDArray[np.uint8]:
+    return images_of(torch.tensor([place])).images[0].transpose(1, 2, 0)
+
+
+def _loader(images_of: ImagesOf, cell: tuple[str, int], data: ImageDataModule, workers: int) -> ConditionLoader:
     clean = data.test_set()
     device, rank, world_size = data.placement()
     return ConditionLoader(
         images_of,
-        clean.labels.cpu().numpy(),
-        clean.indices.cpu().numpy(),
+        f"{clean.name}, corruption/{cell[0]}/{cell[1]}",
+        clean.labels.cpu(),
+        clean.indices.cpu(),
         data.eval_batch_size,
         device=device,
         workers=workers,

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from p2be_exp.data.decoding import resize_and_crop
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
-    from p2be_exp.data import ImageSet
+    from p2be_exp.data.registry import AnySet
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 
@@ -44,20 +46,24 @@ class DatasetSource:
 
     Args:
         name: of the data set.
-        images: all or some of its test images, on the host.
+        images: all or some of its test images, on the host or in their files.
         total: number of its test images.
+
+    Raises:
+        BadInput: when reading: a file that is damaged.
     """
 
-    def __init__(self, name: str, images: ImageSet, total: int) -> None:
+    def __init__(self, name: str, images: AnySet, total: int) -> None:
         self.name = name
         self.total = total
         self.labels = images.labels.numpy()
         self.indices = images.indices.numpy()
-        self.size = tuple(images.images.shape[2:])
-        self._images = images.images.numpy()
+        self.size = images.size
+        self._images = images
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(self._images[start:stop].transpose(0, 2, 3, 1))
+        images = self._images.pictures(torch.arange(start, min(stop, len(self._images))))
+        return np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))
 
 
 class FolderSource:
@@ -110,18 +116,6 @@ class FolderSource:
         except OSError as error:
             raise BadInput(f"{path}: damaged ({error})") from error
         return np.asarray(picture if self._side is None else resize_and_crop(picture, self._side))
-
-
-def resize_and_crop(picture: Image.Image, side: int, resized: int | None = None) -> Image.Image:
-    """Scale the shorter side to ``resized`` (default: 8/7 of ``side``), bilinear, and cut ``side`` x ``side`` out of
-    the middle, as torchvision's ``Resize`` and ``CenterCrop`` do."""
-    shorter = round(side * 8 / 7) if resized is None else resized
-    width, height = picture.size
-    scaled = (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
-    if scaled != picture.size:
-        picture = picture.resize(scaled, Image.Resampling.BILINEAR)
-    left, top = (round((length - side) / 2.0) for length in scaled)
-    return picture.crop((left, top, left + side, top + side))
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -6,19 +6,22 @@ of the published files are torchvision's.
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import pickle
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from p2be_exp.data.fetching import (
+    PublishedFile,
+    explained,
+    fetch_archive,
+    missing_line,
+    read_checked,
+    torchvision_dataset,
+)
 from p2be_exp.data.images import ImageSet
 from p2be_exp.errors import BadInput
 
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 IMAGE_SIZE = 32
-TIMEOUT_SECONDS = 30  # without one, a network that drops packets would hold a run for ever
 
 
 def fetch(name: str, data_dir: str | Path, download: bool) -> None:
@@ -43,18 +45,10 @@ def fetch(name: str, data_dir: str | Path, download: bool) -> None:
     missing = [file for file in _checksums(published) if not (folder / file).is_file()]
     if not missing:
         return
-    help_line = (
-        f"dataset={name}: {', '.join(missing)} not found in {folder}; extract {published.url} into "
-        f"{data_dir}, set data_dir to where it is, or use dataset=digits"
-    )
-    try:
-        archive = _archive(published, data_dir, download)
-        if archive is not None:
-            _extract(archive, folder, missing)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        raise BadInput(f"{help_line} (download failed: {_one_line(error)})") from error
-    if archive is None:
-        raise BadInput(f"{help_line} (nothing was downloaded)")
+    how = f"extract {published.url} into {data_dir}"
+    archive = PublishedFile(published.filename, (published.url,), published.tgz_md5)
+    with explained(missing_line(name, missing, folder, how)):
+        _extract(fetch_archive(archive, data_dir, download), folder, missing)
 
 
 def load(name: str, data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
@@ -80,47 +74,13 @@ def load(name: str, data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
 
 def _published(name: str) -> type[CIFAR10]:
     """torchvision's description of the data set: folder, address, file names and checksums."""
-    try:
-        # Imported here so that beside a broken torchvision other data sets work and this one explains itself.
-        from torchvision.datasets import CIFAR10, CIFAR100
-    except (ImportError, RuntimeError) as error:
-        raise BadInput(
-            f"dataset={name} needs torchvision, which cannot be imported ({_one_line(error)}): "
-            "install torch and torchvision together, in one command, or use dataset=digits"
-        ) from error
-    return {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return torchvision_dataset(name, {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name])
 
 
 def _checksums(published: type[CIFAR10]) -> dict[str, str]:
     """md5 of every file that is read, by its name."""
     meta = published.meta
     return dict([*published.train_list, *published.test_list, (meta["filename"], meta["md5"])])
-
-
-def _archive(published: type[CIFAR10], data_dir: Path, download: bool) -> Path | None:
-    """The published archive in `data_dir`, checked by md5; None where it is absent and not to be fetched."""
-    from torchvision.datasets.utils import check_integrity, download_url
-
-    archive = data_dir / published.filename
-    if download:
-        with _network_timeout(TIMEOUT_SECONDS):
-            download_url(published.url, data_dir, published.filename, published.tgz_md5)
-    return archive if check_integrity(archive, published.tgz_md5) else None
-
-
-@contextmanager
-def _network_timeout(seconds: float) -> Iterator[None]:
-    """Limit every wait for the network, also inside code that takes no timeout."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _extract(archive: Path, folder: Path, files: list[str]) -> None:
@@ -136,14 +96,7 @@ def _extract(archive: Path, folder: Path, files: list[str]) -> None:
 
 def _read(path: Path, md5: dict[str, str]) -> dict[str, Any]:
     """The pickled dictionary in a file, unpickled only after these very bytes have passed the md5 check."""
-    content = path.read_bytes()
-    found, expected = hashlib.md5(content, usedforsecurity=False).hexdigest(), md5[path.name]
-    if found != expected:
-        raise BadInput(
-            f"{path}: truncated or altered, its md5 is {found} and the published file's {expected}; "
-            "delete it to have it fetched again, or use dataset=digits"
-        )
-    return pickle.loads(content, encoding="latin1")
+    return pickle.loads(read_checked(path, md5[path.name]), encoding="latin1")
 
 
 def _images(path: Path, md5: dict[str, str], classes: tuple[str, ...]) -> ImageSet:

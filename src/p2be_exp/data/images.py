@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from p2be_exp.data.batch import Part
 from p2be_exp.errors import BadInput
 
 
@@ -41,12 +42,7 @@ class ImageSet:
             raise BadInput(f"{self.name}: no images, at least one is needed")
         if self.indices is None:
             object.__setattr__(self, "indices", torch.arange(len(self), device=self.images.device))
-        for what, tensor in (("labels", self.labels), ("indices", self.indices)):
-            if tensor.dtype != torch.int64 or tensor.shape != (len(self),):
-                raise BadInput(f"{self.name}: {what} must be int64 ({len(self)},), found {_describe(tensor)}")
-        low, high = (int(bound) for bound in self.labels.aminmax())
-        if low < 0 or high >= self.num_classes:
-            raise BadInput(f"{self.name}: labels {low}..{high}, allowed are 0..{self.num_classes - 1}")
+        check_numbers(self.name, len(self), self.labels, self.indices, self.num_classes)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,6 +60,11 @@ class ImageSet:
         """Memory of the images in bytes."""
         return self.images.nbytes
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return tuple(self.images.shape[2:])
+
     def subset(self, positions: Tensor | Sequence[int]) -> ImageSet:
         """The images at these positions of this set, in the order of `positions`; a copy."""
         positions = torch.as_tensor(positions, dtype=torch.int64, device=self.device)
@@ -75,8 +76,34 @@ class ImageSet:
         images, labels, indices = (t.to(device) for t in self._tensors())
         return ImageSet(images, labels, self.classes, self.name, indices)
 
+    def read(self, positions: Tensor) -> Part:
+        """The images at some positions; the set is on the host."""
+        return Part.whole(self.images.numpy()[positions.numpy()])
+
+    def pictures(self, positions: Tensor) -> Tensor:
+        """The images at some positions, uint8 `(n, 3, H, W)`, where the set is."""
+        return self.images[positions.to(self.device)]
+
+    def first(self, n: int) -> ImageSet:
+        """The first n images."""
+        return self.subset(range(min(n, len(self))))
+
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.images, self.labels, self.indices
+
+
+def check_numbers(name: str, n: int, labels: Tensor, indices: Tensor, num_classes: int) -> None:
+    """Check what an image set has beside its n images.
+
+    Raises:
+        BadInput: labels or indices are not int64 `(n,)`, or a label is outside the classes.
+    """
+    for what, tensor in (("labels", labels), ("indices", indices)):
+        if tensor.dtype != torch.int64 or tensor.shape != (n,):
+            raise BadInput(f"{name}: {what} must be int64 ({n},), found {_describe(tensor)}")
+    low, high = (int(bound) for bound in labels.aminmax())
+    if low < 0 or high >= num_classes:
+        raise BadInput(f"{name}: labels {low}..{high}, allowed are 0..{num_classes - 1}")
 
 
 def _describe(tensor: Tensor) -> str:

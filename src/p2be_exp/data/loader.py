@@ -1,39 +1,22 @@
-"""Batches drawn by index from an image set that stays where it is: no workers, no copies of single images."""
+"""Batches epoch after epoch: order, ranks, resuming. And the loader of an image set that stays where it is."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from p2be_exp.data.batch import Batch, Share, share_of
 from p2be_exp.data.images import ImageSet
 from p2be_exp.data.order import EPOCH, random_order
 from p2be_exp.errors import BadInput
 
 
-class Batch(NamedTuple):
-    """One rank's share of a global batch.
-
-    Where a global batch has fewer images than there are ranks, a rank without an image gets one of another's
-    with `count` 0 and `scale` 0, so that its forward pass and its collective calls still take place.
-
-    `scale` is `count * world_size / global_count`: the mean over the ranks (which DDP takes of gradients) of
-    `scale` times the mean loss of a rank's images is the mean loss of the global batch.
-    """
-
-    images: Tensor  # uint8 (b, 3, H, W), levels
-    labels: Tensor  # int64 (b,)
-    indices: Tensor  # int64 (b,): the position of each image in the data set as published
-    count: int  # how many of the b images are this rank's own, b or 0: metrics count the first `count`
-    global_count: int  # images of the global batch, over all ranks
-    scale: float  # factor of this rank's mean loss
-
-
-class ResidentLoader:
+class EpochLoader(ABC):
     """The batches of one epoch after another, each image exactly once an epoch over all ranks.
 
     Every rank computes the same order, cuts it into global batches, and takes its contiguous share of each;
@@ -41,11 +24,12 @@ class ResidentLoader:
     depends neither on the number of ranks nor on the device.
 
     Args:
-        data: the images, on `device` (fastest) or on the host.
+        labels: int64 `(N,)`.
+        indices: int64 `(N,)`, the position of each image in the data set as published.
         batch_size: images in a GLOBAL batch, over all ranks.
         shuffle_seed: every epoch in another order, a function of `(shuffle_seed, epoch)`; None: always in the
-            order of `data`, for evaluation.
-        device: where batches are wanted; default: where `data` is.
+            order of the set, for evaluation.
+        device: where batches are wanted.
         rank: this process among `world_size`.
         world_size: number of processes that share each batch.
 
@@ -55,41 +39,50 @@ class ResidentLoader:
 
     def __init__(
         self,
-        data: ImageSet,
+        labels: Tensor,
+        indices: Tensor,
         batch_size: int,
         *,
         shuffle_seed: int | None,
-        device: torch.device | None = None,
+        device: torch.device,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         if batch_size < 1:
             raise BadInput(f"batch_size={batch_size}: allowed is 1 or more")
-        self.data = data
+        self.labels = labels
+        self.indices = indices
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
-        self.device = data.device if device is None else device
+        self.device = device
         self.rank = rank
         self.world_size = world_size
         self._epoch = 0
         self._served = 0  # batches of this epoch that have been given out
         self._resume_at = 0  # batch that the next iteration starts with
 
+    @abstractmethod
+    def _batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
+        """The batches of these shares, on the device."""
+
     def __len__(self) -> int:
         """Number of batches in a whole epoch."""
-        return math.ceil(len(self.data) / self.batch_size)
+        return math.ceil(len(self.labels) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing here runs before the first batch is asked for. Lightning calls iter() first and
         # set_epoch() later.
         first, self._resume_at = self._resume_at, 0
-        order = self._order().to(self.data.device)
-        for number in range(first, len(self)):
+        order = self._order()
+        shares = [
+            share_of(order, self.batch_size, number, self.rank, self.world_size) for number in range(first, len(self))
+        ]
+        for number, batch in enumerate(self._batches(shares), first):
             self._served = number + 1  # before the yield: a checkpoint is saved while the batch is in use
-            yield self._batch(order, number)
+            yield batch
 
     @property
-    def sampler(self) -> ResidentLoader:
+    def sampler(self) -> EpochLoader:
         """Itself: Lightning calls `set_epoch` on a loader's sampler."""
         return self
 
@@ -106,7 +99,7 @@ class ResidentLoader:
         return {
             "epoch": self._epoch + over,
             "next_batch": 0 if over else self._served,
-            "num_images": len(self.data),
+            "num_images": len(self.labels),
             "batch_size": self.batch_size,
             "shuffle_seed": self.shuffle_seed,
         }
@@ -126,23 +119,55 @@ class ResidentLoader:
         self._resume_at = state["next_batch"]
 
     def _order(self) -> Tensor:
-        n = len(self.data)
+        n = len(self.labels)
         if self.shuffle_seed is None:
             return torch.arange(n)
         return random_order(n, self.shuffle_seed, EPOCH, self._epoch)
 
-    def _batch(self, order: Tensor, number: int) -> Batch:
-        share = order[number * self.batch_size : (number + 1) * self.batch_size]
-        global_count = len(share)
-        start, stop = rank_share(global_count, self.rank, self.world_size)
-        count = stop - start
-        positions = share[start : start + max(count, 1)]
-        return Batch(
-            *(self._take(t, positions) for t in (self.data.images, self.data.labels, self.data.indices)),
-            count=count,
-            global_count=global_count,
-            scale=count * self.world_size / global_count,
+    def _batch(self, share: Share, images: Tensor, labels: Tensor, indices: Tensor, count: int) -> Batch:
+        """A batch of a share of which `count` images are there."""
+        scale = count * self.world_size / share.global_count
+        return Batch(images, labels, indices, count=count, global_count=share.global_count, scale=scale)
+
+
+class ResidentLoader(EpochLoader):
+    """Batches drawn by index from an image set that stays where it is: no workers, no copies of single images.
+
+    Args:
+        data: the images, on `device` (fastest) or on the host.
+        batch_size, shuffle_seed, rank, world_size: see :class:`EpochLoader`.
+        device: where batches are wanted; default: where `data` is.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None,
+        device: torch.device | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        device = data.device if device is None else device
+        super().__init__(
+            data.labels,
+            data.indices,
+            batch_size,
+            shuffle_seed=shuffle_seed,
+            device=device,
+            rank=rank,
+            world_size=world_size,
         )
+        self.data = data
+
+    def _order(self) -> Tensor:
+        return super()._order().to(self.data.device)
+
+    def _batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
+        for share in shares:
+            taken = (self._take(t, share.positions) for t in (self.data.images, self.labels, self.indices))
+            yield self._batch(share, *taken, count=share.count)
 
     def _take(self, values: Tensor, positions: Tensor) -> Tensor:
         """values[positions] on this loader's device; a copy, so that no batch shares the set's memory."""
@@ -163,11 +188,3 @@ def _gather_on_host(values: Tensor, positions: Tensor, pin: bool) -> Tensor:
     # mode="clip" only spares NumPy a buffer: no position is outside.
     np.take(values.numpy(), positions.numpy(), axis=0, out=taken.numpy(), mode="clip")
     return taken
-
-
-def rank_share(count: int, rank: int, world_size: int) -> tuple[int, int]:
-    """Begin and end of a rank's contiguous share of `count` images. Shares differ by at most one image.
-
-    The begin lies inside the batch even where the share is empty.
-    """
-    return count * rank // world_size, count * (rank + 1) // world_size

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from p2be_exp.data.images import ImageSet
-from p2be_exp.data.loader import ResidentLoader
+from p2be_exp.corruptions.parallel import cores
+from p2be_exp.data.file_loader import FileLoader
+from p2be_exp.data.files import FileSet
+from p2be_exp.data.image_folder import FolderSettings
+from p2be_exp.data.loader import EpochLoader, ResidentLoader
 from p2be_exp.data.placement import place
-from p2be_exp.data.registry import dataset_info, fetch_dataset, load_dataset
+from p2be_exp.data.registry import AnySet, dataset_info, fetch_dataset, load_dataset
 from p2be_exp.data.split import limit_test, split_train
 
 
@@ -31,10 +34,7 @@ class ImageDataModule(pl.LightningDataModule):
         val_size: number of training images held out for validation; 0 is none.
         split_seed: of the choice of images for the three above; `seed` plays no part in it.
         download: fetch missing files.
-
-    Attributes:
-        num_classes: number of classes, known before any data is read.
-        image_size: height and width in pixels, likewise.
+        folder: of a data set of picture files: where it is, and how its pictures become images.
 
     Raises:
         BadInput: no such data set; in `prepare_data` and `setup`: files are missing or damaged, or more
@@ -54,6 +54,7 @@ class ImageDataModule(pl.LightningDataModule):
         val_size: int,
         split_seed: int,
         download: bool,
+        folder: FolderSettings | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -66,25 +67,38 @@ class ImageDataModule(pl.LightningDataModule):
         self.val_size = val_size
         self.split_seed = split_seed
         self.download = download
-        self.num_classes, self.image_size = dataset_info(name)
-        self._sets: dict[str, ImageSet] = {}
+        self.folder = folder
+        self._info = dataset_info(name)
+        self._sets: dict[str, AnySet] = {}
+        self._with_workers: list[FileLoader] = []
         self._total_test = 0
 
     def prepare_data(self) -> None:
         """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
-        fetch_dataset(self.name, self.data_dir, self.download)
+        fetch_dataset(self.name, self.data_dir, self.download, self.folder)
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the data, once: Lightning calls this again for each of fit, validate and test."""
         if self._sets:
             return
-        train, test = load_dataset(self.name, self.data_dir, download=False)
+        train, test = load_dataset(self.name, self.data_dir, False, self.folder)
         kept, held_out = split_train(len(train), self.val_size, self.limit_train, self.split_seed)
         self._sets["train"] = train.subset(kept)
         if len(held_out):
             self._sets["val"] = train.subset(held_out)
         self._total_test = len(test)
         self._sets["test"] = test.subset(limit_test(len(test), self.limit_test, self.split_seed))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; of picture files known after `setup`, of other data sets before any data is read."""
+        known = self._info.num_classes
+        return len(self.classes) if known is None else known
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels, known before any data is read."""
+        return self._info.image_size if self.folder is None else self.folder.image_size
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -96,8 +110,16 @@ class ImageDataModule(pl.LightningDataModule):
         """Number of test images of the data set, of which `limit_test` may leave some out; known after `setup`."""
         return self._total_test
 
-    def test_set(self) -> ImageSet:
-        """The test images that are used, on the device or on the host."""
+    def files_digest(self) -> str | None:
+        """SHA-256 of the names and labels of the test pictures; None where the data set is not one of picture files.
+
+        It tells apart what is under one folder's name at two times, or under the names of two folders.
+        """
+        test = self._sets["test"]
+        return test.digest() if isinstance(test, FileSet) else None
+
+    def test_set(self) -> AnySet:
+        """The test images that are used, on the device, on the host, or in their files."""
         return self._sets["test"]
 
     def placement(self) -> tuple[torch.device, int, int]:
@@ -106,20 +128,44 @@ class ImageDataModule(pl.LightningDataModule):
             return torch.device("cpu"), 0, 1
         return self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
 
-    def train_dataloader(self) -> ResidentLoader:
+    def train_dataloader(self) -> EpochLoader:
         return self._loader("train", self.batch_size, shuffle_seed=self.seed)
 
-    def val_dataloader(self) -> ResidentLoader | list[ResidentLoader]:
+    def val_dataloader(self) -> EpochLoader | list[EpochLoader]:
         """The held-out images in order; without any an empty list, which tells Lightning not to validate."""
         return self._loader("val", self.eval_batch_size) if "val" in self._sets else []
 
-    def test_dataloader(self) -> ResidentLoader:
+    def test_dataloader(self) -> EpochLoader:
         return self._loader("test", self.eval_batch_size)
 
-    def _loader(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> ResidentLoader:
+    def close(self) -> None:
+        """End the processes that decode images; later loaders start their own."""
+        for loader in self._with_workers:
+            loader.close()
+        self._with_workers.clear()
+
+    def _loader(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> EpochLoader:
         device, rank, world_size = self.placement()
+        where = {"shuffle_seed": shuffle_seed, "device": device, "rank": rank, "world_size": world_size}
+        data = self._sets[split]
+        if isinstance(data, FileSet):
+            training = split == "train"
+            loader = FileLoader(
+                data,
+                batch_size,
+                workers=self._workers(),
+                crop_seed=self.seed if training and self.folder.resized_crop else None,
+                keep_workers=training,
+                **where,
+            )
+            self._with_workers.append(loader)
+            return loader
         # Kept as placed, so that the next loader over these images copies nothing.
-        data = self._sets[split] = place(self._sets[split], device)
-        return ResidentLoader(
-            data, batch_size, shuffle_seed=shuffle_seed, device=device, rank=rank, world_size=world_size
-        )
+        data = self._sets[split] = place(data, device)
+        return ResidentLoader(data, batch_size, **where)
+
+    def _workers(self) -> int:
+        """Processes that decode for this one: the cores are shared with the other processes on this machine."""
+        if self.folder.workers is not None:
+            return self.folder.workers
+        return max(1, cores() // (1 if self.trainer is None else self.trainer.num_devices))

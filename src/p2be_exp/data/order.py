@@ -8,6 +8,7 @@ from torch import Tensor
 EPOCH = 0
 TRAIN_SPLIT = 1
 TEST_SUBSET = 2
+CALTECH101_SPLIT = 3
 
 
 def random_order(n: int, seed: int, *key: int) -> Tensor:

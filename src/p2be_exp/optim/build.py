@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine
+from p2be_exp.optim.schedule import Constant, Cosine, Steps
 
 
 def build_optimizer(
@@ -44,12 +44,22 @@ def build_optimizer(
     return CombinedOptimizer(members, parameters=[*network, *table])
 
 
-def build_schedule(optimizer: CombinedOptimizer, config: dict[str, Any], total_steps: int) -> LambdaLR:
-    """One factor for each group by its name, to be stepped after every optimizer step."""
+def build_schedule(optimizer: CombinedOptimizer, config: dict[str, Any], epochs: int, steps_per_epoch: int) -> LambdaLR:
+    """One factor for each group by its name, to be stepped after every optimizer step.
 
-    def factor(group: dict[str, Any]) -> Cosine | Constant:
+    Args:
+        optimizer: with the groups ``backbone`` (``schedule``) and ``encoding`` (``table_schedule``).
+        config: the ``optim`` group.
+        epochs: length of the training.
+        steps_per_epoch: optimizer steps in an epoch.
+    """
+    total_steps = epochs * steps_per_epoch
+
+    def factor(group: dict[str, Any]) -> Cosine | Steps | Constant:
         if group["name"] == "encoding" and config["table_schedule"] == "constant":
             return Constant()
+        if group["name"] == "backbone" and config["schedule"] == "steps":
+            return Steps(config["milestones"], config["gamma"], steps_per_epoch)
         first = group.get("initial_lr", group["lr"])
         # A floor above the first rate would make the cosine rise; such a rate stays as it is.
         return Cosine(total_steps, floor=min(1.0, config["lr_end"] / first) if first else 1.0)

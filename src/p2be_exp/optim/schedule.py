@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 
 
 class Cosine:
@@ -23,6 +25,23 @@ class Cosine:
         """Factor at a step; beyond ``total_steps`` it stays at the floor."""
         progress = min(step, self.total_steps) / self.total_steps
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Steps:
+    """``gamma`` to the power of the number of milestones that are behind.
+
+    Args:
+        milestones: epochs, ascending; after so many the factor changes. One beyond the end never comes.
+        gamma: factor of each change.
+        steps_per_epoch: optimizer steps in an epoch.
+    """
+
+    def __init__(self, milestones: Sequence[int], gamma: float, steps_per_epoch: int) -> None:
+        self.milestones, self.gamma, self.steps_per_epoch = milestones, gamma, steps_per_epoch
+
+    def __call__(self, step: int) -> float:
+        """Factor at a step, the same all through an epoch."""
+        return self.gamma ** bisect_right(self.milestones, step // self.steps_per_epoch)
 
 
 class Constant:

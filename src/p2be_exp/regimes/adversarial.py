@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from p2be_exp.attacks.attack import Attack, attacked
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.augment import random_flip_crop
+from p2be_exp.augment import Augmentation, random_flip_crop
 from p2be_exp.data import Batch
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness import Purpose
 from p2be_exp.regimes.regime import Regime
 
 
@@ -21,19 +21,26 @@ class AdversarialRegime(Regime):
         attack: makes the adversarial view; its parameters get no gradient, batch norms are in eval mode meanwhile.
         table_learns_from_adversarial: whether the gradient reaches the table through the codes of the adversarial view,
             as in the reference code.
+        augment: see :class:`Regime`.
     """
 
-    def __init__(self, seed: int, attack: Attack, table_learns_from_adversarial: bool) -> None:
-        super().__init__(seed)
+    def __init__(
+        self,
+        seed: int,
+        attack: Attack,
+        table_learns_from_adversarial: bool,
+        augment: Augmentation = random_flip_crop,
+    ) -> None:
+        super().__init__(seed, augment)
         self.attack = attack
         self.table_learns_from_adversarial = table_learns_from_adversarial
 
     def views(self, model: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-        """The flipped and cropped images, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
+        """The images after the geometric augmentation, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
 
         Every image is attacked, also one that is wrong already, from random numbers of its own in every epoch.
         """
-        clean = random_flip_crop(batch.images, ImageRandom(self.seed, epoch, batch.indices, Purpose.FLIP_CROP))
+        clean = self.clean_view(batch, epoch)
         random = AttackRandom(self.seed, batch.indices, Purpose.TRAINING_ATTACK, epoch)
         with attacked(model):
             adversarial = self.attack.search(model, clean, batch.labels, random).images

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack
+from p2be_exp.augment import Augmentation, random_flip_crop
 from p2be_exp.data import Batch
 from p2be_exp.losses import jensen_shannon
 from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
@@ -19,14 +20,22 @@ class ConTrain(AdversarialRegime):
     Args:
         seed, attack, table_learns_from_adversarial: see :class:`AdversarialRegime`.
         alpha_jsd: weight of the divergence.
+        augment: see :class:`Regime`.
 
     Source: Kishida & Nakayama 2022, Eq. 12; ``consistency`` in the reference code.
     """
 
     name = "contrain"
 
-    def __init__(self, seed: int, attack: Attack, table_learns_from_adversarial: bool, alpha_jsd: float) -> None:
-        super().__init__(seed, attack, table_learns_from_adversarial)
+    def __init__(
+        self,
+        seed: int,
+        attack: Attack,
+        table_learns_from_adversarial: bool,
+        alpha_jsd: float,
+        augment: Augmentation = random_flip_crop,
+    ) -> None:
+        super().__init__(seed, attack, table_learns_from_adversarial, augment)
         self.alpha_jsd = alpha_jsd
 
     def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:

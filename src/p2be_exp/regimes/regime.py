@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from p2be_exp.augment import Augmentation, random_flip_crop
 from p2be_exp.data import Batch
+from p2be_exp.randomness import ImageRandom, Purpose
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,18 @@ class Regime(ABC):
 
     Args:
         seed: of every random choice; with the epoch and an image's index it decides all that happens to the image.
+        augment: the data set's geometric augmentation.
     """
 
     name: str
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, augment: Augmentation = random_flip_crop) -> None:
         self.seed = seed
+        self.augment = augment
+
+    def clean_view(self, batch: Batch, epoch: int) -> Tensor:
+        """The images of a batch after the geometric augmentation: uint8 ``(B, 3, H, W)``."""
+        return self.augment(batch.images, ImageRandom(self.seed, epoch, batch.indices, Purpose.FLIP_CROP))
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:

@@ -1,0 +1,96 @@
+"""From a picture's file to levels: opened as torchvision opens it, then cut out for testing or for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from p2be_exp.augment.resized_crop import CropBox
+
+
+class DecodingError(ValueError):
+    """A file that gives no picture; the message says why."""
+
+
+@dataclass(frozen=True)
+class TestView:
+    """What of a picture is tested on: shorter side scaled, a square out of the middle.
+
+    Attributes:
+        size: side of the square in pixels.
+        resized: length of the shorter side before the cut; None leaves the picture as it is.
+        scaled: side to which the square is scaled after the cut; None leaves it.
+    """
+
+    __test__ = False  # not a class of tests
+
+    size: int
+    resized: int | None
+    scaled: int | None = None
+
+    @property
+    def side(self) -> int:
+        """Height and width of what comes out, in pixels."""
+        return self.size if self.scaled is None else self.scaled
+
+
+def open_picture(file: Path | str) -> Image.Image:
+    """A picture in RGB, whatever it was: grey, CMYK, a palette, 16 bits, with an alpha channel.
+
+    Equal to torchvision's `pil_loader`: `convert("RGB")`, no rotation by EXIF.
+
+    Raises:
+        DecodingError: no file, no picture, or one that is not whole.
+    """
+    try:
+        with Path(file).open("rb") as content, Image.open(content) as picture:
+            return picture.convert("RGB")
+    except Exception as error:  # Pillow raises many kinds on a damaged file
+        raise DecodingError(_reason(error)) from error
+
+
+def test_levels(picture: Image.Image, view: TestView) -> NDArray[np.uint8]:
+    """A picture as it is tested on, uint8 `(side, side, 3)`.
+
+    Raises:
+        DecodingError: the picture is smaller than the square, and is not scaled before.
+    """
+    if view.resized is None and min(picture.size) < view.size:
+        width, height = picture.size
+        raise DecodingError(f"{width}x{height}, at least {view.size}x{view.size} is needed")
+    resized = min(picture.size) if view.resized is None else view.resized
+    square = resize_and_crop(picture, view.size, resized)
+    if view.side != view.size:
+        square = square.resize((view.side, view.side), Image.Resampling.BILINEAR)
+    return np.asarray(square)
+
+
+def cropped_levels(picture: Image.Image, box: CropBox, side: int) -> NDArray[np.uint8]:
+    """A box of a picture, scaled to a square and turned over if the box says so, uint8 `(side, side, 3)`."""
+    part = picture.crop((box.left, box.top, box.left + box.width, box.top + box.height))
+    levels = np.asarray(part.resize((side, side), Image.Resampling.BILINEAR))
+    return levels[:, ::-1] if box.flip else levels
+
+
+def resize_and_crop(picture: Image.Image, side: int, resized: int | None = None) -> Image.Image:
+    """Scale the shorter side to ``resized`` (default: 8/7 of ``side``), bilinear, and cut ``side`` x ``side`` out of
+    the middle, as torchvision's ``Resize`` and ``CenterCrop`` do."""
+    shorter = round(side * 8 / 7) if resized is None else resized
+    width, height = picture.size
+    scaled = (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
+    if scaled != picture.size:
+        picture = picture.resize(scaled, Image.Resampling.BILINEAR)
+    left, top = (round((length - side) / 2.0) for length in scaled)
+    return picture.crop((left, top, left + side, top + side))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a picture"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,170 @@
+"""The loader of a set of image files: worker processes decode them while the device works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from p2be_exp.augment.resized_crop import DRAWS
+from p2be_exp.data.batch import Part, Unreadable
+from p2be_exp.data.decoding import TestView
+from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
+from p2be_exp.data.parts import PartsLoader
+from p2be_exp.errors import BadInput
+from p2be_exp.randomness import ImageRandom, Purpose
+
+CHUNK = 32
+"""Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
+
+
+class FileLoader(PartsLoader):
+    """Batches of image files, each image once an epoch over all ranks (see :class:`~p2be_exp.data.ResidentLoader`).
+
+    An image is a function of its file, `crop_seed`, epoch and index: neither the workers nor the batch size nor the
+    number of ranks change it.
+
+    Args:
+        data: the files.
+        batch_size, shuffle_seed, device, rank, world_size: see :class:`~p2be_exp.data.ResidentLoader`.
+        workers: processes that decode; 0 decodes in this one.
+        crop_seed: seed of a random resized crop and flip of every image; None: the images as they are tested on.
+        keep_workers: for the next epoch.
+        strict: an image that cannot be read is an error.
+    """
+
+    chunk = CHUNK
+
+    def __init__(
+        self,
+        data: FileSet,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None,
+        device: torch.device,
+        workers: int,
+        crop_seed: int | None = None,
+        keep_workers: bool = False,
+        strict: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(
+            data.name,
+            data.labels,
+            data.indices,
+            batch_size,
+            shuffle_seed=shuffle_seed,
+            device=device,
+            rank=rank,
+            world_size=world_size,
+        )
+        self.data = data
+        self.workers, self.crop_seed, self.keep_workers, self.strict = workers, crop_seed, keep_workers, strict
+        self._requests = _Requests()
+        self._decoder: DataLoader | None = None
+        self._decoded: Iterator[_Decoded] | None = None
+
+    def close(self) -> None:
+        """End the worker processes; the next pass starts new ones.
+
+        To be called where a pass may have been broken off: left to the garbage collector, which tears a worker's queue
+        down before the worker, each takes five seconds.
+        """
+        self._decoded = None
+        self._decoder = None
+
+    def _parts(self, chunks: Iterable[Tensor]) -> Iterator[Part]:
+        requests = (self._request(positions) for positions in chunks)
+        self._requests.now = requests
+        if self._decoder is None:
+            self._decoder = self._new_decoder()
+        self._decoded = iter(self._decoder)
+        try:
+            while (decoded := self._next()) is not None:
+                if decoded.unreadable and self.strict:
+                    raise BadInput(unreadable_line(self.data.folder, decoded.unreadable[0]))
+                yield Part(decoded.images.numpy(), decoded.kept, decoded.unreadable)
+        finally:
+            requests.close()  # it holds this loader
+            self._decoded = None
+            if not self.keep_workers:
+                self.close()
+
+    def _next(self) -> _Decoded | None:
+        try:
+            return next(self._decoded, None)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise RuntimeError(
+                f"{self.name}: a process that decodes images died ({' '.join(str(error).split())}); "
+                "fewer dataset.workers need less memory"
+            ) from error
+
+    def _request(self, positions: Tensor) -> _Request:
+        draws = None
+        if self.crop_seed is not None:
+            indices = self.indices[positions]
+            draws = ImageRandom(self.crop_seed, self._epoch, indices, Purpose.RESIZED_CROP).uniform(DRAWS).numpy()
+        return _Request(self.data.files(positions), draws)
+
+    def _new_decoder(self) -> DataLoader:
+        return DataLoader(
+            _Decoder(self.data.folder, self.data.view),
+            sampler=self._requests,
+            batch_size=None,
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_start_worker if self.workers else None,
+            persistent_workers=self.keep_workers and self.workers > 0,
+            generator=torch.Generator(),  # else every epoch would draw from the global one
+        )
+
+
+class _Request(NamedTuple):
+    names: Names
+    draws: NDArray[np.float64] | None
+
+
+class _Decoded(NamedTuple):
+    images: Tensor  # uint8 (k, 3, S, S); a tensor, to travel in shared memory
+    kept: NDArray[np.bool_]
+    unreadable: tuple[Unreadable, ...]
+
+
+class _Requests:
+    """What is to be decoded in this pass; asked for again at the start of each."""
+
+    now: Iterator[_Request] = iter(())
+
+    def __iter__(self) -> Iterator[_Request]:
+        return self.now
+
+
+class _Decoder(Dataset):
+    """In a worker process: knows the folder, gets names and draws, so that it holds no list of files."""
+
+    def __init__(self, folder: Path, view: TestView) -> None:
+        self.folder, self.view = folder, view
+
+    def __getitem__(self, request: _Request) -> _Decoded:
+        part = decode(self.folder, request.names, self.view, request.draws)
+        return _Decoded(torch.from_numpy(part.images), part.kept, part.unreadable)
+
+
+def _as_it_is(item: object) -> object:
+    return item
+
+
+def _start_worker(number: int) -> None:
+    """Leave Ctrl-C to the main process, which finishes its step and saves."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,91 @@
+"""Batches put together from parts that threads or processes prepare; images that cannot be read are left out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2be_exp.data.batch import Batch, Part, Share, Unreadable
+from p2be_exp.data.loader import EpochLoader
+from p2be_exp.errors import BadInput
+
+NAMED = 3
+"""Files that cannot be read and are named in the warning."""
+
+
+class PartsLoader(EpochLoader):
+    """The batches of images that are read, decoded or made while the batches are asked for.
+
+    Args:
+        name: what a warning calls the images.
+        labels, indices, batch_size, shuffle_seed, device, rank, world_size: see :class:`EpochLoader`.
+
+    A pass over images that cannot be read ends with a line on stderr that names the first and counts them.
+
+    Raises:
+        BadInput: in a pass of one process over all images: none of them can be read.
+    """
+
+    chunk: int
+    """Images that one thread or process prepares at a time."""
+
+    def __init__(self, name: str, labels: Tensor, indices: Tensor, batch_size: int, **where: object) -> None:
+        super().__init__(labels, indices, batch_size, **where)
+        self.name = name
+
+    @abstractmethod
+    def _parts(self, chunks: Iterable[Tensor]) -> Iterator[Part]:
+        """The images at some positions, chunk by chunk, in the order of the chunks."""
+
+    def _batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
+        unreadable: list[Unreadable] = []
+        parts = self._parts(chunk for share in shares for chunk in share.positions.split(self.chunk))
+        for number, share in enumerate(shares, 1):
+            mine = list(islice(parts, math.ceil(len(share.positions) / self.chunk)))
+            if share.count:  # another rank counts an image that only fills this one's share up
+                unreadable += [each for part in mine for each in part.unreadable]
+            batch = self._joined(share, mine)
+            if number == len(shares):  # not after the last yield: a consumer that counts asks for no more
+                parts.close()
+                self._report(unreadable, sum(each.count for each in shares))
+            yield batch
+
+    def _joined(self, share: Share, parts: list[Part]) -> Batch:
+        kept = torch.from_numpy(np.concatenate([part.kept for part in parts]))
+        readable = int(kept.sum())
+        positions = share.positions[kept] if readable else share.positions[:1]
+        shape = (len(positions), *parts[0].images.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        if readable:
+            np.concatenate([part.images for part in parts], out=images.numpy())
+        else:
+            images.zero_()
+        return self._batch(
+            share,
+            images.to(self.device, non_blocking=True),
+            self.labels[positions].to(self.device),
+            self.indices[positions].to(self.device),
+            count=readable if share.count else 0,
+        )
+
+    def _report(self, unreadable: list[Unreadable], images: int) -> None:
+        if not unreadable:
+            return
+        first = "; ".join(f"{each.file} ({each.reason})" for each in unreadable[:NAMED])
+        more = f"; and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
+        if self.world_size == 1 and len(unreadable) == images == len(self.labels):
+            raise BadInput(f"{self.name}: none of the {images:,} images can be read: {first}{more}")
+        share = " of this process" if self.world_size > 1 else ""
+        print(
+            f"warning: {self.name}: {len(unreadable):,} of {images:,} images{share} cannot be read and are left "
+            f"out: {first}{more}",
+            file=sys.stderr,
+            flush=True,
+        )

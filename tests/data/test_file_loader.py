@@ -1,0 +1,253 @@
+"""The loader of image files: the same batches by any workers and ranks, resumed anywhere, and images left out."""
+
+import itertools
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from p2be_exp.augment.resized_crop import DRAWS
+from p2be_exp.data import ImageSet, ResidentLoader, file_loader
+from p2be_exp.data.decoding import TestView
+from p2be_exp.data.file_loader import FileLoader
+from p2be_exp.data.files import FileSet, decode
+from p2be_exp.data.image_folder import listed
+from p2be_exp.errors import BadInput
+from p2be_exp.randomness import ImageRandom, Purpose
+from pictures import WNIDS, damage, write_part
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Not to be changed."""
+    return write_part(tmp_path_factory.mktemp("pictures") / "train", each=7)
+
+
+def listed_in(folder) -> FileSet:
+    files = listed(folder, WNIDS, TestView(16, 18), "made/train")
+    return files.subset([*range(3, len(files)), 0, 1, 2])  # so that positions are not indices
+
+
+def loader(files, batch_size=4, workers=0, **settings) -> FileLoader:
+    defaults = {"shuffle_seed": 5, "device": CPU, "crop_seed": 9}
+    return FileLoader(files, batch_size, workers=workers, **{**defaults, **settings})
+
+
+def loader_at(files, epoch) -> FileLoader:
+    fresh = loader(files)
+    fresh.set_epoch(epoch)
+    return fresh
+
+
+def assert_same(one, other):
+    one, other = list(one), list(other)
+    assert len(one) == len(other)
+    for left, right in zip(one, other, strict=True):
+        assert all(map(torch.equal, left[:3], right[:3]))
+        assert left[3:] == right[3:]
+
+
+def drawn(files: FileSet, positions: Tensor, seed: int, epoch: int) -> np.ndarray:
+    draws = ImageRandom(seed, epoch, files.indices[positions], Purpose.RESIZED_CROP).uniform(DRAWS).numpy()
+    return decode(files.folder, files.files(positions), files.view, draws).images
+
+
+def test_batches_are_those_of_a_loader_of_images_in_memory(folder):
+    files = listed_in(folder)
+    for world_size, shuffle_seed in itertools.product((1, 2, 4), (None, 3)):
+        for rank in range(world_size):
+            where = {"shuffle_seed": shuffle_seed, "rank": rank, "world_size": world_size}
+            decoded = ImageSet(files.pictures(torch.arange(21)), files.labels, WNIDS, indices=files.indices)
+            assert_same(loader(files, 4, crop_seed=None, **where), ResidentLoader(decoded, 4, **where))
+
+
+def test_training_images_are_a_function_of_seed_epoch_and_image(folder):
+    files = listed_in(folder)
+    position = {int(index): place for place, index in enumerate(files.indices)}
+    for epoch in (0, 4):
+        mine = loader(files, crop_seed=9)
+        mine.set_epoch(epoch)
+        for batch in mine:
+            places = torch.tensor([position[int(index)] for index in batch.indices])
+            assert np.array_equal(batch.images.numpy(), drawn(files, places, 9, epoch))
+            assert not np.array_equal(batch.images.numpy(), drawn(files, places, 8, epoch))
+
+
+@pytest.mark.parametrize("crop_seed", [None, 9])
+def test_neither_workers_nor_chunks_change_a_batch(folder, crop_seed, monkeypatch):
+    files = listed_in(folder)
+    expected = list(loader(files, 5, crop_seed=crop_seed))
+    for workers, chunk in ((0, 2), (1, 32), (2, 2)):
+        monkeypatch.setattr(FileLoader, "chunk", chunk)
+        assert_same(loader(files, 5, workers, crop_seed=crop_seed), expected)
+
+
+def test_neither_batch_size_nor_ranks_change_an_image(folder):
+    files = listed_in(folder)
+    alone = {int(i): image for batch in loader(files, 21) for i, image in zip(batch.indices, batch.images, strict=True)}
+    assert len(alone) == 21
+    for rank in range(3):
+        for batch in loader(files, 4, rank=rank, world_size=3):
+            assert all(torch.equal(alone[int(i)], x) for i, x in zip(batch.indices, batch.images, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_after_each_other_with_the_same_workers(folder, workers):
+    files, kept = listed_in(folder), []
+    mine = loader(files, workers=workers, keep_workers=True)
+    for epoch in range(3):
+        mine.set_epoch(epoch)
+        assert_same(mine, loader_at(files, epoch))
+        kept.append(mine._decoder)
+    assert kept[0] is kept[1] is kept[2]
+    mine.close()
+
+
+def test_a_pass_that_is_broken_off_leaves_nothing_to_the_next(folder):
+    files = listed_in(folder)
+    mine = loader(files, workers=2, keep_workers=True)
+    list(itertools.islice(mine, 2))
+    mine.set_epoch(3)
+    assert_same(mine, loader_at(files, 3))
+    mine.close()
+    assert_same(mine, loader_at(files, 3))
+    mine.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_after_every_batch_serves_exactly_the_rest(folder, workers):
+    files = listed_in(folder)
+    expected = list(loader_at(files, 2))
+    for stop in range(1, 6) if workers == 0 else (2,):
+        stopped = loader_at(files, 2)
+        list(itertools.islice(stopped, stop))
+        resumed = loader(files, workers=workers)
+        resumed.load_state_dict(stopped.state_dict())
+        resumed.set_epoch(2)
+        assert_same(itertools.islice(resumed, 1), expected[stop : stop + 1])
+        again = loader(files)  # stopped a second time within the epoch
+        again.load_state_dict(resumed.state_dict())
+        again.set_epoch(2 + (stop == 5))
+        assert_same(again, expected[stop + 1 :] or loader_at(files, 3))
+        resumed.close()
+
+
+def test_it_leaves_the_global_random_state_alone(folder):
+    before = torch.get_rng_state()
+    list(loader(listed_in(folder), workers=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_workers_leave_ctrl_c_to_the_main_process(folder):
+    mine = loader(listed_in(folder), workers=1, keep_workers=True)
+    served = iter(mine)
+    first = next(served)
+    for worker in mine._decoded._workers:
+        os.kill(worker.pid, signal.SIGINT)
+    assert_same([first, *served], loader(listed_in(folder)))
+    mine.close()
+
+
+def test_a_worker_that_dies_is_told_in_one_line(folder, monkeypatch):
+    def die(*arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(file_loader, "decode", die)
+    with pytest.raises(RuntimeError, match=r"^made/train: a process that decodes images died \(.*\); fewer") as error:
+        list(loader(listed_in(folder), workers=1))
+    assert "\n" not in str(error.value)
+
+
+# -- images that cannot be read ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """21 files, of which those with the indices 2, 3, 9 and 20 cannot be read."""
+    folder = write_part(tmp_path / "train", each=7)
+    files = sorted(folder.rglob("*.JPEG"))
+    return listed_in(folder), [damage(files[index]) for index in (2, 3, 9, 20)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("world_size", [1, 2, 5])
+def test_what_cannot_be_read_is_left_out_of_its_batch(damaged, workers, world_size, capfd):
+    files, _ = damaged
+    seen = []
+    for rank in range(world_size):
+        for batch in loader(files, 4, workers if rank == 0 else 0, rank=rank, world_size=world_size):
+            assert len(batch.images) == len(batch.labels) == len(batch.indices) == max(batch.count, 1)
+            assert batch.scale == batch.count * world_size / batch.global_count
+            assert batch.count > 0 or batch.scale == 0
+            seen += batch.indices[: batch.count].tolist()
+    assert sorted(seen) == [index for index in range(21) if index not in (2, 3, 9, 20)]
+    assert sum(batch.global_count for batch in loader(files, 4)) == 21  # as planned
+
+
+def test_the_images_that_are_left_are_the_same(damaged, folder):
+    whole = {int(i): x for batch in loader(listed_in(folder)) for i, x in zip(batch.indices, batch.images, strict=True)}
+    for batch in loader(damaged[0]):
+        assert all(torch.equal(whole[int(i)], x) for i, x in zip(batch.indices, batch.images, strict=True))
+
+
+def test_a_share_without_any_is_one_black_image_that_counts_nothing(damaged):
+    files, _ = damaged
+    batch = next(iter(loader(files.subset([19, 20, 0]), 2, shuffle_seed=None, rank=1, world_size=2)))
+    assert batch.indices.tolist() == [2]  # of the damaged file
+    assert (batch.count, batch.global_count, batch.scale) == (0, 2, 0)
+    assert batch.images.shape == (1, 3, 16, 16)
+    assert not batch.images.any()
+
+
+def test_a_line_names_the_first_and_counts_all(damaged, capfd):
+    files, names = damaged
+    batches = loader(files, shuffle_seed=None)
+    served = iter(batches)
+    for _ in range(len(batches) - 1):
+        next(served)
+    assert capfd.readouterr().err == ""
+    next(served)  # the consumer that counts its batches asks for no more
+    line = capfd.readouterr().err
+    assert line.startswith("warning: made/train: 4 of 21 images cannot be read and are left out: ")
+    assert line.count("\n") == 1
+    assert line.count("truncated") == 3
+    assert sum(name in line for name in names) == 3
+    assert line.endswith("; and 1 more\n")
+
+
+def test_another_ranks_image_is_told_by_that_rank_alone(damaged, capfd):
+    files, names = damaged
+    for rank in range(2):
+        list(loader(files.subset([20]), 4, rank=rank, world_size=2))  # a batch of one image
+    lines = capfd.readouterr().err.splitlines()
+    assert lines == [line for line in lines if "1 of 1 images of this process" in line and names[0] in line]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_that_can_be_read_is_an_error(damaged, workers):
+    files, names = damaged
+    some = files.subset([18, 17, 20])
+    with pytest.raises(BadInput, match=rf"^made/train: none of the 2 images can be read: .*{names[3]}"):
+        list(loader(some.subset([1, 2]), workers=workers))
+    assert sum(batch.count for batch in loader(some, 1)) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_strictly_one_is_an_error(damaged, workers):
+    files, names = damaged
+    with pytest.raises(BadInput, match=rf"{names[2]}: cannot be read"):
+        list(loader(files.subset([5, 6, 7]), workers=workers, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_on_a_gpu_are_those_on_the_host(folder):
+    files = listed_in(folder)
+    near = list(loader(files, workers=2, device=torch.device("cuda", 0)))
+    assert all(batch.images.device.type == "cuda" for batch in near)
+    assert_same([type(b)(*(t.cpu() for t in b[:3]), *b[3:]) for b in near], loader(files))

@@ -1,0 +1,175 @@
+"""Data sets that are folders of pictures: which pictures, in which order, and what is said of a folder that is none."""
+
+import pytest
+import torch
+
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.data import FolderSettings, ImageDataModule, dataset_info, load_dataset
+from p2be_exp.data.image_folder import listed
+from p2be_exp.errors import BadInput
+from pictures import WNIDS, picture, write_imagenet, write_part
+
+BIRDS = ("auk", "Wren", "owl")
+
+
+def settings(folder=None, **changed) -> FolderSettings:
+    given = {"image_size": 32, "resized": 36, "workers": 0, "resized_crop": True, **changed}
+    return FolderSettings(folder=folder, **given)
+
+
+@pytest.fixture
+def birds(tmp_path):
+    folder = tmp_path / "birds"
+    write_part(folder / "train", BIRDS, each=11, ending=".png")
+    write_part(folder / "val", BIRDS, each=2, ending=".webp")
+    return folder
+
+
+def load(folder):
+    return load_dataset("image_folder", "nowhere", folder=settings(folder))
+
+
+def names(files) -> list[str]:
+    return [name.decode() for name in files.files(torch.arange(len(files)))]
+
+
+def test_a_folder_in_the_order_of_names(birds):
+    (birds / "train" / "auk" / "notes.txt").write_text("no picture")
+    (birds / "train" / "auk" / ".hidden.png").write_text("no picture")
+    (birds / "train" / "auk" / "folder.png").mkdir()
+    (birds / "train" / ".git").mkdir()
+    (birds / "train" / "README").write_text("no class")
+    picture(1).save(birds / "train" / "owl" / "A.JPEG")
+    train, test = load(birds)
+    assert train.classes == test.classes == ("Wren", "auk", "owl")
+    assert names(test) == [f"{bird}/{bird}_{k}.webp" for bird in ("Wren", "auk", "owl") for k in range(2)]
+    owls = [name.removeprefix("owl/") for name in names(train)[22:]]
+    assert owls == ["A.JPEG", "owl_0.png", "owl_1.png", "owl_10.png", *(f"owl_{k}.png" for k in range(2, 10))]
+    assert train.labels.tolist() == [0] * 11 + [1] * 11 + [2] * 12
+    assert (train.name, test.name, train.size) == ("image_folder/train", "image_folder/test", (32, 32))
+    assert load(birds)[0].digest() == train.digest()
+
+
+def test_names_beyond_ascii(tmp_path):
+    write_part(tmp_path, ("żuraw", "öster"), each=1, ending=".png")
+    files = listed(tmp_path, ("żuraw", "öster"), settings().view, "x")
+    assert names(files)[0] == "żuraw/żuraw_0.png"
+    assert files.read(torch.arange(2)).kept.all()
+
+
+def test_test_goes_before_val(birds):
+    (birds / "val").rename(birds / "test")
+    assert load(birds)[1].folder == birds / "test"
+    write_part(birds / "val", BIRDS, each=3)
+    assert load(birds)[1].folder == birds / "test"
+
+
+def test_imagenet(tmp_path):
+    write_imagenet(tmp_path)
+    for folder in (None, tmp_path / "imagenet"):
+        train, test = load_dataset("imagenet", tmp_path, folder=settings(folder))
+        assert (len(train), len(test), train.classes) == (24, 9, WNIDS)
+        assert test.folder == tmp_path / "imagenet" / "val"
+    assert dataset_info("imagenet") == (None, None)
+
+
+def move(folder, one, other):
+    (folder / one).rename(folder / other)
+
+
+BROKEN = {
+    "no holdout": (lambda f: move(f, "val", "holdout"), r"no folder \S*/val; wanted are \S*/train/CLASS/"),
+    "no train": (lambda f: move(f, "train", "training"), r"no folder \S*/train; wanted are"),
+    "renamed": (lambda f: move(f, "val/owl", "val/Owl"), r"different classes \(2 are in one alone, Owl first\)"),
+    "a class less": (lambda f: move(f, "val/owl", "owl"), r"different classes \(1 are in one alone, owl first\)"),
+    "empty": (lambda f: [path.unlink() for path in (f / "val" / "owl").iterdir()], r"val/owl: no picture in it"),
+    "no classes": (lambda f: [move(f, f"val/{bird}", bird) for bird in BIRDS], r"val has no folder of a class"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_folder_that_is_none_is_explained(birds, broken):
+    break_it, message = BROKEN[broken]
+    break_it(birds)
+    with pytest.raises(BadInput, match=message) as error:
+        load(birds)
+    assert "\n" not in str(error.value)
+
+
+def test_imagenet_that_is_not_there_is_explained(tmp_path):
+    wanted = r"wanted are \S*/train/WNID/\*\.JPEG and \S*/val/WNID/\*\.JPEG; set data_dir or dataset\.dir"
+    with pytest.raises(BadInput, match=rf"^dataset=imagenet: no folder \S*/imagenet; {wanted}"):
+        load_dataset("imagenet", tmp_path, folder=settings())
+
+
+def test_where_are_the_pictures():
+    with pytest.raises(BadInput, match=r"^dataset\.dir: where are the pictures\? dataset\.dir=FOLDER"):
+        load(None)
+
+
+def test_the_configuration_makes_the_settings():
+    changed = ["dataset=imagenet", "dataset.image_size=64", "dataset.resized=72", "dataset.workers=3"]
+    dataset = to_plain(compose_config("train", changed))["dataset"]
+    assert FolderSettings.of(dataset) == FolderSettings(None, 64, 72, 3, True)
+    dataset |= {"augmentation": "flip_crop", "dir": "~/x", "workers": None}
+    found = FolderSettings.of(dataset)
+    assert (found.resized_crop, found.workers, found.folder.name) == (False, None, "x")
+    assert "~" not in str(found.folder)
+    assert FolderSettings.of(to_plain(compose_config("train", []))["dataset"]) is None
+
+
+# -- the data module --------------------------------------------------------------------------------------------------
+
+
+def module(home, /, **changed) -> ImageDataModule:
+    given = {"batch_size": 4, "eval_batch_size": 5, "seed": 3, "limit_train": None, "limit_test": None, "val_size": 0,
+             "split_seed": 0, "download": False, "folder": settings(home), **changed}  # fmt: skip
+    data = ImageDataModule("image_folder", "nowhere", **given)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def test_limits_and_splits_decode_nothing(birds, monkeypatch):
+    monkeypatch.setattr("p2be_exp.data.files.open_picture", lambda file: pytest.fail(f"{file} was opened"))
+    data = module(birds, limit_train=10, val_size=5, limit_test=4)
+    loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    assert [len(each.data) for each in loaders] == [10, 5, 4]
+    assert not set(loaders[0].indices.tolist()) & set(loaders[1].indices.tolist())
+    assert (data.num_classes, data.image_size, data.total_test) == (3, 32, 6)
+    assert data.image_size == 32
+
+
+def test_training_images_are_cropped_and_the_others_are_not(birds):
+    data = module(birds, val_size=5)
+    train, val, test = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    assert (train.crop_seed, val.crop_seed, test.crop_seed) == (3, None, None)
+    assert (train.shuffle_seed, val.shuffle_seed, train.keep_workers, test.keep_workers) == (3, None, True, False)
+    plain = module(birds, folder=settings(birds, resized_crop=False)).train_dataloader()
+    assert plain.crop_seed is None  # what it is instead happens on the device
+
+
+def test_the_cores_are_shared_by_the_processes_of_a_machine(birds, monkeypatch):
+    monkeypatch.setattr("p2be_exp.data.module.cores", lambda: 9)
+    data = module(birds, folder=settings(birds, workers=None))
+    assert data.test_dataloader().workers == 9
+
+    class FourDevices:
+        num_devices, global_rank, world_size = 4, 1, 8
+
+        class strategy:  # noqa: N801
+            root_device = torch.device("cpu")
+
+    data.trainer = FourDevices
+    assert (data.test_dataloader().workers, data.test_dataloader().rank) == (2, 1)
+    assert module(birds, folder=settings(birds, workers=0)).test_dataloader().workers == 0
+
+
+def test_a_digest_where_there_are_files(birds):
+    digest = module(birds).files_digest()
+    assert digest == module(birds, seed=9, limit_train=3).files_digest()
+    assert digest != module(birds, limit_test=3).files_digest()
+    digits = ImageDataModule("digits", ".", **{"batch_size": 4, "eval_batch_size": 5, "seed": 3, "limit_train": 5,
+                             "limit_test": 5, "val_size": 0, "split_seed": 0, "download": False})  # fmt: skip
+    digits.setup()
+    assert digits.files_digest() is None
