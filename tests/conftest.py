@@ -6,6 +6,13 @@ import torch
 from commandline import QUICKSTART, train, trained
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that no process is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # stable
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """On a shared machine the threads of one small operation wait for each other."""

@@ -154,7 +154,9 @@ def soft_features(images, values, table, slope, weight, stride, padding):
 
 
 @pytest.mark.parametrize("gathers", [True, False])
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (1, 1, 0), (5, 2, 2), (7, 2, 3), (3, 3, 0), (11, 4, 6), (2, 3, 0)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 1, 1), (1, 1, 0), (5, 2, 2), (7, 2, 3), (3, 3, 0), (11, 4, 6), (2, 3, 0)]
+)
 @pytest.mark.parametrize("M", [1, 5])
 def test_gradient_is_that_of_the_soft_codes(monkeypatch, gathers, kernel, stride, padding, M):
     monkeypatch.setattr(surrogate, "_GATHER_FROM_M", 1 if gathers else 1000)

@@ -203,12 +203,12 @@ def assert_same_model(state, reference: Reference) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", RECIPES)
 def test_steps_of_the_recipe_are_those_of_the_reference(preset, tmp_path):
-    config = config_of(preset=preset, epochs=2, batch_size=8, limit_train=10)
+    config = config_of(preset=preset, epochs=2, batch_size=4, limit_train=6)
     data = data_of(config, tmp_path)
     module = module_of(config, batches=2)
     reference = Reference(module, RECIPES[preset], total_steps=4)
     recorder = fit(module, data, config, tmp_path)
-    assert [len(batch.labels) for _, batch in recorder.batches] == [8, 2, 8, 2]
+    assert [len(batch.labels) for _, batch in recorder.batches] == [4, 2, 4, 2]
     assert [epoch for epoch, _ in recorder.batches] == [0, 0, 1, 1]
     assert recorder.steps == [1, 2, 3, 4]
     totals, before = {}, reference.latent.detach() >= 0
@@ -219,7 +219,7 @@ def test_steps_of_the_recipe_are_those_of_the_reference(preset, tmp_path):
         )
         assert_same_model(recorder.states[number], reference)
         for name, value in expected.items():
-            totals[name] = totals.get(name, 0.0) + value * len(batch.labels) / 20
+            totals[name] = totals.get(name, 0.0) + value * len(batch.labels) / 12
     assert module.train_meter.means() == pytest.approx(totals, rel=0, abs=ATOL)
     assert ((reference.latent >= 0) != before).any()  # bits flipped: it has learned through them
 

@@ -210,4 +210,4 @@ def test_the_process_itself_ends_with_the_code(workdir, run):
 
 
 def test_training_is_resumed_with_the_other_command(run):
-    assert refusal(train("run=run")) == "run=run: unknown key; it goes with evaluate.py"
+    assert refusal(train("run=run")) == "run=run: unknown key; it goes with evaluate.py or python -m p2be_exp.export"

@@ -8,21 +8,22 @@ from pathlib import Path
 import pytest
 
 from commandline import copy_of, refusal, rows_of, train, untimed, weights_of
+from p2be_exp.commands import sweep
 from p2be_exp.runs import Run
 from p2be_exp.training import TrainingModule
 
-pytestmark = pytest.mark.usefixtures("workdir")
+pytestmark = [pytest.mark.usefixtures("workdir"), pytest.mark.slow]
 
 TINY = (
     "scale=small",
-    "limit_train=64",
-    "limit_test=40",
+    "limit_train=32",
+    "limit_test=20",
     "batch_size=16",
     "epochs=1",
     "trainer.progress=false",
     "hydra.sweep.dir=sweep",
 )
-"""Four batches a job."""
+"""Two batches a job."""
 ORDERED = ("sweeps=table2", *TINY[:-1], "encoding=rgb,thermometer", "seed=0", "corruption.severities=[3]")
 TABLE2 = (*ORDERED, TINY[-1])
 
@@ -62,6 +63,12 @@ def whole(tmp_path_factory):
         outcome = train(*TABLE2)
     assert outcome.code == 0, outcome.err
     return folder / "sweep", outcome.out
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leaves out the report at the end, which has a test of its own."""
+    monkeypatch.setattr(sweep, "_report", lambda folder: None)
 
 
 def in_job(monkeypatch, name, action):
@@ -109,15 +116,16 @@ def test_it_ends_with_its_report(whole):
         assert float(errors[name]["mean"]) == pytest.approx(100 * int(clean["n_wrong"]) / int(clean["n"]))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, whole):
     with monkeypatch.context() as patched:
         in_job(patched, "1", lambda: os.kill(os.getpid(), signal.SIGINT))
         outcome = train(*TABLE2)
     assert outcome.code == 130
     assert states() == {"0": "finished", "1": "interrupted"}
-    *_, job, sweep = outcome.err.splitlines()
+    *_, job, whole_sweep = outcome.err.splitlines()
     assert job == "stopped; to go on: python train.py resume=sweep/1"
-    assert sweep == f"the sweep: {shlex.join(['python', 'train.py', *ORDERED, 'hydra.sweep.dir=sweep'])}"
+    assert whole_sweep == f"the sweep: {shlex.join(['python', 'train.py', *ORDERED, 'hydra.sweep.dir=sweep'])}"
 
     finished = untouched("sweep/0")
     outcome = train(*TABLE2)
@@ -127,6 +135,7 @@ def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, who
     assert_same_results(whole[0], Path("sweep"))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_failed_job_is_tried_again_and_the_others_are_not(monkeypatch, whole):
     def fail():
         raise RuntimeError("no memory left")
@@ -144,6 +153,7 @@ def test_a_failed_job_is_tried_again_and_the_others_are_not(monkeypatch, whole):
     assert_same_results(whole[0], Path("sweep"))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_table_comes_from_the_run_that_is_trained_first():
     arguments = ("sweeps=table7", *TINY, "seed=0", "encoding.M=8", "corruption=none")
     outcome = train(*arguments)
