@@ -149,14 +149,26 @@ def recipe_of(overrides):
 
 
 def write_recipe(
-    folder, overrides, errors=None, seed=0, n=10_000, sweep=None, status="finished", evaluation_seed=None, **settings
+    folder,
+    overrides,
+    errors=None,
+    seed=0,
+    n=10_000,
+    sweep=None,
+    status="finished",
+    evaluation_seed=None,
+    facts=None,
+    **settings,
 ):
-    """A run of a recipe as the command line gives it, ``"encoding=rgb epochs=50"``; errors as :func:`write_counts`."""
+    """A run of a recipe as the command line gives it, ``"encoding=rgb epochs=50"``; errors as :func:`write_counts`.
+
+    ``facts`` are further entries of ``run.json``.
+    """
     run = Run(folder)
     run.path.mkdir(parents=True, exist_ok=True)
     config = recipe_of(overrides) | {"seed": seed}
     run.config_file.write_text(json.dumps(config))  # JSON is YAML, and quicker
-    info = INFO | {"seed": seed, "versions": {"torch": "2.15.0"}} | ({"sweep": sweep} if sweep else {})
+    info = INFO | {"seed": seed, "versions": {"torch": "2.15.0"}} | ({"sweep": sweep} if sweep else {}) | (facts or {})
     run.run_file.write_text(json.dumps(info))
     run.status_file.write_text(json.dumps({"state": status}))
     if errors is not None:

@@ -1,14 +1,20 @@
 """Evaluation through Lightning: every image exactly once, and rows that equal a plain loop's."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from p2be_exp import evaluation
 from p2be_exp.backbones import build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
 from p2be_exp.encodings import P2BE
+from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.results import CLEAN, Condition, Results
@@ -148,3 +154,83 @@ def test_the_clean_condition_is_the_test_set(tmp_path):
     seen = torch.cat([batch.images for batch in batches])
     assert torch.equal(seen, torch.cat([batch.images for batch in data.test_dataloader()]))
     assert len(seen) == 50
+
+
+# -- images of which some cannot be read, and ranks -------------------------------------------------------------------
+
+
+class Changed(ResidentLoader):
+    """Batches of which some are changed, by their number."""
+
+    changes: ClassVar[dict[int, dict]] = {}
+
+    def __iter__(self):
+        for number, batch in enumerate(super().__iter__()):
+            yield batch._replace(**self.changes.get(number, {}))
+
+
+class Brighter:
+    """An attack: every level one higher."""
+
+    id, eps_levels, gradient = "brighter", 1, None
+
+    def __call__(self, model, images, labels, random):
+        return SimpleNamespace(images=images + 1, zero_gradient=None, losses=None)
+
+
+def attacked_examples(tmp_path, changes, batch_size):
+    data = image_set(22)
+    data = replace(data, indices=2 * data.indices)  # even numbers
+    results = Results(tmp_path, {})
+    loader = Changed(data, batch_size, shuffle_seed=None)
+    loader.changes = changes
+    condition = Condition("attack", "brighter", eps_levels=1)
+    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    module = EvaluationModule(small_model(), [condition], results, {condition.id: Brighter()})
+    trainer.test(module, loader, verbose=False)
+    return data, results.images(condition.id)["examples"]
+
+
+def first_of(data, positions):
+    """The adversarial images at some positions, in the order of their numbers as published; the first eight."""
+    positions = sorted(positions, key=lambda place: int(data.indices[place]))[:8]
+    return data.images[positions].numpy() + 1
+
+
+def test_examples_are_the_first_images_that_count(tmp_path):
+    black = {0: {"count": 0}, 1: {"count": 2}}
+    data, examples = attacked_examples(tmp_path, black, 4)
+    assert np.array_equal(examples, first_of(data, [4, 5, 8, 9, 10, 11, 12, 13]))
+
+
+def test_examples_of_several_ranks_are_in_the_order_of_the_data_set(tmp_path, monkeypatch):
+    other = {}
+
+    def gather(shares, mine):  # the other rank: the same images again, each with the number before it
+        (tensors, fault) = mine
+        other.update({**tensors, "index": tensors["index"] - 1, "example_index": tensors["example_index"] - 1})
+        shares[:] = [mine, (other, fault)]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    monkeypatch.setattr(evaluation, "_gather", lambda *mine, gather=evaluation._gather: gather(*mine[:2], 2))
+    data, examples = attacked_examples(tmp_path, {}, 22)
+    numbers = [*data.indices[:8].tolist(), *(data.indices[:8] - 1).tolist()]
+    order = np.argsort(numbers)[:8]
+    assert np.array_equal(examples, data.images[:8].numpy()[order % 8] + 1)
+
+
+def test_a_fault_of_another_rank_ends_this_one_too(tmp_path, monkeypatch):
+    def gather(shares, mine):
+        shares[:] = [mine, (mine[0], "fog/1/x.JPEG: cannot be read")]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    monkeypatch.setattr(evaluation, "_gather", lambda *mine, gather=evaluation._gather: gather(*mine[:2], 2))
+    with pytest.raises(BadInput, match=r"^fog/1/x\.JPEG: cannot be read$"):
+        evaluate(small_model(), [CLEAN], [image_set(8)], tmp_path)
+    assert Results(tmp_path, {}).rows == {}
+
+
+def test_a_fault_ends_its_condition(tmp_path):
+    with pytest.raises(BadInput, match=r"^x: cannot be read$"):
+        attacked_examples(tmp_path, {2: {"fault": "x: cannot be read"}}, 4)

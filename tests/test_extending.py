@@ -1,5 +1,6 @@
 """docs/extending.md is true: its files are written out as they stand there, its commands are run."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from commandline import evaluate, finish, rows_of, start, train
+from commandline import evaluate, finish, refusal, rows_of, start, train
 from extension_pages import MODULES, commands, write_files
 from p2be_exp import load_run, plugins
 from p2be_exp.data import load_dataset
@@ -93,7 +94,7 @@ def test_the_regime(outside):
     assert Run("regime").config()["regime"] == {"name": "smoothed", "smoothing": 0.2}
 
 
-def test_the_attack_on_a_plug_in_s_network(gray_run):
+def test_the_attack_on_a_plug_in_s_network(gray_run, monkeypatch):
     _, *arguments = command_with("evaluate.py", "attack=exposure")
     given = [f"run={gray_run}" if each == "run=RUN" else each for each in arguments]
     more = ["limit_test=20", "attack.save_images=true", "trainer=cpu", "name=exposed"]
@@ -103,7 +104,11 @@ def test_the_attack_on_a_plug_in_s_network(gray_run):
     assert [row["condition"] for row in rows_of(folder / "results.csv")] == [
         "clean", "attack/exposure/4", "attack/exposure/16",
     ]  # fmt: skip
-    assert json.loads((folder / "results.json").read_text())["settings"]["plugins"] == ["my_attack"]
+    digest = hashlib.sha256(Path("my_attack.py").read_bytes()).hexdigest()
+    assert json.loads((folder / "results.json").read_text())["settings"]["plugins"] == {"my_attack": digest}
+    monkeypatch.setitem(plugins._DIGESTS, "my_attack", "of another file")
+    message = refusal(evaluate(*given, *more))
+    assert message.startswith(f"name=exposed: holds results of other settings (plugins={{'my_attack': '{digest}'}})")
     _, test = load_dataset("digits", "none", False)
     for radius in (4, 16):
         with np.load(folder / f"per_image/attack-exposure-{radius}.npz") as found:
@@ -113,6 +118,15 @@ def test_the_attack_on_a_plug_in_s_network(gray_run):
                        for n, image in enumerate(found["adversarial"])]  # fmt: skip
             assert all(changed)
             assert not np.array_equal(found["adversarial"], images.numpy())
+
+
+def test_plug_ins_that_measure_nothing_are_no_setting(gray_run, monkeypatch):
+    arguments = [f"run={gray_run}", "corruption=none", "attack=none", "limit_test=4", "trainer=cpu", "name=alone"]
+    assert evaluate(*arguments, "plugins=[my_attack]").code == 0
+    assert "plugins" not in json.loads((gray_run / "evaluations/alone/results.json").read_text())["settings"]
+    monkeypatch.setenv("P2BE_PLUGINS", "my_regime")
+    outcome = evaluate(*arguments)
+    assert outcome.code == 0, outcome.err
 
 
 def test_a_regime_trains_against_the_attack(outside, monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from p2be_exp.errors import BadInput
 from p2be_exp.meter import EpochMeter
 
 CPU = torch.device("cpu")
@@ -48,6 +49,13 @@ def test_batches_without_own_images_count_nothing():
     assert meter.local_means() == {"x": 0.0}
     meter.add({"x": torch.tensor(2.0)}, 3)
     assert meter.means() == {"x": 2.0}
+
+
+def test_batches_without_any_image_have_no_mean():
+    meter = EpochMeter("imagenet/train")
+    meter.add({"x": torch.tensor(5.0)}, 0)
+    with pytest.raises(BadInput, match=r"^imagenet/train: none of the images can be read$"):
+        meter.means()
 
 
 def test_values_keep_no_graph():

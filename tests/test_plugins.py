@@ -1,15 +1,16 @@
 """Plug-ins that do not serve: each is refused in one line, and leaves nothing behind."""
 
+import json
 import sys
 import textwrap
 
 import pytest
 
-from commandline import copy_of, evaluate, refusal, train
+from commandline import copy_of, evaluate, export, refusal, train
 from p2be_exp import jobs, load_run, plugins
 from p2be_exp.attacks import build_attack
 from p2be_exp.attacks.plan import check_serves
-from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config import check_config, compose_config, number, to_plain
 from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
@@ -128,6 +129,29 @@ def test_forgetting_takes_everything_back(plugin):
     assert (GROUP_SCHEMAS["attack"], INNER_ATTACKS, options_of("attack")) == before
 
 
+def test_forgetting_a_package_forgets_its_modules(plugin, workdir):
+    (workdir / "package").mkdir()
+    plugin("from package import coder", name="package/__init__", group=None)
+    plugin(MINE, name="package/coder")
+    (workdir / "conf").rename(workdir / "package/conf")
+    try:
+        for bits in (8, 4):
+            (workdir / "package/coder.py").write_text(HEAD + MINE.replace("number(1, 8)", f"number(1, 1 + {bits})"))
+            plugins.load_plugins(["package"])
+            assert refused("plugins=[package]", "encoding=mine", "encoding.bits=10").endswith(f"1 to {1 + bits}")
+            plugins.forget("package")
+            assert not {"package", "package.coder"} & {*sys.modules, *plugins.digests()}
+    finally:
+        plugins.forget("package")
+
+
+def test_the_help_of_evaluate_lists_the_options_of_plug_ins(plugin):
+    plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
+    assert " mine " not in evaluate("--help").out
+    assert " mine " in evaluate("--help", "plugins=[plug]").out
+    assert refusal(evaluate("--help", "plugins=[nowhere]")).startswith("plugins=[nowhere]: plug-in nowhere")
+
+
 def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plugin, monkeypatch):
     plugin(MINE)
 
@@ -191,6 +215,18 @@ def test_a_file_of_conf_that_names_plug_ins_comes_too_late(plugin):
          "encoding=mine has a smoothness, so that its schema needs lambda_smooth"),
         (MINE.replace('("mine"', '("unwritten"'), "encoding=unwritten has no conf/encoding/unwritten.yaml beside its "
          "module"),
+        (MINE.replace("(RGB)", ""), "encoding=mine has to be a subclass of TableEncoding"),
+        (MINE.replace("(RGB)", "(Attack)"), "encoding=mine has to be a subclass of TableEncoding"),
+        (MINE + "register_backbone('my', MineConfig)(RGB)", "backbone=my has to be a subclass of Backbone, or a "
+         "function that returns one"),
+        (MINE + "register_backbone('my', MineConfig)(7)", "backbone=my has to be a subclass of Backbone, or a "
+         "function that returns one"),
+        (MINE + "register_backbone('my', MineConfig)(lambda **keys: None)", "backbone=my has no conf/backbone/my.yaml "
+         "beside its module"),
+        (MINE + "register_regime('my', MineConfig)(RGB)", "regime=my has to be a subclass of Regime"),
+        (MINE + "register_regime('my', MineConfig)(lambda: None)", "regime=my has to be a subclass of Regime"),
+        (ATTACK.format(for_training=True, serves="all").replace("(Attack)", "(RGB)"), "attack=mine has to be a "
+         "subclass of Attack"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_registered(plugin, body, why):
@@ -199,6 +235,54 @@ def test_what_cannot_be_registered(plugin, body, why):
     assert refused("plugins=[plug]") == f"plugins=[plug]: plug-in plug: {why}"
     assert registries == GROUP_SCHEMAS
     assert "plug" not in PLUGIN_FOLDERS
+
+
+SCHEMA_LINE = "defaults: [/schema/encoding/mine@_here_, _self_]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (SCHEMA_LINE + "name: rgb\nbits: 3\n", "name: rgb; its name has to be mine"),
+        ("name: mine\nbits: three\n", "its defaults need the line - /schema/encoding/mine@_here_, which checks its "
+         "keys and values"),
+        ("defaults: [_self_]\nname: mine\n", "its defaults need the line - /schema/encoding/mine@_here_, which checks "
+         "its keys and values"),
+        ("name: [mine\n", "cannot be read (ParserError)"),
+        ("[1, 2]\n", "not a list of keys and values"),
+    ],
+)  # fmt: skip
+def test_a_yaml_file_that_does_not_fit(plugin, text, why):
+    (plugin(MINE) / "conf/encoding/mine.yaml").write_text(text)
+    assert refused("plugins=[plug]", "encoding=mine") == (
+        f"plugins=[plug]: plug-in plug: conf/encoding/mine.yaml: {why}"
+    )
+    assert "mine" not in list_encodings()
+
+
+def test_a_name_may_be_the_schemas(plugin):
+    folder = plugin(MINE)
+    (folder / "conf/encoding/mine.yaml").write_text(SCHEMA_LINE + "bits: 3\n")
+    assert composed("plugins=[plug]", "encoding=mine")["encoding"] == {"name": "mine", "bits": 3}
+    plugin(MINE.replace('name: str = "mine"', 'name: str = "rgb"'), group=None)
+    plugins.forget("plug")
+    assert refused("plugins=[plug]", "encoding=mine").endswith("name: rgb; its name has to be mine")
+
+
+def test_a_yaml_file_whose_option_nothing_registers(plugin):
+    folder = plugin(MINE)
+    text = (folder / "conf/encoding/mine.yaml").read_text()
+    (folder / "conf/encoding/pgray.yaml").write_text(text.replace("mine", "pgray"))
+    assert refused("plugins=[plug]", "encoding=pgray") == (
+        "encoding=pgray: conf/encoding/pgray.yaml is there, but no plug-in that is loaded registers it; "
+        "name the module that does in plugins=[NAME]"
+    )
+
+
+@pytest.mark.parametrize("value", ["three", None, [None], True, {}, float("nan")])
+def test_a_value_that_is_no_number_is_not_allowed(value):
+    assert not number(1, 8).metadata["allowed"].admits(value)
+    assert number(1, 8).metadata["allowed"].admits([1, 8.0])
 
 
 def test_two_plug_ins_with_one_name(plugin):
@@ -284,3 +368,86 @@ def test_a_run_from_before_there_were_plug_ins(workdir, four_epochs):
     Run(run).config_file.write_text(text.replace("plugins: []\n", ""))
     load_run(run)
     assert Run(run).config() == Run(four_epochs).config()
+
+
+@pytest.fixture
+def run_with(workdir, four_epochs):
+    """Turns the four epochs into a run that plug-ins, which are loaded now, were named for."""
+
+    def write(*names):
+        run = Run(copy_of(four_epochs, workdir / "run"))
+        listed = "".join(f"\n- {name}" for name in names)
+        run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:{listed}"))
+        plugins.load_plugins(names)
+        run.add_facts(plugins=plugins.digests())
+        return run
+
+    return write
+
+
+def test_a_run_whose_plug_in_has_changed(plugin, run_with):
+    file = plugin(MINE) / "plug.py"
+    run, before = run_with("plug"), file.read_text()
+    load_run(run.path)
+    file.write_text(before + "# another\n")
+    load_run(run.path)  # the code in memory is still that of the run
+    plugins.forget("plug")
+    why = "its file is not the one that {} was made with (by its SHA-256 in run.json); put the file back as it was, or "
+    for key, command in {"run": evaluate, "resume": train}.items():
+        message = refusal(command(f"{key}=run"))
+        assert message == f"plugins=[plug]: {why.format(f'{key}=run')}train anew"
+    assert refusal(export("run=run")) == f"plugins=[plug]: {why.format('run=run')}train anew"
+    with pytest.raises(BadInput, match=r"^plugins=\[plug\]: its file is not the one"):
+        load_run("run")
+    file.write_text(before)
+    plugins.forget("plug")
+    load_run("run")
+
+
+def test_the_files_that_count_are_those_that_register(plugin, run_with, workdir):
+    (workdir / "package").mkdir()
+    plugin("from package import coder", name="package/__init__", group=None)
+    file = plugin(MINE, name="package/coder") / "package/coder.py"
+    (workdir / "conf").rename(workdir / "package/conf")
+    try:
+        run = run_with("package")
+        assert {"package", "package.coder"} <= set(run.info()["plugins"])
+        file.write_text(file.read_text() + "# another\n")
+        plugins.forget("package")
+        with pytest.raises(BadInput, match=r"^plugins=\[package.coder\]: its file is not the one that run=run was"):
+            load_run("run")
+    finally:
+        plugins.forget("package")
+
+
+def test_a_module_beside_the_plug_in_counts_where_its_option_is_chosen(plugin):
+    plugin(MINE, name="beside")
+    plugin("import beside", group=None)
+    plugins.load_plugins(["plug"])
+    then = {**plugins.digests(), "beside": "other"}
+    plugins.check_unchanged({"plugins": ["plug"], "encoding": {"name": "rgb"}}, then, "run=run")
+    for config in ({"encoding": {"name": "mine"}}, {"encoding": {"name": "mine"}, "regime": {"attack": None}}):
+        with pytest.raises(BadInput, match=r"^plugins=\[beside\]: "):
+            plugins.check_unchanged({"plugins": ["plug"], **config}, then, "run=run")
+
+
+def test_an_inner_attack_counts(plugin):
+    plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
+    plugins.load_plugins(["plug"])
+    config = {"plugins": [], "regime": {"name": "advtrain", "attack": {"name": "mine"}}}
+    plugins.check_unchanged(config, plugins.digests(), "run=run")
+    with pytest.raises(BadInput, match=r"^plugins=\[plug\]: "):
+        plugins.check_unchanged(config, {}, "run=run")
+
+
+@pytest.mark.parametrize("listed", ["- [a]", "- 1", "- {a: b}"])
+def test_a_run_whose_list_of_plug_ins_is_damaged(workdir, four_epochs, listed):
+    run = Run(copy_of(four_epochs, workdir / "run"))
+    run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:\n{listed}"))
+    assert refusal(evaluate("run=run")).startswith("run=run: config.yaml is damaged (plugins: [")
+
+
+def test_a_run_whose_record_of_plug_ins_is_damaged(workdir, four_epochs):
+    run = Run(copy_of(four_epochs, workdir / "run"))
+    run.run_file.write_text(json.dumps({**run.info(), "plugins": 3}))
+    assert refusal(evaluate("run=run")) == "run=run: config.yaml or run.json is damaged"

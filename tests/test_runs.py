@@ -22,7 +22,7 @@ from commandline import (
     untimed,
     weights_of,
 )
-from p2be_exp import load_run
+from p2be_exp import jobs, load_run
 from p2be_exp.commands.train import RESUMABLE
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.data import load_dataset
@@ -309,3 +309,12 @@ def test_a_status_that_cannot_be_read_is_none(tmp_path):
 
 def test_the_keys_that_go_with_resume_are_those_of_the_contract():
     assert RESUMABLE == ("trainer", "logger", "watch_every")
+
+
+def test_a_run_says_what_it_was_trained_on(four_epochs):
+    cpu = {"accelerator": "cpu", "precision": "32-true", "processes": 1}
+    assert Run(four_epochs).info()["trained_on"] == cpu
+    trainer = Run(four_epochs).config()["trainer"]
+    two = jobs.trained_on({**trainer, "devices": 2}, before=cpu)
+    assert two == {"accelerator": "cpu", "precision": "32-true", "processes": "1, then 2"}
+    assert jobs.trained_on({**trainer, "devices": 2}, before={**cpu, "processes": 2})["processes"] == 2

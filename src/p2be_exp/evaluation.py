@@ -53,14 +53,16 @@ class EvaluationModule(pl.LightningModule):
         self.seed = seed
         self.save_images = save_images
         self._seen: list[dict[str, Tensor]] = []
+        self._fault: str | None = None
         self._start = 0.0
 
     def on_test_start(self) -> None:
         """Start the first condition's clock."""
-        self._seen, self._start = [], time.perf_counter()
+        self._seen, self._fault, self._start = [], None, time.perf_counter()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Predict one batch, attacked before if need be; images that only fill up a rank's share are dropped."""
+        self._fault = self._fault or batch.fault
         attack = self.attacks.get(self.conditions[dataloader_idx].id)
         images, found = (batch.images, {}) if attack is None else self._attacked(attack, batch)
         confidence, prediction = self.model(images).float().softmax(dim=1).max(dim=1)
@@ -78,24 +80,28 @@ class EvaluationModule(pl.LightningModule):
             found["losses"] = adversarial.losses.T
         if self.save_images:
             found["adversarial"] = adversarial.images
-        if not self._seen:  # the first images of the test set, to look at
-            self._examples = adversarial.images[:EXAMPLES].cpu().numpy()
+        kept = sum(len(seen["example_index"]) for seen in self._seen)  # of this rank's images, the first few to look at
+        found["examples"] = adversarial.images[: EXAMPLES - kept]
+        found["example_index"] = batch.indices[: EXAMPLES - kept]
         return adversarial.images, found
 
     def _finish(self, condition: Condition) -> None:
         mine = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
-        gathered = _gather(mine, self.trainer.world_size)
+        gathered, faults = _gather(mine, self._fault, self.trainer.world_size)
+        if faults:
+            raise BadInput(faults[0])
         if not len(gathered["index"]):
             raise BadInput(f"{condition.id}: none of its images can be read")
         now = time.perf_counter()
         seconds, self._seen, self._start = now - self._start, [], now
         if self.results is None:
             return
+        examples = {name: gathered.pop(name) for name in ("examples", "example_index") if name in gathered}
         order = gathered["index"].argsort()
         images = {name: values[order].numpy() for name, values in gathered.items()}
         images["wrong"] = images["label"] != images["prediction"]
         if condition.kind == "attack":
-            images["examples"] = self._examples
+            images["examples"] = examples["examples"][examples["example_index"].argsort()[:EXAMPLES]].numpy()
         self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
 
 
@@ -130,9 +136,11 @@ def condition_loader(
     return data.test_dataloader()
 
 
-def _gather(tensors: dict[str, Tensor], world_size: int) -> dict[str, Tensor]:
-    if world_size == 1:
-        return tensors
-    shares: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(shares, tensors)
-    return {name: torch.cat([share[name] for share in shares]) for name in tensors}
+def _gather(tensors: dict[str, Tensor], fault: str | None, world_size: int) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of all ranks behind one another, and the faults that there are."""
+    shares: list[Any] = [(tensors, fault)]
+    if world_size > 1:
+        shares = [None] * world_size
+        torch.distributed.all_gather_object(shares, (tensors, fault))
+    faults = [fault for _, fault in shares if fault is not None]
+    return {name: torch.cat([share[name] for share, _ in shares]) for name in tensors}, faults

@@ -40,7 +40,7 @@ from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
 from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
 from p2be_exp.tracking import StepLog, log_results, run_name
-from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision, on_gpu
+from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision, on_gpu, precision_of
 from p2be_exp.training import TrainingModule
 
 
@@ -64,7 +64,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     with StopSignals() as signals:
         check_devices(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
-        data = build_data(config)
+        data = build_data(config, training=True)
         check_image_size(config["backbone"]["name"], data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
@@ -73,12 +73,15 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         data.setup()
         if resume:
             check_classes(data, run)
+            check_files(data, run)
+        check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank() == 0
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
-            run.create(config, dataset=sizes, classes=list(data.classes), **named)
+            files = {"files": digests} if (digests := data.digests()) else {}
+            run.create(config, dataset=sizes, classes=list(data.classes), **files, **named)
         with recorded(run, config, sweep) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
@@ -133,7 +136,11 @@ def evaluate(
 
     Returns:
         The content of ``results.json``.
+
+    Raises:
+        BadInput: the run that an attack transfers from has other classes; images that cannot be used.
     """
+    check_source_classes(data, config)
     if (digest := data.files_digest()) is not None:
         settings = {**settings, "test_files": digest}
     planned = {attack_condition(attack): attack for attack in attacks}
@@ -196,8 +203,44 @@ def check_classes(data: ImageDataModule, run: Run) -> None:
         )
 
 
-def build_data(config: dict[str, Any]) -> ImageDataModule:
-    """The data module of a configuration; nothing is read yet."""
+def check_files(data: ImageDataModule, run: Run) -> None:
+    """Check that a data set that has been set up has the picture files that a run was started with, split by split.
+
+    A run of a version that did not note them yet is not checked.
+
+    Raises:
+        BadInput: it has others: the rest of an epoch would be one of other images.
+    """
+    noted = run.info().get("files")
+    if noted is None:
+        return
+    for split, digest in data.digests().items():
+        if noted.get(split) != digest:
+            raise BadInput(
+                f"resume={run.path}: {data.name}'s {split} pictures are not those that the run was started with "
+                "(their names or labels differ)"
+            )
+
+
+def check_source_classes(data: ImageDataModule, config: dict[str, Any]) -> None:
+    """Check that the run that an attack transfers from has the classes of a data set that has been set up.
+
+    Raises:
+        BadInput: it has others, as a folder of pictures may.
+    """
+    if (source := config["attack"].get("source")) is None:
+        return
+    theirs = find_run(source, key="attack.source").info().get("classes")
+    if theirs is not None and theirs != list(data.classes):
+        different = sorted(set(theirs) ^ set(data.classes))
+        raise BadInput(
+            f"attack.source={source}: trained on other classes than those of {data.name} here "
+            f"({len(different)} are in one alone, {different[0]} first)"
+        )
+
+
+def build_data(config: dict[str, Any], training: bool = False) -> ImageDataModule:
+    """The data module of a configuration, with training images where they are asked for; nothing is read yet."""
     dataset = config["dataset"]
     return ImageDataModule(
         dataset["name"],
@@ -211,6 +254,7 @@ def build_data(config: dict[str, Any]) -> ImageDataModule:
         split_seed=dataset["split_seed"],
         download=dataset.get("download", False),
         folder=FolderSettings.of(dataset),
+        test_only=not training,
     )
 
 
@@ -218,7 +262,8 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
     """The attacks that a configuration asks for, with the network of the run that they transfer from.
 
     Raises:
-        BadInput: no such run, one on another data set, or an attack that the encoding has no gradient for.
+        BadInput: no such run, one on another data set or image size, or an attack that the encoding has no gradient
+            for.
     """
     wanted = config["attack"]
     encoding = config["encoding"]["name"]
@@ -232,6 +277,11 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
         raise BadInput(
             f"attack.source={wanted['source']}: trained on {other['dataset']['name']}; "
             f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
+        )
+    sizes = [each["dataset"].get("image_size") for each in (other, config)]
+    if sizes[0] != sizes[1]:
+        raise BadInput(
+            f"attack.source={wanted['source']}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed"
         )
     name = f"{other['encoding']['name']}_{other['backbone']['name']}"
     return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"])))
@@ -317,9 +367,27 @@ def prepare(
     )
     if rank() == 0:
         parameters = count_parameters(module.model)
-        run.add_facts(parameters=parameters, **({"weights": loaded} if loaded else {}))
+        device = trained_on(config["trainer"], run.info().get("trained_on"))
+        run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
         print(run_header(config, run.path, data, parameters, loaded), flush=True)
     return trainer, module
+
+
+def trained_on(trainer: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The device, the precision and the number of processes of a training; after a resume on others, both.
+
+    Args:
+        trainer: the group.
+        before: what the run trained on until it was stopped.
+    """
+    now = {
+        "accelerator": "gpu" if on_gpu(trainer) else "cpu",
+        "precision": precision_of(trainer),
+        "processes": trainer["devices"] * trainer["num_nodes"],
+    }
+    if before is None:
+        return now
+    return {key: value if before[key] == value else f"{before[key]}, then {value}" for key, value in now.items()}
 
 
 def count_parameters(model: EncodedClassifier) -> dict[str, int]:

@@ -7,11 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from p2be_exp.errors import BadInput
+
 
 class EpochMeter:
-    """Sums of values weighted by how many images each stands for, in float64 on the values' device."""
+    """Sums of values weighted by how many images each stands for, in float64 on the values' device.
 
-    def __init__(self) -> None:
+    Args:
+        name: what an error message calls the images.
+    """
+
+    def __init__(self, name: str = "images") -> None:
+        self.name = name
         self._sums: dict[str, Tensor] = {}
         self._count = 0
 
@@ -23,10 +30,16 @@ class EpochMeter:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def means(self) -> dict[str, float]:
-        """Means over all images of all ranks since the last reset; every rank has to call it."""
+        """Means over all images of all ranks since the last reset; every rank has to call it.
+
+        Raises:
+            BadInput: on all ranks: batches came, but without an image that counts.
+        """
         if not self._sums:
             return {}
         sums, count = self._reduced()
+        if not count:
+            raise BadInput(f"{self.name}: none of the images can be read")
         return dict(zip(self._sums, (sums / count).tolist(), strict=True))
 
     def local_means(self) -> dict[str, float]:

@@ -11,12 +11,13 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import MISSING, OmegaConf
 
 from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
@@ -28,6 +29,17 @@ VARIABLE = "P2BE_PLUGINS"
 
 _OWNERS: dict[tuple[str, str], str] = {}
 """The module that registered an option, by group and name."""
+
+_DIGESTS: dict[str, str] = {}
+"""SHA-256 of the files of plug-ins and of the modules that registered an option, as they were when imported."""
+
+_BASES = {
+    "encoding": ("encodings", "TableEncoding"),
+    "backbone": ("backbones", "Backbone"),
+    "regime": ("regimes", "Regime"),
+    "attack": ("attacks", "Attack"),
+}
+"""What the classes of a group are derived from: where it is, imported only when it is needed, and its name."""
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -49,7 +61,7 @@ def register_encoding(name: str, schema: type) -> Callable[[Made], Made]:
         The decorator of a :class:`~p2be_exp.encodings.TableEncoding`.
 
     Raises:
-        BadInput: the name is taken or not allowed, or the schema is none.
+        BadInput: the name is taken or not allowed, the schema is none, or the class is of another kind.
     """
     from p2be_exp.encodings import _ENCODINGS
 
@@ -103,9 +115,9 @@ def register_attack(name: str, schema: type, for_training: bool = True) -> Calla
     decorator = _register("attack", name, schema, _ATTACKS)
 
     def register(made: Made) -> Made:
-        if isinstance(made, type) and "id" not in vars(made):
-            made.id = name
         decorator(made)
+        if "id" not in vars(made):
+            made.id = name
         if for_training and name not in INNER_ATTACKS:
             INNER_ATTACKS.append(name)
         return made
@@ -121,6 +133,7 @@ def _register(group: str, name: str, schema: type, registry: dict[str, Any]) -> 
         registry[name] = made
         GROUP_SCHEMAS[group][name] = schema
         _OWNERS[group, name] = module
+        _keep_digest(module)
         if isinstance(made, type):
             made.name = name
         return made
@@ -138,8 +151,17 @@ def _check_new(group: str, name: str, schema: type, made: Callable[..., Any], mo
     needed = ("name", "eps_levels", "save_images") if group == "attack" else ("name",)
     if missing := [key for key in needed if key not in keys]:
         raise BadInput(f"plug-in {module}: {group}={name}: the schema has to be a dataclass with {', '.join(missing)}")
+    base = _base_of(group)
+    if not (issubclass(made, base) if isinstance(made, type) else group == "backbone" and callable(made)):
+        or_else = ", or a function that returns one" if group == "backbone" else ""
+        raise BadInput(f"plug-in {module}: {group}={name} has to be a subclass of {base.__name__}{or_else}")
     if group == "encoding" and "lambda_smooth" not in keys and _learns_smoothly(made):
         raise BadInput(f"plug-in {module}: encoding={name} has a smoothness, so that its schema needs lambda_smooth")
+
+
+def _base_of(group: str) -> type:
+    folder, name = _BASES[group]
+    return getattr(importlib.import_module(f"p2be_exp.{folder}"), name)
 
 
 def _learns_smoothly(made: Callable[..., Any]) -> bool:
@@ -159,7 +181,7 @@ def load_plugins(names: Iterable[str], where: str = "plugins") -> None:
         where: the key or run that names them, for the message.
 
     Raises:
-        BadInput: one cannot be imported, or registers an option that has no YAML file.
+        BadInput: one cannot be imported, or registers an option whose YAML file is missing or does not fit.
     """
     for name in names:
         if name not in PLUGIN_FOLDERS:
@@ -180,9 +202,52 @@ def load_requested(arguments: Sequence[str]) -> None:
 
 
 def digests() -> dict[str, str]:
-    """SHA-256 of the file of every plug-in that is loaded, by module: no commit of this package covers them."""
-    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in PLUGIN_FOLDERS}
-    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items() if file}
+    """SHA-256 by module: of every plug-in that is loaded, and of every module that has registered an option.
+
+    No commit of this package covers them. Each is of the file as it was when Python read it.
+    """
+    return dict(_DIGESTS)
+
+
+def digests_of_attack(attack: str) -> dict[str, str]:
+    """The part of :func:`digests` that decides what an attack does; empty for one of this package."""
+    owner = _OWNERS.get(("attack", attack))
+    return {owner: _DIGESTS[owner]} if owner in _DIGESTS else {}
+
+
+def check_unchanged(config: Mapping[str, Any], recorded: Mapping[str, str], where: str) -> None:
+    """Check that the plug-ins of a run, which are loaded, are the files that it was made with.
+
+    Args:
+        config: of the run; it need not have been checked.
+        recorded: what :func:`digests` gave when the run was made.
+        where: the key and run, for the message.
+
+    Raises:
+        BadInput: one is another file now; the same configuration would give another network.
+    """
+    names = config["plugins"]
+    owners = {_OWNERS[option] for option in _chosen(config) if option in _OWNERS}
+    parts = [module for module in recorded if module in _DIGESTS and any(_belongs(module, name) for name in names)]
+    for module in dict.fromkeys([*names, *sorted(owners - {"__main__"}), *parts]):
+        if recorded.get(module) != _DIGESTS.get(module):
+            raise BadInput(
+                f"plugins=[{module}]: its file is not the one that {where} was made with (by its SHA-256 in run.json); "
+                "put the file back as it was, or train anew"
+            )
+
+
+def _chosen(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Group and name of the options that a run has chosen among those that a plug-in may add to."""
+    nodes = [(group, config.get(group)) for group in _BASES]
+    nodes += [("attack", node.get("attack")) for group, node in nodes if group == "regime" and isinstance(node, dict)]
+    return [(group, str(node.get("name"))) for group, node in nodes if isinstance(node, dict)]
+
+
+def _keep_digest(module: str) -> None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file:
+        _DIGESTS[module] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def forget(name: str) -> None:
@@ -198,7 +263,9 @@ def forget(name: str) -> None:
         if group == "attack" and option in INNER_ATTACKS:
             INNER_ATTACKS.remove(option)
     PLUGIN_FOLDERS.pop(name, None)
-    sys.modules.pop(name, None)
+    for known in (_DIGESTS, sys.modules):
+        for module in [each for each in known if _belongs(each, name)]:
+            del known[module]
 
 
 def _names(argument: str) -> list[str]:
@@ -220,6 +287,7 @@ def _load(name: str, where: str) -> None:
         file = getattr(module, "__file__", None)
         folder = Path(file).resolve().parent / "conf" if file else None
         PLUGIN_FOLDERS[name] = folder if folder is not None and folder.is_dir() else None
+        _keep_digest(name)
         _check_files(key for key in _OWNERS if key not in before or _belongs(_OWNERS[key], name))
     except BadInput as error:
         forget(name)
@@ -237,9 +305,29 @@ def _load(name: str, where: str) -> None:
 
 def _check_files(registered: Iterable[tuple[str, str]]) -> None:
     for group, option in registered:
-        if not any((folder / group / f"{option}.yaml").is_file() for folder in conf_folders()):
-            module = _OWNERS[group, option]
-            raise BadInput(f"plug-in {module}: {group}={option} has no conf/{group}/{option}.yaml beside its module")
+        module, file = _OWNERS[group, option], f"conf/{group}/{option}.yaml"
+        found = [path for folder in conf_folders() if (path := folder / group / f"{option}.yaml").is_file()]
+        if not found:
+            raise BadInput(f"plug-in {module}: {group}={option} has no {file} beside its module")
+        if why := _unfit(found[0], group, option):  # the first is the one that Hydra reads
+            raise BadInput(f"plug-in {module}: {file}: {why}")
+
+
+def _unfit(file: Path, group: str, option: str) -> str | None:
+    """What keeps a YAML file from being that of an option; None where nothing does."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except Exception as error:  # of YAML, of OmegaConf, of the file system
+        return f"cannot be read ({type(error).__name__})"
+    if not isinstance(content, dict):
+        return "not a list of keys and values"
+    line, defaults = f"/schema/{group}/{option}@_here_", content.get("defaults")
+    if not isinstance(defaults, list) or line not in defaults:
+        return f"its defaults need the line - {line}, which checks its keys and values"
+    of_schema = getattr(GROUP_SCHEMAS[group][option], "name", MISSING)
+    if (name := content.get("name", of_schema)) != option:
+        return f"name: {name}; its name has to be {option}"
+    return None
 
 
 def _belongs(module: str, name: str) -> bool:

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from p2be_exp.atomic import write_json, write_text
 from p2be_exp.config.checks import check_config
 from p2be_exp.errors import BadInput
-from p2be_exp.plugins import digests, load_plugins
+from p2be_exp.plugins import check_unchanged, digests, load_plugins
 
 if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
@@ -143,7 +143,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
 
     Raises:
         BadInput: there is no such folder, it is no run of a format that this version reads, or one of its plug-ins
-            is missing.
+            is missing, or is another file than the one it was made with.
     """
     run = Run(path)
     if not run.path.is_dir():
@@ -152,14 +152,17 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     if missing:
         raise BadInput(f"{key}={path}: not a run folder ({' and '.join(missing)} missing)")
     try:
-        version = run.info()["format_version"]
-        config = run.config()
+        info, config = run.info(), run.config()
+        version, recorded = info["format_version"], dict(info.get("plugins", {}))
     except Exception as error:
         raise BadInput(f"{key}={path}: config.yaml or run.json is damaged") from error
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
     if isinstance(config, dict) and isinstance(config.get("plugins"), list):
+        if not all(isinstance(name, str) for name in config["plugins"]):
+            raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
         load_plugins(config["plugins"], f"{key}={path}")
+        check_unchanged(config, recorded, f"{key}={path}")
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML

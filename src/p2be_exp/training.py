@@ -46,10 +46,10 @@ class TrainingModule(pl.LightningModule):
         self.model = build_model(config, num_classes).to(memory_format=torch.channels_last)
         self.regime = build_regime(config["regime"], config["seed"], config["dataset"]["augmentation"])
         self.lambda_smooth = config["encoding"].get("lambda_smooth", 0.0)
-        self.train_meter = EpochMeter()
+        self.train_meter = EpochMeter(f"{config['dataset']['name']}/train")
         self.last_terms: dict[str, Tensor] = {}
         self.val_error: float | None = None
-        self._val_meter = EpochMeter()
+        self._val_meter = EpochMeter(f"{config['dataset']['name']}/train, held out")
         self._saved_sums: dict[str, Any] | None = None
         if isinstance(self.model.encoding, P2BE):
             self.register_buffer("initial_bits", self.model.encoding.table().detach().bool())
@@ -57,7 +57,10 @@ class TrainingModule(pl.LightningModule):
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this rank's share, scaled so that the mean over ranks is the mean over the global batch."""
+        """The loss of this rank's share, scaled so that the mean over ranks is that of the global batch.
+
+        With images that cannot be read all of it is smaller, see :class:`~p2be_exp.data.Batch`.
+        """
         terms, loss, logits = self.loss_terms(batch, self.current_epoch)
         error = 100 * (logits.argmax(dim=1) != batch.labels).double().mean()
         self.last_terms = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}

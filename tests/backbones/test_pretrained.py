@@ -100,6 +100,14 @@ def build_and_seed(name, encoding, num_classes):
     return build_model({"encoding": ENCODINGS[encoding], "backbone": group(name, None)}, num_classes)
 
 
+def test_the_home_folder_may_be_written_short(published, monkeypatch):
+    path, _ = published("resnet50")
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert read_weights(group("resnet50", f"~/{path.name}")).classes == 5
+    with pytest.raises(BadInput, match=r"^backbone\.weights=~/none\.pth: no such file"):
+        read_weights(group("resnet50", "~/none.pth"))
+
+
 def test_without_weights_there_is_no_shift():
     assert read_weights({"name": "wrn40_2"}) is None
     assert read_weights(group("resnet50", None)) is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -18,8 +19,10 @@ from commandline import (
     corruptions,
     evaluate,
     evaluate_clean,
+    finish,
     refusal,
     rows_of,
+    start,
     train,
     untimed,
 )
@@ -27,7 +30,8 @@ from p2be_exp import load_run
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, load_dataset
 from p2be_exp.evaluation import EvaluationModule
-from p2be_exp.runs import find_run
+from p2be_exp.jobs import build_data, check_files
+from p2be_exp.runs import Run, find_run
 from pictures import WNIDS, damage, picture, write_imagenet
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -191,6 +195,22 @@ def test_a_set_is_made_of_picture_files_and_measured(run, data_dir, tmp_path):
     assert outcome.code == 0, outcome.err
     assert [row["n"] for row in rows_of(copy / "evaluations" / "made" / "results.csv")] == ["9", "9"]
 
+    imagenet = whole / "imagenet" / "val" / WNIDS[1]
+    (imagenet / f"{WNIDS[1]}_0.JPEG").rename(imagenet / f"{WNIDS[1]}_3.JPEG")
+    made = ("corruption=generated", "corruption.names=[contrast]", "corruption.severities=[4]",
+            f"corruption.dir={tmp_path}/c", "attack=none", "trainer=cpu", f"data_dir={whole}")  # fmt: skip
+    assert refusal(evaluate(f"run={copy}", *made)) == (
+        f"corruption.dir={tmp_path}/c: made of other pictures than those of imagenet's test set "
+        "(their names or labels differ)"
+    )
+    told = refusal(corruptions("make", *arguments, f"data_dir={whole}"))
+    assert told.startswith(f"out={tmp_path}/c: holds a set of other settings (test_files=")
+    (imagenet / f"{WNIDS[1]}_3.JPEG").rename(imagenet / f"{WNIDS[1]}_0.JPEG")
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("resized: 18", "resized: 20"))
+    told = refusal(evaluate(f"run={copy}", *made))
+    assert told == f"corruption.dir={tmp_path}/c: made with resized=18, wanted is 20"
+
 
 def test_another_folder_of_the_same_classes(run, tmp_path):
     copy = copy_of(run, tmp_path / "copy")
@@ -202,6 +222,68 @@ def test_another_folder_of_the_same_classes(run, tmp_path):
     assert row["n"] == "6"
     told = refusal(evaluate_clean(f"run={copy}", "trainer=cpu", where, "name=here"))
     assert told.startswith("name=here: holds results of other settings (test_files=")
+
+
+def test_an_evaluation_needs_the_test_pictures_alone(run, tmp_path):
+    copy = copy_of(run, tmp_path / "copy")
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("val_size: 0", "val_size: 1000"))
+    imagenet = write_imagenet(tmp_path / "other", test=2)
+    shutil.rmtree(imagenet / "train")
+    outcome = evaluate_clean(f"run={copy}", "trainer=cpu", f"dataset_dir={imagenet}", "name=there")
+    assert outcome.code == 0, outcome.err
+    assert [row["n"] for row in rows_of(copy / "evaluations" / "there" / "results.csv")] == ["6"]
+
+
+def test_other_pictures_than_those_a_run_was_started_with(run, tmp_path):
+    copy = copy_of(run, tmp_path / "copy")
+    info, config = copy / "run.json", copy / "config.yaml"
+    noted = json.loads(info.read_text())["files"]
+    assert sorted(noted) == ["test", "train"]
+    write_imagenet(tmp_path / "other", train=7)
+    config.write_text(re.sub("data_dir: .*", f"data_dir: {tmp_path}/other", config.read_text()))
+    assert refusal(train(f"resume={copy}")) == (
+        f"resume={copy}: imagenet's train pictures are not those that the run was started with "
+        "(their names or labels differ)"
+    )
+    data = build_data(find_run(copy).config(), training=True)
+    data.setup()
+    info.write_text(json.dumps({**json.loads(info.read_text()), "files": {**noted, **data.digests()}}))
+    check_files(data, Run(copy))
+    old = {key: value for key, value in json.loads(info.read_text()).items() if key != "files"}
+    info.write_text(json.dumps(old))
+    check_files(data, Run(copy))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda info, config: (info | {"classes": [*WNIDS[:2], "n0"]}, config),
+         "trained on other classes than those of imagenet here (2 are in one alone, n0 first)"),
+        (lambda info, config: (info, config.replace("image_size: 16", "image_size: 17")),
+         "trained with dataset.image_size=17; 16 is needed"),
+    ],
+)  # fmt: skip
+def test_a_source_of_other_classes_or_sizes_is_refused(run, data_dir, tmp_path, change, message):
+    source = copy_of(run, tmp_path / "source")
+    info, config = change(json.loads((source / "run.json").read_text()), (source / "config.yaml").read_text())
+    (source / "run.json").write_text(json.dumps(info))
+    (source / "config.yaml").write_text(config)
+    wanted = ("attack=transfer", f"attack.source={source}", "corruption=none")
+    told = f"attack.source={source}: {message}"
+    assert refusal(evaluate(f"run={run}", *wanted, "trainer=cpu")) == told
+    assert refusal(train(*SETTINGS, *wanted, f"data_dir={data_dir}", "hydra.run.dir=run")) == told
+    assert not Path("run").exists()
+
+
+def test_imagenet_c_of_other_pictures_is_refused_before_training(data_dir, tmp_path):
+    broken = shutil.copytree(data_dir / "ImageNet-C", tmp_path / "c")
+    home = broken / "fog" / "2" / WNIDS[0]
+    (home / f"{WNIDS[0]}_2.JPEG").rename(home / f"{WNIDS[0]}_3.JPEG")
+    wanted = ("corruption=imagenet_c", "corruption.severities=[2]", f"corruption.dir={broken}")
+    told = refusal(train(*SETTINGS, *wanted, f"data_dir={data_dir}", "hydra.run.dir=run"))
+    assert f"fog/2 has {WNIDS[0]}/{WNIDS[0]}_3.JPEG where imagenet/test has {WNIDS[0]}/{WNIDS[0]}_2.JPEG" in told
+    assert not Path("run").exists()
 
 
 def test_other_classes_are_refused(run, tmp_path):
@@ -231,3 +313,58 @@ def test_a_missing_folder_is_explained():
     told = refusal(train(*SETTINGS, "data_dir=nowhere", "hydra.run.dir=run"))
     assert told.startswith("dataset=imagenet: no folder nowhere/imagenet; wanted are ")
     assert not Path("run").exists()
+
+
+# -- the signals of a batch system, which reach every process of the group --------------------------------------------
+
+DRIVER = """
+import importlib, os, signal, sys
+from p2be_exp.evaluation import EvaluationModule
+from p2be_exp.training import TrainingModule
+
+def stopping(step, done=[]):
+    def stopping_step(self, batch, batch_idx, *loader):
+        if batch_idx == 1 and not done:
+            done.append(True)
+            os.killpg(0, signal.SIGTERM)
+        return step(self, batch, batch_idx, *loader)
+    return stopping_step
+
+if __name__ == "__main__":
+    os.setsid()  # a group of its own, with its workers
+    command, stops = sys.argv.pop(1), sys.argv.pop(1) == "stop"
+    if stops:
+        TrainingModule.training_step = stopping(TrainingModule.training_step)
+        EvaluationModule.test_step = stopping(EvaluationModule.test_step)
+    raise SystemExit(importlib.import_module(f"p2be_exp.commands.{command}").main())
+"""
+
+
+def drive(command, *arguments, stop):
+    script = Path("driver.py")
+    script.write_text(DRIVER)
+    return finish(start(script, command, "stop" if stop else "go", *map(str, arguments), cwd=Path.cwd()))
+
+
+@pytest.mark.slow
+def test_a_training_that_is_stopped_with_its_workers_goes_on(data_dir, run):
+    outcome = drive("train", *SETTINGS, f"data_dir={data_dir}", "dataset.workers=2", "hydra.run.dir=run", stop=True)
+    assert outcome.code == 143, outcome.err
+    status = Run("run").status()
+    assert (status["state"], status["signal"]) == ("interrupted", signal.SIGTERM)
+    assert checkpoint_of(Path("run"))["global_step"] == 2
+    assert outcome.err.splitlines() == ["", "stopped; to go on: python train.py resume=run"]
+    assert train("resume=run").code == 0
+    assert_same_run(Path("run"), run)
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_stopped_with_its_workers_says_one_line(run, tmp_path):
+    copy = copy_of(run, tmp_path / "copy")
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace("workers: 0", "workers: 2"))
+    arguments = (f"run={copy}", "eval_batch_size=4", "corruption=none", "attack=none", "trainer=cpu", "name=c")
+    outcome = drive("evaluate", *arguments, stop=True)
+    assert outcome.code == 143, outcome.err
+    assert outcome.err.splitlines() == ["", "stopped; to go on: the same command again"]
+    assert evaluate(*arguments).code == 0

@@ -55,6 +55,23 @@ def test_the_report_has_a_folder_of_its_own(runs):
     assert f"report in reports/{folder.name}: " in out
 
 
+def test_the_report_in_the_home_folder_and_again(runs, monkeypatch):
+    monkeypatch.setenv("HOME", str(runs / "home"))
+    for _ in range(2):
+        assert printed("rgb/0", "out=~/report").endswith("index.html, report.md, tables/, figures/\n")
+    assert (runs / "home" / "report" / "report.json").is_file()
+    assert not (runs / "~").exists()
+    (runs / "home" / "report" / "report.json").unlink()
+    message = refusal(report("rgb/0", "out=~/report"))
+    assert message.endswith("holds a report.md that no report has written there; choose another folder")
+
+
+def test_runs_in_a_folder_with_a_comma(runs):
+    (runs / "rgb").rename(runs / "rgb,lr=0.1")
+    assert "seeds 0 1" in printed("rgb,lr=0.1", "out=report")
+    assert "rgb,lr=0.1" in printed("compare", "p2be", "rgb,lr=0.1")
+
+
 def test_the_report_of_an_evaluation(runs):
     for folder in ("p2be/0", "rgb/0"):
         write_results(f"{folder}/evaluations/mine", wrong_images(["clean"], n=77))
@@ -143,6 +160,7 @@ def test_help(flag):
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
         (["p2be", "output=x"], "output=x: unknown key; allowed are evaluation, out"),
         (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file; a folder is needed"),
+        (["p2be", "out=p2be/1"], "out=p2be/1: is a run; choose a folder for the report"),
         (["p2be", "out=p2be/0/run.json/new"], "out=p2be/0/run.json/new: cannot be written (Not a directory)"),
         (["compare"], "compare: allowed are two sides, A and B, not 0 (none)"),
         (["compare", "p2be"], "compare: allowed are two sides, A and B, not 1 (p2be)"),

@@ -47,6 +47,14 @@ def test_a_list_of_jobs_trains_nothing(workdir):
     assert list(workdir.iterdir()) == []
 
 
+@pytest.mark.parametrize("yes", ["yes", "1", "On"])
+def test_every_yes_lists(workdir, yes):
+    outcome = train("sweeps=fig2", "scale=small", "trainer=cpu", f"dry_run={yes}")
+    assert outcome.code == 0, outcome.err
+    assert "1 job, about" in outcome.out
+    assert list(workdir.iterdir()) == []
+
+
 def test_a_grid_can_be_listed_too(workdir):
     outcome = train("-m", "dataset=digits", "backbone=wrn16_1", "trainer=cpu", "seed=0,1", "dry_run=true")
     assert outcome.code == 0, outcome.err
@@ -145,12 +153,21 @@ def test_a_failed_job_is_tried_again_and_the_others_are_not(monkeypatch, whole):
         outcome = train(*TABLE2)
     assert outcome.code == 1
     assert "1 of 2 jobs failed:" in outcome.err
+    assert "Error executing job" not in outcome.err  # Hydra's own line of a thousand characters
     assert states() == {"0": "finished", "1": "failed"}
     finished = untouched("sweep/0")
     assert train(*TABLE2).code == 0
     assert states() == {"0": "finished", "1": "finished"}
     assert untouched("sweep/0") == finished
     assert_same_results(whole[0], Path("sweep"))
+
+
+def test_what_is_finished_is_reported_where_a_job_fails():
+    outcome = train("sweeps=table2", *TINY, "encoding=rgb", "seed=0", "corruption=none", "limit_train=32,5000")
+    assert outcome.code == 2
+    assert "report in sweep/report" in outcome.out
+    assert states() == {"0": "finished", "1": "failed"}
+    assert "sweep/1" in Path("sweep/report/report.md").read_text()
 
 
 @pytest.mark.usefixtures("no_report")
@@ -181,6 +198,12 @@ def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
         (["sweeps=table2", "scale=tiny"], "scale=tiny: allowed is full, small"),
         (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: there is no such encoding"),
         (["sweeps=table2", "scale=small", "epochs=0"], "epochs=0: allowed is 1 or more"),
+        (["sweeps=table2", "dry_run=maybe"], "dry_run=maybe: not true or false"),
+        (["sweeps=table2", "hydra.run.dir=here"], "hydra.run.dir=here: does not go with sweeps="),
+        (["sweeps=table2", "hydra.sweep.dir=${now:%Y}"], "with sweeps= a plain folder is needed"),
+        (["sweeps=table2", f"hydra.sweep.dir={__file__}/a"], f"hydra.sweep.dir={__file__}/a: cannot be written"),
+        (["-m", f"hydra.sweep.dir={__file__}/a", "seed=0,1"], f"hydra.sweep.dir={__file__}/a: cannot be written"),
+        (["sweeps=table2", "encoding=glob(*)"], "encoding=glob(*): the values have to be listed"),
         (["scale=small"], "scale=small: goes with sweeps=NAME"),
         (["sweeps=table2", "scal=small"], "scal=small: unknown key; did you mean scale?"),
     ],

@@ -143,7 +143,12 @@ def test_test_pictures_are_scaled_to_no_less_than_what_is_cut_out():
     config = to_plain(compose_config("train", ["dataset=imagenet", "dataset.image_size=224", "dataset.resized=224"]))
     check_config("train", config)
     config["dataset"]["resized"] = 223
-    assert refused(config) == "dataset.resized=223: allowed is 224 (dataset.image_size) or more"
+    told = "dataset.resized=223: allowed is 224 (dataset.image_size) or more"
+    assert refused(config) == told
+    wrong = ["dataset=imagenet", "dataset.image_size=224", "dataset.resized=223"]
+    with pytest.raises(BadInput) as error:
+        check_config("corruptions", to_plain(compose_config("corruptions", wrong)))
+    assert str(error.value) == told
 
 
 @pytest.mark.parametrize("key", sorted(COMMAND_SCHEMAS["train"].__dataclass_fields__))

@@ -8,6 +8,8 @@ from torchvision.transforms.v2.functional import center_crop, resize
 
 from p2be_exp.corruptions.source import DatasetSource, FolderSource
 from p2be_exp.data import ImageSet
+from p2be_exp.data.decoding import TestView
+from p2be_exp.data.image_folder import listed
 from p2be_exp.errors import BadInput
 
 
@@ -35,6 +37,14 @@ def test_a_data_set():
     assert source.indices.tolist() == indices.tolist()
     assert source.labels.tolist() == (indices % 4).tolist()
     assert np.array_equal(source.read(2, 6), images[2:6].permute(0, 2, 3, 1).numpy())
+
+
+def test_picture_files_of_a_data_set_have_a_fingerprint(folder):
+    files = listed(folder, ("auk", "wren"), TestView(8, 10), "birds/test")
+    source = DatasetSource("image_folder", files.subset([1, 4]), total=6)
+    assert source.fingerprint == {"test_files": files.subset([1, 4]).digest(), "image_size": 8, "resized": 10}
+    in_memory = ImageSet(files.pictures(torch.arange(6)), files.labels, files.classes)
+    assert DatasetSource("image_folder", in_memory, total=6).fingerprint == FolderSource(folder).fingerprint == {}
 
 
 def test_a_folder_in_the_order_of_names(folder):

@@ -9,8 +9,10 @@ from PIL import Image
 from torchvision.transforms.v2.functional import center_crop, resize
 
 from p2be_exp.corruptions.imagenet_c import OfficialImageNetC
-from p2be_exp.data import ImageDataModule, ImageSet
+from p2be_exp.data import FileSet, ImageDataModule, ImageSet
+from p2be_exp.data.decoding import TestView
 from p2be_exp.errors import BadInput
+from p2be_exp.jobs import check_images
 
 WNIDS = ("n01440764", "n01443537", "n02119789")
 NAMES, SEVERITIES = ("gaussian_noise", "fog"), (1, 4)
@@ -125,6 +127,55 @@ def test_a_network_of_another_size_sees_what_was_cut_out_scaled(folder):
 
 def first_of(official, data) -> torch.Tensor:
     return next(iter(official.loader("fog", 1, data))).images[0]
+
+
+def clean_files(folder, side=224, each=(2, 2, 3), first=0) -> ImageDataModule:
+    """A data module whose test set has picture files of the published names."""
+    data = data_module(side=side)
+    names = [
+        f"{wnid}/ILSVRC2012_val_{first + k:08}.jpeg" for wnid, n in zip(WNIDS, each, strict=True) for k in range(n)
+    ]
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor(each))
+    data._sets["test"] = FileSet(
+        folder, np.array(names, dtype=np.bytes_), labels, WNIDS, TestView(side, None), "made/test"
+    )
+    return data
+
+
+def test_names_are_those_of_the_clean_images(folder, tmp_path):
+    assert sum(batch.count for batch in opened(folder).loader("fog", 1, clean_files(tmp_path))) == 7
+    with pytest.raises(BadInput) as error:  # of the first cell before it is read
+        opened(folder).loader("fog", 1, clean_files(tmp_path, first=1))
+    assert str(error.value) == (
+        f"corruption.dir={folder}: fog/1 has {WNIDS[0]}/ILSVRC2012_val_00000000.JPEG "
+        f"where made/test has {WNIDS[0]}/ILSVRC2012_val_00000001.jpeg"
+    )
+
+
+def test_the_first_cell_alone_is_listed_early(folder, monkeypatch):
+    listed, original = [], OfficialImageNetC._listing
+    monkeypatch.setattr(OfficialImageNetC, "_listing", lambda self, *cell: listed.append(cell) or original(self, *cell))
+    official, data = opened(folder), data_module()
+    check_images(data, official)
+    assert listed == [("gaussian_noise", 1)]
+    for file in files_of(folder, "gaussian_noise", 1):
+        file.unlink()
+    with pytest.raises(BadInput, match="gaussian_noise/1 has 0 images, other ones than digits's test set"):
+        check_images(data, opened(folder))
+
+
+def test_classes_are_sorted_before_their_images_and_hidden_ones_passed_over(folder):
+    classes = (WNIDS[0], f"{WNIDS[0]}-b", WNIDS[2])  # "-" comes before "/"
+    for name in NAMES:
+        for severity in SEVERITIES:
+            home = folder / name / str(severity)
+            (home / WNIDS[1]).rename(home / classes[1])
+    (folder / "fog" / "1" / ".cache").mkdir()
+    (folder / "fog" / "1" / WNIDS[0] / ".hidden.JPEG").write_text("no picture")
+    batches = list(opened(folder).loader("fog", 1, data_module(classes=classes)))
+    files = [file for wnid in classes for file in sorted((folder / "fog" / "1" / wnid).glob("I*"))]
+    expected = torch.stack([by_torchvision(file, "center") for file in files])
+    assert torch.equal(torch.cat([batch.images for batch in batches]), expected)
 
 
 # -- broken trees -----------------------------------------------------------------------------------------------------

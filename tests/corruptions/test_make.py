@@ -28,6 +28,7 @@ class Source:
         self.indices = np.arange(n) if indices is None else np.array(indices)
         self.labels = np.arange(n)[self.indices] % 7
         self.images = np.random.default_rng(5).integers(256, size=(n, *size, 3)).astype(np.uint8)[self.indices]
+        self.fingerprint = {}
 
     def read(self, start, stop):
         return self.images[start:stop]
@@ -272,6 +273,12 @@ def test_other_textures_do_not_go_on_with_a_set(tmp_path, frost_dir):
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
+def of_files(digest, resized):
+    source = Source()
+    source.fingerprint = {"test_files": digest, "image_size": 16, "resized": resized}
+    return source
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -280,10 +287,12 @@ def test_other_textures_do_not_go_on_with_a_set(tmp_path, frost_dir):
         ({"source": Source(indices=[1, 2])}, "images=23"),
         ({"source": Source(name="other")}, "dataset=made_up"),
         ({"source": Source(size=(16, 16))}, "width=24"),
+        ({"source": of_files("other", 18)}, "test_files=files"),
+        ({"source": of_files("files", 20)}, "resized=18"),
     ],
 )
 def test_a_folder_of_other_settings_is_refused(tmp_path, settings, told):
-    made(tmp_path / "set")
+    made(tmp_path / "set", of_files("files", 18) if "=files" in told or "resized" in told else None)
     before = content(tmp_path / "set")
     with pytest.raises(BadInput, match=f"out=.*set: holds a set of other settings .*{told}.*choose another folder"):
         made(tmp_path / "set", **settings)

@@ -92,3 +92,4 @@ def test_missing_pictures_are_explained_in_one_line(tmp_path, monkeypatch, downl
     with pytest.raises(BadInput, match=rf"^dataset=caltech101: 101_ObjectCategories not found .*\({why}\)$") as error:
         caltech101.fetch(tmp_path, SETTINGS, download)
     assert "\n" not in str(error.value)
+    assert f"put the zip (http://127.0.0.1:1/caltech-101.zip) into {tmp_path}/caltech101" in str(error.value)

@@ -3,6 +3,9 @@
 import itertools
 import os
 import signal
+import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,14 +146,41 @@ def test_it_leaves_the_global_random_state_alone(folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_workers_leave_ctrl_c_to_the_main_process(folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("started", [True, False])
+def test_the_workers_leave_the_stop_signals_to_the_main_process(folder, number, started, monkeypatch):
+    if not started:  # as if it had not got as far as ignoring them
+        monkeypatch.setattr(file_loader, "_start_worker", lambda worker: None)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     mine = loader(listed_in(folder), workers=1, keep_workers=True)
     served = iter(mine)
     first = next(served)
     for worker in mine._decoded._workers:
-        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, number)
     assert_same([first, *served], loader(listed_in(folder)))
     mine.close()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.parametrize("keep_workers", [True, False])
+def test_closing_ends_a_worker_that_does_not_come_to_its_end(folder, keep_workers, monkeypatch):
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr(FileLoader, "chunk", 4)
+
+    def first_alone(folder, names, *rest, calls=[]):  # noqa: B006  # of the worker
+        calls.append(1)
+        time.sleep(0 if len(calls) == 1 else 60)
+        return decode(folder, names, *rest)
+
+    monkeypatch.setattr(file_loader, "decode", first_alone)
+    mine = loader(listed_in(folder), workers=1, keep_workers=keep_workers)
+    served = iter(mine)
+    next(served)
+    (worker,) = mine._decoded._workers
+    start = time.perf_counter()
+    mine.close()
+    assert not worker.is_alive()
+    assert time.perf_counter() - start < 5
 
 
 def test_a_worker_that_dies_is_told_in_one_line(folder, monkeypatch):
@@ -243,6 +273,30 @@ def test_strictly_one_is_an_error(damaged, workers):
     files, names = damaged
     with pytest.raises(BadInput, match=rf"{names[2]}: cannot be read"):
         list(loader(files.subset([5, 6, 7]), workers=workers, strict=True))
+
+
+def test_strictly_one_of_several_ranks_marks_its_batch(damaged, capfd):
+    files, names = damaged
+    some = files.subset([5, 6, 7, 8])  # the second is damaged
+    faults = []
+    for rank in range(2):
+        batches = list(loader(some, 2, shuffle_seed=None, strict=True, rank=rank, world_size=2))
+        assert [len(batch.images) for batch in batches] == [1, 1]
+        faults.append([batch.fault for batch in batches])
+    assert faults[0] == [None, None]
+    assert faults[1][0].startswith(f"{files.folder / names[2]}: cannot be read (")
+    assert faults[1][1] is None
+    assert capfd.readouterr().err == ""
+    assert all(batch.fault is None for batch in loader(files, rank=0, world_size=2))
+
+
+def test_a_warning_is_one_write(damaged, monkeypatch):
+    written = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=written.append, flush=lambda: None))
+    list(loader(damaged[0]))
+    (line,) = written
+    assert line.startswith("warning: ")
+    assert line.endswith("\n")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

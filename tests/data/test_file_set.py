@@ -107,6 +107,18 @@ def test_the_digest_tells_names_labels_and_classes_apart(files):
     assert len({each.digest() for each in (files, fewer, moved, relabelled, renamed)}) == 5
 
 
+def test_a_fingerprint_tells_other_files_and_another_cut_apart(files):
+    told = files.fingerprint()
+    assert told == {"test_files": files.digest(), "image_size": 32, "resized": 36}
+    cut = FileSet(files.folder, files.names, files.labels, WNIDS, TestView(32, 40))
+    assert told != cut.fingerprint() != files.subset([0]).fingerprint()
+
+
+def test_no_image_is_refused(files):
+    with pytest.raises(BadInput, match=r"^made/train: no images, at least one is needed$"):
+        files.subset([])
+
+
 def test_labels_that_do_not_fit_are_refused(files):
     with pytest.raises(BadInput, match=r"images: labels 0\.\.2, allowed are 0\.\.1"):
         FileSet(files.folder, files.names, files.labels, WNIDS[:2], VIEW)

@@ -140,6 +140,25 @@ def test_limits_and_splits_decode_nothing(birds, monkeypatch):
     assert data.image_size == 32
 
 
+def test_the_test_pictures_alone(birds):
+    both = module(birds)
+    for file in (birds / "train").rglob("*.png"):
+        file.unlink()
+    remove_folders(birds / "train")
+    with pytest.raises(BadInput, match=r"no folder .*train"):
+        module(birds)
+    alone = module(birds, test_only=True, val_size=1000)
+    assert alone.files_digest() == both.files_digest()
+    assert (alone.classes, alone.num_classes, alone.total_test) == (both.classes, 3, 6)
+    assert list(alone.digests()) == ["test"]
+
+
+def remove_folders(folder):
+    for child in folder.iterdir():
+        child.rmdir()
+    folder.rmdir()
+
+
 def test_training_images_are_cropped_and_the_others_are_not(birds):
     data = module(birds, val_size=5)
     train, val, test = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
@@ -173,3 +192,20 @@ def test_a_digest_where_there_are_files(birds):
                              "limit_test": 5, "val_size": 0, "split_seed": 0, "download": False})  # fmt: skip
     digits.setup()
     assert digits.files_digest() is None
+    assert digits.digests() == digits.fingerprint(torch.arange(3)) == {}
+
+
+def test_a_digest_a_split(birds):
+    data = module(birds, val_size=5)
+    digests = data.digests()
+    assert digests["test"] == data.files_digest()
+    assert len(set(digests.values())) == 3
+    assert digests["train"] != module(birds, val_size=5, split_seed=1).digests()["train"]
+
+
+def test_a_fingerprint_of_pictures_whether_they_are_used_or_not(birds):
+    whole, some = module(birds), module(birds, limit_test=2)
+    assert some.fingerprint(torch.arange(6)) == whole.test_set().fingerprint()
+    assert some.fingerprint(some.test_set().indices) == some.test_set().fingerprint()
+    assert some.fingerprint(torch.tensor([1, 4])) == whole.test_set().subset([1, 4]).fingerprint()
+    assert some.fingerprint(torch.arange(9)) == some.fingerprint(torch.arange(6))

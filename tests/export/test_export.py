@@ -1,6 +1,7 @@
 """Exported classifiers: the logits of the run, for any number of images, without this package, in one file."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def test_the_programs_run_where_this_package_is_not(runs, files, images, tmp_pat
         )
 
 
+def test_the_pages_python_moves_a_program(files, images, monkeypatch):
+    (block,) = re.findall(r"^On a GPU:\n\n```python\n(.*?)```$", (ROOT / "docs/export.md").read_text(), re.M | re.S)
+    assert block.count('"cuda"') == 1
+    monkeypatch.chdir(files["p2be", "torch_export"].parent)
+    names = {}
+    exec(block.replace('"cuda"', '"cpu"'), names)
+    with torch.no_grad():
+        assert torch.equal(names["program"](images[:3]), logits_of(files["p2be", "torch_export"], images[:3]))
+
+
 def test_what_a_file_says_of_itself(runs, files):
     inside = {"metadata.json": ""}
     torch.export.load(files["thermometer", "torch_export"], extra_files=inside)
@@ -180,6 +191,41 @@ def test_bad_input(workdir, four_epochs, arguments, message):
     copy_of(four_epochs, workdir / "run")
     assert refusal(export(*(arguments or ["format=onnx"]))).replace(f"{workdir}/run", "RUN") == message
     assert not list(workdir.rglob("*model*"))
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [
+        ("~nouser/x.pt2", "there is no such home folder"),
+        ("x" * 300 + ".pt2", "cannot be written (File name too long)"),
+        ("y" * 300 + "/x.pt2", "cannot be written (File name too long)"),
+    ],
+)
+def test_places_that_cannot_be(workdir, four_epochs, out, why):
+    assert refusal(export(f"run={four_epochs}", f"out='{out}'")) == f"out={out}: {why}"
+
+
+@pytest.mark.parametrize(
+    ("scale", "why"),
+    [
+        (float("nan"), "its own logits are not all finite numbers"),
+        (float("inf"), "its own logits are not all finite numbers"),
+        (None, r"the exported logits differ by [0-9.]+"),
+    ],
+)
+def test_a_network_that_cannot_be_checked_is_one_line(runs, workdir, monkeypatch, scale, why):
+    run = copy_of(runs["rgb"], workdir / "run")
+    if scale is None:
+        forward = DeployedClassifier.forward
+        monkeypatch.setattr(DeployedClassifier, "forward", lambda self, images: forward(self, images) + 1)
+    else:
+        saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+        saved["state_dict"]["model.trunk.layers.7.bias"] *= scale
+        torch.save(saved, run / "checkpoints/last.ckpt")
+    outcome = export("run=run", "out=new.pt2")
+    assert outcome.code == 1
+    assert re.fullmatch(rf"error: run=run: {why}; nothing is written\n", outcome.err), outcome.err
+    assert not (workdir / "new.pt2").exists()
 
 
 def test_onnx_that_is_not_installed(workdir, four_epochs, monkeypatch):

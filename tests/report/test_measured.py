@@ -77,6 +77,15 @@ def test_several_joined_by_commas(workdir, run):
     assert found("run,sweep") == ["run", "sweep/0", "sweep/1"]
 
 
+def test_a_folder_with_a_comma_in_its_name(workdir):
+    write_group("lr=0.1,M=16", [0.2, 0.3], CONDITIONS)
+    write_group("sweep", [0.2, 0.3], CONDITIONS)
+    (workdir / "sweep" / "0").rename(workdir / "sweep" / "a,b")
+    assert found("lr=0.1,M=16") == ["lr=0.1,M=16/0", "lr=0.1,M=16/1"]
+    assert sorted(found("sweep")) == ["sweep/1", "sweep/a,b"]
+    assert found("sweep/a,b") == ["sweep/a,b"]
+
+
 def test_an_evaluation_of_each_run(workdir):
     write_group("sweep", [0.2, 0.3], CONDITIONS)
     for number in "01":
@@ -131,6 +140,11 @@ def test_a_run_that_is_not_finished(workdir, state):
     assert found("run", "mine") == ["run/evaluations/mine"]  # which is finished or not by itself
 
 
+def test_a_status_of_another_form(run):
+    (run / "status.json").write_text("[]")
+    assert refusal("run") == "A=run: status.json is damaged"
+
+
 @pytest.mark.parametrize("name", ["results.csv", "results.json"])
 def test_a_run_without_results(run, name):
     (run / name).unlink()
@@ -149,6 +163,14 @@ def test_a_run_without_results(run, name):
         ("results.csv", "condition,n,n_wrong\nclean,five,1\n"),
         ("results.csv", "condition,n,n_wrong\nclean,5,6\n"),
         ("results.csv", "condition,n,n_wrong\nclean,0,0\n"),
+        ("results.csv", ""),
+        ("results.csv", "condition,n,n_wrong\n"),
+        ("results.csv", "condition,n,n_wrong\nclean,5,1\nclean,5,2\n"),
+        ("results.csv", "name,n,n_wrong\nclean,5,1\n"),
+        ("results.csv", "\x00\x01\x02\n\x00"),
+        ("results.json", '{"settings": {"dataset": ["digits"], "corruption": {"name": "none"}}}'),
+        ("results.json", '{"settings": {"dataset": "digits", "corruption": {"name": ["none"]}}}'),
+        ("results.json", "[]"),
     ],
 )
 def test_damaged_results(run, name, text):

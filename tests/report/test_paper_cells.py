@@ -14,6 +14,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.report.paper.as_csv import COLUMNS, as_csv
 from p2be_exp.report.paper.cells import fill_tables
 from p2be_exp.report.paper.gather import gather
+from p2be_exp.report.paper.grid import grids
 
 ALEXNET = {"gaussian_noise": 88.6428, "fog": 81.9324}  # two of AugMix's normalisers, imagenet.py
 
@@ -85,7 +86,8 @@ def test_the_shape_of_table_2(tables):
 def test_intervals_over_seeds(tables):
     cells = tables["table2"].cells
     kinds = {row: cells["wrn40_2", row, "corruption"].compared.kind for row in ("onehot", "p2be")}
-    assert kinds == {"onehot": "welch", "p2be": "paired"}
+    assert kinds == {"onehot": "paired", "p2be": "paired"}
+    assert cells["wrn40_2", "onehot", "corruption"].compared.seeds == ((0, 1), (0, 1))  # RGB has a third
     assert cells["wrn40_2", "rgb", "corruption"].compared is None
     assert tables["table4"].cells["cifar10/contrain", "p2be", "lspga"].compared.kind == "paired"
     assert tables["table2-departing-1"].cells["wrn16_1", "p2be", "clean"].compared.kind == "networks"
@@ -195,18 +197,29 @@ def test_smoothness_off_and_on(workdir):
     assert table.cells["cifar10", "on", "lspga"].minus_published == pytest.approx(5.7)
 
 
-@pytest.mark.parametrize(("source", "row"), [("imagenet", "fixed"), ("digits", "fixed|learned on digits")])
+@pytest.mark.parametrize(
+    ("source", "row"),
+    [
+        ("experiment=imagenet", "fixed"),
+        ("dataset=digits", "fixed|learned on digits"),
+        ("experiment=imagenet epochs=3", "fixed|learned on ImageNet, epochs = 3 instead of 180"),
+        ("experiment=imagenet backbone=resnet18", "fixed|learned on ImageNet, network resnet18"),
+        ("experiment=imagenet encoding.lambda_smooth=1", "fixed|learned on ImageNet, lambda = 1"),
+        ("experiment=imagenet status=running", "fixed|learned on ImageNet, not finished"),
+    ],
+)
 def test_a_fixed_table(workdir, source, row):
-    first = write("first", "")
-    config = json.loads((first / "config.yaml").read_text())
-    config["dataset"]["name"] = source
-    (first / "config.yaml").write_text(json.dumps(config))
+    recipe, _, status = source.partition(" status=")
+    first = write_recipe("first", recipe, None, status=status or "finished")
     write("own", "dataset=cifar10")
     write("fixed", f"dataset=cifar10 encoding.table_from={first}", corrupted=34.0)
     table = filled("own", "fixed")["table7", True]
     cell = table.cells["cifar10", row, "corruption"]
     assert cell.runs
     assert cell.comparable is (row == "fixed")
+    assert (cell.published is not None) == (row == "fixed")
+    (grid,) = [grid for grid in grids([table]) if grid.id == "table7"]
+    assert any(note.startswith("All seeds of the fixed rows share one table") for note in grid.notes)
     assert ("table2", True) not in filled("own", "fixed")
 
 

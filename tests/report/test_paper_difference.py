@@ -7,6 +7,7 @@ from scipy import stats
 from measured_runs import write_recipe, write_results, wrong_images
 from p2be_exp.report.paper.difference import Compared, compare_cells, paired_t_interval
 from p2be_exp.report.paper.gather import gather
+from p2be_exp.report.paper.grid import difference
 
 A, B = {0: 35.1, 1: 35.6, 2: 35.2}, {0: 34.0, 1: 34.9, 2: 34.3}
 
@@ -28,7 +29,33 @@ def test_pairs_are_made_by_seed_not_by_order():
     assert compare_cells(side(A), side(turned), "clean") == compare_cells(side(A), side(B), "clean")
 
 
-@pytest.mark.parametrize("seeds", [(0, 1), (0, 1, 2, 3), (5, 6, 7)])
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ((0, 1, 2, 3, 4), (0, 1, 2, 3), "p, seeds 0 to 3"),
+        ((0, 1, 2), (0, 2, 5), "p, seeds 0 2"),
+        ((0, 1, 2), (0, 1, 2), "p"),
+    ],
+)
+def test_the_seeds_that_both_have_are_pairs(one, other, told):
+    a, b = ({seed: start + seed**2 / 7 % 1 for seed in of} for start, of in ((35.0, one), (34.2, other)))
+    b = {seed: error + seed % 3 / 9 for seed, error in b.items()}
+    common = sorted(set(one) & set(other))
+    found = compare_cells(side(a), side(b), "clean")
+    expected = stats.ttest_rel([b[seed] for seed in common], [a[seed] for seed in common]).confidence_interval(0.95)
+    assert (found.kind, found.seeds) == ("paired", (tuple(common), tuple(common)))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert difference(found).endswith(f"] {told}")
+
+
+def test_one_seed_in_common_makes_no_interval():
+    found = compare_cells(side(A), side({2: 34.0, 3: 35.0}), "clean")
+    assert (found.kind, found.low, found.excludes_zero) == ("", None, False)
+    assert found.difference == pytest.approx(34.5 - np.mean(list(A.values())))
+    assert "seed 2 alone" in found.why_not
+
+
+@pytest.mark.parametrize("seeds", [(3, 4), (5, 6, 7)])
 def test_other_seeds_are_independent(seeds):
     other = {seed: 34.0 + seed**2 / 10 for seed in seeds}
     found = compare_cells(side(A), side(other), "clean")
@@ -78,6 +105,10 @@ def test_one_network_a_side(networks):
     found = compare_cells(a, b, "clean")
     assert (found.kind, found.seeds) == ("networks", ((1,), (1,)))  # the same seed of both, not the mean of one
     assert found.difference == pytest.approx(b[1][1] - a[1][1])
+    assert difference(found).endswith("] n, seed 1")  # beside a mean of two
+    assert difference(compare_cells({1: a[1]}, b, "clean")).endswith("] n")
+    other = difference(compare_cells({0: a[0], 5: a[1]}, b, "clean"))
+    assert other.endswith("] n, seed 1 \N{MINUS SIGN} seed 0")
     wrong = [networks[key].measured.images("clean").wrong for key in (("rgb", 1), ("p2be", 1))]
     steps = 100 * (wrong[1].astype(float) - wrong[0])
     expected = stats.bootstrap((steps,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval

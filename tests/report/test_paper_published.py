@@ -23,6 +23,21 @@ table5 cifar10 off 59.3 12.0; table5 cifar10 on 45.3 15.7; table5 cifar100 off 7
 table7 cifar10 learned 10.3 4.8; table7 cifar10 fixed 10.1 4.7
 table7 cifar100 learned 34.2 23.2; table7 cifar100 fixed 33.9 22.8
 """
+TABLE_3 = """
+rgb 22.6/68.2: 66 66 65 69 82 65 66 73 73 62 58 63 80 67 70
+onehot 23.5/66.1: 63 63 59 68 78 64 67 73 72 65 59 64 74 56 68
+thermometer 22.9/66.2: 62 62 61 69 79 65 67 71 71 63 57 63 78 61 68
+p2be 23.3/65.6: 62 61 61 67 77 63 64 71 71 63 58 63 74 61 67
+"""
+CORRUPTIONS = """gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motion_blur zoom_blur snow frost fog
+brightness contrast elastic_transform pixelate jpeg_compression"""
+# 50/100/200 epochs of WRN-40-2; DenseNet; ResNeXt.
+TABLE_6 = """
+p2be 35.9/34.4/34.2; 40.3/38.1/36.3; 33.9/33.6/32.5
+rgb 36.2/34.9/35.4; 39.6/37.6/37.5; 34.6/33.5/34.2
+onehot 36.3/34.5/34.4; 40.1/37.5/36.6; 34.1/33.1/33.2
+thermometer 36.3/35.1/35.1; 39.7/37.9/36.9; 33.8/34.3/33.9
+"""
 FIRST = {"table2": "corruption", "table4": "lspga", "table5": "lspga", "table7": "corruption"}
 ROUNDED_CE = {"rgb": 68.2, "onehot": 66.1, "thermometer": 66.2, "p2be": 65.6}
 
@@ -36,6 +51,24 @@ def test_rows(line):
     table, block, row, first, clean = line.split()
     assert value(table, block, row, FIRST[table]) == float(first)
     assert value(table, block, row, "clean") == float(clean)
+
+
+@pytest.mark.parametrize("line", TABLE_3.strip().splitlines())
+def test_table_3(line):
+    head, ces = line.split(": ")
+    row, numbers = head.split()
+    clean, mce = map(float, numbers.split("/"))
+    assert (value("table3", "resnet50", row, "clean"), value("table3", "resnet50", row, "mce")) == (clean, mce)
+    for name, ce in zip(CORRUPTIONS.split(), ces.split(), strict=True):
+        assert value("table3_ce", "resnet50", name, row) == float(ce)
+
+
+@pytest.mark.parametrize("line", TABLE_6.strip().splitlines())
+def test_table_6(line):
+    row, _, networks = line.partition(" ")
+    for block, errors in zip(("wrn", "densenet", "resnext"), networks.split("; "), strict=True):
+        found = "/".join(str(value("table6", block, row, epochs)) for epochs in ("50", "100", "200"))
+        assert found == errors
 
 
 def test_how_many_there_are():
@@ -63,9 +96,6 @@ def test_corruption_errors_and_their_mean():
         assert value("table3", "resnet50", row, "mce") == mce
         assert abs(mean - mce) < 0.3
         assert f"{mean:.1f}" in FOOTNOTES["table3_ce"][0]
-    # One in the middle, to see that the order of the corruptions is kept.
-    assert [value("table3_ce", "resnet50", "glass_blur", row) for row in ROUNDED_CE] == [82, 78, 79, 77]
-    assert value("table3_ce", "resnet50", "jpeg_compression", "p2be") == 67
 
 
 def test_table_6_at_200_epochs_against_table_2():
@@ -77,7 +107,6 @@ def test_table_6_at_200_epochs_against_table_2():
     }
     assert differ == {("wrn", "rgb"), ("densenet", "rgb"), ("resnext", "rgb"), ("resnext", "p2be")}
     assert "35.4, 37.5, 34.2" in FOOTNOTES["table6"][0]
-    assert [value("table6", "densenet", "p2be", epochs) for epochs in ("50", "100", "200")] == [40.3, 38.1, 36.3]
 
 
 def test_tables_that_share_numbers():

@@ -81,6 +81,11 @@ def test_what_concerns_the_encoding_alone_is_told_in_its_row(workdir, overrides,
     assert (departed.all, departed.row) == ((), (told,))
 
 
+def test_a_network_with_keys_of_its_own(workdir):
+    """ResNet-50 has a key for published weights, the default network has none."""
+    assert found(workdir, "backbone=resnet50", "table6").all == ()
+
+
 SUBSET = OFFICIAL | {"names": ["fog", "snow"], "severities": [3]}
 
 

@@ -173,6 +173,16 @@ def test_what_keeps_it_from_being_sent_is_one_line(workdir, logged_in, monkeypat
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [("WANDB_API_KEY", "short", "WANDB_API_KEY invalid: "), ("WANDB_MODE", "sometimes", "")],
+)
+def test_what_wandb_does_not_take_from_the_environment_is_one_line(wandb_dirs, monkeypatch, variable, value, why):
+    monkeypatch.setenv(variable, value)
+    wandb.teardown()
+    assert refusal(command("workspace")).startswith(f"workspace: W&B refused ({why}")
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 

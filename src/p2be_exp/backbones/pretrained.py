@@ -65,9 +65,8 @@ def read_weights(backbone: dict[str, Any]) -> PretrainedWeights | None:
     name = backbone["name"]
     if name not in PRETRAINABLE or backbone["weights"] is None:
         return None
-    path = backbone["weights"]
-    where = f"backbone.weights={path}"
-    if not Path(path).is_file():
+    where, path = f"backbone.weights={backbone['weights']}", Path(backbone["weights"]).expanduser()
+    if not path.is_file():
         raise BadInput(f"{where}: no such file; it is one that torchvision publishes, such as {name}-*.pth")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)

@@ -15,6 +15,7 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.plugins import digests_of_attack, load_requested
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
@@ -27,6 +28,7 @@ def main() -> int:
 def _command() -> None:
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
+        load_requested(arguments)
         print(evaluate_help())
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
@@ -111,8 +113,8 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "checkpoint": which,
             "step": load_checkpoint(run, which)["global_step"],
         }
-        if settings["plugins"]:
-            decided["plugins"] = settings["plugins"]
+        if outside := digests_of_attack(config["attack"]["name"]):  # find_run has checked those of the network
+            decided["plugins"] = outside
         name = settings["name"] or default_name(config, which)
         if rank() == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)

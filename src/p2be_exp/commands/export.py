@@ -58,7 +58,17 @@ def _command() -> None:
 
 def _file(run: Run, settings: dict[str, Any]) -> Path:
     suffix = SUFFIXES[settings["format"]]
-    file = run.path / f"model{suffix}" if settings["out"] is None else Path(settings["out"]).expanduser()
+    try:
+        file = run.path / f"model{suffix}" if settings["out"] is None else Path(settings["out"]).expanduser()
+        _check_place(file, suffix, settings)
+    except OSError as error:  # a name that is too long
+        raise BadInput(f"out={settings['out']}: cannot be written ({error.strerror})") from error
+    except RuntimeError as error:
+        raise BadInput(f"out={settings['out']}: there is no such home folder") from error
+    return file
+
+
+def _check_place(file: Path, suffix: str, settings: dict[str, Any]) -> None:
     if file.suffix != suffix:
         raise BadInput(f"out={file}: a file of format={settings['format']} ends in {suffix}")
     if file.is_dir() or (file.exists() and not settings["overwrite"]):
@@ -66,7 +76,6 @@ def _file(run: Run, settings: dict[str, Any]) -> Path:
     above = next(each for each in file.absolute().parents if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise BadInput(f"out={file}: cannot be written ({above})")
-    return file
 
 
 def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str, Any]) -> None:
@@ -94,6 +103,9 @@ def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str
             export.save_program(program, file, metadata)
     except OSError as error:
         raise BadInput(f"out={file}: cannot be written ({error.strerror})") from error
+    except export.WrongLogits as error:
+        print(f"error: run={run.path}: {error}", file=sys.stderr)
+        sys.exit(1)
     images = f"uint8 ({settings['batch'] if batch else 'any'}, 3, {size[0]}, {size[1]})"
     print(
         f"{file}: {file.stat().st_size:,} bytes; {images} to {metadata['output']['classes']} logits, "

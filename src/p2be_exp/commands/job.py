@@ -79,3 +79,23 @@ def relative(folder: Path) -> Path:
         return folder.relative_to(Path.cwd())
     except ValueError:
         return folder
+
+
+def check_writable(folder: Path, key: str) -> None:
+    """Check that a folder is there and can be written, or can be made.
+
+    Args:
+        folder: the folder.
+        key: the option that names it, for the message.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    existing = existing_part(folder)
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise BadInput(f"{key}={folder}: cannot be written ({existing})")
+
+
+def existing_part(folder: Path) -> Path:
+    """A folder, or the nearest one above it that is there."""
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())

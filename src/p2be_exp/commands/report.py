@@ -22,7 +22,8 @@ figure of the paper that they can fill is made, beside the published numbers; ru
 recipe, get tables of their own that say so. Runs that are not finished are listed.
 
 Keys, set with KEY=VALUE:
-  out          the report's folder, where it takes an earlier report's place; without it: reports/<time>
+  out          the report's folder, where it takes an earlier report's place; without it: reports/<time>. Only the
+               files that its report.json lists are replaced; a folder with a report.md of other origin is refused
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
 
 In the folder: index.html (one page with everything in it), report.md, tables/*.csv (a row a cell, in full precision),
@@ -75,14 +76,14 @@ def _report(arguments: Sequence[str]) -> None:
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
-        if not Path(path.split(",")[0]).is_dir():
+        if not Path(path).is_dir() and not Path(path.split(",")[0]).is_dir():
             raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
-    out = Path(keys.get("out") or Path("reports") / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"out={out}: is a file; a folder is needed")
+    out = Path(keys.get("out") or Path("reports") / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser()
 
+    from p2be_exp.report.paper.folder import check_folder
     from p2be_exp.report.paper.write import make_report, report_text, write_report
 
+    check_folder(out)
     report = make_report(paths, keys.get("evaluation"))
     write_report(report, out)
     print(report_text(report))
@@ -105,7 +106,7 @@ def _compare(arguments: Sequence[str]) -> None:
     comparison = compare(a, b)
     print(comparison_table(comparison))
     if "out" in keys:
-        write_comparison(comparison, Path(keys["out"]))
+        write_comparison(comparison, Path(keys["out"]).expanduser())
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import traceback
@@ -16,7 +17,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2be_exp.commands.hydra_app import hydra_main
-from p2be_exp.commands.job import RESUMABLE, check_not_running, job_config, relative, train_job
+from p2be_exp.commands.job import (
+    RESUMABLE,
+    check_not_running,
+    check_writable,
+    job_config,
+    relative,
+    train_job,
+)
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
@@ -47,21 +55,53 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
 
     Raises:
         BadInput: there is no such sweep, or a job of it cannot be.
-        SystemExit: jobs failed.
+        SystemExit: always, with the code; what is finished has been reported.
     """
     own = ("sweeps", "scale", "dry_run")
     given = [each for each in arguments if each.split("=")[0] not in own]
     sweep = read_sweep(overrides["sweeps"], overrides.get("scale", "full"), given)
-    folder = Path(overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train"))))
+    folder = _folder(overrides)
     stages = _stages(sweep, folder)
-    if overrides.get("dry_run", "false").lower() == "true":
+    if wants_list(overrides):
         print(list_jobs(*stages, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder))
         return
     plans = [plan_jobs(stage) for stage in stages]
     print(f"{sweep.title}\n{sum(map(len, plans))} jobs, scale={sweep.scale}, in {folder}", flush=True)
+    code = 0
     for stage, jobs in zip(stages, plans, strict=True):
-        multirun([*stage, "hydra/hydra_logging=none"], labels={job.folder: label for job, label in labelled(jobs)})
-    _report(folder)
+        labels = {job.folder: label for job, label in labelled(jobs)}
+        code = code or multirun([*stage, "hydra/hydra_logging=none"], folder, labels)
+        if code and len(stages) > 1:
+            break  # the others need the first
+    if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
+        _report(folder)
+    sys.exit(code)
+
+
+def wants_list(overrides: Mapping[str, str]) -> bool:
+    """Whether ``dry_run`` says yes, in any of the words that a configuration takes.
+
+    Raises:
+        BadInput: it says neither yes nor no.
+    """
+    text = overrides.get("dry_run", "false").lower()
+    if text not in (*_YES, *_NO):
+        raise BadInput(f"dry_run={text}: not true or false")
+    return text in _YES
+
+
+_YES, _NO = ("true", "yes", "y", "on", "1"), ("false", "no", "n", "off", "0")
+
+
+def _folder(overrides: Mapping[str, str]) -> Path:
+    for key in ("hydra.sweep.subdir", "hydra.run.dir"):
+        if key in overrides:
+            raise BadInput(f"{key}={overrides[key]}: does not go with sweeps=; hydra.sweep.dir=FOLDER is its folder")
+    folder = overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train")))
+    if "${" in folder:
+        raise BadInput(f"hydra.sweep.dir={folder}: with sweeps= a plain folder is needed")
+    check_writable(Path(folder), "hydra.sweep.dir")
+    return Path(folder)
 
 
 def _report(folder: Path) -> None:
@@ -109,33 +149,35 @@ def list_jobs(*stages: Sequence[str], title: str = "", folder: Path | None = Non
 # -- a grid -----------------------------------------------------------------------------------------------------------
 
 
-def multirun(arguments: Sequence[str], labels: Mapping[str, str] | None = None) -> None:
+def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mapping[str, str] | None = None) -> int:
     """Run every job of a grid through Hydra's launcher; list the failures at the end.
 
     Args:
         arguments: overrides, of which those with several values span the grid.
+        folder: of the sweep, where it is known before; failures in other processes are read there.
         labels: what to print when a job starts, by the name of its folder.
 
+    Returns:
+        The exit code: 0, or 2 where all failures were bad input, else 1.
+
     Raises:
-        SystemExit: jobs failed; the code is 2 where all of them were bad input, else 1.
         Interrupted: a signal stopped a job; those after it were not started.
     """
-    outcomes = _Outcomes()
+    outcomes, here = _Outcomes(), os.getpid()
 
     def task(composed: DictConfig) -> float:
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        outcomes.folders.append(folder)
+        place = Path(HydraConfig.get().runtime.output_dir)
+        outcomes.folders.append(place)
         if labels:
-            print(f"\n== {folder.name}: {labels[folder.name]}", flush=True)
+            print(f"\n== {place.name}{f': {labels[place.name]}' if labels[place.name] else ''}", flush=True)
         try:
-            return _sweep_job(composed, folder)
+            return _sweep_job(composed, place)
         except Exception as error:
-            outcomes.failed[str(relative(folder))] = error
-            if isinstance(error, BadInput):
-                print(f"error: {error}", file=sys.stderr, flush=True)
-            else:
-                traceback.print_exc()
-            raise
+            outcomes.failed[str(relative(place))] = error
+            _tell_failure(Run(relative(place)), error)
+            if folder is None and os.getpid() != here:
+                raise  # nobody would hear of it otherwise
+            return float("nan")
 
     try:
         hydra_main(task, ["--multirun", *arguments])
@@ -143,14 +185,33 @@ def multirun(arguments: Sequence[str], labels: Mapping[str, str] | None = None) 
         if outcomes.folders:
             print(f"the sweep: {_continuing(outcomes.folders[-1].parent)}", file=sys.stderr, flush=True)
         raise
-    except Exception:
-        if not outcomes.failed:  # the sweep itself, or a job in another process
+    except OSError as error:
+        if outcomes.folders or error.filename is None:
             raise
-    if outcomes.failed:
-        print(f"\n{len(outcomes.failed)} of {len(outcomes.folders)} jobs failed:", file=sys.stderr)
-        for name, error in outcomes.failed.items():
-            print(f"  {name}: {error}", file=sys.stderr)
-        sys.exit(2 if all(isinstance(error, BadInput) for error in outcomes.failed.values()) else 1)
+        raise BadInput(f"hydra.sweep.dir={error.filename}: cannot be written ({error.strerror})") from error
+    failed = {name: (str(error), isinstance(error, BadInput)) for name, error in outcomes.failed.items()}
+    for name in labels or () if folder is not None else ():
+        status = Run(folder / name).status()
+        if status.get("state") == "failed":
+            failed.setdefault(str(relative(folder / name)), (status.get("error", ""), status.get("exit_code") == 2))
+    if not failed:
+        return 0
+    print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
+    for name, (error, _) in failed.items():
+        print(f"  {name}: {error}", file=sys.stderr)
+    return 2 if all(bad for _, bad in failed.values()) else 1
+
+
+def _tell_failure(run: Run, error: Exception) -> None:
+    """Say what went wrong, in the folder too where no run was made that says it itself."""
+    bad = isinstance(error, BadInput)
+    if not run.run_file.exists():
+        said = str(error) if bad else f"{type(error).__name__}: {error}"
+        run.set_status("failed", exit_code=2 if bad else 1, error=said)
+    if bad:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    else:
+        traceback.print_exc()
 
 
 def _continuing(folder: Path) -> str:
@@ -161,22 +222,18 @@ def _continuing(folder: Path) -> str:
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:
     run = Run(relative(folder))
-    there = run.run_file.exists()
-    try:
-        config = job_config(composed)
-        if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
-            raise BadInput(
-                f"trainer.devices={config['trainer']['devices']}: a job of a sweep uses one device, since each of its "
-                "processes would run the whole sweep"
-            )
-    except BadInput as error:
-        if not there:  # the status of a run is not ours to change
-            run.set_status("failed", exit_code=2, error=str(error))
-        raise
+    config = job_config(composed)
+    if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
+        raise BadInput(
+            f"trainer.devices={config['trainer']['devices']}: a job of a sweep uses one device, since each of its "
+            "processes would run the whole sweep"
+        )
     group = folder.parent.name
     if config["sweeps"] is not None:
         group = f"{config['sweeps']}-{config['scale']}_{group}"
-    return _go_on(config, run, group) if there else train_job(config, run, sweep=group)
+    if run.run_file.exists():
+        return _go_on(config, run, group)
+    return train_job(config, run, sweep=group)
 
 
 def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:

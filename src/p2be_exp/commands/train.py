@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,16 @@ from omegaconf import DictConfig
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import train_help
 from p2be_exp.commands.hydra_app import hydra_main
-from p2be_exp.commands.job import RESUMABLE, check_not_running, job_config, relative, train_job
-from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep
+from p2be_exp.commands.job import (
+    RESUMABLE,
+    check_not_running,
+    check_writable,
+    existing_part,
+    job_config,
+    relative,
+    train_job,
+)
+from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import load_requested
@@ -51,10 +58,12 @@ def _command() -> None:
         _resume(overrides, given, flags)
     elif overrides.get("sweeps", "null") != "null":
         named_sweep(given, overrides)
-    elif overrides.get("dry_run", "false").lower() == "true":
+    elif wants_list(overrides):
         print(list_jobs(given))
     elif _MULTIRUN_FLAGS & set(flags):
-        multirun(given)
+        if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
+            check_writable(Path(folder), "hydra.sweep.dir")
+        sys.exit(multirun(given))
     else:
         _single(arguments)
 
@@ -71,7 +80,7 @@ def _single(arguments: list[str]) -> None:
         return
 
     failure: list[Exception] = []
-    existing = _existing(Path(composed.hydra.run.dir))
+    existing = existing_part(Path(composed.hydra.run.dir))
 
     def task(_: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
@@ -93,13 +102,7 @@ def _check_folder(composed: DictConfig) -> None:
     folder = Path(composed.hydra.run.dir)
     if (folder / "run.json").exists() and rank() == 0:
         raise BadInput(f"hydra.run.dir={folder}: holds a run already; resume={folder} goes on with it")
-    _check_writable(folder, "hydra.run.dir")
-
-
-def _check_writable(folder: Path, key: str) -> None:
-    existing = _existing(folder)
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise BadInput(f"{key}={folder}: cannot be written ({existing})")
+    check_writable(folder, "hydra.run.dir")
 
 
 # -- resume -----------------------------------------------------------------------------------------------------------
@@ -136,11 +139,6 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str,
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
-
-
-def _existing(folder: Path) -> Path:
-    """A folder, or the nearest one above it that is there."""
-    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
 
 
 def _remove_empty(folder: Path, below: Path) -> None:

@@ -36,6 +36,8 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     for group in GROUP_SCHEMAS:
         if group in schema.__dataclass_fields__:
             check_group(group, config)
+    if "dataset" in schema.__dataclass_fields__:
+        _check_pictures(config["dataset"])
     if command == "corruptions":
         select_names(config["names"])
         select_severities(config["severities"])
@@ -187,7 +189,6 @@ def _check_training(config: Mapping[str, Any]) -> None:
     if config["optim"]["nesterov"] and config["optim"]["momentum"] == 0:
         raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
     _check_schedule(config["optim"])
-    _check_pictures(config["dataset"])
     if any(beta >= 1 for beta in config["optim"]["table_betas"]) or len(config["optim"]["table_betas"]) != 2:
         raise BadInput(f"optim.table_betas={config['optim']['table_betas']}: two numbers, each at least 0 and below 1")
 

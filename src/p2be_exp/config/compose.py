@@ -85,6 +85,12 @@ def _fresh_hydra() -> Iterator[None]:
 
 
 def _unknown_option(error: MissingConfigException) -> str:
+    if schema := re.fullmatch(r"/?schema/(\w+)/(\w+)", error.missing_cfg_file or ""):
+        group, option = schema.groups()
+        return (
+            f"{group}={option}: conf/{group}/{option}.yaml is there, but no plug-in that is loaded registers it; "
+            f"name the module that does in plugins=[NAME]"
+        )
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
     group, option = (missing.group(1), missing.group(2)) if missing else (None, error.missing_cfg_file)
     options = error.options if error.options else options_of(group) if group else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +25,12 @@ class Allowed:
     choices: tuple[Any, ...] | None = None
 
     def admits(self, value: Any) -> bool:
-        """Whether a value (of the right type) is allowed; lists are checked value by value."""
+        """Whether a value is allowed; lists are checked value by value."""
         if isinstance(value, list | tuple):
             return all(self.admits(item) for item in value)
         if self.choices is not None:
             return value in self.choices
-        if value != value or value in (float("inf"), float("-inf")):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return False
         return (
             (self.low is None or value >= self.low)

@@ -19,10 +19,12 @@ from p2be_exp.corruptions.parallel import cores
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, Names
+from p2be_exp.data.image_folder import class_names, picture_names
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
     from p2be_exp.data import ImageDataModule
+    from p2be_exp.data.registry import AnySet
 
 SIDE = 224
 RESIZED = {"center": None, "resize": 256}
@@ -43,7 +45,8 @@ class OfficialImageNetC(CorruptedImages):
 
     Raises:
         BadInput: no such folder; no corruption in it; a severity, or a class that one cell has and another lacks. When
-            a cell is read: an image that another cell has and this one lacks, or that is damaged.
+            the first loader is made: the images of its cell are not those of the test set. When a cell is read: an
+            image that another cell has and this one lacks, or that is damaged.
     """
 
     def __init__(
@@ -82,8 +85,11 @@ class OfficialImageNetC(CorruptedImages):
         if unknown := sorted(self._classes - set(data.classes)):
             raise BadInput(f"{self._key}={self.folder}: class {unknown[0]} is none of {data.name}'s")
         device, rank, world_size = data.placement()
+        files = self._files(name, severity, data)
+        if self._images is None:  # the first cell: what is wrong with all is told now, not when it is read
+            files.files(torch.tensor([0]))
         return FileLoader(
-            self._files(name, severity, data),
+            files,
             data.eval_batch_size,
             shuffle_seed=None,
             device=device,
@@ -116,17 +122,29 @@ class OfficialImageNetC(CorruptedImages):
         if max(indices) < len(images):
             chosen = [images[index] for index in indices]
             if [data.classes[label] for label in labels] == [image.split("/")[0] for image in chosen]:
+                self._same_names(clean, chosen, (name, severity))
                 return np.array([os.fsencode(image) for image in chosen], dtype=np.bytes_)
         raise BadInput(
             f"{self._key}={self.folder}: {name}/{severity} has {len(images)} images, "
             f"other ones than {data.name}'s test set"
         )
 
+    def _same_names(self, clean: AnySet, chosen: list[str], cell: tuple[str, int]) -> None:
+        """Check that each image has the name of its clean one, as in the published set, apart from the ending."""
+        if not isinstance(clean, FileSet):
+            return
+        names = (os.fsdecode(name) for name in clean.files(torch.arange(len(clean))).tolist())
+        for wanted, found in zip(names, chosen, strict=True):
+            if wanted.rpartition(".")[0] != found.rpartition(".")[0]:
+                raise BadInput(
+                    f"{self._key}={self.folder}: {cell[0]}/{cell[1]} has {found} where {clean.name} has {wanted}"
+                )
+
     def _class_folders(self, name: str, severity: int) -> set[str]:
         folder = self.folder / name / str(severity)
         if not folder.is_dir():
             raise BadInput(f"{self._key}={self.folder}: {name}/{severity} is missing")
-        classes = {entry.name for entry in os.scandir(folder) if entry.is_dir()}
+        classes = set(class_names(folder))
         if not classes:
             raise BadInput(f"{self._key}={self.folder}: {name}/{severity} has no folder of a class (WNID/*.JPEG)")
         return classes
@@ -134,7 +152,7 @@ class OfficialImageNetC(CorruptedImages):
     def _listing(self, name: str, severity: int) -> list[str]:
         """``WNID/NAME`` of every image of a cell, in the order of ImageNet's validation images by class and name."""
         folder = self.folder / name / str(severity)
-        images = sorted(f"{path.parent.name}/{path.name}" for path in folder.glob("*/*.JPEG"))
+        images = [f"{wnid}/{image}" for wnid in class_names(folder) for image in picture_names(folder / wnid)]
         if self._images is None:
             self._images = frozenset(images)
         self._same(self._images, set(images), (name, severity), "images")

@@ -112,6 +112,7 @@ class GeneratedImages(CorruptedImages):
         self.seed = seed
         self.stored = None if folder is None else _generated_set(folder, dataset, seed)
         self.textures = find_textures(frost_dir, key="corruption.frost_dir") if "frost" in names else None
+        self._compared = False  # the set's picture files with the data set's
         self._workers = cores() if workers is None else workers
         has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
         missing = {} if has_frost or "frost" not in names else {"frost": "no textures; set corruption.frost_dir"}
@@ -140,7 +141,11 @@ class GeneratedImages(CorruptedImages):
 
     def _images_of(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
         if self._is_stored(name, severity):
-            return stored_images(self.stored, name, severity, data, "corruption.dir")
+            images_of = stored_images(self.stored, name, severity, data, "corruption.dir")
+            if not self._compared:
+                _check_files(self.stored, data)
+                self._compared = True
+            return images_of
         return self._made(name, severity, data)
 
     def _made(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
@@ -227,6 +232,16 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
             found = stored.manifest.get(what)
             raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
     return stored
+
+
+def _check_files(stored: StoredSet, data: ImageDataModule) -> None:
+    """Check that a set that was made of picture files was made of these, cut out in this way."""
+    for what, wanted in data.fingerprint(torch.from_numpy(stored.indices)).items():
+        found = stored.manifest.get(what)
+        if found != wanted:
+            files = f"made of other pictures than those of {data.name}'s test set (their names or labels differ)"
+            told = files if what == "test_files" else f"made with {what}={found}, wanted is {wanted}"
+            raise BadInput(f"corruption.dir={stored.folder}: {told}")
 
 
 def _one(images_of: ImagesOf, place: int) -> NDArray[np.uint8]:

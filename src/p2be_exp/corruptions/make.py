@@ -198,6 +198,7 @@ class _Maker:
             "indices_sha256": sha256_of(np.ascontiguousarray(source.indices, dtype=np.int64)),
             "height": source.size[0],
             "width": source.size[1],
+            **source.fingerprint,
             "severities": list(self.severities),
             "seed": self.seed,
             "constants_of": family,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from p2be_exp.data.decoding import resize_and_crop
+from p2be_exp.data.files import FileSet
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class ImageSource(Protocol):
         indices: ``(N,)`` integers, the position of each image in its data set; part of every random number.
         total: number of images of the data set, of which these are all or some.
         size: height and width in pixels.
+        fingerprint: of picture files of a data set: what tells them from others under the same name, for the manifest
+            (see :meth:`~p2be_exp.data.FileSet.fingerprint`). Else empty.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ImageSource(Protocol):
     indices: NDArray[np.int64]
     total: int
     size: tuple[int, int]
+    fingerprint: dict[str, Any]
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Images ``start`` to ``stop - 1`` of these, uint8 ``(B, H, W, 3)``; safe in several threads."""
@@ -59,6 +63,7 @@ class DatasetSource:
         self.labels = images.labels.numpy()
         self.indices = images.indices.numpy()
         self.size = images.size
+        self.fingerprint = images.fingerprint() if isinstance(images, FileSet) else {}
         self._images = images
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
@@ -97,6 +102,7 @@ class FolderSource:
         self.labels = np.array([label for _, label in found[:limit]])
         self.indices = np.arange(len(self._paths))
         self.size = (size, size) if size is not None else self._common_size()
+        self.fingerprint: dict[str, Any] = {}
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         return np.stack([self._picture(path) for path in self._paths[start:stop]])

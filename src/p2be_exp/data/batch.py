@@ -17,7 +17,10 @@ class Batch(NamedTuple):
     that cannot be read is left out; a rank that has none left gets a black one, with `count` 0 and `scale` 0.
 
     `scale` is `count * world_size / global_count`: the mean over the ranks (which DDP takes of gradients) of
-    `scale` times the mean loss of a rank's images is the mean loss of the global batch.
+    `scale` times the mean loss of a rank's images is the mean loss of the global batch. Where images cannot be read
+    it is the sum of the losses of the others over the number of images as planned: every image keeps its weight, and
+    a batch with fewer of them takes a smaller step. A term that is no mean over images, such as the smoothness of the
+    table, shrinks with it.
     """
 
     images: Tensor  # uint8 (b, 3, H, W), levels
@@ -26,6 +29,7 @@ class Batch(NamedTuple):
     count: int  # how many of the b images are this rank's own, b or 0: metrics count the first `count`
     global_count: int  # images of the global batch as planned, over all ranks
     scale: float  # factor of this rank's mean loss
+    fault: str | None = None  # why these images cannot be used at all: what every rank has to end with
 
 
 class Share(NamedTuple):

@@ -42,7 +42,7 @@ def fetch(data_dir: str | Path, settings: FolderSettings, download: bool) -> Non
     home = Path(data_dir).expanduser() / "caltech101"
     if (home / PICTURES).is_dir():
         return
-    with explained(missing_line("caltech101", [PICTURES], home, f"extract {ARCHIVE.urls[0]} into {home}")):
+    with explained(missing_line("caltech101", [PICTURES], home, f"put the zip ({ARCHIVE.urls[0]}) into {home}")):
         archive = fetch_archive(ARCHIVE, home, download)
         _extract(archive, home)
 

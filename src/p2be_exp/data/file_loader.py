@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from p2be_exp.augment.resized_crop import DRAWS
-from p2be_exp.data.batch import Part, Unreadable
+from p2be_exp.data.batch import Batch, Part, Share, Unreadable
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
 from p2be_exp.data.parts import PartsLoader
@@ -36,7 +38,8 @@ class FileLoader(PartsLoader):
         workers: processes that decode; 0 decodes in this one.
         crop_seed: seed of a random resized crop and flip of every image; None: the images as they are tested on.
         keep_workers: for the next epoch.
-        strict: an image that cannot be read is an error.
+        strict: an image that cannot be read is an error. Among several ranks its batch says so (:attr:`Batch.fault`):
+            an error on one of them would leave the others waiting for it.
     """
 
     chunk = CHUNK
@@ -77,25 +80,46 @@ class FileLoader(PartsLoader):
         To be called where a pass may have been broken off: left to the garbage collector, which tears a worker's queue
         down before the worker, each takes five seconds.
         """
+        # Between passes the DataLoader alone has the workers that are kept.
+        served = getattr(self._decoder, "_iterator", None) if self._decoded is None else self._decoded
         self._decoded = None
         self._decoder = None
+        if not hasattr(served, "_workers"):  # decoded in this process, or never
+            return
+        served._shutdown_workers()
+        for worker in served._workers:
+            if worker.is_alive():  # it does not come to its end, and ignores the SIGTERM that PyTorch sends then
+                worker.kill()
+                worker.join()
 
     def _parts(self, chunks: Iterable[Tensor]) -> Iterator[Part]:
         requests = (self._request(positions) for positions in chunks)
         self._requests.now = requests
         if self._decoder is None:
             self._decoder = self._new_decoder()
-        self._decoded = iter(self._decoder)
+        with _no_stop_signals():
+            self._decoded = iter(self._decoder)
         try:
             while (decoded := self._next()) is not None:
-                if decoded.unreadable and self.strict:
+                if decoded.unreadable and self.strict and self.world_size == 1:
                     raise BadInput(unreadable_line(self.data.folder, decoded.unreadable[0]))
                 yield Part(decoded.images.numpy(), decoded.kept, decoded.unreadable)
         finally:
             requests.close()  # it holds this loader
-            self._decoded = None
-            if not self.keep_workers:
+            if self.keep_workers:
+                self._decoded = None
+            else:
                 self.close()
+
+    def _joined(self, share: Share, parts: list[Part]) -> Batch:
+        batch, unreadable = super()._joined(share, parts), [each for part in parts for each in part.unreadable]
+        if not self.strict or not unreadable:
+            return batch
+        return batch._replace(fault=unreadable_line(self.data.folder, unreadable[0]))
+
+    def _report(self, unreadable: list[Unreadable], images: int) -> None:
+        if not self.strict:  # else it is told as an error
+            super()._report(unreadable, images)
 
     def _next(self) -> _Decoded | None:
         try:
@@ -163,8 +187,24 @@ def _as_it_is(item: object) -> object:
     return item
 
 
-def _start_worker(number: int) -> None:
-    """Leave Ctrl-C to the main process, which finishes its step and saves."""
-    import signal
+def _start_worker(worker: int) -> None:
+    """Leave the signals that stop a job to the main process, which finishes its step and saves.
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    A terminal sends SIGINT, a batch system SIGTERM, to every process of the group. A worker whose main process is gone
+    ends all the same: PyTorch has it look after that one every few seconds.
+    """
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _no_stop_signals() -> Iterator[None]:
+    """Hold the signals back while workers start: one that has not come to ignore them yet would die of them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,8 @@ class FileSet:
     indices: Tensor = field(default=None)  # type: ignore[assignment]  # filled in below: it needs len(labels)
 
     def __post_init__(self) -> None:
+        if len(self) == 0:
+            raise BadInput(f"{self.name}: no images, at least one is needed")
         if self.indices is None:
             object.__setattr__(self, "indices", torch.arange(len(self)))
         check_numbers(self.name, len(self), self.labels, self.indices, self.num_classes)
@@ -81,6 +84,10 @@ class FileSet:
         for name, label in zip(self.files(torch.arange(len(self))).tolist(), self.labels.tolist(), strict=True):
             told.update(b"\n%d %b" % (label, name))
         return told.hexdigest()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these images from others under the same name: the files, and what of a picture is tested on."""
+        return {"test_files": self.digest(), "image_size": self.view.side, "resized": self.view.resized}
 
     def subset(self, positions: Tensor | Sequence[int]) -> FileSet:
         """The files at these positions of this set, in the order of `positions`."""

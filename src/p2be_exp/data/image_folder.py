@@ -35,6 +35,7 @@ class FolderSettings:
         resized: shorter side of a test picture before its middle is cut out, at least `image_size`.
         workers: processes that decode; None: one a core.
         resized_crop: training pictures are randomly cropped, scaled and flipped as they are decoded.
+        test_only: of a folder of two parts the training pictures are not looked for.
     """
 
     folder: Path | None
@@ -42,6 +43,7 @@ class FolderSettings:
     resized: int
     workers: int | None
     resized_crop: bool
+    test_only: bool = False
 
     @classmethod
     def of(cls, dataset: Mapping[str, Any]) -> FolderSettings | None:
@@ -63,7 +65,7 @@ class FolderSettings:
 
 
 def fetch(name: str, data_dir: str | Path, settings: FolderSettings, download: bool) -> None:
-    """Check that the folder and its two parts are there; nothing is downloaded, whatever `download` says.
+    """Check that the folder and its parts are there; nothing is downloaded, whatever `download` says.
 
     Raises:
         BadInput: they are not.
@@ -71,13 +73,15 @@ def fetch(name: str, data_dir: str | Path, settings: FolderSettings, download: b
     _parts(name, data_dir, settings)
 
 
-def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[FileSet, FileSet]:
-    """The files for training and for testing; none is opened.
+def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[FileSet | None, FileSet]:
+    """The files for training (None with `test_only`) and for testing; none is opened.
 
     Raises:
         BadInput: a part is missing, has no classes, a class without a picture, or other classes than the other part.
     """
     train, test = _parts(name, data_dir, settings)
+    if settings.test_only:
+        return None, listed(test, class_names(test), settings.view, f"{name}/test")
     classes, others = class_names(train), class_names(test)
     if different := sorted(set(classes) ^ set(others)):
         raise BadInput(
@@ -142,7 +146,7 @@ def _parts(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[P
         raise BadInput(f"dataset={name}: no folder {home}; {wanted}")
     tests = [home / part for part in (("test", "val") if name == "image_folder" else ("val",))]
     test = next((part for part in tests if part.is_dir()), tests[-1])
-    for part in (home / "train", test):
+    for part in (test,) if settings.test_only else (home / "train", test):
         if not part.is_dir():
             raise BadInput(f"dataset={name}: no folder {part}; {wanted}")
         if not class_names(part):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from p2be_exp.corruptions.parallel import cores
 from p2be_exp.data.file_loader import FileLoader
@@ -35,6 +38,7 @@ class ImageDataModule(pl.LightningDataModule):
         split_seed: of the choice of images for the three above; `seed` plays no part in it.
         download: fetch missing files.
         folder: of a data set of picture files: where it is, and how its pictures become images.
+        test_only: there are test images alone, and of picture files no others need be there.
 
     Raises:
         BadInput: no such data set; in `prepare_data` and `setup`: files are missing or damaged, or more
@@ -55,6 +59,7 @@ class ImageDataModule(pl.LightningDataModule):
         split_seed: int,
         download: bool,
         folder: FolderSettings | None = None,
+        test_only: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -67,11 +72,13 @@ class ImageDataModule(pl.LightningDataModule):
         self.val_size = val_size
         self.split_seed = split_seed
         self.download = download
-        self.folder = folder
+        self.folder = replace(folder, test_only=True) if folder is not None and test_only else folder
+        self.test_only = test_only
         self._info = dataset_info(name)
         self._sets: dict[str, AnySet] = {}
         self._with_workers: list[FileLoader] = []
         self._total_test = 0
+        self._test_files: FileSet | None = None  # all of them
 
     def prepare_data(self) -> None:
         """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
@@ -82,11 +89,13 @@ class ImageDataModule(pl.LightningDataModule):
         if self._sets:
             return
         train, test = load_dataset(self.name, self.data_dir, False, self.folder)
-        kept, held_out = split_train(len(train), self.val_size, self.limit_train, self.split_seed)
-        self._sets["train"] = train.subset(kept)
-        if len(held_out):
-            self._sets["val"] = train.subset(held_out)
+        if not self.test_only:
+            kept, held_out = split_train(len(train), self.val_size, self.limit_train, self.split_seed)
+            self._sets["train"] = train.subset(kept)
+            if len(held_out):
+                self._sets["val"] = train.subset(held_out)
         self._total_test = len(test)
+        self._test_files = test if isinstance(test, FileSet) else None
         self._sets["test"] = test.subset(limit_test(len(test), self.limit_test, self.split_seed))
 
     @property
@@ -117,6 +126,25 @@ class ImageDataModule(pl.LightningDataModule):
         """
         test = self._sets["test"]
         return test.digest() if isinstance(test, FileSet) else None
+
+    def digests(self) -> dict[str, str]:
+        """The same of the pictures of each split (``train``, ``val``, ``test``); empty for other data sets."""
+        return {split: data.digest() for split, data in self._sets.items() if isinstance(data, FileSet)}
+
+    def fingerprint(self, indices: Tensor) -> dict[str, Any]:
+        """What tells test pictures from others under the same name, see :meth:`FileSet.fingerprint`.
+
+        Args:
+            indices: int64 `(n,)`, ascending, of the pictures that are meant, whether they are used here or not; those
+                that the data set has not are passed over.
+
+        Returns:
+            Empty where the data set is not one of picture files.
+        """
+        if self._test_files is None:
+            return {}
+        places = torch.isin(self._test_files.indices, indices).nonzero().squeeze(1)
+        return self._test_files.subset(places).fingerprint()
 
     def test_set(self) -> AnySet:
         """The test images that are used, on the device, on the host, or in their files."""

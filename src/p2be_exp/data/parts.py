@@ -83,9 +83,9 @@ class PartsLoader(EpochLoader):
         if self.world_size == 1 and len(unreadable) == images == len(self.labels):
             raise BadInput(f"{self.name}: none of the {images:,} images can be read: {first}{more}")
         share = " of this process" if self.world_size > 1 else ""
-        print(
+        # One write, unlike print's two: several processes may write at a time.
+        sys.stderr.write(
             f"warning: {self.name}: {len(unreadable):,} of {images:,} images{share} cannot be read and are left "
-            f"out: {first}{more}",
-            file=sys.stderr,
-            flush=True,
+            f"out: {first}{more}\n"
         )
+        sys.stderr.flush()

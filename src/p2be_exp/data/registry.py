@@ -33,7 +33,7 @@ class _Source(NamedTuple):
 class _FolderSource(NamedTuple):
     info: DatasetInfo
     fetch: Callable[[str | Path, FolderSettings, bool], None]  # data_dir, settings, download
-    load: Callable[[str | Path, FolderSettings], tuple[FileSet, FileSet]]  # data_dir, settings
+    load: Callable[[str | Path, FolderSettings], tuple[FileSet | None, FileSet]]  # data_dir, settings
 
 
 _SOURCES: dict[str, _Source | _FolderSource] = {
@@ -89,8 +89,10 @@ def fetch_dataset(name: str, data_dir: str | Path, download: bool = True, folder
 
 def load_dataset(
     name: str, data_dir: str | Path, download: bool = True, folder: FolderSettings | None = None
-) -> tuple[AnySet, AnySet]:
+) -> tuple[AnySet | None, AnySet]:
     """Training and test images of a data set, on the host; of picture files nothing is decoded.
+
+    The training images are None where `folder` asks for the test images alone and they have a folder of their own.
 
     Args:
         name: one of `list_datasets()`.

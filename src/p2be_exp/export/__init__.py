@@ -1,6 +1,6 @@
 """Trained classifiers as one file that runs without this package."""
 
-from p2be_exp.export.check import largest_difference
+from p2be_exp.export.check import WrongLogits, largest_difference
 from p2be_exp.export.deployment import DeployedClassifier, StemForm
 from p2be_exp.export.onnx_file import check_onnx, onnx_runner, save_onnx, to_onnx
 from p2be_exp.export.program import exported, save_program
@@ -8,6 +8,7 @@ from p2be_exp.export.program import exported, save_program
 __all__ = [
     "DeployedClassifier",
     "StemForm",
+    "WrongLogits",
     "check_onnx",
     "exported",
     "largest_difference",

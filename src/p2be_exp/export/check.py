@@ -11,6 +11,10 @@ TOLERANCE = 1e-4
 """Of the largest logit: float32 sums in another order, through the layers of a network."""
 
 
+class WrongLogits(RuntimeError):  # noqa: N818  # the name says what is wrong
+    """A network or its exported form does not say what it should; nothing is to be written."""
+
+
 @torch.no_grad()
 def largest_difference(
     exported: Callable[[Tensor], Tensor], model: nn.Module, size: tuple[int, int], batches: Sequence[int]
@@ -24,15 +28,17 @@ def largest_difference(
         batches: numbers of images to ask for.
 
     Raises:
-        RuntimeError: it is more than :data:`TOLERANCE` of the largest logit.
+        WrongLogits: it is more than :data:`TOLERANCE` of the largest logit, or the model's own are not all finite.
     """
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for batch in batches:
         images = torch.randint(256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
         expected, found = model(images), exported(images)
+        if not expected.isfinite().all():
+            raise WrongLogits("its own logits are not all finite numbers; nothing is written")
         difference = (found - expected).abs().max().item()
         if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):
-            raise RuntimeError(f"the exported logits differ by {difference:g}; nothing is written")
+            raise WrongLogits(f"the exported logits differ by {difference:g}; nothing is written")
         largest = max(largest, difference)
     return largest

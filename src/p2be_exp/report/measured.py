@@ -109,39 +109,61 @@ def find_measured(key: str, text: str, evaluation: str | None = None) -> list[Me
     Raises:
         BadInput: no such folder, no run, or a run without these results.
     """
-    return [measured for part in text.split(",") for measured in _in_folder(key, part, evaluation)]
+    return [measured for folder in split_folders(key, text) for measured in measured_in(key, folder, evaluation)]
 
 
-def _in_folder(key: str, text: str, evaluation: str | None) -> list[Measured]:
-    folder = Path(text)
-    if not text or not folder.is_dir():
-        raise BadInput(f"{key}={text}: no such folder")
-    if _is_evaluation(folder):
-        if evaluation is not None:
-            raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={text} is an evaluation")
-        return [_read(key, folder, find_run(folder.absolute().parents[1], key))]
-    return [_of_run(key, path, evaluation) for path in run_folders(key, text)]
-
-
-def run_folders(key: str, text: str) -> list[Path]:
-    """The run that a path is, or the runs in it by their numbers; whether they are finished is not asked.
+def split_folders(key: str, text: str) -> list[Path]:
+    """The folders that a user names: the text itself where it is one, since names may have commas, else its parts.
 
     Raises:
-        BadInput: no such folder, or no run in it.
+        BadInput: no such folder.
     """
-    folder = Path(text)
-    if not text or not folder.is_dir():
-        raise BadInput(f"{key}={text}: no such folder")
-    runs = [folder] if _is_run(folder) else sorted(filter(_is_run, folder.iterdir()), key=_by_number)
+    if text and Path(text).is_dir():
+        return [Path(text)]
+    for part in text.split(","):
+        if not part or not Path(part).is_dir():
+            raise BadInput(f"{key}={part}: no such folder")
+    return [Path(part) for part in text.split(",")]
+
+
+def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[Measured]:
+    """The results of one folder: see :func:`find_measured`."""
+    if is_evaluation(folder):
+        if evaluation is not None:
+            raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
+        return [_read(key, folder, find_run(folder.absolute().parents[1], key))]
+    return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]
+
+
+def run_folders(key: str, folder: Path) -> list[Path]:
+    """The run that a folder is, or the runs in it by their numbers; whether they are finished is not asked.
+
+    Raises:
+        BadInput: no run in it.
+    """
+    runs = [folder] if is_run(folder) else sorted(filter(is_run, folder.iterdir()), key=_by_number)
     if not runs:
-        raise BadInput(f"{key}={text}: neither a run, nor a folder of runs, nor an evaluation of a run")
+        raise BadInput(f"{key}={folder}: neither a run, nor a folder of runs, nor an evaluation of a run")
     return runs
+
+
+def state_of(key: str, run: Run) -> str:
+    """What ``status.json`` says; a run without one is finished.
+
+    Raises:
+        BadInput: it is of another form.
+    """
+    status = run.status()
+    state = status.get("state", "finished") if isinstance(status, dict) else None
+    if not isinstance(state, str):
+        raise BadInput(f"{key}={run.path}: status.json is damaged")
+    return state
 
 
 def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
     run = find_run(path, key)
     if evaluation is None:
-        state = run.status().get("state", "finished")
+        state = state_of(key, run)
         if state != "finished":
             raise BadInput(f"{key}={path}: not finished (its status is {state!r}); only finished runs are compared")
         return _read(key, path, run)
@@ -155,14 +177,29 @@ def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
 def _read(key: str, folder: Path, run: Run) -> Measured:
     try:
         settings = dict(json.loads((folder / "results.json").read_text(encoding="utf-8"))["settings"])
-        _ = settings["dataset"], settings["corruption"]["name"]
+        _check_settings(settings)
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
-            counts = {row["condition"]: _counts(row) for row in csv.DictReader(file)}
+            rows = list(csv.DictReader(file))
+        counts = {row["condition"]: _counts(row) for row in rows}
+        if len(counts) != len(rows) or not rows:
+            raise ValueError("a condition twice, or none at all")
     except FileNotFoundError as error:
         raise BadInput(f"{key}={folder}: no {Path(error.filename).name}; nothing was measured there yet") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise BadInput(f"{key}={folder}: results.csv or results.json is damaged") from error
     return Measured(key, folder, run, run.config(), settings, counts)
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Check the form of what every comparison reads; a file may be JSON and of another form.
+
+    Raises:
+        KeyError, TypeError: it is of another form.
+    """
+    if not isinstance(settings["dataset"], str) or not isinstance(settings["corruption"]["name"], str):
+        raise TypeError("dataset and corruption.name are texts")
+    if not isinstance(settings.get("checkpoint", ""), str):
+        raise TypeError("checkpoint is a text")
 
 
 def _counts(row: dict[str, str]) -> Counts:
@@ -172,14 +209,15 @@ def _counts(row: dict[str, str]) -> Counts:
     return counts
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
     """Whether a folder is meant to be a run: a job that failed early has left its status alone, and is not skipped."""
     return any((folder / name).is_file() for name in ("run.json", "status.json"))
 
 
-def _is_evaluation(folder: Path) -> bool:
+def is_evaluation(folder: Path) -> bool:
+    """Whether a folder is where an evaluation of a run is."""
     parents = folder.absolute().parents
-    return not _is_run(folder) and len(parents) > 1 and parents[0].name == EVALUATIONS and _is_run(parents[1])
+    return not is_run(folder) and len(parents) > 1 and parents[0].name == EVALUATIONS and is_run(parents[1])
 
 
 def _by_number(folder: Path) -> list[tuple[int, str]]:

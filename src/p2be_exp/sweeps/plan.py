@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import plain_errors
+from p2be_exp.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ def plan_jobs(arguments: Sequence[str]) -> list[Job]:
     Raises:
         BadInput: a job's configuration cannot be composed, or has a value that is not allowed.
     """
-    with plain_errors(arguments):
-        parsed = OverridesParser.create().parse_overrides(list(arguments))
     values: dict[str, list[str]] = {}  # of a key that is given twice, the last one counts
-    for each in parsed:
-        several = each.sweep_string_iterator() if each.is_sweep_override() else [each.get_value_element_as_str()]
-        values[each.get_key_element()] = list(several)
+    with plain_errors(arguments):
+        for each in OverridesParser.create().parse_overrides(list(arguments)):
+            if each.is_sweep_override() and (not each.is_discrete_sweep() or "glob(" in str(each.input_line)):
+                raise BadInput(f"{each.input_line}: the values have to be listed, A,B,C, or be a range(...)")
+            several = each.sweep_string_iterator() if each.is_sweep_override() else [each.get_value_element_as_str()]
+            values[each.get_key_element()] = list(several)
     points = itertools.product(*([f"{key}={value}" for value in there] for key, there in values.items()))
     composed: dict[tuple[str, ...], dict[str, Any]] = {}
     return [_job(number, point, composed) for number, point in enumerate(points)]

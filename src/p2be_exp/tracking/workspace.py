@@ -60,13 +60,15 @@ def save_workspace(project: str, entity: str | None, name: str) -> str:
     check_installed()
     import wandb
 
-    if wandb.setup().settings.mode not in (None, "online", "shared"):
-        raise BadInput(f"workspace: W&B is {wandb.setup().settings.mode} here; dry_run=true prints the panels")
-    if not wandb.login(prompt=False):
-        raise BadInput("workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels")
     try:
+        if wandb.setup().settings.mode not in (None, "online", "shared"):
+            raise BadInput(f"workspace: W&B is {wandb.setup().settings.mode} here; dry_run=true prints the panels")
+        if not wandb.login(prompt=False):
+            raise BadInput("workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels")
         owner = entity or wandb.Api().default_entity
         return build_workspace(project, owner, name).save().url
+    except BadInput:
+        raise
     except Exception as error:  # of W&B, of its transport, of its server
         why = str(error).strip().splitlines()
         raise BadInput(f"workspace: W&B refused ({why[0] if why else type(error).__name__})") from error

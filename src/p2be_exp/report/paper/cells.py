@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
+from typing import NamedTuple
 
+from p2be_exp.report.paper.apart import FLOAT32, how_trained, kept_apart
 from p2be_exp.report.paper.difference import Compared, compare_cells
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import value
@@ -58,11 +60,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, filled by runs that depart from the paper in the same things.
+    """A table, filled by runs that depart from the paper in the same things, and were trained and measured alike.
 
     Attributes:
         spec: which.
-        departures: in what all its runs depart; empty at full scale.
+        departures: in what its runs depart; empty at full scale.
+        trained: see :func:`p2be_exp.report.paper.apart.how_trained`.
+        apart: see :func:`p2be_exp.report.paper.apart.kept_apart`.
         blocks, rows, columns: keys in order; ``rows`` by block.
         cells: by block, row and column.
         results: the runs in it.
@@ -72,6 +76,8 @@ class Table:
 
     spec: TableSpec
     departures: tuple[str, ...]
+    trained: tuple[str, ...]
+    apart: tuple[str, ...]
     blocks: tuple[str, ...]
     rows: dict[str, tuple[str, ...]]
     columns: tuple[str, ...]
@@ -84,6 +90,14 @@ class Table:
     def full(self) -> bool:
         """Whether it is the paper's recipe at its scale."""
         return not self.departures
+
+
+class _Key(NamedTuple):
+    """What the runs of a table have in common."""
+
+    departures: tuple[str, ...]
+    trained: tuple[str, ...]
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,7 @@ def fill_tables(results: Sequence[Result]) -> list[Table]:
 
 
 def _tables(spec: TableSpec, results: Iterable[Result]) -> list[Table]:
-    sections: dict[tuple[str, ...], list[_Placed]] = {}
+    sections: dict[_Key, list[_Placed]] = {}
     for result in results:
         if result.scale == "small" and result.sweep not in spec.sweeps and spec is not OTHER:
             continue  # a small sweep is about its own table
@@ -119,15 +133,24 @@ def _tables(spec: TableSpec, results: Iterable[Result]) -> list[Table]:
             continue
         found = departures(result, spec.home)
         places = tuple(spec.place(result, ", ".join(found.row)))
-        key = found.all
-        key = key or _off_the_axes(spec, result)
+        key = _Key(found.all or _off_the_axes(spec, result), how_trained(result))
         sections.setdefault(key, []).append(_Placed(result, found, places))
+    sections = _apart(sections)
     shown = _worth_showing(spec, sections)
-    order = sorted(shown, key=lambda key: (len(key) > 0, key))
+    order = sorted(shown, key=lambda key: (len(key.departures) > 0, key.departures, key.trained != (FLOAT32,), key))
     return [_table(spec, key, sections[key]) for key in order]
 
 
-def _worth_showing(spec: TableSpec, sections: dict[tuple[str, ...], list[_Placed]]) -> list[tuple[str, ...]]:
+def _apart(sections: dict[_Key, list[_Placed]]) -> dict[_Key, list[_Placed]]:
+    """The same sections; one whose runs must not be in one mean, in parts."""
+    found: dict[_Key, list[_Placed]] = {}
+    for key, placed in sections.items():
+        for each, apart in zip(placed, kept_apart([each.result for each in placed]), strict=True):
+            found.setdefault(key._replace(apart=apart), []).append(each)
+    return found
+
+
+def _worth_showing(spec: TableSpec, sections: dict[_Key, list[_Placed]]) -> list[_Key]:
     """The sections that say something; if none of a sweep's own does, all of that sweep: its cells are missing."""
     wanted = [
         key for key, placed in sections.items() if spec.wanted([place for each in placed for place in each.places])
@@ -137,7 +160,7 @@ def _worth_showing(spec: TableSpec, sections: dict[tuple[str, ...], list[_Placed
 
 
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
-    """Of a run at full scale, a network or a length of training that no published table has."""
+    """A network or a length of training that no published table has."""
     network, epochs = result.measured.config["backbone"]["name"], str(result.measured.config["epochs"])
     expected = ("resnet50",) if spec.home.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
@@ -148,11 +171,11 @@ def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
 def _shown_by_length(table: Table, tables: Sequence[Table]) -> bool:
     """Whether a Table II is one column of a Table VI at full scale."""
     lengths = {(f"epochs = {epochs} instead of 200",) for epochs in (50, 100)}
-    shown = any(each.spec.id == "table6" and each.full for each in tables)
+    shown = any(each.spec.id == "table6" and each.full and each.trained == table.trained for each in tables)
     return table.spec.id == "table2" and table.departures in lengths and shown
 
 
-def _table(spec: TableSpec, key: tuple[str, ...], placed: Sequence[_Placed]) -> Table:
+def _table(spec: TableSpec, key: _Key, placed: Sequence[_Placed]) -> Table:
     placed = _along(spec, _without_variants(spec, placed))
     runs: dict[Place, dict[int, tuple[Result, float]]] = {}
     doubles: dict[tuple[str, str], tuple[Result, Result]] = {}
@@ -168,7 +191,11 @@ def _table(spec: TableSpec, key: tuple[str, ...], placed: Sequence[_Placed]) -> 
                 doubles[str(first.measured.folder), str(each.result.measured.folder)] = (first, each.result)
                 continue
             cell[seed] = (each.result, error)
-    full = not key
+    full = not key.departures
+    # Named, and not kept apart for: a table has a block a network, and Table VI a column a length.
+    off = sorted(
+        {each for one in placed for each in _off_the_axes(spec, one.result)} - set(key.departures), key=natural
+    )
     blocks = _blocks(spec, runs, full)
     measured = {place.column for place, cell in runs.items() if cell or not spec.along}
     columns = _ordered(spec.columns, measured, (full and not spec.along) or spec.id == "table3_ce")
@@ -184,7 +211,9 @@ def _table(spec: TableSpec, key: tuple[str, ...], placed: Sequence[_Placed]) -> 
     cells = {where: _with_difference(spec, cell, runs) for where, cell in cells.items()}
     return Table(
         spec,
-        key,
+        (*key.departures, *off),
+        key.trained,
+        key.apart,
         blocks,
         rows,
         columns,

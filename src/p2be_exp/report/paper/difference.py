@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from scipy.special import stdtrit
@@ -16,9 +17,9 @@ from p2be_exp.report.paper.measures import weights
 from p2be_exp.statistics import Difference, paired_bootstrap, welch_interval
 
 KINDS = {
-    "paired": "paired t interval over seeds: the same seeds on both sides, and a seed gives both the same order of "
-    "images and the same augmentations, so that seeds are compared one by one",
-    "welch": "Welch's interval over seeds: the sides have different seeds, which are taken as independent",
+    "paired": "paired t interval over the seeds that both sides have: a seed gives both the same order of images and "
+    "the same augmentations, so that seeds are compared one by one",
+    "welch": "Welch's interval over seeds: the sides have no seed in common, and are taken as independent",
     "networks": "paired bootstrap over the test images of two networks, one of each side: it is about these two "
     "networks, not about the methods",
 }
@@ -34,6 +35,7 @@ class Compared:
         difference, low, high: of the cell minus its reference; the ends are None without an interval.
         seeds: those of the two sides that it is from, reference first.
         why_not: why there is no interval.
+        in_part: a side has more seeds than these, so that it is not the difference of the two means.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Compared:
     high: float | None
     seeds: tuple[tuple[int, ...], tuple[int, ...]]
     why_not: str = ""
+    in_part: bool = False
 
     @property
     def excludes_zero(self) -> bool:
@@ -84,8 +87,10 @@ def compare_cells(
 ) -> Compared:
     """Compare the runs of two cells.
 
-    Two seeds or more on each side: over seeds, in pairs where the seeds are the same, else by Welch. Otherwise one
-    network of each side, of the same seed where both have it, over the test images that both saw.
+    Two seeds or more on each side: in pairs over the seeds that both have, where these are two or more; by Welch where
+    they have none in common. One in common is too few for pairs, and the sides are not independent: no interval.
+    With a single seed on a side: one network of each, of the same seed where both have it, over the test images that
+    both saw.
 
     Args:
         reference: by seed, the run and its value in percent.
@@ -98,10 +103,16 @@ def compare_cells(
     seeds = tuple(sorted(reference)), tuple(sorted(cell))
     if min(map(len, seeds)) < 2:
         return _networks(reference, cell, measure)
+    common = tuple(sorted(set(reference) & set(cell)))
+    if len(common) > 1:
+        a, b = ([side[seed][1] for seed in common] for side in (reference, cell))
+        in_part = seeds != (common, common)
+        return Compared("paired", *paired_t_interval(a, b), seeds=(common, common), in_part=in_part)
     a, b = ([side[seed][1] for seed in order] for side, order in zip((reference, cell), seeds, strict=True))
-    paired = seeds[0] == seeds[1]
-    found = paired_t_interval(a, b) if paired else welch_interval(a, b)
-    return Compared("paired" if paired else "welch", *found, seeds=seeds)
+    if common:
+        why_not = f"of several seeds the sides have seed {common[0]} alone in common: no pairs, and not independent"
+        return Compared("", fmean(b) - fmean(a), None, None, seeds, why_not)
+    return Compared("welch", *welch_interval(a, b), seeds=seeds)
 
 
 def _networks(
@@ -110,7 +121,7 @@ def _networks(
     common = sorted(set(reference) & set(cell))
     one, other = (common[0], common[0]) if common else (min(reference), min(cell))
     (a, error_a), (b, error_b) = reference[one], cell[other]
-    seeds = (one,), (other,)
+    seeds, in_part = ((one,), (other,)), len(reference) > 1 or len(cell) > 1
     shares = weights(a, measure)
     try:
         if shares is None or shares != weights(b, measure):
@@ -119,6 +130,6 @@ def _networks(
         check_images([a.measured, b.measured], conditions)
         wrong_a, wrong_b = (np.stack([each.measured.images(name).wrong for name in conditions]) for each in (a, b))
     except BadInput as error:
-        return Compared("", error_b - error_a, None, None, seeds, str(error).removeprefix(f"{KEY}="))
+        return Compared("", error_b - error_a, None, None, seeds, str(error).removeprefix(f"{KEY}="), in_part)
     found = paired_bootstrap(wrong_a, wrong_b, weights=list(shares.values()))
-    return Compared("networks", *found, seeds=seeds)
+    return Compared("networks", *found, seeds=seeds, in_part=in_part)

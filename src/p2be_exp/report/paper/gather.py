@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2be_exp.corruptions.names import select_names
 from p2be_exp.errors import BadInput
-from p2be_exp.report.measured import EVALUATIONS, Measured, find_measured, run_folders
+from p2be_exp.report.measured import (
+    EVALUATIONS,
+    Measured,
+    is_evaluation,
+    measured_in,
+    run_folders,
+    split_folders,
+    state_of,
+)
 
 KEY = "RUNS"
 
@@ -72,12 +82,15 @@ def gather(paths: Sequence[str], evaluation: str | None = None) -> tuple[list[Re
     Raises:
         BadInput: a path that is none of these, or no run at all with results.
     """
-    folders = {folder.resolve(): folder for text in paths for part in text.split(",") for folder in _folders(part)}
+    named = [part for text in paths for part in split_folders(KEY, text)]
+    folders = {folder.resolve(): folder for part in named for folder in _folders(part)}
     results, not_used = [], []
     for folder in sorted(folders.values(), key=str):
         try:
-            (measured,) = find_measured(KEY, str(folder), evaluation)
-            results.append(_result(measured))
+            (measured,) = measured_in(KEY, folder, evaluation)
+            result = _result(measured)
+            _check_fully_trained(result)
+            results.append(result)
         except BadInput as error:
             not_used.append(NotUsed(folder, str(error).removeprefix(f"{KEY}={folder}: ")))
     if not results:
@@ -86,15 +99,110 @@ def gather(paths: Sequence[str], evaluation: str | None = None) -> tuple[list[Re
     return results, not_used
 
 
-def _folders(text: str) -> list[Path]:
-    folder = Path(text)
-    is_evaluation = folder.is_dir() and folder.absolute().parent.name == EVALUATIONS
-    return [folder] if is_evaluation else run_folders(KEY, text)
+def _folders(folder: Path) -> list[Path]:
+    return [folder] if is_evaluation(folder) else run_folders(KEY, folder)
 
 
 def _result(measured: Measured) -> Result:
     summary = json.loads((measured.folder / "results.json").read_text(encoding="utf-8"))
-    run = measured.run.path
+    run, info = measured.run.path, measured.run.info()
+    _check_form("results.json", _SUMMARY, summary)
+    _check_form("results.json", _SETTINGS, measured.settings)
+    _check_form("run.json", _INFO, info)
+    if asked := measured.settings["corruption"].get("names"):
+        select_names(asked, "results.json: corruption.names")
     names = (each.name for each in (run / EVALUATIONS).glob("*") if each.resolve() != measured.folder.resolve())
     left_out = tuple((summary.get("corruptions") or {}).get("left_out") or ())
-    return Result(measured, measured.run.info(), left_out, tuple(sorted(names)))
+    return Result(measured, info, left_out, tuple(sorted(names)))
+
+
+# -- trained to its end -----------------------------------------------------------------------------------------------
+
+
+def _check_fully_trained(result: Result) -> None:
+    """Check that the last checkpoint was that of the whole training: an evaluation may be of a run that was stopped.
+
+    Raises:
+        BadInput: the run is not finished, or other weights than its last were measured.
+    """
+    settings, run = result.measured.settings, result.measured.run
+    if settings.get("checkpoint", "last") != "last":
+        return
+    state, step = state_of(KEY, run), settings.get("step")
+    if state != "finished":
+        raise BadInput(f"not finished (its status is {state!r}); its last checkpoint is not that of the whole training")
+    full = _steps(result)
+    if step is not None and full is not None and step != full:
+        raise BadInput(f"measured after {step:,} of {full:,} steps of training")
+
+
+def _steps(result: Result) -> int | None:
+    """Steps of the whole training: what a finished run says itself, else from its images; None if neither is known."""
+    run, config = result.measured.run, result.measured.config
+    try:
+        own = json.loads((run.path / "results.json").read_text(encoding="utf-8"))["settings"]
+        if own["checkpoint"] == "last" and isinstance(own["step"], int):
+            return own["step"]
+    except (OSError, KeyError, TypeError, ValueError):
+        pass  # what the training ended with was not kept
+    images = (result.info.get("dataset") or {}).get("train")
+    if not isinstance(images, int):
+        return None
+    batches = math.ceil(images / config["batch_size"])
+    return config["epochs"] * math.ceil(batches / config["optim"]["accumulate"])
+
+
+# -- the form of what is read -----------------------------------------------------------------------------------------
+
+_NONE = type(None)
+_SUMMARY = {"corruptions": (dict, _NONE), "corruptions.left_out": (dict, list, _NONE)}
+_SETTINGS = {
+    "attack": (dict, _NONE),
+    "corruption.names": (str, list, _NONE),
+    "corruption.names.*": str,
+    "corruption.severities": (list, _NONE),
+    "corruption.severities.*": int,
+    "corruption.crop": (str, _NONE),
+    "limit_test": (int, _NONE),
+    "precision": str,
+    "seed": (int, _NONE),
+    "step": (int, _NONE),
+    "test_files": (str, _NONE),
+}
+_INFO = {
+    "command": (list, _NONE),
+    "command.*": str,
+    "git_commit": (str, _NONE),
+    "versions": (dict, _NONE),
+    "versions.torch": str,
+    "sweep": (dict, _NONE),
+    "sweep.name": (str, _NONE),
+    "sweep.scale": (str, _NONE),
+    "classes": (list, _NONE),
+    "dataset": (dict, _NONE),
+    "trained_on": (dict, _NONE),
+    "trained_on.precision": str,
+    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
+}
+"""What the report reads of the files, by key, and what it may be; ``*`` stands for every entry of a list."""
+
+
+def _check_form(file: str, form: dict[str, Any], content: Any) -> None:
+    """Check the form of a JSON file's content; keys may be missing.
+
+    Raises:
+        BadInput: names the key whose value is of another form.
+    """
+    for key, kinds in form.items():
+        for found in _values(content, key.split(".")):
+            if not isinstance(found, kinds) or isinstance(found, bool):
+                raise BadInput(f"{file} is damaged ({key.removesuffix('.*')}: {json.dumps(found)[:60]})")
+
+
+def _values(content: Any, path: Sequence[str]) -> list[Any]:
+    if not path:
+        return [content]
+    first, *rest = path
+    if first == "*":
+        return [found for each in content for found in _values(each, rest)] if isinstance(content, list) else []
+    return _values(content[first], rest) if isinstance(content, dict) and first in content else []

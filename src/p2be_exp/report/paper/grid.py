@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2be_exp.report.paper.apart import FLOAT32
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.difference import KINDS, Compared
+from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import corruptions
 from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS
 from p2be_exp.report.paper.recipe import over
@@ -63,18 +66,19 @@ class Grid:
 
 
 def grids(tables: Iterable[Table]) -> list[Grid]:
-    """The tables in words, each with an ID of its own: ``table2``, ``table2-small-1``, ..."""
+    """The tables in words, each with an ID of its own: ``table2``, ``table2-2``, ``table2-departing-1``, ..."""
     found, counts = [], {}
+    tables = list(tables)
+    alike = Counter((table.spec.id, table.departures) for table in tables)
     for table in tables:
-        name = table.spec.id
-        if not table.full:
-            counts[name] = counts.get(name, 0) + 1
-            name = f"{name}-departing-{counts[name]}"
-        found.append(_grid(table, name))
+        name = table.spec.id if table.full else f"{table.spec.id}-departing"
+        counts[name] = counts.get(name, 0) + 1
+        number = f"-{counts[name]}" if not table.full or counts[name] > 1 else ""
+        found.append(_grid(table, f"{name}{number}", alike[table.spec.id, table.departures] > 1))
     return found
 
 
-def _grid(table: Table, name: str) -> Grid:
+def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
     parts = {column: _parts(table, column) for column in table.columns}
     heads = {"ours": "ours", "difference": f"{MINUS} {table.spec.against}", "published": "published",
              "gap": f"ours {MINUS} published"}  # fmt: skip
@@ -100,7 +104,7 @@ def _grid(table: Table, name: str) -> Grid:
     head = tuple((_column_label(table, column), tuple(heads[p] for p in parts[column])) for column in table.columns)
     return Grid(
         name,
-        _heading(table),
+        _heading(table) + (f" ({_kept_apart(table)})" if has_others_like_it else ""),
         _warning(table),
         _sentence(table),
         table.spec.row_head,
@@ -118,6 +122,11 @@ def _heading(table: Table) -> str:
         return heading
     which = ", ".join(table.departures[:2]) + ", ..." * (len(table.departures) > 2)
     return f"Not comparable with the paper ({which}), in the form of {heading}" if number else f"{heading} ({which})"
+
+
+def _kept_apart(table: Table) -> str:
+    """What tells a table from others of the same recipe."""
+    return ", ".join([f"trained in {table.trained[0]}", *table.trained[1:], *table.apart])
 
 
 def _column_label(table: Table, column: str) -> str:
@@ -182,16 +191,29 @@ def published(cell: Cell) -> str:
 
 
 def difference(compared: Compared | None) -> str:
-    """A difference with its interval and the letter of its kind; a triangle where the interval does not hold 0."""
+    """A difference with its interval and the letter of its kind; a triangle where the interval does not hold 0.
+
+    Seeds are named where it is not of all that the two cells have.
+    """
     if compared is None:
         return ""
-    text = signed(compared.difference)
+    text, seeds = signed(compared.difference), f", {_seeds(compared)}" if compared.in_part else ""
     if compared.low is None or compared.high is None:
-        return f"{text} (no interval)"
+        return f"{text} (no interval{seeds})"
     if compared.low == compared.high:
-        return f"{text} (no spread)"
+        return f"{text} (no spread{seeds})"
     mark = {"fewer": f"{FEWER} ", "more": f"{MORE} ", "": ""}[_told(compared)]
-    return f"{mark}{text} [{signed(compared.low)}, {signed(compared.high)}] {LETTERS[compared.kind]}"
+    return f"{mark}{text} [{signed(compared.low)}, {signed(compared.high)}] {LETTERS[compared.kind]}{seeds}"
+
+
+def _seeds(compared: Compared) -> str:
+    """Those of both sides, each once: ``seeds 0 to 3``, ``seed 1``; where they differ, the cell's first."""
+    first, second = compared.seeds
+    if first != second:
+        return f"seed {' '.join(map(str, second))} {MINUS} seed {' '.join(map(str, first))}"
+    if len(first) > 2 and first == tuple(range(first[0], first[-1] + 1)):
+        return f"seeds {first[0]} to {first[-1]}"
+    return f"seed{'s' * (len(first) > 1)} {' '.join(map(str, first))}"
 
 
 def signed(value: float) -> str:
@@ -231,7 +253,7 @@ def _sentence(table: Table) -> str:
     seeds = sorted({each.measured.seed for each in results})
     networks = _listed(each.measured.config["backbone"]["name"] for each in results)
     presets = _listed(each.measured.config["preset"]["name"] for each in results)
-    versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if "versions" in each.info)
+    versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if _has_torch(each))
     commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
     runs = {each.run for each in results}
     missing = sum(not cell.runs for cell in table.cells.values())
@@ -241,6 +263,8 @@ def _sentence(table: Table) -> str:
         source,
         f"networks {networks}",
         f"preset {presets}",
+        _trained(table),
+        *table.apart,
         f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}",
         versions,
         f"commit {commits}" if commits else "",
@@ -248,6 +272,12 @@ def _sentence(table: Table) -> str:
     lack = f"{missing} of {len(table.cells)} cells are missing" if missing else "no cell is missing"
     scale = "full scale" if table.full else "not at full scale"
     return f"Measured {scale}: {'; '.join(fact for fact in facts if fact)}; {lack}."
+
+
+def _trained(table: Table) -> str:
+    precision, *processes = table.trained
+    beside = "" if precision == FLOAT32 else f" (the paper's code: {FLOAT32})"
+    return ", ".join([f"trained in {precision}{beside}", *processes])
 
 
 def _corrupted(table: Table) -> str:
@@ -262,6 +292,10 @@ def _corrupted(table: Table) -> str:
         made = "the published files" if settings["name"] in ("cifar_c", "imagenet_c") else "made here"
         found.add(f"corrupted images: {made}, {over(each)}")
     return " and ".join(sorted(found)) or "no corrupted images"
+
+
+def _has_torch(result: Result) -> bool:
+    return "torch" in (result.info.get("versions") or {})
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -282,7 +316,7 @@ def _notes(table: Table, parts: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         reasons = {cell.compared.why_not for cell in table.cells.values() if cell.compared and cell.compared.why_not}
         if reasons:
             more = f"; and {len(reasons) - 1} more like it" if len(reasons) > 1 else ""
-            notes.append(f"No interval of two networks where their images are not known ({min(reasons)}{more}).")
+            notes.append(f"No interval: {min(reasons)}{more}.")
     elif kinds:
         notes.append(f"Differences to {table.spec.against} and their intervals: in the CSV file.")
     if any(cell.place.measure.startswith(("mce", "ce:")) for cell in table.cells.values()):
@@ -291,13 +325,32 @@ def _notes(table: Table, parts: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
         )
     if any(cell.place.measure == "lspga" for cell in table.cells.values()):
         notes.append("An error under LS-PGA is that of one attack, not a measure of robustness.")
+    notes += _fixed_tables(table)
     notes += [f"The runs' own remark: {remark}." for remark in table.remarks]
     notes += [_double(first, second) for first, second in table.doubles]
     notes += [f"Paper: {note}" for note in FOOTNOTES.get(table.spec.id, ())]
     return tuple(notes)
 
 
-def _double(first, second) -> str:
+def _fixed_tables(table: Table) -> list[str]:
+    """Of Table VII: whether the seeds of a fixed row stand for several learned tables."""
+    if table.spec.id != "table7":
+        return []
+    tables = set()
+    for each in table.results:
+        if source := each.measured.config["encoding"]["table_from"]:
+            tables.add(str(Path(source).resolve()))
+    if not tables:
+        return []
+    shared = (
+        "All seeds of the fixed rows share one table"
+        if len(tables) == 1
+        else f"The fixed rows use {len(tables)} tables"
+    )
+    return [f"{shared}: the spread over their seeds is that of training a network on it, not that of learning a table."]
+
+
+def _double(first: Result, second: Result) -> str:
     one, other = Path(first.measured.folder), Path(second.measured.folder)
     if first.run == second.run:
         return f"Measured twice: what {one} and {other} both have is taken from the first."

@@ -96,6 +96,24 @@ def departures(result: Result, home: Home) -> Departures:
         home: the recipe.
     """
     config = result.measured.config
+    changed, row = training_departures(config, home)
+    found = [*changed, *_evaluation(result, home)]
+    remark = config["departs_from_paper"]
+    if not found and not row and remark:
+        found.append(remark)
+    return Departures(tuple(found), row, remark)
+
+
+def training_departures(config: Mapping[str, Any], home: Home) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """In what a configuration departs from a recipe, however it was measured.
+
+    Args:
+        config: of a run.
+        home: the recipe.
+
+    Returns:
+        What concerns every row, and what concerns the encoding alone, in words.
+    """
     expected = _expected(config, home)
     here = {key: value for key, value in flat(config) if not _is_free(key, home)}
     changed = {key: value for key, value in here.items() if key not in expected or not _same(value, expected[key])}
@@ -109,12 +127,8 @@ def departures(result: Result, home: Home) -> Departures:
         *_option("regime", config["regime"]["name"], home.regimes),
         *(_instead(key, changed[key], expected) for key in general),
         *([] if config["preset"]["name"] == "official" else [f"preset {config['preset']['name']}"]),
-        *_evaluation(result, home),
     ]
-    remark = config["departs_from_paper"]
-    if not found and not row and remark:
-        found.append(remark)
-    return Departures(tuple(found), row, remark)
+    return tuple(found), row
 
 
 def smooth_weight(config: Mapping[str, Any], home: Home) -> float:
@@ -133,7 +147,7 @@ def told(value: Any) -> str:
 
 
 def _expected(config: Mapping[str, Any], home: Home) -> dict[str, Any]:
-    names = tuple(config[group]["name"] for group in ("encoding", "dataset", "regime", "preset"))
+    names = tuple(config[group]["name"] for group in ("dataset", "regime", "preset", "backbone", "encoding"))
     given = {**_COMMON, **(_IMAGENET if home.imagenet else _CIFAR)}
     given["encoding.lambda_smooth"] = smooth_weight(config, home)
     expected = {**_composed(*names, home.imagenet), **given}
@@ -148,13 +162,15 @@ def _is_free(key: str, home: Home) -> bool:
 
 
 @functools.cache
-def _composed(encoding: str, dataset: str, regime: str, preset: str, imagenet: bool) -> dict[str, Any]:
+def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: str, imagenet: bool) -> dict[str, Any]:
     """This project's configuration of some options; empty where one of them is not its own."""
-    options = [f"encoding={encoding}", f"dataset={dataset}", f"regime={regime}"]
+    options = [f"dataset={dataset}", f"regime={regime}", f"preset={preset}"]
+    network, codes = f"backbone={backbone}", f"encoding={encoding}"
     recipe = ["experiment=imagenet"] if imagenet else []
-    for tried in (options, options[1:]):  # an encoding of the user's own may have no configuration here
+    # A network or an encoding of the user's own may have no configuration here.
+    for own in ([network, codes], [network], [codes], []):
         with suppress(BadInput):
-            return dict(flat(to_plain(compose_config("train", [*recipe, *tried, f"preset={preset}"]))))
+            return dict(flat(to_plain(compose_config("train", [*recipe, *options, *own]))))
     return {}
 
 

@@ -9,7 +9,7 @@ from p2be_exp.corruptions.names import CATEGORIES, TEST
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import LABELS, is_official_imagenet
 from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS
-from p2be_exp.report.paper.recipe import Home, smooth_weight, told
+from p2be_exp.report.paper.recipe import Home, smooth_weight, told, training_departures
 from p2be_exp.runs import Run
 
 
@@ -184,19 +184,30 @@ def _place_7(result: Result, variant: str) -> list[Place]:
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "augmix" or _is_imagenet(result):
         return []
     source = config["encoding"]["table_from"]
-    variant = ", ".join(filter(None, [variant, _origin(source) if source else ""]))
+    variant = ", ".join(filter(None, [variant, origin(source) if source else ""]))
     row = "fixed" if source else "learned"
     row = f"{row}|{variant}" if variant else row
     return [Place(_name(result, "dataset"), row, measure, measure) for measure in ("clean", "corruption")]
 
 
-def _origin(source: str) -> str:
-    """What a fixed table was learned on; empty for ImageNet, as in the paper."""
+def origin(source: str) -> str:
+    """What a fixed table was learned on, and in what that departs; empty for the paper's recipe for ImageNet.
+
+    Args:
+        source: folder of the run that has learned it.
+    """
     try:
-        dataset = Run(source).config()["dataset"]["name"]
+        run = Run(source)
+        config = run.config()
+        dataset = config["dataset"]["name"]
+        if dataset != "imagenet":
+            return f"learned on {named(dataset)}"
+        general, row = training_departures(config, _HOME_FIXED)
+        finished = run.status().get("state", "finished") == "finished"
     except Exception:  # the run may be gone, or be no run of this version
         return "of unknown origin"
-    return "" if dataset == "imagenet" else f"learned on {named(dataset)}"
+    changed = [*general, *row, *([] if finished else ["not finished"])]
+    return ", ".join(["learned on ImageNet", *changed]) if changed else ""
 
 
 # -- adversarial training ---------------------------------------------------------------------------------------------
@@ -284,6 +295,7 @@ TABLE_5 = Home(
 )
 _HOME_C100 = Home(("cifar100",), ("augmix",), measures=frozenset({"corruption"}))
 _HOME_IMAGENET = Home(("imagenet",), ("augmix",), measures=frozenset({"corruption"}))
+_HOME_FIXED = Home(("imagenet",), ("augmix",), networks=("resnet50",))
 _ANY = ("cifar10", "cifar100"), ("augmix", "contrain", "advtrain")
 _ANYTHING = Home((), (), measures=frozenset({"corruption", "lspga"}))
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2be_exp.atomic import write_text
-from p2be_exp.errors import BadInput
 from p2be_exp.report.paper.as_csv import as_csv
 from p2be_exp.report.paper.as_latex import as_latex
 from p2be_exp.report.paper.as_markdown import as_markdown, escaped
@@ -15,6 +13,7 @@ from p2be_exp.report.paper.as_text import as_text
 from p2be_exp.report.paper.cells import Table, fill_tables
 from p2be_exp.report.paper.code_maps import code_maps
 from p2be_exp.report.paper.figures import Picture, table_pictures
+from p2be_exp.report.paper.folder import write_files
 from p2be_exp.report.paper.gather import NotUsed, Result, gather
 from p2be_exp.report.paper.grid import Grid, grids
 from p2be_exp.report.paper.page import page
@@ -65,12 +64,12 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
 
 
 def write_report(report: Report, out: Path) -> None:
-    """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex`` and ``figures/*.svg``.
+    """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.svg``, ``report.json``.
 
-    In the folder of an earlier report they take the place of its own.
+    In the folder of an earlier report they take the place of its own, which its ``report.json`` lists.
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: see :func:`p2be_exp.report.paper.folder.write_files`.
     """
     files = {}
     for table, grid in zip(report.tables, report.grids, strict=True):
@@ -82,22 +81,7 @@ def write_report(report: Report, out: Path) -> None:
     sections = list(zip(report.grids, report.pictures, strict=True))
     runs = runs_table(report.results, report.not_used)
     files["index.html"] = page(TITLE, intro(report), sections, runs, report.maps, report.notes)
-    try:
-        earlier = _files_of_a_report(out)
-        for name, text in files.items():
-            write_text(out / name, text)
-        for name in earlier - set(files):  # of other runs: a table that is not part of this report
-            (out / name).unlink()
-    except OSError as error:
-        raise BadInput(f"out={out}: cannot be written ({error.strerror})") from error
-
-
-def _files_of_a_report(out: Path) -> set[str]:
-    """Tables and figures that an earlier report has left in its folder; of another folder nothing."""
-    if not (out / "report.md").is_file():
-        return set()
-    found = [*out.glob("tables/*.csv"), *out.glob("tables/*.tex"), *out.glob("figures/*.svg")]
-    return {path.relative_to(out).as_posix() for path in found}
+    write_files(out, files)
 
 
 def report_text(report: Report) -> str:

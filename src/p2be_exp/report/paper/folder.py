@@ -1,0 +1,80 @@
+"""The report's folder: which files in it are the report's own, so that nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from p2be_exp.atomic import write_json, write_text
+from p2be_exp.errors import BadInput
+from p2be_exp.report.measured import is_evaluation, is_run
+from p2be_exp.runs import FORMAT_VERSION, now
+
+MANIFEST = "report.json"
+"""Lists the files that a report has written; only these are ever replaced or removed."""
+
+_OWN = re.compile(r"report\.md|index\.html|tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg")
+"""What a report writes, by path in its folder."""
+
+
+def check_folder(out: Path) -> None:
+    """Check that a folder may take a report: it is new, an earlier report's, or holds nothing that one would replace.
+
+    Raises:
+        BadInput: a file, a run, an evaluation, or a folder with a ``report.md`` or ``index.html`` of other origin.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"out={out}: is a file; a folder is needed")
+    if is_run(out) or is_evaluation(out):
+        raise BadInput(f"out={out}: is {'a run' if is_run(out) else 'an evaluation'}; choose a folder for the report")
+    _check_free(out, ("report.md", "index.html"), _files_of_a_report(out))
+
+
+def write_files(out: Path, files: Mapping[str, str]) -> None:
+    """Write a report's files and its manifest; of an earlier report those that the new one lacks are removed.
+
+    Args:
+        out: the folder.
+        files: contents by path in it.
+
+    Raises:
+        BadInput: the folder cannot be written, or a file in it is not a report's and would be replaced.
+    """
+    check_folder(out)
+    earlier = _files_of_a_report(out)
+    _check_free(out, files, earlier)
+    try:
+        # First, so that what an interrupted report leaves behind is known as its own.
+        _write_manifest(out, earlier | set(files))
+        for name, text in files.items():
+            write_text(out / name, text)
+        for name in earlier - set(files):  # of other runs: a table that is not part of this report
+            (out / name).unlink(missing_ok=True)
+        _write_manifest(out, set(files))
+    except OSError as error:
+        raise BadInput(f"out={out}: cannot be written ({error.strerror})") from error
+
+
+def _check_free(out: Path, names: Mapping[str, str] | tuple[str, ...], own: set[str]) -> None:
+    for name in names:
+        if name not in own and (out / name).exists():
+            raise BadInput(f"out={out}: holds a {name} that no report has written there; choose another folder")
+
+
+def _files_of_a_report(out: Path) -> set[str]:
+    """The files that the manifest lists, of a report's kinds; empty where there is none."""
+    try:
+        listed = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {name for name in listed if _OWN.fullmatch(name)}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"out={out}: holds a {MANIFEST} that is no report's; choose another folder") from error
+    except OSError as error:
+        raise BadInput(f"out={out}: cannot be read ({error.strerror})") from error
+
+
+def _write_manifest(out: Path, files: set[str]) -> None:
+    write_json(out / MANIFEST, {"format_version": FORMAT_VERSION, "written": now(), "files": sorted(files)})
