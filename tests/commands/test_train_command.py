@@ -1,13 +1,14 @@
 """``train.py``: help, exit codes, and one line for every kind of bad input, with nothing left behind."""
 
 import hashlib
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
 
-from commandline import ROOT, TINY, copy_of, finish, refusal, start, train
+from commandline import ROOT, TINY, at_batch, copy_of, finish, refusal, start, train
 from p2be_exp.commands.exit_codes import IMPORT_ADVICE, exit_code_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput, Interrupted
@@ -344,3 +345,14 @@ def test_the_keys_that_go_with_resume_are_checked_too(workdir, run):
 @pytest.mark.parametrize("flags", [["-m"], ["--multirun"], ["-m", "watch_every=1,2"]])
 def test_resume_does_not_go_with_a_multirun(workdir, run, flags):
     assert refused(workdir, "resume=run", *flags) == f"resume=run: does not go with {flags[0]}"
+
+
+@pytest.mark.parametrize("value", [None, "0", "1"])
+def test_the_environment_of_a_training_is_the_users(workdir, monkeypatch, value):
+    if value is not None:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", value)
+    seen = []
+    at_batch(monkeypatch, 0, 0, lambda: seen.append(os.environ.get("HYDRA_FULL_ERROR")))
+    assert train(*TINY, "epochs=1", "limit_train=16", "hydra.run.dir=run").code == 0
+    assert seen == [value]
+    assert os.environ.get("HYDRA_FULL_ERROR") == value

@@ -30,7 +30,7 @@ def exit_code_of(command: Callable[[], None]) -> int:
     except BadInput as error:
         if wants_traceback:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")  # in one piece: other processes may say the same
         return 2
     except (Interrupted, KeyboardInterrupt) as error:
         return 128 + getattr(error, "signal", 2)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
@@ -24,20 +25,34 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
         arguments: in the place of those of ``sys.argv``.
     """
     register_schemas()
-    before, typed = os.environ.get(FULL_ERROR), sys.argv
-    os.environ[FULL_ERROR] = "1"
+    typed = sys.argv
     sys.argv = typed if arguments is None else [typed[0], *arguments]  # the only way in that Hydra has
 
     def called(config: DictConfig) -> Any:
         sys.argv = typed  # what a run says of the command that made it, also in another process
-        return task(config)
+        with _environment(FULL_ERROR, before):  # processes that the task starts inherit what the user has set
+            return task(config)
 
+    before = os.environ.get(FULL_ERROR)
     try:
-        with plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]):
+        with (
+            plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]),
+            _environment(FULL_ERROR, "1"),
+        ):
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(called)()
     finally:
         sys.argv = typed
-        if before is None:
-            del os.environ[FULL_ERROR]
-        else:
-            os.environ[FULL_ERROR] = before
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Set a variable of the environment (None: unset it) for a while."""
+    before = os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
