@@ -21,7 +21,7 @@ from p2be_exp.runs import Run
 HEAD = """
 from dataclasses import dataclass
 from p2be_exp import register_attack, register_backbone, register_encoding, register_regime
-from p2be_exp.attacks import Attack
+from p2be_exp.attacks import Attack, Search
 from p2be_exp.config import choice, number
 from p2be_exp.config.schema import AttackConfig
 from p2be_exp.encodings import RGB, TableEncoding
@@ -47,7 +47,7 @@ class Mine(Attack):
     serves = {serves!r}
 
     def search(self, model, images, labels, random, restart=0):
-        raise NotImplementedError
+        return Search(images)
 """
 YAML = {"encoding": "name: mine\nbits: 3\n", "attack": "name: mine\neps_levels: 8\nsave_images: false\n"}
 
