@@ -171,6 +171,22 @@ def test_what_is_finished_is_reported_where_a_job_fails():
 
 
 @pytest.mark.usefixtures("no_report")
+def test_in_other_processes_nothing_is_lost():
+    joblib = (*TABLE2, "corruption=none", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.accelerator=cpu")
+    joblib = tuple(each for each in joblib if not each.startswith("corruption.sev"))
+    outcome = train(*joblib, "limit_train=5000")
+    assert outcome.code == 2
+    assert states() == {"0": "failed", "1": "failed"}
+    assert "2 of 2 jobs failed:" in outcome.err
+    assert train(*joblib).code == 0
+    assert states() == {"0": "finished", "1": "finished"}
+    outcome = train(*joblib, "epochs=2")  # what is refused leaves the status of the run that is there
+    assert outcome.code == 2
+    assert "there has epochs=1, this one 2" in outcome.err
+    assert states() == {"0": "finished", "1": "finished"}
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_table_comes_from_the_run_that_is_trained_first():
     arguments = ("sweeps=table7", *TINY, "seed=0", "encoding.M=8", "corruption=none")
     outcome = train(*arguments)

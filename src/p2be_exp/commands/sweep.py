@@ -175,8 +175,9 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
         except Exception as error:
             outcomes.failed[str(relative(place))] = error
             _tell_failure(Run(relative(place)), error)
-            if folder is None and os.getpid() != here:
-                raise  # nobody would hear of it otherwise
+            told = folder is not None and Run(relative(place)).status().get("state") == "failed"
+            if os.getpid() != here and not told:
+                raise  # from another process, which nobody would hear of otherwise
             return float("nan")
 
     try:
