@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
+from p2be_exp.agreement import check_classes, check_files, check_images, check_source_classes
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.panel import check_sanity
 from p2be_exp.attacks.plan import Source, check_serves, plan_attacks
@@ -30,7 +31,7 @@ from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
-from p2be_exp.plugins import load_plugins
+from p2be_exp.plugins import digests_of_attack, load_plugins
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
 from p2be_exp.report.figures import draw_results
@@ -178,67 +179,6 @@ def evaluate(
     return summary
 
 
-def check_images(data: ImageDataModule, corrupted: CorruptedImages | None) -> None:
-    """Check that there are the corrupted images of a data set that has been set up, before anything is computed.
-
-    Raises:
-        BadInput: the folder's labels, sizes or numbers of images are not those of the test set.
-    """
-    for condition in list_conditions(corrupted)[1:]:
-        condition_loader(condition, data, corrupted)
-
-
-def check_classes(data: ImageDataModule, run: Run) -> None:
-    """Check that a data set that has been set up has the classes that a run was trained on.
-
-    Raises:
-        BadInput: it has others, as a folder of pictures may.
-    """
-    trained = run.info().get("classes")
-    if trained is not None and trained != list(data.classes):
-        different = sorted(set(trained) ^ set(data.classes))
-        raise BadInput(
-            f"dataset={data.name}: other classes than those that {run.path} was trained on "
-            f"({len(different)} are in one alone, {different[0]} first)"
-        )
-
-
-def check_files(data: ImageDataModule, run: Run) -> None:
-    """Check that a data set that has been set up has the picture files that a run was started with, split by split.
-
-    A run of a version that did not note them yet is not checked.
-
-    Raises:
-        BadInput: it has others: the rest of an epoch would be one of other images.
-    """
-    noted = run.info().get("files")
-    if noted is None:
-        return
-    for split, digest in data.digests().items():
-        if noted.get(split) != digest:
-            raise BadInput(
-                f"resume={run.path}: {data.name}'s {split} pictures are not those that the run was started with "
-                "(their names or labels differ)"
-            )
-
-
-def check_source_classes(data: ImageDataModule, config: dict[str, Any]) -> None:
-    """Check that the run that an attack transfers from has the classes of a data set that has been set up.
-
-    Raises:
-        BadInput: it has others, as a folder of pictures may.
-    """
-    if (source := config["attack"].get("source")) is None:
-        return
-    theirs = find_run(source, key="attack.source").info().get("classes")
-    if theirs is not None and theirs != list(data.classes):
-        different = sorted(set(theirs) ^ set(data.classes))
-        raise BadInput(
-            f"attack.source={source}: trained on other classes than those of {data.name} here "
-            f"({len(different)} are in one alone, {different[0]} first)"
-        )
-
-
 def build_data(config: dict[str, Any], training: bool = False) -> ImageDataModule:
     """The data module of a configuration, with training images where they are asked for; nothing is read yet."""
     dataset = config["dataset"]
@@ -288,7 +228,8 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
 
 
 def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:
-    """What decides the numbers of an evaluation, apart from the weights."""
+    """What decides the numbers of an evaluation, apart from the weights (and the plug-ins that these need)."""
+    outside = digests_of_attack(config["attack"]["name"])
     return {
         "dataset": config["dataset"]["name"],
         "split_seed": config["dataset"]["split_seed"],
@@ -298,6 +239,7 @@ def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | Non
         "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
         "seed": config["seed"],
         "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
+        **({"plugins": outside} if outside else {}),
     }
 
 

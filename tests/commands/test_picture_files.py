@@ -27,10 +27,11 @@ from commandline import (
     untimed,
 )
 from p2be_exp import load_run
+from p2be_exp.agreement import check_files
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, load_dataset
 from p2be_exp.evaluation import EvaluationModule
-from p2be_exp.jobs import build_data, check_files
+from p2be_exp.jobs import build_data
 from p2be_exp.runs import Run, find_run
 from pictures import WNIDS, damage, picture, write_imagenet
 

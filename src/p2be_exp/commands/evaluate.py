@@ -15,7 +15,7 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.plugins import digests_of_attack, load_requested
+from p2be_exp.plugins import load_requested
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
@@ -93,9 +93,10 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
 
 
 def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> None:
+    from p2be_exp.agreement import check_classes, check_images
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
-    from p2be_exp.jobs import build_data, check_classes, check_images, evaluate, evaluation_settings, planned_attacks
+    from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
     from p2be_exp.runs import load_run
     from p2be_exp.trainer import check_devices
 
@@ -113,8 +114,6 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "checkpoint": which,
             "step": load_checkpoint(run, which)["global_step"],
         }
-        if outside := digests_of_attack(config["attack"]["name"]):  # find_run has checked those of the network
-            decided["plugins"] = outside
         name = settings["name"] or default_name(config, which)
         if rank() == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
