@@ -41,7 +41,14 @@ from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
 from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
 from p2be_exp.tracking import StepLog, log_results, run_name
-from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision, on_gpu, precision_of
+from p2be_exp.trainer import (
+    build_trainer,
+    check_devices,
+    evaluation_precision,
+    on_gpu,
+    precision_of,
+    tell_lightning_rank,
+)
 from p2be_exp.training import TrainingModule
 
 
@@ -64,6 +71,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     with StopSignals() as signals:
         check_devices(config["trainer"])
+        tell_lightning_rank(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config, training=True)
         check_image_size(config["backbone"]["name"], data.image_size)
@@ -77,7 +85,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
             check_files(data, run)
         check_source_classes(data, config)
         check_images(data, corrupted)
-        main = rank() == 0
+        main = rank(config["trainer"]) == 0
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
@@ -141,6 +149,7 @@ def evaluate(
     Raises:
         BadInput: the run that an attack transfers from has other classes; images that cannot be used.
     """
+    main = rank(config["trainer"]) == 0
     check_source_classes(data, config)
     if (digest := data.files_digest()) is not None:
         settings = {**settings, "test_files": digest}
@@ -159,7 +168,7 @@ def evaluate(
         module = EvaluationModule(
             model,
             conditions,
-            results if rank() == 0 else None,
+            results if main else None,
             {condition.id: attack for condition, attack in planned.items()},
             config["seed"],
             config["attack"].get("save_images", False),
@@ -167,10 +176,10 @@ def evaluate(
         data.trainer = trainer
         loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
         trainer.test(module, loaders, verbose=False)
-    if rank() == 0 and attacks:
+    if main and attacks:
         results.add_sanity(check_sanity(model, data, planned, results, config["seed"]))
     summary = results.summary()
-    if rank() == 0:
+    if main:
         title = f"{run_name(config)}, {settings['checkpoint']} checkpoint"
         figures = [*figures, *draw_results(results, data, corrupted, title)]
         print(f"\n{results_table(summary)}\n\nresults in {folder}", flush=True)
@@ -307,7 +316,7 @@ def prepare(
         enable_progress_bar=config["trainer"]["progress"],
         default_root_dir=run.path,
     )
-    if rank() == 0:
+    if rank(config["trainer"]) == 0:
         parameters = count_parameters(module.model)
         device = trained_on(config["trainer"], run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))

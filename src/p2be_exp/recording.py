@@ -27,21 +27,22 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
         sweep: name of the sweep that it belongs to.
     """
     loggers: list[Logger] = []
+    main = rank(config["trainer"]) == 0
 
     def record(state: str, exit_code: int, **details: Any) -> None:
         finish(loggers, exit_code)
-        if rank() == 0:
+        if main:
             run.set_status(state, exit_code=exit_code, **details)
 
     try:
-        if rank() == 0:
+        if main:
             run.set_status("running", epochs=config["epochs"])
         loggers.extend(build_loggers(config, run, sweep))
-        with heartbeat(run) if rank() == 0 else nullcontext():
+        with heartbeat(run) if main else nullcontext():
             yield loggers
     except Interrupted as stop:
         record("interrupted", 128 + stop.signal, signal=stop.signal)
-        if rank() == 0:
+        if main:
             print(f"\nstopped; to go on: {resume_command(run)}", file=sys.stderr, flush=True)
         raise
     except BadInput as error:

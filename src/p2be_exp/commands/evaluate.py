@@ -98,10 +98,11 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.corruptions.images import corrupted_images
     from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
     from p2be_exp.runs import load_run
-    from p2be_exp.trainer import check_devices
+    from p2be_exp.trainer import check_devices, tell_lightning_rank
 
-    with StopSignals(), _told_how_to_go_on():
+    with StopSignals(), _told_how_to_go_on(config):
         check_devices(config["trainer"])
+        tell_lightning_rank(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config)
         data.prepare_data()
@@ -115,17 +116,17 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "step": load_checkpoint(run, which)["global_step"],
         }
         name = settings["name"] or default_name(config, which)
-        if rank() == 0:
+        if rank(config["trainer"]) == 0:
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
         folder = run.path / "evaluations" / name
         evaluate(load_run(run.path, which), data, config, folder, decided, corrupted=corrupted, attacks=attacks)
 
 
 @contextmanager
-def _told_how_to_go_on() -> Iterator[None]:
+def _told_how_to_go_on(config: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except Interrupted:
-        if rank() == 0:
+        if rank(config["trainer"]) == 0:
             print("\nstopped; to go on: the same command again", file=sys.stderr, flush=True)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,24 @@ def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str
     try:
         return train(config, run, resume=resume, sweep=sweep)["clean_error"]
     except Interrupted:
-        if rank() > 0:
+        if rank(config["trainer"]) > 0:
             return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down
         raise
 
 
-def check_not_running(run: Run, key: str) -> None:
+def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
     """Check that no process is training in a folder.
+
+    Args:
+        run: the folder.
+        key: the option that named it, for the message.
+        trainer: the group of the job that is about to start; of several processes the first one looks.
 
     Raises:
         BadInput: one is, or was less than two minutes ago on another machine.
     """
     status = run.status()
-    if status.get("state") != "running" or rank() > 0:
+    if status.get("state") != "running" or rank(trainer) > 0:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()

@@ -246,7 +246,7 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)
         return json.loads((run.path / "results.json").read_text(encoding="utf-8"))["clean_error"]
-    check_not_running(run, key)
+    check_not_running(run, key, config["trainer"])
     return train_job(config, run, resume=True, sweep=sweep)
 
 
