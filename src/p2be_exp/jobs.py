@@ -74,6 +74,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         tell_lightning_rank(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config, training=True)
+        data.stop = lambda: signals.received
         check_image_size(config["backbone"]["name"], data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it

@@ -229,6 +229,8 @@ def _fill_in(config: dict[str, Any]) -> None:
     preset.setdefault("lambda_smooth", 1.0)
     preset.setdefault("magnitude", 3.0)
     config["dataset"].setdefault("augmentation", "flip_crop")
+    if "workers" in config["dataset"]:
+        config["dataset"].setdefault("timeout", 300.0)
     config["optim"].setdefault("schedule", "cosine")
     config["optim"].setdefault("milestones", [])
     config["optim"].setdefault("gamma", 0.1)

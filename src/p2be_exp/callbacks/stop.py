@@ -74,6 +74,10 @@ class StopOnSignal(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.signals.deferred = False
+        if isinstance(exception, Interrupted) and exception.waiting:
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            if 0 < done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+                trainer.save_checkpoint(self.run.checkpoint("last"))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The signal came after the last step of an epoch, which has been saved as a whole.

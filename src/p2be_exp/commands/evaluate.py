@@ -61,6 +61,12 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
             name = config["dataset"]["name"]
             raise BadInput(f"dataset_dir={settings['dataset_dir']}: {name} is in data_dir; data_dir=FOLDER says where")
         config["dataset"]["dir"] = settings["dataset_dir"]
+    for key in ("workers", "timeout"):
+        if (value := settings[f"dataset_{key}"]) is None:
+            continue
+        if key not in config["dataset"]:
+            raise BadInput(f"dataset_{key}={value}: {config['dataset']['name']} has no picture files to decode")
+        config["dataset"][key] = value
     config["corruption"] = resolved(
         config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
     )

@@ -17,8 +17,13 @@ from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
 
-RESUMABLE = ("trainer", "logger", "watch_every")
+RESUMABLE = ("trainer", "logger", "watch_every", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
+
+
+def is_resumable(key: str) -> bool:
+    """Whether a key, or the group that it is in, does not change what is trained."""
+    return key in RESUMABLE or key.partition(".")[0] in RESUMABLE
 
 
 def job_config(composed: DictConfig) -> dict[str, Any]:

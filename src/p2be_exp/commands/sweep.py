@@ -18,9 +18,9 @@ from omegaconf import DictConfig
 
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
-    RESUMABLE,
     check_not_running,
     check_writable,
+    is_resumable,
     job_config,
     relative,
     train_job,
@@ -254,7 +254,7 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str =
     """The keys of what is trained that have other values in two configurations, with both values."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in [*one, *(key for key in other if key not in one)]:
-        if not prefix and key in RESUMABLE:
+        if is_resumable(f"{prefix}{key}"):
             continue
         mine, theirs = one.get(key), other.get(key)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):

@@ -17,6 +17,7 @@ from p2be_exp.commands.job import (
     check_not_running,
     check_writable,
     existing_part,
+    is_resumable,
     job_config,
     relative,
     train_job,
@@ -122,10 +123,10 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
     """The run's own configuration with the keys of the command line that may differ."""
     for key in sorted(keys):
-        if key.split(".")[0] not in RESUMABLE:
+        if not is_resumable(key):
             raise BadInput(f"{key}: a resumed run keeps its own; with resume= go only {', '.join(RESUMABLE)}")
     config = run.config()
-    chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger") if group not in keys]
+    chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger", "dataset") if group not in keys]
     given = [argument for argument in arguments if not argument.startswith("resume=")]
     composed = to_plain(compose_config("train", [*chosen, *given]))
     for key in keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ class ImageDataModule(pl.LightningDataModule):
         self._with_workers: list[FileLoader] = []
         self._total_test = 0
         self._test_files: FileSet | None = None  # all of them
+        self.stop: Callable[[], int | None] = lambda: None
+        """The stop signal that has come, None before; to be set by who listens to them."""
 
     def prepare_data(self) -> None:
         """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
@@ -184,6 +187,8 @@ class ImageDataModule(pl.LightningDataModule):
                 workers=self._workers(),
                 crop_seed=self.seed if training and self.folder.resized_crop else None,
                 keep_workers=training,
+                timeout=self.folder.timeout,
+                stop=lambda: self.stop(),
                 **where,
             )
             self._with_workers.append(loader)
