@@ -1,15 +1,12 @@
 """Compiled loops, also where nothing can be cached: a shared installation, a container whose user has no home."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from numba.core.caching import CompileResultCacheImpl
 
-from commandline import ROOT, TINY, finish
+from commandline import ROOT, TINY
 from p2be_exp.compiled import compiled
+from small_disk import with_mounts
 
 
 def doubled(values):
@@ -38,29 +35,15 @@ def test_what_else_is_wrong_is_not_hidden(monkeypatch):
         compiled(doubled)
 
 
-READ_ONLY = """
-mount --bind "$ROOT" "$ROOT" && mount -o remount,bind,ro "$ROOT" || exit 99
-HOME=/proc/none exec "$@"
-"""
+READ_ONLY = 'mount --bind "$ROOT" "$ROOT" && mount -o remount,bind,ro "$ROOT" && export HOME=/proc/none'
 
 
 @pytest.mark.slow
-def test_training_and_corruptions_from_a_read_only_installation_without_a_home(tmp_path):
+def test_training_and_corruptions_from_a_read_only_installation_without_a_home(tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     arguments = [*TINY, "epochs=1", "corruption=generated", "corruption.names=[gaussian_noise,fog]", "attack=lspga",
                  "corruption.severities=[1]", "hydra.run.dir=run"]  # fmt: skip
-    command = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", READ_ONLY, "sh"]
-    keep = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
-    process = subprocess.Popen(
-        [*command, sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=tmp_path,
-        env={**keep, "ROOT": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    outcome = finish(process)
-    if outcome.code == 99 or "unshare failed" in outcome.err:
-        pytest.skip("no file system can be mounted here (unshare --mount)")
+    outcome = with_mounts(READ_ONLY, ROOT / "train.py", *arguments, cwd=tmp_path, ROOT=str(ROOT))
     assert outcome.code == 0, outcome.err
     assert "no locator available" not in outcome.err
     assert "results in run" in outcome.out

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.agreement import check_classes, check_files, check_images, check_source_classes
+from p2be_exp.atomic import remove_leftovers
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.panel import check_sanity
 from p2be_exp.attacks.plan import Source, check_serves, plan_attacks
@@ -87,6 +88,8 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
+        if main:
+            run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
@@ -154,6 +157,8 @@ def evaluate(
     check_source_classes(data, config)
     if (digest := data.files_digest()) is not None:
         settings = {**settings, "test_files": digest}
+    if main:
+        remove_leftovers(folder, folder / "per_image", folder / "figures")
     planned = {attack_condition(attack): attack for attack in attacks}
     plan = corrupted.plan if corrupted else None
     results = Results(folder, settings, key=key, plan=plan, attacks=list(planned))

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.callbacks import heartbeat
-from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
 from p2be_exp.tracking import build_loggers, finish
@@ -49,7 +49,8 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
         record("failed", 2, error=str(error))
         raise
     except BaseException as error:
-        record("failed", 1, error=f"{type(error).__name__}: {error}")
+        told = str(error) if isinstance(error, ResourceError) else f"{type(error).__name__}: {error}"
+        record("failed", 1, error=told)
         raise
     else:
         record("finished", 0)

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -39,6 +37,7 @@ from p2be_exp.evaluation import EvaluationModule
 from p2be_exp.jobs import build_data
 from p2be_exp.runs import Run, find_run
 from pictures import WNIDS, damage, picture, write_imagenet
+from small_disk import with_mounts
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -185,20 +184,9 @@ def test_workers_go_with_picture_files(four_epochs):
     assert told.startswith("dataset.workers=2: unknown key; ")
 
 
-def in_small_shared_memory(script: str, *arguments: str) -> subprocess.Popen:
-    """A command of this project where /dev/shm has 64 MiB, as in a container."""
-    mounted = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"'
-    command = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c", mounted, "sh"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*command, sys.executable, script, *arguments], env=environment, **streams)
-
-
 @pytest.mark.slow
 def test_shared_memory_that_is_too_small_is_one_line_and_the_advice_in_it_helps(tmp_path):
     """Sixteen chunks of 32 images of 224 x 224 on their way are 77 MB."""
-    if finish(in_small_shared_memory("-c", "pass")).code != 0:
-        pytest.skip("no file system can be mounted here (unshare --mount)")
     for part, each in (("train", 256), ("test", 2)):
         for name in ("ants", "bees", "wasps"):
             (tmp_path / part / name).mkdir(parents=True)
@@ -208,7 +196,8 @@ def test_shared_memory_that_is_too_small_is_one_line_and_the_advice_in_it_helps(
     arguments = ["dataset=image_folder", f"dataset.dir={tmp_path}", "backbone=alexnet", "encoding=rgb",
                  "regime=standard", "epochs=1", "limit_train=700", "batch_size=700", "trainer=cpu",
                  "trainer.progress=false", "dataset.workers=8", "hydra.run.dir=run"]  # fmt: skip
-    outcome = finish(in_small_shared_memory(str(ROOT / "train.py"), *arguments))
+    mount = "mount -t tmpfs -o size=64m tmpfs /dev/shm"
+    outcome = with_mounts(mount, ROOT / "train.py", *arguments, cwd=Path.cwd())
     assert outcome.code == 1, outcome.err
     assert "Traceback" not in outcome.err, outcome.err
     (line,) = (each for each in outcome.err.splitlines() if "UserWarning" not in each and each[0] != " ")

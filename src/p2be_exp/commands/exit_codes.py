@@ -6,7 +6,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
+from p2be_exp.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -40,6 +42,12 @@ def exit_code_of(command: Callable[[], None]) -> int:
         if wants_traceback:
             traceback.print_exc()
         sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:
+        if not is_full(error) or wants_traceback:
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"error: {full_line(Path(error.filename or '.'), error)}\n")
         return 1
     except RuntimeError as error:
         if "torchvision::nms does not exist" not in str(error):

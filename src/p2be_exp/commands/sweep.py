@@ -25,7 +25,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
-from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
 
@@ -205,11 +205,11 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
 
 def _tell_failure(run: Run, error: Exception) -> None:
     """Say what went wrong, in the folder too where no run was made that says it itself."""
-    bad = isinstance(error, BadInput)
+    bad, one_line = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
     if not run.run_file.exists():
-        said = str(error) if bad else f"{type(error).__name__}: {error}"
+        said = str(error) if one_line else f"{type(error).__name__}: {error}"
         run.set_status("failed", exit_code=2 if bad else 1, error=said)
-    if bad:
+    if one_line:
         print(f"error: {error}", file=sys.stderr, flush=True)
     else:
         traceback.print_exc()
