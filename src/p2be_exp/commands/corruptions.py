@@ -157,7 +157,11 @@ def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     from p2be_exp.corruptions.textures import find_textures
 
     folder = None if config["frost_dir"] is None else Path(config["frost_dir"]).expanduser()
-    return find_textures(folder) if "frost" in names else None
+    textures = find_textures(folder) if "frost" in names else None
+    made_already = config["out"] is not None and (Path(config["out"]) / "frost.npy").is_file()
+    if names == ("frost",) and textures is None and not made_already:
+        raise BadInput("names=[frost]: no textures; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
+    return textures
 
 
 def _source(config: dict[str, Any]) -> ImageSource:

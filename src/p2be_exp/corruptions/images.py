@@ -177,8 +177,18 @@ def corrupted_images(config: dict[str, Any]) -> CorruptedImages | None:
     Folders are looked into, headers and manifests read; no images.
 
     Raises:
-        BadInput: a folder that is missing or is not what it should be, or a source that does not go with the data set.
+        BadInput: a folder that is missing or is not what it should be, a source that does not go with the data set, or
+            one that has images of none of the corruptions.
     """
+    images = _source(config)
+    if images is not None and not images.plan.cells:
+        plan = images.plan
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.left_out.items())
+        raise BadInput(f"corruption.names=[{','.join(plan.names)}]: none of it can be measured ({reasons})")
+    return images
+
+
+def _source(config: dict[str, Any]) -> CorruptedImages | None:
     wanted, dataset, data_dir = config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
     if wanted["name"] == "none":
         return None
