@@ -24,6 +24,7 @@ from p2be_exp.callbacks import (
     Progress,
     StopOnSignal,
     StopSignals,
+    ThreadAdvice,
     checkpoint_callbacks,
 )
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
@@ -41,6 +42,7 @@ from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
 from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
+from p2be_exp.threads import set_threads
 from p2be_exp.tracking import StepLog, log_results, run_name
 from p2be_exp.trainer import (
     build_trainer,
@@ -73,6 +75,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     with StopSignals() as signals:
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
+        set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config, training=True)
         data.stop = lambda: signals.received
@@ -308,6 +311,7 @@ def prepare(
         *more_callbacks,
     ]
     if config["trainer"]["progress"]:
+        callbacks.append(ThreadAdvice())
         callbacks.insert(0, Progress())  # before the rows: they end the epoch's means
     if loggers:
         callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))

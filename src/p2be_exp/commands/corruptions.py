@@ -85,8 +85,8 @@ def _make(config: dict[str, Any]) -> None:
     names, severities = select_names(config["names"]), select_severities(config["severities"])
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.make import make_set
-    from p2be_exp.corruptions.parallel import cores
     from p2be_exp.corruptions.progress import BlockProgress
+    from p2be_exp.threads import usable_cpus
 
     with StopSignals():
         textures, source = _textures(config, names), _source(config)
@@ -106,7 +106,7 @@ def _make(config: dict[str, Any]) -> None:
                     severities,
                     seed=config["seed"],
                     textures=textures,
-                    workers=config["workers"] or cores(),
+                    workers=config["workers"] or usable_cpus(),
                     progress=progress,
                 )
         except (Interrupted, KeyboardInterrupt):

@@ -103,12 +103,15 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
     from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
+    from p2be_exp.report.header import device_line
     from p2be_exp.runs import load_run
-    from p2be_exp.trainer import check_devices, tell_lightning_rank
+    from p2be_exp.threads import set_threads
+    from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
     with StopSignals(), _told_how_to_go_on(config):
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
+        set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config)
         data.prepare_data()
@@ -123,7 +126,8 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
         }
         name = settings["name"] or default_name(config, which)
         if rank(config["trainer"]) == 0:
-            print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
+            where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
+            print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,}) on {where}", flush=True)
         folder = run.path / "evaluations" / name
         evaluate(load_run(run.path, which), data, config, folder, decided, corrupted=corrupted, attacks=attacks)
 

@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from p2be_exp.corruptions.parallel import cores
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import FolderSettings
@@ -19,6 +18,7 @@ from p2be_exp.data.loader import EpochLoader, ResidentLoader
 from p2be_exp.data.placement import place
 from p2be_exp.data.registry import AnySet, dataset_info, fetch_dataset, load_dataset
 from p2be_exp.data.split import limit_test, split_train
+from p2be_exp.threads import usable_cpus
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -201,4 +201,4 @@ class ImageDataModule(pl.LightningDataModule):
         """Processes that decode for this one: the cores are shared with the other processes on this machine."""
         if self.folder.workers is not None:
             return self.folder.workers
-        return max(1, cores() // (1 if self.trainer is None else self.trainer.num_devices))
+        return max(1, usable_cpus() // (1 if self.trainer is None else self.trainer.num_devices))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from p2be_exp.data import ImageDataModule
+from p2be_exp.ranks import processes
 from p2be_exp.trainer import on_gpu, precision_of
 
 
@@ -30,7 +33,7 @@ def run_header(
         "model": _model(config, parameters),
         "data": _data(config, data),
         "recipe": _recipe(config, len(data.train_dataloader())),
-        "device": _device(config["trainer"]),
+        "device": device_line(config["trainer"], precision_of(config["trainer"])),
     }
     if weights:
         lines["weights"] = weights
@@ -60,7 +63,15 @@ def _recipe(config: dict[str, Any], batches: int) -> str:
     return f"{config['regime']['name']}; {length}; preset {config['preset']['name']}; seed {config['seed']}"
 
 
-def _device(trainer: dict[str, Any]) -> str:
-    processes = trainer["devices"] * trainer["num_nodes"]
-    together = f", {processes} processes" if processes > 1 else ""
-    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision_of(trainer)}{together}"
+def device_line(trainer: dict[str, Any], precision: str) -> str:
+    """The device, the precision, the number of processes and, on a CPU, of threads of each.
+
+    Args:
+        trainer: the group.
+        precision: Lightning's name.
+    """
+    number = processes(trainer)
+    together = f", {number} processes" if number > 1 else ""
+    threads = torch.get_num_threads()
+    computing = "" if on_gpu(trainer) else f", {threads} thread{'s' * (threads > 1)}{' each' * (number > 1)}"
+    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision}{together}{computing}"
