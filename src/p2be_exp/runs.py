@@ -128,7 +128,8 @@ class Run:
 
     def set_status(self, state: State, **details: Any) -> None:
         """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
-        status = {"state": state, "pid": os.getpid(), "host": socket.gethostname(), "alive": now(), **details}
+        here = {"pid": os.getpid(), "host": socket.gethostname(), **slurm_start()}
+        status = {"state": state, **here, "alive": now(), **details}
         with self._status_lock:
             overwrite_json(self.status_file, status)
 
@@ -136,6 +137,13 @@ class Run:
         """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
         with self._status_lock:
             overwrite_json(self.status_file, {**self.status(), "alive": now()})
+
+
+def slurm_start() -> dict[str, Any]:
+    """Which start of which job of Slurm's this process is in: ``slurm_job`` and ``slurm_restarts``; {} outside."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return {}
+    return {"slurm_job": os.environ["SLURM_JOB_ID"], "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
 def find_run(path: str | Path, key: str = "run") -> Run:

@@ -1,4 +1,4 @@
-"""Stopping on SIGINT or SIGTERM without losing what was computed."""
+"""Stopping on SIGINT or SIGTERM, under Slurm on its signals too, without losing what was computed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,18 @@ from p2be_exp.errors import Interrupted
 from p2be_exp.runs import Run
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """SIGINT and SIGTERM; in a job of Slurm also SIGUSR1 and SIGUSR2.
+
+    Job scripts and submitit ask Slurm for one of these before the time limit, and by default they would end the process
+    with nothing saved.
+    """
+    always = (signal.SIGINT, signal.SIGTERM)
+    return (*always, signal.SIGUSR1, signal.SIGUSR2) if "SLURM_JOB_ID" in os.environ else always
+
+
 class StopSignals:
-    """Listens to SIGINT and SIGTERM while it is entered.
+    """Listens to :func:`stop_signals` while it is entered.
 
     Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is noted, so that the
     step can be finished and saved; a second one raises at once.
@@ -41,7 +51,7 @@ class StopSignals:
 
     def listen(self) -> None:
         """Take the signals (again, after a library took them)."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             before = signal.signal(number, self._note)
             self._before.setdefault(number, before)
 

@@ -15,7 +15,7 @@ from p2be_exp.config import check_config, to_plain
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
-from p2be_exp.runs import Run
+from p2be_exp.runs import Run, slurm_start
 
 RESUMABLE = ("trainer", "logger", "watch_every", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
@@ -68,10 +68,18 @@ def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()
-    gone = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    ended = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    gone = ended or _was_requeued(status)
     if silent < 120 and not gone:
         where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
         raise BadInput(f"{key}={run.path}: still running as process {status['pid']}{where}")
+
+
+def _was_requeued(status: Mapping[str, Any]) -> bool:
+    """Whether this is a later start of the job of Slurm's that wrote a status: Slurm has ended the earlier one."""
+    now = slurm_start()
+    same = "slurm_job" in now and now["slurm_job"] == status.get("slurm_job")
+    return same and now["slurm_restarts"] > status["slurm_restarts"]
 
 
 def _alive(pid: int) -> bool:

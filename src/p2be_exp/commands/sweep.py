@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,9 @@ from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
 
 FIRST_FOLDER = "first"
 """The folder, in that of a sweep, of the run that its other jobs need."""
+
+_SUBMITIT = "SUBMITIT_EXECUTOR"
+"""Environment variable of the processes that submitit starts for its jobs."""
 
 
 @dataclass
@@ -172,6 +176,11 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
             print(f"\n== {place.name}{f': {labels[place.name]}' if labels[place.name] else ''}", flush=True)
         try:
             return _sweep_job(composed, place)
+        except Interrupted as stop:
+            if os.getpid() == here or _SUBMITIT not in os.environ:
+                raise
+            _leave_to_submitit(stop, told=folder is not None)
+            return float("nan")
         except Exception as error:
             outcomes.failed[str(relative(place))] = error
             _tell_failure(Run(relative(place)), error)
@@ -191,16 +200,48 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
             raise
         raise BadInput(f"hydra.sweep.dir={error.filename}: cannot be written ({error.strerror})") from error
     failed = {name: (str(error), isinstance(error, BadInput)) for name, error in outcomes.failed.items()}
-    for name in labels or () if folder is not None else ():
-        status = Run(folder / name).status()
-        if status.get("state") == "failed":
-            failed.setdefault(str(relative(folder / name)), (status.get("error", ""), status.get("exit_code") == 2))
+    if folder is not None:
+        failed = {**_failed_elsewhere(folder, labels or ()), **failed}
     if not failed:
         return 0
     print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
     for name, (error, _) in failed.items():
         print(f"  {name}: {error}", file=sys.stderr)
     return 2 if all(bad for _, bad in failed.values()) else 1
+
+
+def _failed_elsewhere(folder: Path, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """The jobs that did not finish, by their folders' status: what each says, and whether it was bad input."""
+    failed = {}
+    for path in (folder / name for name in names):
+        status = Run(path).status()
+        if status.get("state") == "failed":
+            failed[str(relative(path))] = (status.get("error", ""), status.get("exit_code") == 2)
+        elif status.get("state") == "interrupted":
+            failed[str(relative(path))] = ("stopped; the same command with hydra.sweep.dir= goes on with it", False)
+    return failed
+
+
+def _leave_to_submitit(stop: Interrupted, told: bool) -> None:
+    """End a job that was stopped, as submitit ends one: by its own signal it is requeued, by another one it just ends.
+
+    An exception would fill the job's log with a traceback, where nothing went wrong.
+
+    Args:
+        stop: why it was stopped; everything is saved.
+        told: whether the command that waits for the job reads in its folder that it was stopped; else a job that
+            submitit does not requeue fails.
+    """
+    before = signal.getsignal(stop.signal)
+    if stop.signal in (signal.SIGUSR1, signal.SIGUSR2) and callable(before):
+        try:
+            before(stop.signal, None)
+        except Exception as reason:
+            if not told:
+                raise
+            print(reason, file=sys.stderr, flush=True)
+            return
+    sys.exit(128 + stop.signal)
 
 
 def _tell_failure(run: Run, error: Exception) -> None:
