@@ -48,23 +48,33 @@ def test_one_thread_that_is_faster_is_told(workdir, monkeypatch, two_threads, tw
     assert torch.get_num_threads() == 2
 
 
+def look(model=None) -> None:
+    """Some steps of a training of a small network."""
+    module = SimpleNamespace(model=model or nn.Linear(1, 1), device=torch.device("cpu"))
+    trainer = SimpleNamespace(world_size=1, precision_plugin=SimpleNamespace(forward_context=nullcontext))
+    batch = SimpleNamespace(images=torch.rand(8, 3, 4, 4), labels=torch.arange(8))
+    callback = ThreadAdvice()
+    for step in range(thread_advice.AFTER + 2):
+        callback.on_train_batch_end(trainer, module, None, batch, step)
+    return callback
+
+
 @pytest.mark.parametrize(("several", "one"), [(1.0, 1.9), (1.0, 1.0), (1.2, 1.0)])
-def test_otherwise_nothing_is_said(workdir, monkeypatch, two_threads, two_cpus, several, one):
-    seconds(monkeypatch, several, one)
-    assert "threads:" not in train(*SHOWN, "epochs=1", "hydra.run.dir=run").out
+def test_otherwise_nothing_is_said(monkeypatch, capsys, two_threads, several, one):
+    tried = seconds(monkeypatch, several, one)
+    look()
+    assert tried == [2, 1] * thread_advice.ROUNDS
+    assert capsys.readouterr().out == ""
 
 
-def test_with_one_thread_nothing_is_tried(workdir, monkeypatch):
+def test_with_one_thread_nothing_is_tried(monkeypatch, two_threads):
     tried = seconds(monkeypatch, 2.0, 1.0)
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        assert train(*SHOWN, "epochs=1", "hydra.run.dir=run").code == 0
-    finally:
-        torch.set_num_threads(threads)
+    look()
     assert tried == []
 
 
+@pytest.mark.slow
 def test_the_training_is_the_same_to_the_bit(workdir, two_threads, two_cpus):
     for name, arguments in (("with", SHOWN), ("without", TINY)):
         outcome = train(*arguments, "epochs=1", f"hydra.run.dir={name}")
@@ -78,13 +88,8 @@ def test_the_training_is_the_same_to_the_bit(workdir, two_threads, two_cpus):
 def test_a_look_changes_neither_the_network_nor_the_random_state(two_threads):
     """Dropout outside of a training step draws from PyTorch's random state; batch norm keeps means."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 10), nn.BatchNorm1d(10), nn.Dropout(0.5)).train()
-    module = SimpleNamespace(model=model, device=torch.device("cpu"))
-    trainer = SimpleNamespace(world_size=1, precision_plugin=SimpleNamespace(forward_context=nullcontext))
-    batch = SimpleNamespace(images=torch.rand(8, 3, 4, 4), labels=torch.arange(8))
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    callback = ThreadAdvice()
-    for step in range(thread_advice.AFTER + 2):
-        callback.on_train_batch_end(trainer, module, None, batch, step)
+    look(model)
     assert_equal(dict(model.state_dict()), dict(before))
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), random)

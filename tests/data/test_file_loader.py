@@ -146,9 +146,11 @@ def test_it_leaves_the_global_random_state_alone(folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("started", [True, False])
 def test_the_workers_leave_the_stop_signals_to_the_main_process(folder, number, started, monkeypatch):
+    if number == signal.SIGUSR1:  # one of Slurm's
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
     if not started:  # as if it had not got as far as ignoring them
         monkeypatch.setattr(file_loader, "_start_worker", lambda worker: None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])

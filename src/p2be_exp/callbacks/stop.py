@@ -12,20 +12,11 @@ import torch
 
 from p2be_exp.errors import Interrupted
 from p2be_exp.runs import Run
-
-
-def stop_signals() -> tuple[signal.Signals, ...]:
-    """SIGINT and SIGTERM; in a job of Slurm also SIGUSR1 and SIGUSR2.
-
-    Job scripts and submitit ask Slurm for one of these before the time limit, and by default they would end the process
-    with nothing saved.
-    """
-    always = (signal.SIGINT, signal.SIGTERM)
-    return (*always, signal.SIGUSR1, signal.SIGUSR2) if "SLURM_JOB_ID" in os.environ else always
+from p2be_exp.signals import stop_signals
 
 
 class StopSignals:
-    """Listens to :func:`stop_signals` while it is entered.
+    """Listens to :func:`~p2be_exp.signals.stop_signals` while it is entered.
 
     Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is noted, so that the
     step can be finished and saved; a second one raises at once.

@@ -23,6 +23,7 @@ from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
 from p2be_exp.data.parts import PartsLoader
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.signals import stop_signals
 
 CHUNK = 32
 """Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
@@ -257,17 +258,14 @@ def _start_worker(worker: int) -> None:
     A terminal sends SIGINT, a batch system SIGTERM, to every process of the group. A worker whose main process is gone
     ends all the same: PyTorch has it look after that one every few seconds.
     """
-    for number in _STOP_SIGNALS:
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
-
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def _no_stop_signals() -> Iterator[None]:
     """Hold the signals back while workers start: one that has not come to ignore them yet would die of them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
     try:
         yield
     finally:
