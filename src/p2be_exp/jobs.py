@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.agreement import check_classes, check_files, check_images, check_source_classes
@@ -34,6 +35,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.plugins import digests_of_attack, load_plugins
+from p2be_exp.probes import IMAGES, bf16_factor
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
 from p2be_exp.report.figures import draw_results
@@ -47,6 +49,7 @@ from p2be_exp.tracking import StepLog, log_results, run_name
 from p2be_exp.trainer import (
     build_trainer,
     check_devices,
+    cpu_computes_bf16,
     evaluation_precision,
     on_gpu,
     precision_of,
@@ -330,8 +333,18 @@ def prepare(
         parameters = count_parameters(module.model)
         device = trained_on(config["trainer"], run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
-        print(run_header(config, run.path, data, parameters, loaded), flush=True)
+        bf16 = _bf16_factor(config, module, data)
+        print(run_header(config, run.path, data, parameters, loaded, bf16), flush=True)
     return trainer, module
+
+
+def _bf16_factor(config: dict[str, Any], module: TrainingModule, data: ImageDataModule) -> float | None:
+    """How many times as fast bf16 would be; None where it is not to be had, or a precision was chosen by name."""
+    trainer = config["trainer"]
+    if not trainer["progress"] or trainer["precision"] != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
+        return None
+    images = torch.zeros(IMAGES, 3, data.image_size, data.image_size, dtype=torch.uint8)
+    return bf16_factor(module.model, images, torch.zeros(IMAGES, dtype=torch.int64))
 
 
 def trained_on(trainer: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from p2be_exp.data import ImageDataModule
+from p2be_exp.probes import WORTH_SAYING
 from p2be_exp.ranks import processes
 from p2be_exp.trainer import on_gpu, precision_of
 
@@ -18,6 +19,7 @@ def run_header(
     data: ImageDataModule,
     parameters: dict[str, int],
     weights: str | None = None,
+    bf16: float | None = None,
 ) -> str:
     """A few lines of text.
 
@@ -27,6 +29,7 @@ def run_header(
         data: set up already.
         parameters: numbers of parameters, ``total`` and ``table``.
         weights: what was loaded to start from, and what was not; None for nothing.
+        bf16: how many times as fast training in bf16 would be here; None where that was not looked at.
     """
     lines = {
         "run": str(folder),
@@ -35,6 +38,8 @@ def run_header(
         "recipe": _recipe(config, len(data.train_dataloader())),
         "device": device_line(config["trainer"], precision_of(config["trainer"])),
     }
+    if bf16 is not None and bf16 >= WORTH_SAYING:
+        lines["device"] += f" (trainer.precision=bf16 would be {bf16:.1f} times as fast here)"
     if weights:
         lines["weights"] = weights
     if config["departs_from_paper"]:
