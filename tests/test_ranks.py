@@ -1,10 +1,11 @@
 """Several processes exist where the trainer group asks for them; a stray variable makes no rank."""
 
 import json
+import os
 
 import pytest
 
-from commandline import ROOT, TINY, evaluate_clean, finish, refusal, start, train
+from commandline import ROOT, TINY, evaluate_clean, finish, refusal, start, train, untimed
 from p2be_exp.errors import BadInput
 from p2be_exp.ranks import check_launcher, job_from_main, launcher, rank, started_from_outside, tell_workers
 from p2be_exp.runs import Run
@@ -131,6 +132,15 @@ def test_a_stray_variable_leaves_a_training_and_an_evaluation_whole(environment,
     evaluated = evaluate_clean("run=run", "name=again")
     assert evaluated.code == 0, evaluated.err
     assert (workdir / "run" / "evaluations" / "again" / "results.csv").is_file()
+
+
+def test_lightnings_own_variables_do_not_change_a_run(workdir, monkeypatch, four_epochs):
+    for name, value in {"LIMIT_TRAIN_BATCHES": "1", "MAX_STEPS": "2", "FAST_DEV_RUN": "1", "MIN_EPOCHS": "9"}.items():
+        monkeypatch.setenv(f"PL_TRAINER_{name}", value)
+    outcome = train(*TINY, "epochs=4", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert untimed(workdir / "run" / "metrics.csv") == untimed(four_epochs / "metrics.csv")
+    assert os.environ["PL_TRAINER_MAX_STEPS"] == "2"
 
 
 def test_a_stray_variable_leaves_a_sweep_whole(environment, workdir):

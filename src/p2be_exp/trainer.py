@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -96,7 +99,18 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
         "inference_mode": False,  # attacks need gradients
         "logger": False,
     }
-    return pl.Trainer(**{**defaults, **settings, "plugins": plugins})
+    with _without_trainer_variables():
+        return pl.Trainer(**{**defaults, **settings, "plugins": plugins})
+
+
+@contextmanager
+def _without_trainer_variables() -> Iterator[None]:
+    """Hide ``PL_TRAINER_...``, by which Lightning sets arguments: a run is what its configuration says."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _strategy(config: dict[str, Any]) -> str | Strategy:
