@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.backbones import build_backbone
@@ -56,6 +56,15 @@ class PlainForm(EncodedClassifier):
         return self.trunk(F.conv2d(codes, self.stem.weight, stride=self.stem.stride, padding=self.stem.padding))
 
 
+def make_model(variant: str, backbone: str, device: torch.device) -> EncodedClassifier:
+    """The network of one of ``VARIANTS``, for 100 classes, channels-last."""
+    torch.manual_seed(0)
+    name = variant.partition(",")[0]
+    encoding = P2BE(M=64) if name == "p2be" else build_encoding({"name": name} | ({} if name == "rgb" else {"M": 64}))
+    cls = PlainForm if variant == PLAIN else EncodedClassifier
+    return cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
+
+
 def make_step(
     variant: str, backbone: str, batch_size: int, regime: str, device: torch.device, precision: str
 ) -> Callable[[], None]:
@@ -69,11 +78,7 @@ def make_step(
         device: where to.
         precision: ``bf16`` (autocast) or ``32``.
     """
-    torch.manual_seed(0)
-    name = variant.partition(",")[0]
-    encoding = P2BE(M=64) if name == "p2be" else build_encoding({"name": name} | ({} if name == "rgb" else {"M": 64}))
-    cls = PlainForm if variant == PLAIN else EncodedClassifier
-    model: nn.Module = cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
+    model = make_model(variant, backbone, device)
     table = list(model.encoding.parameters())
     optimizer = build_optimizer([*model.stem.parameters(), *model.trunk.parameters()], table, OPTIM)
     rule = build_regime(AUGMIX if regime == "augmix" else {"name": "standard"}, seed=0, augmentation="flip_crop")
