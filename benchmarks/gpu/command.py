@@ -73,9 +73,10 @@ class Session:
     Args:
         settings: of the command.
         out: where rows go.
-        start: ``time.monotonic()`` at the start of the command, from which the minutes count.
+        start: what the clock said at the start of the command, from which the minutes count.
         command: gives the command line of a part by its name, the settings and its seconds.
         grace: seconds that a part has to end after it was told to.
+        clock: tells the time.
     """
 
     def __init__(
@@ -85,22 +86,22 @@ class Session:
         start: float,
         command: PartCommand | None = None,
         grace: float = GRACE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.out, self._start = settings, out, start
-        self._command, self._grace = command or part_command, grace
+        self._command, self._grace, self._clock = command or part_command, grace, clock
 
     def run_parts(self) -> None:
         """Each part within its limit; one that fails or hangs is noted, and the next one begins."""
         end = self._start + 60 * self.settings.minutes
         for number, part in enumerate(self.settings.parts):
-            limit = limit_of(part, self.settings.parts[number:], end - time.monotonic())
+            limit = limit_of(part, self.settings.parts[number:], end - self._clock())
             self._part_row(part, "running", limit)
             # It is told to end by itself before it is ended.
             soft = max(0.0, limit - self._grace)
             command = self._command(part, self.settings, soft)
-            ended = run_limited(
-                command, limit, partial(self.line, part), cwd=ROOT, env=environment(), grace=self._grace
-            )
+            on_line, limits = partial(self.line, part), {"grace": self._grace, "clock": self._clock}
+            ended = run_limited(command, limit, on_line, cwd=ROOT, env=environment(), **limits)
             state = "done"
             if ended.out_of_time:
                 state = "ended at its limit"
@@ -122,7 +123,7 @@ class Session:
 
     def row(self, part: str, row: dict[str, Any]) -> None:
         """Write a row, and print it."""
-        at = round(time.monotonic() - self._start, 1)
+        at = round(self._clock() - self._start, 1)
         self.out.add({**row, "part": part, "at": at})
         cells = ", ".join(
             f"{key}={value}" for key, value in row.items() if key not in ("table", "id") and value not in (None, "")

@@ -91,8 +91,11 @@ class Out:
 
     def _earlier_rows(self) -> list[dict[str, Any]]:
         file = self.folder / ROWS
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-        return [row for row in map(parse_row, lines) if row is not None]
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        if text and not text.endswith("\n"):  # of a call that was killed; the next row begins a line
+            with file.open("a", encoding="utf-8") as opened:
+                opened.write("\n")
+        return [row for row in map(parse_row, text.splitlines()) if row is not None]
 
 
 def parse_row(line: str) -> dict[str, Any] | None:

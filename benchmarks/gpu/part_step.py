@@ -151,7 +151,7 @@ def _ms(seconds: Sequence[float]) -> float:
 
 
 def _forget(device: torch.device) -> None:
-    """Give back what a measurement held, also one that failed for want of memory."""
-    gc.collect()
+    """Give back what a measurement held on a GPU, also one that failed for want of memory."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()

@@ -33,6 +33,7 @@ def run_limited(
     cwd: Path | str,
     env: Mapping[str, str],
     grace: float = GRACE,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Ended:
     """Run a command in a process group of its own and hand on every line that it prints, as it comes.
 
@@ -46,8 +47,9 @@ def run_limited(
         cwd: the working directory.
         env: the environment.
         grace: seconds.
+        clock: tells the time that the limit is about.
     """
-    start = time.monotonic()
+    start = clock()
     process = subprocess.Popen(
         command,
         cwd=cwd,
@@ -66,12 +68,12 @@ def run_limited(
     try:
         while process.poll() is None and not out_of_time:
             _hand_on(lines, on_line, wait=0.1)
-            out_of_time = time.monotonic() - start > limit
+            out_of_time = clock() - start > limit
     finally:
         end_group(process, grace)
         reader.join(timeout=2)  # a process that left the group may hold the pipe open
         _hand_on(lines, on_line)
-    return Ended(process.returncode, time.monotonic() - start, out_of_time)
+    return Ended(process.returncode, clock() - start, out_of_time)
 
 
 def end_group(process: subprocess.Popen, grace: float) -> None:
