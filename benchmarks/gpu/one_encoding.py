@@ -92,7 +92,8 @@ class OneEncoding:
             code = self._process.wait(timeout=GRACE / 2)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait()
+            self._process.wait()
+            code = -signal.SIGTERM  # it had its time to save; what it saved is what counts
         self._ended(code)
 
     # -- stages ----------------------------------------------------------------------------------------------------
@@ -188,14 +189,14 @@ class OneEncoding:
         if not results or results["clean_error"] is None:
             return {}
         section = results["corruptions"]
-        means = {name: group["error"] for name, group in section.get("categories", {}).items()}
+        means = {name: _rounded(group["error"]) for name, group in section.get("categories", {}).items()}
         cells = [name for name in results["conditions"] if name.startswith("corruption/")]
         planned = int(section["mean"]["over"].split()[0]) * len(section["severities"])
         return {
             "images": results["conditions"]["clean"]["n"],
-            "clean": results["clean_error"],
+            "clean": _rounded(results["clean_error"]),
             **means,
-            "mean": results["mean_corruption_error"],
+            "mean": _rounded(results["mean_corruption_error"]),
             "cells": f"{len(cells)} of {planned}",
         }
 
@@ -242,6 +243,10 @@ class OneEncoding:
 
 def _read(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _rounded(error: float | None) -> float | None:
+    return None if error is None else round(error, 2)
 
 
 def _last_line(file: Path) -> str:
