@@ -21,6 +21,7 @@ from p2be_exp.report.paper.published import PUBLISHED
 from p2be_exp.runs import Run
 
 STAGES = ("train", "cells", "attack", "done")
+MEASURED = {"cells": "corruptions", "attack": "LS-PGA"}
 LOOK_SECONDS = 5.0
 """Between two rows of a training that goes on."""
 
@@ -144,6 +145,8 @@ class OneEncoding:
             self._pack()  # a machine may be cut off in the stage that comes
 
     def _finish(self) -> None:
+        if self._last and (cut := [MEASURED[each] for each in STAGES[STAGES.index(self.stage) :] if each in MEASURED]):
+            self._task.note(self.encoding, f"no time was left for {' and '.join(cut)}, or for all of it")
         self.stage = "done"
         self.tell()
         self._pack()

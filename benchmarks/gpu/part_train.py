@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -48,12 +49,19 @@ def run(task: Task) -> None:
             each.end(told)
 
 
-def _watch(task: Task, plan: TrainingPlan, maker: _Maker, encodings: list[OneEncoding]) -> None:
+def _watch(
+    task: Task,
+    plan: TrainingPlan,
+    maker: _Maker,
+    encodings: list[OneEncoding],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Look at all processes until they are done, or the time is over."""
     evaluating = plan.evaluation_seconds + 2 * plan.start_seconds  # corruptions, attack
     train_until, until = task.until - evaluating - ENDING, task.until - ENDING
     while any(each.stage != "done" for each in encodings):
-        now = time.monotonic()
+        now = clock()
         maker.look()
         for each in encodings:
             if now > until:
@@ -61,7 +69,7 @@ def _watch(task: Task, plan: TrainingPlan, maker: _Maker, encodings: list[OneEnc
             elif now > train_until and each.stage == "train":
                 each.stop()
             each.poll()
-        time.sleep(LOOK)
+        sleep(LOOK)
 
 
 def _rehearsed(task: Task) -> Speed | None:

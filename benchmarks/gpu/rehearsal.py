@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -41,9 +42,7 @@ def rehearse(encodings: Sequence[str], size: str, seconds: float, env: Mapping[s
     command = [sys.executable, "-m", "benchmarks.gpu.rehearsal"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT, "env": dict(env)}
     workers = [subprocess.Popen([*command, each, size, str(seconds)], **pipes) for each in encodings]
-    from threading import Timer
-
-    watch = Timer(limit, lambda: [worker.kill() for worker in workers])
+    watch = threading.Timer(limit, lambda: [worker.kill() for worker in workers])
     watch.start()
     try:
         for worker in workers:

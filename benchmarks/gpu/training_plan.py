@@ -117,7 +117,7 @@ def plan_training(
     images = next((n for n in choices if _evaluation_seconds(n, known, size) <= most), choices[-1])
     evaluating = min(_evaluation_seconds(images, known, size), most)
     training = 0.95 * seconds - evaluating - STARTS * known.start_seconds
-    fit = int(training / (SLACK * size.train_images / known.trained))
+    fit = int(training / (SLACK * size.train_images / known.trained)) if speed else 1
     chosen = epochs or max(1, min(fit, size.most_epochs))
     return TrainingPlan(
         size=name,

@@ -16,7 +16,7 @@ from benchmarks.gpu.part import Task, attempt
 from benchmarks.gpu.part_step import TOGETHER
 from benchmarks.gpu.settings import parse_settings
 from benchmarks.gpu.training_commands import Commands
-from benchmarks.gpu.training_plan import TrainingPlan
+from benchmarks.gpu.training_plan import TrainingPlan, read_plan
 from p2be_exp.runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -181,7 +181,9 @@ def test_a_training_that_is_stopped_says_at_which_epoch_and_can_be_gone_on_with(
     assert 1 <= float(words[2]) < 1000
     assert Run(first.run.path).status()["state"] == "interrupted"
     assert Path(rows.of("Archives")[-1]["file"]).is_file()
-    assert not rows.of("Notes")
+    (note,) = rows.of("Notes")
+    assert note == {"table": "Notes", "what": "p2be", "note": "no time was left for corruptions and LS-PGA, "
+                    "or for all of it"}  # fmt: skip
 
     reached = len(first.run.metrics_file.read_text().splitlines())
     again = encoding_of(rows, tmp_path)
@@ -225,15 +227,24 @@ class Fake:
     ("seconds", "calls"),
     [(-1.0, ["abandon"]), (PLAN.evaluation_seconds + 2 * PLAN.start_seconds, ["stop", "abandon"])],
 )
-def test_training_ends_early_enough_to_be_evaluated(rows, monkeypatch, seconds, calls):
+def test_training_ends_early_enough_to_be_evaluated(rows, seconds, calls):
     """The clock goes on by a second a look."""
-    now = [0.0]
-    monkeypatch.setattr(part_train.time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
-    monkeypatch.setattr(part_train.time, "monotonic", lambda: now[0])
-    each = Fake()
+    each, looks = Fake(), []
     given = Task(parse_settings(["out=out", "size=test"]), seconds, rows.emit)
-    part_train._watch(given, PLAN, each, [each])
+    part_train._watch(given, PLAN, each, [each], clock=lambda: float(len(looks)), sleep=looks.append)
     assert each.calls == calls
+
+
+def test_without_a_rehearsal_one_epoch_is_planned_and_the_failure_noted(rows, tmp_path, monkeypatch):
+    def rehearse(*_):
+        raise RuntimeError("no memory for four")
+
+    monkeypatch.setattr(part_train, "rehearse", rehearse)
+    monkeypatch.setattr(part_train, "_Maker", lambda *_: pytest.fail("begun"))
+    with pytest.raises(pytest.fail.Exception, match="begun"):
+        part_train.run(task(rows, f"work={tmp_path / 'work'}"))
+    assert "no memory for four" in rows.of("Notes")[0]["note"]
+    assert read_plan(tmp_path / "work").epochs == 1
 
 
 # -- everything --------------------------------------------------------------------------------------------------------
