@@ -1,5 +1,6 @@
 """A process with a limit, and the parts in theirs."""
 
+import doctest
 import os
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu import time_shares
 from benchmarks.gpu.command import Session
 from benchmarks.gpu.out import Out
 from benchmarks.gpu.processes import run_limited
@@ -148,6 +150,10 @@ def test_an_archive_is_copied_and_its_row_names_no_path(tmp_path):
     rows = session(tmp_path, {"train": f"import json; print(json.dumps({row!r}))"})
     assert (tmp_path / "out" / "rgb.zip").read_bytes() == b"rows"
     assert [set(row) for row in rows if row["table"] == "Archives"] == [{"table", "id", "archive", "part", "at"}]
+
+
+def test_the_example():
+    assert doctest.testmod(time_shares).failed == 0
 
 
 def test_the_time_is_shared_and_what_is_left_over_passes_on():
