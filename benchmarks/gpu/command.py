@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import shutil
@@ -114,17 +115,27 @@ class Session:
         row = parse_row(line)
         if row is None:
             if line.strip():
-                self.out.log(f"[{part}] {line}")
+                with contextlib.suppress(OSError):
+                    self.out.log(f"[{part}] {line}")
             return
         file = row.pop("file", None)
-        if file is not None and (refused := self.out.take(Path(file))) is not None:
+        if file is not None and (refused := self._taken(Path(file))) is not None:
             row = {"table": "Notes", "what": "archive", "note": refused}
         self.row(part, row)
+
+    def _taken(self, file: Path) -> str | None:
+        try:
+            return self.out.take(file)
+        except OSError as error:
+            return f"{file.name}: not copied ({error.strerror})"
 
     def row(self, part: str, row: dict[str, Any]) -> None:
         """Write a row, and print it."""
         at = round(self._clock() - self._start, 1)
-        self.out.add({**row, "part": part, "at": at})
+        try:
+            self.out.add({**row, "part": part, "at": at})
+        except OSError as error:  # a full disk: what comes is printed at least
+            print(f"warning: the row below is not in {self.out.folder} ({error.strerror})", flush=True)
         cells = ", ".join(
             f"{key}={value}" for key, value in row.items() if key not in ("table", "id") and value not in (None, "")
         )

@@ -85,15 +85,23 @@ def attempt(task: Task, what: str, work: Callable[[], None]) -> None:
         task.note(what, f"{type(error).__name__}: {error}")
 
 
-def main(arguments: list[str]) -> None:
-    """Run a part until it is done, or SIGTERM comes."""
+def main(arguments: list[str]) -> int:
+    """Run a part until it is done, or SIGTERM comes; the exit code."""
     name, settings, seconds = arguments
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _interrupt)
     given = json.loads(settings)
     lists = {key: tuple(given[key]) for key in ("parts", "encodings")}
     task = Task(Settings(**{**given, **lists}), time.monotonic() + float(seconds), Rows().emit)
-    importlib.import_module(MODULES[name]).run(task)
+    try:
+        importlib.import_module(MODULES[name]).run(task)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGTERM
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt  # which pytest and Python's own libraries know as the wish to end
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main(sys.argv[1:]))

@@ -40,7 +40,7 @@ def run(task: Task) -> None:
     told = False
     try:
         _watch(task, plan, maker, encodings)
-    except SystemExit:  # by a signal, which the whole group has got
+    except KeyboardInterrupt:  # by a signal, which the whole group has got
         told = True
         raise
     finally:

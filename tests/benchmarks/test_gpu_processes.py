@@ -1,6 +1,8 @@
 """A process with a limit, and the parts in theirs."""
 
 import doctest
+import errno
+import json
 import os
 import sys
 import time
@@ -14,6 +16,8 @@ from benchmarks.gpu.out import Out
 from benchmarks.gpu.processes import run_limited
 from benchmarks.gpu.settings import parse_settings
 from benchmarks.gpu.time_shares import RESERVE, limit_of
+
+ROOT = Path(__file__).parents[2]
 
 HANG = """
 import signal, subprocess, sys, time
@@ -142,6 +146,40 @@ def test_what_a_part_prints_beside_its_rows_is_the_logs(tmp_path):
     rows = session(tmp_path, {"tests": "print('3 passed'); print('{not a row')"})
     assert states(rows) == {"tests": "done"}
     assert (tmp_path / "out" / "log.txt").read_text() == "[tests] 3 passed\n[tests] {not a row\n"
+
+
+def test_on_a_full_disk_rows_are_printed_at_least(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Out, "add", full)
+    session(tmp_path, {"tests": ROW.replace("NAME", "a")})
+    said = capsys.readouterr().out
+    assert "test=a" in said
+    assert "No space left on device" in said
+
+
+def test_a_part_that_is_told_to_end_does(tmp_path):
+    """By SIGTERM, also in the middle of a test that catches what it can."""
+    (tmp_path / "test_long.py").write_text(
+        "import pytest, time\n@pytest.mark.gpu\ndef test_long():\n    print('in it', flush=True)\n    time.sleep(600)\n"
+        "@pytest.mark.gpu\ndef test_next(): pass\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu: needs one\n")
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.gpu import part, part_tests\n"
+        f"run = part_tests.run; part_tests.run = lambda task: run(task, Path({str(tmp_path)!r}))\n"
+        "from benchmarks.gpu.settings import parse_settings; import json\n"
+        "told = json.dumps(parse_settings(['out=out']).as_dict()); sys.exit(part.main(['tests', told, '600']))"
+    )
+    lines = []
+    clock = lambda: 1e9 if any("in it" in line for line in lines) else 0.0  # noqa: E731
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]), "PYTEST_ADDOPTS": "-s"}
+    ended = run_limited(python(code), 60.0, lines.append, cwd=tmp_path, env=env, grace=60.0, clock=clock)
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    assert ended.out_of_time
+    assert [row["what"] for row in rows if row["table"] == "Notes"] == ["tests"]
+    assert not any("test_next" in row.get("test", "") for row in rows)
 
 
 def test_an_archive_is_copied_and_its_row_names_no_path(tmp_path):
