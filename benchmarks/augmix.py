@@ -15,7 +15,6 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image, ImageOps
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from p2be_exp.augment import AugMix
@@ -32,6 +31,8 @@ BATCH, SIZE, VIEWS, MAGNITUDE = 128, 32, 2, 3
 
 def photographs(source: np.random.Generator) -> list[np.ndarray]:
     """Crops of two photographs at an eighth of their size: uint8 (32, 32, 3) each."""
+    from sklearn.datasets import load_sample_images  # here: who imports this module may do without
+
     scaled = [Image.fromarray(image).reduce(8) for image in load_sample_images().images]
     crops = []
     for index in range(BATCH):

@@ -88,7 +88,7 @@ def _tell(task: Task, plan: TrainingPlan) -> None:
     size = SIZES[plan.size]
     rows = {
         "trained": f"dataset={size.dataset} backbone={size.backbone} regime=augmix, {', '.join(plan.encodings)}",
-        "images a second in the rehearsal, each": f"{plan.images_per_second:,.0f}",
+        "images a second in the rehearsal, each": f"{plan.images_per_second:,.4g}",
         "epochs": f"{plan.epochs} (the recipe's are {RECIPE_EPOCHS}; cosine over these {plan.epochs})",
         "optim.table_lr": f"{plan.table_lr:g} (the recipe's times {RECIPE_EPOCHS}/{plan.epochs})",
         "test images a corruption": f"{plan.test_images:,}",

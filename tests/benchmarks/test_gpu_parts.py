@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from benchmarks.gpu import part_step, part_tests, part_train
 from benchmarks.gpu.one_encoding import OneEncoding
 from benchmarks.gpu.part import Task, attempt
 from benchmarks.gpu.part_step import TOGETHER
-from benchmarks.gpu.settings import parse_settings
+from benchmarks.gpu.settings import ENCODINGS, parse_settings
 from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
+from commandline import copy_of
 from p2be_exp.runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -152,13 +154,13 @@ class Spy(Commands):
         return super().resume(*arguments)
 
 
-def encoding_of(rows: Rows, work: Path) -> OneEncoding:
+def encoding_of(rows: Rows, work: Path, name: str = "p2be", plan: TrainingPlan = PLAN, stored=True) -> OneEncoding:
     settings = parse_settings(["out=out", "size=test", f"work={work}", "encodings=p2be"])
     given = Task(settings, time.monotonic() + 600, rows.emit)
-    return OneEncoding("p2be", given, Spy(settings, PLAN, "cpu"), lambda: True)
+    return OneEncoding(name, given, Spy(settings, plan, "cpu"), lambda: stored)
 
 
-def poll_until(each: OneEncoding, done, seconds: float = 240.0) -> None:
+def poll_until(each: OneEncoding, done, seconds: float = 600.0) -> None:
     until = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < until, (each.run.path / "process.log").read_text()
@@ -198,6 +200,38 @@ def test_a_training_that_fails_is_noted_with_its_last_line(rows, tmp_path, monke
     each = encoding_of(rows, tmp_path)
     poll_until(each, lambda: each.stage == "done")
     assert rows == [{"table": "Notes", "what": "p2be, train", "note": "exit code 1: error: no data"}]
+
+
+def test_a_finished_training_is_packed_and_waits_for_the_corrupted_images(rows, tmp_path, four_epochs):
+    copy_of(four_epochs, tmp_path / "p2be")
+    each = encoding_of(rows, tmp_path, plan=replace(PLAN, epochs=4), stored=None)
+    for _ in range(3):
+        each.poll()
+    assert each.stage == "cells"
+    assert not (tmp_path / "p2be" / "evaluations").exists()
+    assert rows.of("Training")[-1]["epoch"] == "4 of 4"
+    assert rows.of("Encodings")[-1]["epochs"] == "4 of 4"
+    assert rows.of("Archives")[-1]["archive"] == "p2be.zip"
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_images_that_could_not_be_made_before_are_made_on_the_fly(tmp_path, stored):
+    settings = parse_settings(["out=out", "size=test", f"work={tmp_path}"])
+    command = Commands(settings, PLAN, "cpu").cells(tmp_path / "rgb", "cells_8", stored)
+    assert any(word.startswith("corruption.dir=") for word in command) == stored
+    assert "corruption=generated" in command
+
+
+def test_published_errors_stand_beside_the_full_size_alone(rows, tmp_path):
+    full = replace(PLAN, size="full")
+    found = {name: encoding_of(rows, tmp_path, name, full)._published() for name in ENCODINGS}
+    assert found == {
+        "rgb": {"published_50_epochs": 36.2, "published_200_epochs": 35.2},
+        "onehot": {"published_50_epochs": 36.3, "published_200_epochs": 34.4},
+        "thermometer": {"published_50_epochs": 36.3, "published_200_epochs": 35.1},
+        "p2be": {"published_50_epochs": 35.9, "published_200_epochs": 34.2},
+    }
+    assert encoding_of(rows, tmp_path)._published() == {}
 
 
 class Fake:
@@ -252,7 +286,7 @@ def test_without_a_rehearsal_one_epoch_is_planned_and_the_failure_noted(rows, tm
 def test_the_command_ends_with_its_table(tmp_path):
     out, work = tmp_path / "out", tmp_path / "work"
     command = [sys.executable, "-m", "benchmarks.gpu", f"out={out}", f"work={work}", "size=test", "minutes=30",
-               "encodings=p2be", "parts=train"]  # fmt: skip
+               "encodings=p2be", "parts=train", "epochs=2"]  # fmt: skip
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
