@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import signal
 import subprocess
 import time
@@ -17,7 +15,14 @@ from benchmarks.gpu.out import MOST_ARCHIVE
 from benchmarks.gpu.part import Task
 from benchmarks.gpu.processes import GRACE
 from benchmarks.gpu.training_commands import Commands, environment
-from p2be_exp.report.paper.published import PUBLISHED
+from benchmarks.gpu.training_rows import (
+    attack_cell,
+    corruption_cells,
+    epochs_told,
+    published_cells,
+    saved_steps,
+    training_row,
+)
 from p2be_exp.runs import Run
 
 STAGES = ("train", "cells", "attack", "done")
@@ -47,7 +52,7 @@ class OneEncoding:
         self._stopped = self._last = False
         self._looked = 0.0
         self._told: dict[str, dict[str, Any]] = {}
-        self._steps: tuple[int, int] | None = None
+        self._saved: tuple[int, int] | None = None
 
     # -- looked at now and then ------------------------------------------------------------------------------------
 
@@ -97,6 +102,14 @@ class OneEncoding:
             code = -signal.SIGTERM  # it had its time to save; what it saved is what counts
         self._ended(code)
 
+    def give_up(self) -> None:
+        """End what is running, at once; nothing comes after it."""
+        self.stage = "done"
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
     # -- stages ----------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
@@ -128,7 +141,7 @@ class OneEncoding:
     def _ended(self, code: int) -> None:
         stage, self._process = self.stage, None
         if stage == "train":
-            self._steps = None  # the checkpoint is another
+            self._saved = None  # the checkpoint is another
         if code and code not in (128 + signal.SIGTERM, -signal.SIGTERM):
             self._task.note(f"{self.encoding}, {stage}", f"exit code {code}: {_last_line(self._log())}")
         if self._last:
@@ -156,76 +169,34 @@ class OneEncoding:
     def tell(self) -> None:
         """Write the rows of this encoding where they have changed."""
         self._looked = time.monotonic()
-        for table, row in (("Training", self._training_row()), ("Encodings", self._result_row())):
+        rows = {"Training": training_row(self.run, self._commands.plan.epochs), "Encodings": self._result_row()}
+        for table, row in rows.items():
             if row and self._told.get(table) != row:
                 self._told[table] = row
                 self._task.emit(table, id=self.encoding, encoding=self.encoding, **row)
 
-    def _training_row(self) -> dict[str, Any]:
-        if not self.run.metrics_file.is_file():
-            return {}
-        with self.run.metrics_file.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if not rows:
-            return {}
-        last = rows[-1]
-        return {
-            "epoch": f"{last['epoch']} of {self._commands.plan.epochs}",
-            "train_error": round(float(last["train/error"]), 2),
-            "images_per_second": round(float(last["images_per_second"])),
-            "bits_changed": round(float(last["table/bits_changed"]), 2) if last.get("table/bits_changed") else None,
-        }
-
     def _result_row(self) -> dict[str, Any]:
         if self.stage == "train" or not self.run.checkpoint("last").is_file():
             return {}
-        row: dict[str, Any] = {"epochs": self._epochs(), "state": "done" if self.stage == "done" else "evaluating"}
-        row |= self._cells_of(_read(self.run.path / "evaluations" / self._name("cells") / "results.json"))
-        attacked = _read(self.run.path / "evaluations" / self._name("lspga") / "results.json")
-        for error in attacked.get("attacks", {}).get("lspga", {}).get("error", {}).values():
-            if error is not None:
-                images = attacked["conditions"]["clean"]["n"]
-                row["ls_pga_at_8"] = f"{error:.2f} on {images:,}"
-        return {**row, **self._published()}
-
-    def _cells_of(self, results: dict[str, Any]) -> dict[str, Any]:
-        if not results or results["clean_error"] is None:
-            return {}
-        section = results["corruptions"]
-        means = {name: _rounded(group["error"]) for name, group in section.get("categories", {}).items()}
-        cells = [name for name in results["conditions"] if name.startswith("corruption/")]
-        planned = int(section["mean"]["over"].split()[0]) * len(section["severities"])
+        plan, folder = self._commands.plan, self.run.path / "evaluations"
+        self._steps()
         return {
-            "images": results["conditions"]["clean"]["n"],
-            "clean": _rounded(results["clean_error"]),
-            **means,
-            "mean": _rounded(results["mean_corruption_error"]),
-            "cells": f"{len(cells)} of {planned}",
+            "epochs": epochs_told(*self._saved, plan.epochs),
+            "state": "done" if self.stage == "done" else "evaluating",
+            **corruption_cells(folder / self._name("cells")),
+            **attack_cell(folder / self._name("lspga")),
+            **(published_cells(self.encoding) if plan.size == "full" else {}),
         }
-
-    def _published(self) -> dict[str, float | None]:
-        if self._commands.plan.size != "full":
-            return {}
-        sources = {"published_50_epochs": ("table6", "50"), "published_200_epochs": ("table2", "corruption")}
-        return {name: PUBLISHED[table, "wrn", self.encoding, column].value for name, (table, column) in sources.items()}
-
-    def _epochs(self) -> str:
-        step, batches = self._saved()
-        planned, done = self._commands.plan.epochs, step / batches
-        return f"{planned} of {planned}" if done >= planned else f"stopped at {done:.2f} of {planned}"
 
     def _name(self, what: str) -> str:
         """Of an evaluation; another checkpoint, of a training that went on, is another evaluation."""
-        return f"{what}_{self._saved()[0]}"
+        return f"{what}_{self._steps()}"
 
-    def _saved(self) -> tuple[int, int]:
-        """Steps of the checkpoint, and steps an epoch; read once after a training."""
-        if self._steps is None:
-            import torch
-
-            saved = torch.load(self.run.checkpoint("last"), map_location="cpu", weights_only=True)
-            self._steps = saved["global_step"], saved["hyper_parameters"]["batches_per_epoch"]
-        return self._steps
+    def _steps(self) -> int:
+        """Steps of the checkpoint; read once after a training."""
+        if self._saved is None:
+            self._saved = saved_steps(self.run)
+        return self._saved[0]
 
     def _pack(self) -> None:
         if not self.run.run_file.is_file():
@@ -242,14 +213,6 @@ class OneEncoding:
 
     def _log(self) -> Path:
         return self.run.path / "process.log"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-
-
-def _rounded(error: float | None) -> float | None:
-    return None if error is None else round(error, 2)
 
 
 def _last_line(file: Path) -> str:

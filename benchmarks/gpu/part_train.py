@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,16 +61,25 @@ def _watch(
     """Look at all processes until they are done, or the time is over."""
     evaluating = plan.evaluation_seconds + 2 * plan.start_seconds  # corruptions, attack
     train_until, until = task.until - evaluating - ENDING, task.until - ENDING
-    while any(each.stage != "done" for each in encodings):
+    while going := [each for each in encodings if each.stage != "done"]:
         now = clock()
         maker.look()
-        for each in encodings:
-            if now > until:
-                each.abandon()
-            elif now > train_until and each.stage == "train":
-                each.stop()
-            each.poll()
+        for each in going:
+            try:
+                _look(each, now > train_until, now > until)
+            except Exception as error:  # of one; the others go on
+                traceback.print_exc()
+                task.note(each.encoding, f"{type(error).__name__}: {error}")
+                each.give_up()
         sleep(LOOK)
+
+
+def _look(each: OneEncoding, enough_trained: bool, over: bool) -> None:
+    if over:
+        each.abandon()
+    elif enough_trained and each.stage == "train":
+        each.stop()
+    each.poll()
 
 
 def _rehearsed(task: Task) -> Speed | None:

@@ -18,6 +18,7 @@ from benchmarks.gpu.part_step import TOGETHER
 from benchmarks.gpu.settings import ENCODINGS, parse_settings
 from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
+from benchmarks.gpu.training_rows import published_cells
 from commandline import copy_of
 from p2be_exp.runs import Run
 
@@ -222,20 +223,24 @@ def test_images_that_could_not_be_made_before_are_made_on_the_fly(tmp_path, stor
     assert "corruption=generated" in command
 
 
-def test_published_errors_stand_beside_the_full_size_alone(rows, tmp_path):
-    full = replace(PLAN, size="full")
-    found = {name: encoding_of(rows, tmp_path, name, full)._published() for name in ENCODINGS}
-    assert found == {
+def test_published_errors_stand_beside_the_full_size_alone(rows, tmp_path, four_epochs):
+    assert {name: published_cells(name) for name in ENCODINGS} == {
         "rgb": {"published_50_epochs": 36.2, "published_200_epochs": 35.2},
         "onehot": {"published_50_epochs": 36.3, "published_200_epochs": 34.4},
         "thermometer": {"published_50_epochs": 36.3, "published_200_epochs": 35.1},
         "p2be": {"published_50_epochs": 35.9, "published_200_epochs": 34.2},
     }
-    assert encoding_of(rows, tmp_path)._published() == {}
+    copy_of(four_epochs, tmp_path / "p2be")
+    for size, there in (("full", True), ("test", False)):
+        each = encoding_of(rows, tmp_path, plan=replace(PLAN, size=size), stored=None)
+        each.poll()
+        assert ("published_50_epochs" in rows.of("Encodings")[-1]) == there
 
 
 class Fake:
     """An encoding that trains until it is told to stop, and evaluates until it is abandoned."""
+
+    encoding = "fake"
 
     def __init__(self):
         self.stage, self.calls = "train", []
@@ -251,8 +256,23 @@ class Fake:
         self.calls.append("abandon")
         self.stage = "done"
 
+    def give_up(self):
+        self.calls.append("give up")
+        self.stage = "done"
+
     def look(self):
         pass
+
+
+def test_the_failure_of_one_is_noted_and_the_others_go_on(rows):
+    broken, other = Fake(), Fake()
+    broken.poll = lambda: 1 / 0
+    given = Task(parse_settings(["out=out", "size=test"]), 100.0, rows.emit)
+    looks = []
+    part_train._watch(given, PLAN, other, [broken, other], clock=lambda: float(len(looks)), sleep=looks.append)
+    assert broken.calls == ["give up"]
+    assert other.calls == ["stop", "abandon"]
+    assert rows.of("Notes") == [{"table": "Notes", "what": "fake", "note": "ZeroDivisionError: division by zero"}]
 
 
 @pytest.mark.parametrize(

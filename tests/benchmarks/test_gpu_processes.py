@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import time_shares
+from benchmarks.gpu import time_shares, training_rows
 from benchmarks.gpu.command import Session
 from benchmarks.gpu.out import Out
 from benchmarks.gpu.processes import run_limited
@@ -190,8 +190,9 @@ def test_an_archive_is_copied_and_its_row_names_no_path(tmp_path):
     assert [set(row) for row in rows if row["table"] == "Archives"] == [{"table", "id", "archive", "part", "at"}]
 
 
-def test_the_example():
+def test_the_examples():
     assert doctest.testmod(time_shares).failed == 0
+    assert doctest.testmod(training_rows).failed == 0
 
 
 def test_the_time_is_shared_and_what_is_left_over_passes_on():
