@@ -9,13 +9,14 @@ import gc
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
 from benchmarks import adversarial_step, augmix, evaluation, lspga
 from benchmarks.gpu.part import Task, attempt
 from benchmarks.hardware import set_precision
-from benchmarks.kernels import GpuWork, gpu_work
+from benchmarks.kernels import gpu_work
 from benchmarks.memory import allocated, peak_since
 from benchmarks.training_step import PLAIN, make_step
 from benchmarks.turns import median_ratio, take_turns
@@ -24,11 +25,16 @@ TOGETHER: tuple[tuple[str, ...], ...] = (("rgb",), ("p2be", PLAIN), ("onehot",),
 """Variants that take turns with each other, and with RGB."""
 
 
+Kind = tuple[str, str, str]
+"""Regime, precision and variant of a step."""
+
+
 def run(task: Task) -> None:
     """Everything, as far as the time goes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    measured: dict[Kind, dict[str, Any]] = {}
     for regime in ("standard", "augmix"):
-        _steps(task, regime, "bf16", device)
+        _steps(task, regime, "bf16", device, measured)
     others: dict[str, Callable[[Task, torch.device], None]] = {
         "AugMix against Pillow": _augmix,
         "LS-PGA against a pass": _lspga,
@@ -39,18 +45,47 @@ def run(task: Task) -> None:
         attempt(task, what, partial(measure, task, device))
         _forget(device)
     for regime in ("standard", "augmix"):
-        _steps(task, regime, "32", device)
+        _steps(task, regime, "32", device, measured)
+    if device.type == "cuda":
+        profile_steps(task, device, measured)
 
 
-def _steps(task: Task, regime: str, precision: str, device: torch.device) -> None:
-    set_precision(precision, device)
-    for variants in TOGETHER:
-        what = f"a step of {' and '.join(variants)}, {regime}, {precision}"
-        attempt(task, what, partial(_step_rows, task, variants, regime, precision, device))
+def profile_steps(task: Task, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:
+    """GPU busy time and kernels of the steps that were timed, into their rows.
+
+    After all timings: what a profiler once attached to slows down what comes after it.
+    """
+    for (regime, precision, variant), cells in measured.items():
+
+        def profile(regime=regime, precision=precision, variant=variant, cells=cells) -> None:  # of this row
+            set_precision(precision, device)
+            step = make_step(variant, task.size.backbone, task.size.batch_size, regime, device, precision)
+            step()
+            step()
+            if (work := gpu_work(step, device)) is not None:
+                cells |= {"gpu_busy_ms": round(work.busy_ms, 2), "kernels": work.kernels}
+                task.emit("A training step", **cells)
+
+        attempt(task, f"GPU busy time, {regime}, {precision}, {variant}", profile)
         _forget(device)
 
 
-def _step_rows(task: Task, variants: Sequence[str], regime: str, precision: str, device: torch.device) -> None:
+def _steps(task: Task, regime: str, precision: str, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:
+    set_precision(precision, device)
+    for variants in TOGETHER:
+        what = f"a step of {' and '.join(variants)}, {regime}, {precision}"
+        attempt(task, what, partial(_step_rows, task, variants, regime, precision, device, measured))
+        _forget(device)
+
+
+def _step_rows(
+    task: Task,
+    variants: Sequence[str],
+    regime: str,
+    precision: str,
+    device: torch.device,
+    measured: dict[Kind, dict[str, Any]],
+) -> None:
     size = task.size
     steps, peaks = {}, {}
     for variant in dict.fromkeys(["rgb", *variants]):
@@ -61,31 +96,22 @@ def _step_rows(task: Task, variants: Sequence[str], regime: str, precision: str,
         steps[variant], peaks[variant] = step, peak_since(before, step, device)
     seconds = take_turns(steps, size.rounds, device, warm_up=1, within=size.seconds * len(steps))
     for variant in variants:
-        work = _profiled(task, f"{regime}, {precision}, {variant}", steps[variant], device)
         plain = median_ratio(seconds[variant], seconds[PLAIN]) if PLAIN in steps and variant != PLAIN else None
-        task.emit(
-            "A training step",
-            id=f"{regime}, {precision}, {variant}",
-            regime=regime,
-            precision=precision,
-            encoding=variant,
-            ms=_ms(seconds[variant]),
-            over_rgb=round(median_ratio(seconds[variant], seconds["rgb"]), 3),
-            over_plain_form=None if plain is None else round(plain, 3),
-            gpu_busy_ms=None if work is None else round(work.busy_ms, 2),
-            kernels=None if work is None else work.kernels,
-            peak_gib=None if peaks[variant] is None else round(peaks[variant], 2),
-            rounds=len(seconds[variant]),
-        )
-
-
-def _profiled(task: Task, what: str, step: Callable[[], None], device: torch.device) -> GpuWork | None:
-    """The step as the GPU sees it; None where the profiler is not allowed to, and the row goes without it."""
-    try:
-        return gpu_work(step, device)
-    except Exception as error:
-        task.note(f"GPU busy time, {what}", f"{type(error).__name__}: {error}")
-        return None
+        cells = {
+            "id": f"{regime}, {precision}, {variant}",
+            "regime": regime,
+            "precision": precision,
+            "encoding": variant,
+            "ms": _ms(seconds[variant]),
+            "over_rgb": round(median_ratio(seconds[variant], seconds["rgb"]), 3),
+            "over_plain_form": None if plain is None else round(plain, 3),
+            "gpu_busy_ms": None,
+            "kernels": None,
+            "peak_gib": None if peaks[variant] is None else round(peaks[variant], 2),
+            "rounds": len(seconds[variant]),
+        }
+        measured[regime, precision, variant] = cells
+        task.emit("A training step", **cells)
 
 
 def _augmix(task: Task, device: torch.device) -> None:

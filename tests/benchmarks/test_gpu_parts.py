@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.gpu import part_step, part_tests, part_train
 from benchmarks.gpu.one_encoding import OneEncoding
@@ -19,6 +20,7 @@ from benchmarks.gpu.settings import ENCODINGS, parse_settings
 from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
 from benchmarks.gpu.training_rows import published_cells
+from benchmarks.kernels import GpuWork
 from commandline import copy_of
 from p2be_exp.runs import Run
 
@@ -48,6 +50,7 @@ def task(rows: Rows, *arguments: str, seconds: float = 600.0) -> Task:
 
 MARKED = """
 import pytest
+import torch
 
 @pytest.mark.gpu
 def test_good(): print("said")
@@ -123,6 +126,14 @@ def test_every_variant_is_measured_beside_its_baselines(rows, monkeypatch):
     regimes = ["a step of contrain", "a step of advtrain"]
     assert others == ["AugMix", *lspga, *regimes, "a stored cell of 40 images"]
     assert all(row["ratio"] > 0 for row in rows.of("Other ratios"))
+
+
+def test_a_profile_comes_into_the_row_that_was_timed(rows, monkeypatch):
+    works = iter([GpuWork(1.5, 3), None])
+    monkeypatch.setattr(part_step, "gpu_work", lambda *_: next(works))
+    measured = {("standard", "32", name): {"id": name, "ms": 9.0, "kernels": None} for name in ("rgb", "p2be")}
+    part_step.profile_steps(task(rows), torch.device("cpu"), measured)
+    assert rows == [{"table": "A training step", "id": "rgb", "ms": 9.0, "gpu_busy_ms": 1.5, "kernels": 3}]
 
 
 def test_what_there_is_no_time_for_is_noted(rows):
