@@ -29,9 +29,8 @@ def run(task: Task) -> None:
     work.mkdir(parents=True, exist_ok=True)
     plan = read_plan(work)
     if plan is None:
-        plan = plan_training(
-            task.left(), _rehearsed(task), task.size, task.settings.size, task.settings.encodings, task.settings.epochs
-        )
+        speed, settings = _rehearsed(task), task.settings
+        plan = plan_training(task.left(), speed, task.size, settings.size, settings.encodings, settings.epochs)
         plan.write(work)
     _tell(task, plan)
     trainer = "gpu" if torch.cuda.is_available() else "cpu"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.gpu.archive import WEIGHTS, write_archive
-from commandline import checkpoint_of, copy_of
+from commandline import checkpoint_of, copy_of, evaluate_clean
 from p2be_exp import load_run
 from p2be_exp.runs import Run
 
@@ -46,6 +46,7 @@ def test_renamed_to_last_they_are_loaded(packed, four_epochs):
     images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         ours, theirs = model(images), original(images)
+    assert evaluate_clean(f"run={run}", "name=again", "limit_test=8", "trainer.progress=false").code == 0
     assert ours.dtype == torch.float32
     assert (ours - theirs).abs().max() < 0.1 * theirs.abs().max()
 

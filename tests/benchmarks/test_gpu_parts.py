@@ -16,6 +16,7 @@ from benchmarks.gpu import part_step, part_tests, part_train
 from benchmarks.gpu.one_encoding import OneEncoding
 from benchmarks.gpu.part import Task, attempt
 from benchmarks.gpu.part_step import TOGETHER
+from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import ENCODINGS, parse_settings
 from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
@@ -296,6 +297,16 @@ def test_training_ends_early_enough_to_be_evaluated(rows, seconds, calls):
     given = Task(parse_settings(["out=out", "size=test"]), seconds, rows.emit)
     part_train._watch(given, PLAN, each, [each], clock=lambda: float(len(looks)), sleep=looks.append)
     assert each.calls == calls
+
+
+def test_epochs_are_planned_for_the_time_that_a_rehearsal_leaves(rows, tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(Task, "left", lambda self: order.append("left") or 300.0)
+    monkeypatch.setattr(part_train, "_rehearsed", lambda _: order.append("rehearsed") or Speed(4.0, 100.0, 100.0))
+    monkeypatch.setattr(part_train, "_Maker", lambda *_: pytest.fail("begun"))
+    with pytest.raises(pytest.fail.Exception, match="begun"):
+        part_train.run(task(rows, f"work={tmp_path / 'work'}"))
+    assert order == ["rehearsed", "left"]
 
 
 def test_without_a_rehearsal_one_epoch_is_planned_and_the_failure_noted(rows, tmp_path, monkeypatch):
