@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from p2be_exp.corruptions.parallel import cores
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.image_folder import class_names, listed
+from p2be_exp.threads import usable_cpus
 
 SIDE = 224
 
@@ -35,12 +35,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, cores()])
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, usable_cpus()])
     parser.add_argument("--passes", type=int, default=5, help="measured passes of each loader")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{arguments.images} JPEGs of 500 x 375, batches of {arguments.batch_size}, {cores()} cores "
+        f"{arguments.images} JPEGs of 500 x 375, batches of {arguments.batch_size}, {usable_cpus()} cores "
         f"({platform.processor() or platform.machine()})\nPython {platform.python_version()}, torch "
         f"{torch.__version__}, torchvision {torchvision.__version__}, Pillow {PIL.__version__}"
     )

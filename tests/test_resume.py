@@ -324,6 +324,23 @@ def test_a_run_that_is_alive_on_another_machine_is_refused(workdir, four_epochs)
     assert refusal(train("resume=run")) == expected
 
 
+@pytest.mark.parametrize(("job", "restarts", "goes_on"), [("7", "1", True), ("7", "0", False), ("8", "1", False)])
+def test_a_job_that_slurm_restarted_on_another_node_goes_on(monkeypatch, workdir, four_epochs, job, restarts, goes_on):
+    run = copy_of(four_epochs, workdir / "run")
+    fake_status(run, host="another", slurm_job="7", slurm_restarts=0)
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    outcome = train("resume=run")
+    if goes_on:
+        assert outcome.code == 0, outcome.err
+        assert (Run(run).status()["slurm_job"], Run(run).status()["slurm_restarts"]) == ("7", 1)
+    else:
+        assert (
+            refusal(outcome)
+            == "resume=run: still running as process 1 on another, or stopped less than two minutes ago"
+        )
+
+
 def test_a_sign_of_life_comes_from_a_thread(monkeypatch, tmp_path):
     monkeypatch.setattr("p2be_exp.callbacks.sign_of_life.INTERVAL", 0.01)
     monkeypatch.setattr("p2be_exp.runs.now", lambda: datetime.now(UTC).isoformat())

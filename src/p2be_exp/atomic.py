@@ -1,14 +1,25 @@
-"""Files that are either whole or not there: written beside their place and moved onto it."""
+"""Files that are either whole or not there: written beside their place and moved onto it.
+
+A disk that is full is told in one line (:class:`~p2be_exp.errors.ResourceError`); what was there stays as it was.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from p2be_exp.errors import ResourceError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PART = re.compile(r"\..*\.[a-z0-9_]{8}\.part")
 
 
 @contextmanager
@@ -16,31 +27,130 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; move it onto ``path`` when the block ends without an error.
 
     The data reaches the disk before the move, so a crash leaves the old file or the new one.
+
+    Raises:
+        ResourceError: the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with told_when_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.chmod(0o666 & ~_umask())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file atomically.
+
+    What a library would write piece by piece is better made in memory and written by this: libraries of compiled code
+    end the process where a disk is full.
+    """
+    with replacing(path) as part, part.open("wb", buffering=0) as file:
+        rest = memoryview(data).cast("B")
+        while len(rest):  # one call writes 2 GiB at most
+            rest = rest[file.write(rest) :]
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, indented."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, _json(value))
+
+
+def overwrite_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, or where the disk is full over the old one, which has room for it.
+
+    For the last word of a process. Nothing is raised where nothing can be written.
+    """
+    try:
+        write_json(path, value)
+    except (ResourceError, OSError):
+        try:
+            with Path(path).open("r+b", buffering=0) as file:
+                file.write(_json(value).encode())
+                file.truncate()
+        except OSError:
+            pass
+
+
+@contextmanager
+def told_when_full(path: Path) -> Iterator[None]:
+    """Tell of a full disk, or of an exhausted quota, in one line.
+
+    Args:
+        path: what is being written.
+
+    Raises:
+        ResourceError: in the place of the error of the operating system.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise ResourceError(full_line(path, error)) from error
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error of the operating system says that a disk is full, or a quota exhausted."""
+    return error.errno in _FULL
+
+
+def full_line(path: Path, error: OSError) -> str:
+    """One line about a file that a full disk has no room for."""
+    try:
+        free = shutil.disk_usage(_existing(Path(path))).free / 2**20
+        left = f" ({free:,.1f} MiB left)"
+    except OSError:
+        left = ""
+    return f"{path}: cannot be written: {os.strerror(error.errno).lower()}{left}; make space, then go on"
+
+
+def reserve(path: Path, size: int) -> None:
+    """Take all the space that a file of ``size`` bytes needs, before it is mapped into memory and filled there.
+
+    A write to mapped memory for which the disk has no room ends the process.
+
+    Raises:
+        ResourceError: there is not as much.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with told_when_full(path), Path(path).open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if is_full(error):
+                raise  # any other: a file system that cannot do it
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove what a process that was killed in :func:`replacing` left behind in these folders (not those below)."""
+    for folder in folders:
+        if folder.is_dir():
+            for part in folder.iterdir():
+                if _PART.fullmatch(part.name):
+                    part.unlink(missing_ok=True)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _existing(path: Path) -> Path:
+    return next(each for each in (path, *path.absolute().parents) if each.exists())
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""The error of a user's input: one line that says what is wrong, under which key, and what is allowed."""
+"""Errors that are one line for the person at the command line, and the request to stop."""
 
 
 class BadInput(ValueError):  # noqa: N818  # the name says who has to act
@@ -9,13 +9,24 @@ class BadInput(ValueError):  # noqa: N818  # the name says who has to act
     """
 
 
+class ResourceError(RuntimeError):
+    """The machine could not do what was asked: a full disk, shared memory that is too small, pictures that never came.
+
+    The message is one line that says what failed and what helps. The command line prints it without a traceback and
+    exits with code 1; what was saved before can be gone on with.
+    """
+
+
 class Interrupted(BaseException):
     """The user or the system asked to stop. Not an ``Exception``, so that no handler of failures takes it for one.
 
     Attributes:
         signal: number of the signal; a command exits with 128 plus it.
+        waiting: whether it ended a wait for the next batch, where the steps before can be saved; else it may have come
+            in the middle of one.
     """
 
-    def __init__(self, signal: int) -> None:
+    def __init__(self, signal: int, waiting: bool = False) -> None:
         super().__init__(f"stopped by signal {signal}")
         self.signal = signal
+        self.waiting = waiting

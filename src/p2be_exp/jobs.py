@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.agreement import check_classes, check_files, check_images, check_source_classes
+from p2be_exp.atomic import remove_leftovers
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.panel import check_sanity
 from p2be_exp.attacks.plan import Source, check_serves, plan_attacks
@@ -23,6 +25,7 @@ from p2be_exp.callbacks import (
     Progress,
     StopOnSignal,
     StopSignals,
+    ThreadAdvice,
     checkpoint_callbacks,
 )
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
@@ -32,6 +35,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.plugins import digests_of_attack, load_plugins
+from p2be_exp.probes import IMAGES, bf16_factor
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
 from p2be_exp.report.figures import draw_results
@@ -40,8 +44,17 @@ from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
 from p2be_exp.results import Results
 from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
+from p2be_exp.threads import set_threads
 from p2be_exp.tracking import StepLog, log_results, run_name
-from p2be_exp.trainer import build_trainer, check_devices, evaluation_precision, on_gpu, precision_of
+from p2be_exp.trainer import (
+    build_trainer,
+    check_devices,
+    cpu_computes_bf16,
+    evaluation_precision,
+    on_gpu,
+    precision_of,
+    tell_lightning_rank,
+)
 from p2be_exp.training import TrainingModule
 
 
@@ -64,8 +77,11 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
     load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     with StopSignals() as signals:
         check_devices(config["trainer"])
+        tell_lightning_rank(config["trainer"])
+        set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config, training=True)
+        data.stop = lambda: signals.received
         check_image_size(config["backbone"]["name"], data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
@@ -77,7 +93,9 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
             check_files(data, run)
         check_source_classes(data, config)
         check_images(data, corrupted)
-        main = rank() == 0
+        main = rank(config["trainer"]) == 0
+        if main:
+            run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
@@ -141,9 +159,12 @@ def evaluate(
     Raises:
         BadInput: the run that an attack transfers from has other classes; images that cannot be used.
     """
+    main = rank(config["trainer"]) == 0
     check_source_classes(data, config)
     if (digest := data.files_digest()) is not None:
         settings = {**settings, "test_files": digest}
+    if main:
+        remove_leftovers(folder, folder / "per_image", folder / "figures")
     planned = {attack_condition(attack): attack for attack in attacks}
     plan = corrupted.plan if corrupted else None
     results = Results(folder, settings, key=key, plan=plan, attacks=list(planned))
@@ -159,7 +180,7 @@ def evaluate(
         module = EvaluationModule(
             model,
             conditions,
-            results if rank() == 0 else None,
+            results if main else None,
             {condition.id: attack for condition, attack in planned.items()},
             config["seed"],
             config["attack"].get("save_images", False),
@@ -167,10 +188,10 @@ def evaluate(
         data.trainer = trainer
         loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
         trainer.test(module, loaders, verbose=False)
-    if rank() == 0 and attacks:
+    if main and attacks:
         results.add_sanity(check_sanity(model, data, planned, results, config["seed"]))
     summary = results.summary()
-    if rank() == 0:
+    if main:
         title = f"{run_name(config)}, {settings['checkpoint']} checkpoint"
         figures = [*figures, *draw_results(results, data, corrupted, title)]
         print(f"\n{results_table(summary)}\n\nresults in {folder}", flush=True)
@@ -293,6 +314,7 @@ def prepare(
         *more_callbacks,
     ]
     if config["trainer"]["progress"]:
+        callbacks.append(ThreadAdvice())
         callbacks.insert(0, Progress())  # before the rows: they end the epoch's means
     if loggers:
         callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))
@@ -307,12 +329,22 @@ def prepare(
         enable_progress_bar=config["trainer"]["progress"],
         default_root_dir=run.path,
     )
-    if rank() == 0:
+    if rank(config["trainer"]) == 0:
         parameters = count_parameters(module.model)
         device = trained_on(config["trainer"], run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
-        print(run_header(config, run.path, data, parameters, loaded), flush=True)
+        bf16 = _bf16_factor(config, module, data)
+        print(run_header(config, run.path, data, parameters, loaded, bf16), flush=True)
     return trainer, module
+
+
+def _bf16_factor(config: dict[str, Any], module: TrainingModule, data: ImageDataModule) -> float | None:
+    """How many times as fast bf16 would be; None where it is not to be had, or a precision was chosen by name."""
+    trainer = config["trainer"]
+    if not trainer["progress"] or trainer["precision"] != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
+        return None
+    images = torch.zeros(IMAGES, 3, data.image_size, data.image_size, dtype=torch.uint8)
+    return bf16_factor(module.model, images, torch.zeros(IMAGES, dtype=torch.int64))
 
 
 def trained_on(trainer: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:

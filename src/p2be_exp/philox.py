@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from p2be_exp.compiled import compiled
 
 
 def fill_uniform(
@@ -26,7 +27,7 @@ def fill_uniform(
     _fill(images, *words, start, out)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill(images, stream, purpose, key0, key1, start, out):
     """Philox4x32-10 with the counter (image, stream, purpose, block): two draws of 53 bits a block."""
     word = np.uint64(0xFFFFFFFF)

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.callbacks import heartbeat
-from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
 from p2be_exp.tracking import build_loggers, finish
@@ -27,28 +27,30 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
         sweep: name of the sweep that it belongs to.
     """
     loggers: list[Logger] = []
+    main = rank(config["trainer"]) == 0
 
     def record(state: str, exit_code: int, **details: Any) -> None:
         finish(loggers, exit_code)
-        if rank() == 0:
+        if main:
             run.set_status(state, exit_code=exit_code, **details)
 
     try:
-        if rank() == 0:
+        if main:
             run.set_status("running", epochs=config["epochs"])
         loggers.extend(build_loggers(config, run, sweep))
-        with heartbeat(run) if rank() == 0 else nullcontext():
+        with heartbeat(run) if main else nullcontext():
             yield loggers
     except Interrupted as stop:
         record("interrupted", 128 + stop.signal, signal=stop.signal)
-        if rank() == 0:
+        if main:
             print(f"\nstopped; to go on: {resume_command(run)}", file=sys.stderr, flush=True)
         raise
     except BadInput as error:
         record("failed", 2, error=str(error))
         raise
     except BaseException as error:
-        record("failed", 1, error=f"{type(error).__name__}: {error}")
+        told = str(error) if isinstance(error, ResourceError) else f"{type(error).__name__}: {error}"
+        record("failed", 1, error=told)
         raise
     else:
         record("finished", 0)

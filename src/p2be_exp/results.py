@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from p2be_exp.atomic import replacing, write_json, write_text
+from p2be_exp.atomic import write_bytes, write_json, write_text
 from p2be_exp.calibration import calibration_errors
 from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
@@ -172,8 +172,9 @@ class Results:
                 first ones, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
                 it has them.
         """
-        with replacing(self._images_file(row.condition)) as part, part.open("wb") as file:
-            np.savez_compressed(file, **images)
+        compressed = io.BytesIO()
+        np.savez_compressed(compressed, **images)
+        write_bytes(self._images_file(row.condition), compressed.getbuffer())
         self._note(row.condition, images)
         self.rows[row.condition] = row
         text = io.StringIO()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
-from p2be_exp.atomic import write_json, write_text
+from p2be_exp.atomic import overwrite_json, remove_leftovers, write_json, write_text
 from p2be_exp.config.checks import check_config
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import check_unchanged, digests, load_plugins
@@ -100,6 +100,10 @@ class Run:
         except (FileNotFoundError, ValueError):
             return {}
 
+    def remove_leftovers(self) -> None:
+        """Remove what a killed training left behind of files that it was writing."""
+        remove_leftovers(*(self.path / part for part in ("", "checkpoints", "per_image", "figures")))
+
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def create(self, config: dict[str, Any], **facts: Any) -> None:
@@ -124,14 +128,22 @@ class Run:
 
     def set_status(self, state: State, **details: Any) -> None:
         """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
-        status = {"state": state, "pid": os.getpid(), "host": socket.gethostname(), "alive": now(), **details}
+        here = {"pid": os.getpid(), "host": socket.gethostname(), **slurm_start()}
+        status = {"state": state, **here, "alive": now(), **details}
         with self._status_lock:
-            write_json(self.status_file, status)
+            overwrite_json(self.status_file, status)
 
     def renew_status(self) -> None:
         """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
         with self._status_lock:
-            write_json(self.status_file, {**self.status(), "alive": now()})
+            overwrite_json(self.status_file, {**self.status(), "alive": now()})
+
+
+def slurm_start() -> dict[str, Any]:
+    """Which start of which job of Slurm's this process is in: ``slurm_job`` and ``slurm_restarts``; {} outside."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return {}
+    return {"slurm_job": os.environ["SLURM_JOB_ID"], "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
 def find_run(path: str | Path, key: str = "run") -> Run:
@@ -229,6 +241,8 @@ def _fill_in(config: dict[str, Any]) -> None:
     preset.setdefault("lambda_smooth", 1.0)
     preset.setdefault("magnitude", 3.0)
     config["dataset"].setdefault("augmentation", "flip_crop")
+    if "workers" in config["dataset"]:
+        config["dataset"].setdefault("timeout", 300.0)
     config["optim"].setdefault("schedule", "cosine")
     config["optim"].setdefault("milestones", [])
     config["optim"].setdefault("gamma", 0.1)

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import logging
+import platform
 import warnings
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.strategies import DDPStrategy, Strategy
+from pytorch_lightning.utilities import rank_zero_only
 
 from p2be_exp.errors import BadInput
+from p2be_exp.ranks import check_launcher, has_place, launcher, rank
 
 
 def check_devices(config: dict[str, Any]) -> None:
-    """Check that this machine has the devices that a ``trainer`` group asks for.
+    """Check that this machine has the devices that a ``trainer`` group asks for, and the processes.
 
     Raises:
-        BadInput: there are not as many GPUs, or no GPU.
+        BadInput: there are not as many GPUs, or no GPU; the CPU does not compute in bf16; a launcher started another
+            number of processes.
     """
+    check_launcher(config)
     if config["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise BadInput(f"trainer={config['name']}: no GPU was found; allowed here is trainer=cpu or trainer=auto")
     if on_gpu(config) and config["devices"] > torch.cuda.device_count():
         raise BadInput(f"trainer.devices={config['devices']}: there are {torch.cuda.device_count()} GPUs")
-    if config["precision"] == "bf16" and not on_gpu(config):
-        raise BadInput("trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32")
+    if config["precision"] == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
+        raise BadInput(
+            "trainer.precision=bf16: this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
+        )
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware, by oneDNN's own test and, on x86, its instructions.
+
+    There oneDNN alone says yes to any AVX-512, where it emulates bf16 more slowly than it computes in float32.
+    """
+    instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and (
+        instructions or platform.machine() not in ("x86_64", "AMD64")
+    )
 
 
 def on_gpu(config: dict[str, Any]) -> bool:
@@ -33,13 +57,14 @@ def on_gpu(config: dict[str, Any]) -> bool:
 
 
 def precision_of(config: dict[str, Any]) -> str:
-    """Lightning's name of the precision to train in: bf16 on GPUs unless 32 is asked for."""
-    return "bf16-mixed" if on_gpu(config) and config["precision"] != "32" else "32-true"
+    """Lightning's name of the precision to train in: bf16 on GPUs unless 32 is asked for, on CPUs where it is."""
+    wanted = "bf16" if config["precision"] == "auto" and on_gpu(config) else config["precision"]
+    return "bf16-mixed" if wanted == "bf16" else "32-true"
 
 
 def evaluation_precision(config: dict[str, Any]) -> str:
     """Lightning's name of the precision to evaluate in: float32 unless bf16 is asked for by name."""
-    return "bf16-mixed" if on_gpu(config) and config["precision"] == "bf16" else "32-true"
+    return "bf16-mixed" if config["precision"] == "bf16" else "32-true"
 
 
 def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
@@ -47,7 +72,7 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
 
     Args:
         config: the group.
-        settings: further arguments of ``pl.Trainer``; they win.
+        settings: further arguments of ``pl.Trainer``; they win, but for ``plugins``, which are added.
     """
     quiet_lightning()
     gpu = on_gpu(config)
@@ -56,6 +81,7 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
         exact = settings.get("precision", precision_of(config)) == "32-true"
         torch.set_float32_matmul_precision("highest" if exact else "high")
         torch.backends.cudnn.allow_tf32 = not exact  # float32 means float32, in training and in every evaluation
+    plugins = [*settings.pop("plugins", []), cluster_environment(config)]
     defaults = {
         "accelerator": "gpu" if gpu else "cpu",
         "devices": config["devices"],
@@ -70,13 +96,52 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
         "inference_mode": False,  # attacks need gradients
         "logger": False,
     }
-    return pl.Trainer(**{**defaults, **settings})
+    return pl.Trainer(**{**defaults, **settings, "plugins": plugins})
 
 
 def _strategy(config: dict[str, Any]) -> str | Strategy:
     if config["strategy"] != "ddp":
         return "auto"
     return DDPStrategy(process_group_backend=None if on_gpu(config) else "gloo")
+
+
+# -- the processes that Lightning believes in -------------------------------------------------------------------------
+
+
+class _OwnProcesses(LightningEnvironment):
+    """Processes that the first one starts; a variable that somebody else left behind makes no rank.
+
+    Args:
+        placed: whether this process has been given its place beside others; else it is the first.
+    """
+
+    creates_processes_externally = False  # in the place of a look at the environment
+
+    def __init__(self, placed: bool) -> None:
+        super().__init__()
+        self.creates_processes_externally = self._placed = placed
+
+    def local_rank(self) -> int:
+        return super().local_rank() if self._placed else 0
+
+    def node_rank(self) -> int:
+        return super().node_rank() if self._placed else 0
+
+
+def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:
+    """Where the ranks of a ``trainer`` group come from; said to Lightning, which else guesses from the environment."""
+    started = launcher(config)
+    if started == "torchrun":
+        return TorchElasticEnvironment()
+    if started == "slurm":
+        # Without Lightning's requeueing: its checkpoint is none that resume= reads, and its command none that we take.
+        return SLURMEnvironment(auto_requeue=False)
+    return _OwnProcesses(placed=started is not None and has_place())
+
+
+def tell_lightning_rank(config: dict[str, Any]) -> None:
+    """Set the rank that Lightning and its loggers guessed from the environment when they were imported."""
+    rank_zero_only.rank = rank(config)
 
 
 def quiet_lightning() -> None:

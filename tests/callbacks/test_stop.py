@@ -52,6 +52,21 @@ def test_inside_a_step_a_signal_is_noted_and_the_second_raises(number, capfd):
         assert signals.received == number
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_the_signals_of_job_scripts_are_taken_under_slurm_alone(monkeypatch, number):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    before = signal.getsignal(number)
+    with StopSignals():
+        assert signal.getsignal(number) == before
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with StopSignals():
+        assert signal.getsignal(number) != before  # or the next lines would end this process
+    with pytest.raises(Interrupted) as caught, StopSignals():
+        send(number)
+    assert caught.value.signal == number
+    assert signal.getsignal(number) == before
+
+
 def test_no_handler_of_failures_takes_it():
     assert not issubclass(Interrupted, Exception)
 

@@ -17,7 +17,9 @@ import commandline
 from commandline import QUICKSTART, ROOT, copy_of, corruptions, finish, refusal, rows_of, start, train
 from p2be_exp import load_run
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
+from p2be_exp.corruptions.images import corrupted_images
 from p2be_exp.data import load_dataset
+from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule
 
 
@@ -192,6 +194,37 @@ def test_the_second_call_adds_nothing(whole, four_epochs, frost_dir, monkeypatch
 
 
 # -- which images -----------------------------------------------------------------------------------------------------
+
+
+def test_frost_alone_without_textures_is_refused_before_anything_is_trained_or_measured(run, workdir, monkeypatch):
+    monkeypatch.setattr("p2be_exp.corruptions.textures.find_textures", lambda *_, **__: None)
+    frost = ("corruption=generated", "corruption.names=[frost]")
+    told = refusal(train(*QUICKSTART, *frost, "hydra.run.dir=new"))
+    assert told == (
+        "corruption.names=[frost]: none of it can be measured (frost: no textures; set corruption.frost_dir)"
+    )
+    assert not (workdir / "new").exists()
+    assert refusal(evaluate(f"run={run}", *frost)) == told
+    assert not (run / "evaluations").exists()
+    for command in ("make", "preview"):
+        said = refusal(corruptions(command, "dataset=digits", "names=[frost]", "out=made"))
+        assert said.startswith("names=[frost]: no textures; give frost_dir=FOLDER")
+    assert not (workdir / "made").exists()
+
+
+def test_published_files_that_have_none_of_what_is_asked_for_are_refused(run, workdir):
+    labels = np.tile(load_dataset("digits", ".")[1].labels.numpy().astype(np.uint8), 5)
+    (workdir / "c").mkdir()
+    np.save(workdir / "c" / "labels.npy", labels)
+    np.save(workdir / "c" / "fog.npy", np.zeros((len(labels), 32, 32, 3), dtype=np.uint8))
+    with pytest.raises(BadInput, match=r"^corruption\.names=\[snow\]: none of it can be measured \(snow: not in"):
+        corrupted_images(
+            {
+                "corruption": {"name": "cifar_c", "dir": "c", "names": ["snow"], "severities": [1]},
+                "dataset": {"name": "cifar10"},
+                "data_dir": ".",
+            }
+        )
 
 
 def test_without_textures_frost_is_left_out_and_said_beside_the_mean(run, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from commandline import (
+    ROOT,
     assert_equal,
     at_batch,
     checkpoint_of,
@@ -29,11 +31,13 @@ from commandline import (
 from p2be_exp import load_run
 from p2be_exp.agreement import check_files
 from p2be_exp.corruptions.apply import corrupt
-from p2be_exp.data import FolderSettings, load_dataset
+from p2be_exp.data import FolderSettings, file_loader, load_dataset
+from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.evaluation import EvaluationModule
 from p2be_exp.jobs import build_data
 from p2be_exp.runs import Run, find_run
 from pictures import WNIDS, damage, picture, write_imagenet
+from small_disk import with_mounts
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -117,6 +121,92 @@ def test_stopped_within_an_epoch_and_gone_on_with_is_as_in_one_go(monkeypatch, d
     assert checkpoint_of(Path("run"))["global_step"] == 3 + 1
     assert train("resume=run").code == 0
     assert_same_run(Path("run"), run)
+
+
+def test_stopped_in_a_wait_for_pictures_and_gone_on_with_is_as_in_one_go(monkeypatch, data_dir, run, tmp_path):
+    """The fifth chunk, of the second batch of the second epoch, does not come, and in the wait for it the signal."""
+    decode, check_wait, stuck = file_loader.decode, FileLoader._check_wait, tmp_path / "stuck"
+
+    def fifth_alone(*arguments, calls=[]):  # noqa: B006  # of the worker
+        calls.append(1)
+        if len(calls) == 5:
+            stuck.touch()
+            time.sleep(600)
+        return decode(*arguments)
+
+    def stopped_where_stuck(self, seconds):
+        if stuck.exists():
+            stuck.unlink()
+            os.kill(os.getpid(), signal.SIGTERM)
+        check_wait(self, seconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
+        patch.setattr(file_loader, "LOOK", 0.05)
+        patch.setattr(file_loader, "decode", fifth_alone)
+        patch.setattr(FileLoader, "_check_wait", stopped_where_stuck)
+        outcome = train(*SETTINGS, f"data_dir={data_dir}", "dataset.workers=1", "hydra.run.dir=run")
+    assert outcome.code == 143, outcome.err
+    assert Run("run").status()["state"] == "interrupted"
+    assert checkpoint_of(Path("run"))["global_step"] == 3 + 1
+    assert train("resume=run", "dataset.workers=0", "dataset.timeout=20").code == 0
+    assert_same_run(Path("run"), run)
+
+
+def test_a_resumed_run_may_decode_otherwise(run, tmp_path):
+    copy = copy_of(run, tmp_path / "copy")
+    before = (copy / "config.yaml").read_text()
+    assert train(f"resume={copy}", "dataset.workers=1", "dataset.timeout=60").code == 0
+    assert (copy / "config.yaml").read_text() == before
+    told = refusal(train(f"resume={copy}", "dataset.resized=20"))
+    assert told.startswith("dataset.resized: a resumed run keeps its own; with resume= go only trainer, logger, ")
+    assert refusal(train(f"resume={copy}", "dataset.timeout=0")) == "dataset.timeout=0.0: allowed is above 0"
+
+
+def test_an_evaluation_may_decode_otherwise(monkeypatch, run, tmp_path):
+    copy, built = copy_of(run, tmp_path / "copy"), []
+    init = FileLoader.__init__
+
+    def noted(self, *arguments, **settings):
+        built.append((settings["workers"], settings["timeout"]))
+        init(self, *arguments, **settings)
+
+    monkeypatch.setattr(FileLoader, "__init__", noted)
+    arguments = (f"run={copy}", "trainer=cpu", "name=there", "dataset_workers=1", "dataset_timeout=60")
+    assert evaluate_clean(*arguments).code == 0
+    assert built == [(1, 60)]
+
+
+def test_workers_go_with_picture_files(four_epochs):
+    told = refusal(evaluate_clean(f"run={four_epochs}", "dataset_workers=2"))
+    assert told == "dataset_workers=2: digits has no picture files to decode"
+    told = refusal(train(f"resume={four_epochs}", "dataset.workers=2"))
+    assert told.startswith("dataset.workers=2: unknown key; ")
+
+
+@pytest.mark.slow
+def test_shared_memory_that_is_too_small_is_one_line_and_the_advice_in_it_helps(tmp_path):
+    """Sixteen chunks of 32 images of 224 x 224 on their way are 77 MB."""
+    for part, each in (("train", 256), ("test", 2)):
+        for name in ("ants", "bees", "wasps"):
+            (tmp_path / part / name).mkdir(parents=True)
+            picture(len(name)).save(tmp_path / part / name / "0.png")
+            for number in range(1, each):
+                os.link(tmp_path / part / name / "0.png", tmp_path / part / name / f"{number}.png")
+    arguments = ["dataset=image_folder", f"dataset.dir={tmp_path}", "backbone=alexnet", "encoding=rgb",
+                 "regime=standard", "epochs=1", "limit_train=700", "batch_size=700", "trainer=cpu",
+                 "trainer.progress=false", "dataset.workers=8", "hydra.run.dir=run"]  # fmt: skip
+    mount = "mount -t tmpfs -o size=64m tmpfs /dev/shm"
+    outcome = with_mounts(mount, ROOT / "train.py", *arguments, cwd=Path.cwd())
+    assert outcome.code == 1, outcome.err
+    assert "Traceback" not in outcome.err, outcome.err
+    (line,) = (each for each in outcome.err.splitlines() if "UserWarning" not in each and each[0] != " ")
+    assert line.startswith("error: image_folder/train: a process that decodes images cannot hand them over (")
+    assert "/dev/shm has " in line
+    assert "MiB left of 64 MiB" in line
+    assert "fewer dataset.workers" in line
+    status = Run("run").status()
+    assert (status["state"], status["exit_code"]) == ("failed", 1)
 
 
 def test_a_model_is_loaded_without_its_data(run, tmp_path):

@@ -203,8 +203,10 @@ def test_a_folder_with_other_things_in_it_keeps_them(workdir):
 
 
 def test_a_launcher_has_to_name_the_folder(workdir, monkeypatch):
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    assert refused(workdir, *TINY).startswith("hydra.run.dir: several processes were started from outside")
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    two = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    assert refused(workdir, *TINY, *two).startswith("hydra.run.dir: several processes were started from outside")
 
 
 # -- data -------------------------------------------------------------------------------------------------------------

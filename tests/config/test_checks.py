@@ -98,10 +98,6 @@ def test_a_value_at_the_edge_is_taken(config, key, value):
             "batch_size=2: it is shared by 3 processes, so at least 3",
         ),
         (
-            {"trainer.accelerator": "cpu", "trainer.precision": "bf16"},
-            "trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32",
-        ),
-        (
             {"optim.momentum": 0.0},
             "optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false",
         ),

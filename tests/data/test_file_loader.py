@@ -18,7 +18,7 @@ from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, decode
 from p2be_exp.data.image_folder import listed
-from p2be_exp.errors import BadInput
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness import ImageRandom, Purpose
 from pictures import WNIDS, damage, write_part
 
@@ -146,9 +146,11 @@ def test_it_leaves_the_global_random_state_alone(folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("started", [True, False])
 def test_the_workers_leave_the_stop_signals_to_the_main_process(folder, number, started, monkeypatch):
+    if number == signal.SIGUSR1:  # one of Slurm's
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
     if not started:  # as if it had not got as far as ignoring them
         monkeypatch.setattr(file_loader, "_start_worker", lambda worker: None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -188,9 +190,69 @@ def test_a_worker_that_dies_is_told_in_one_line(folder, monkeypatch):
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(file_loader, "decode", die)
-    with pytest.raises(RuntimeError, match=r"^made/train: a process that decodes images died \(.*\); fewer") as error:
+    with pytest.raises(ResourceError, match=r"^made/train: a process that decodes images died \(.*\); fewer") as error:
         list(loader(listed_in(folder), workers=1))
     assert "\n" not in str(error.value)
+
+
+def test_images_that_cannot_be_handed_over_are_told_in_one_line(folder, monkeypatch, capfd):
+    def full(self):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>:\nNo space left on device (28)")
+
+    monkeypatch.setattr(Tensor, "share_memory_", full)
+    with pytest.raises(ResourceError) as error:
+        list(loader(listed_in(folder), workers=2))
+    assert str(error.value).startswith(
+        "made/train: a process that decodes images cannot hand them over (unable to allocate shared memory(shm) for "
+        "file </torch_1>: No space left on device (28)): "
+    )
+    assert "/dev/shm has " in str(error.value)
+    assert "fewer dataset.workers" in str(error.value)
+    assert "now 2)" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """The first picture never comes (in the time of this test); looks at the clock follow each other quickly."""
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr(file_loader, "LOOK", 0.05)
+    monkeypatch.setattr(file_loader, "decode", lambda *arguments: time.sleep(600))
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_pictures_that_never_come_are_an_error(folder, stuck, world_size):
+    with pytest.raises(ResourceError) as error:
+        list(loader(listed_in(folder), workers=1, timeout=0.5, world_size=world_size))
+    assert str(error.value).startswith(
+        "made/train: no picture came from the 1 processes that decode within 0.5 s (dataset.timeout); fewer "
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pictures_that_come_in_time_are_none(folder, monkeypatch, workers):
+    """However often they are looked for; in this process nothing is waited for."""
+
+    def slow(*arguments):
+        time.sleep(0.3)
+        return decode(*arguments)
+
+    monkeypatch.setattr(file_loader, "LOOK", 0.05)
+    monkeypatch.setattr(file_loader, "decode", slow)
+    timeout = None if workers else 1e-6
+    assert_same(loader(listed_in(folder), 21, workers, timeout=timeout), loader(listed_in(folder), 21))
+
+
+def test_a_stop_signal_ends_the_wait(folder, stuck):
+    with pytest.raises(Interrupted) as stopped:
+        list(loader(listed_in(folder), workers=1, stop=lambda: signal.SIGTERM))
+    assert (stopped.value.signal, stopped.value.waiting) == (signal.SIGTERM, True)
+
+
+def test_among_several_ranks_it_does_not(folder, stuck):
+    with pytest.raises(ResourceError, match="within"):
+        list(loader(listed_in(folder), workers=1, stop=lambda: signal.SIGTERM, timeout=0.5, world_size=2))
 
 
 # -- images that cannot be read ---------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_where_are_the_pictures():
 def test_the_configuration_makes_the_settings():
     changed = ["dataset=imagenet", "dataset.image_size=64", "dataset.resized=72", "dataset.workers=3"]
     dataset = to_plain(compose_config("train", changed))["dataset"]
-    assert FolderSettings.of(dataset) == FolderSettings(None, 64, 72, 3, True)
+    assert FolderSettings.of(dataset) == FolderSettings(None, 64, 72, 3, True, timeout=300)
     dataset |= {"augmentation": "flip_crop", "dir": "~/x", "workers": None}
     found = FolderSettings.of(dataset)
     assert (found.resized_crop, found.workers, found.folder.name) == (False, None, "x")

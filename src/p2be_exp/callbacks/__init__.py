@@ -6,6 +6,7 @@ from p2be_exp.callbacks.evaluation_progress import EvaluationProgress
 from p2be_exp.callbacks.progress import Progress
 from p2be_exp.callbacks.sign_of_life import EpochsDone, heartbeat
 from p2be_exp.callbacks.stop import StopOnSignal, StopSignals
+from p2be_exp.callbacks.thread_advice import ThreadAdvice
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -15,6 +16,7 @@ __all__ = [
     "Progress",
     "StopOnSignal",
     "StopSignals",
+    "ThreadAdvice",
     "checkpoint_callbacks",
     "heartbeat",
 ]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from p2be_exp.atomic import replacing
+from p2be_exp.atomic import write_bytes
 from p2be_exp.runs import Run
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there; reads with ``weights_only=True`` always."""
+    """Writes a checkpoint beside its place and moves it there; reads with ``weights_only=True`` always.
+
+    Lightning's own writing goes by way of the system's folder for temporary files, which may be small.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint, whole or not at all."""
-        with replacing(Path(path)) as part:
-            super().save_checkpoint(checkpoint, part, storage_options)
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint; tensors, numbers, strings and containers only, whatever is asked for."""

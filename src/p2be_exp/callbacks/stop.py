@@ -1,4 +1,4 @@
-"""Stopping on SIGINT or SIGTERM without losing what was computed."""
+"""Stopping on SIGINT or SIGTERM, under Slurm on its signals too, without losing what was computed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import torch
 
 from p2be_exp.errors import Interrupted
 from p2be_exp.runs import Run
+from p2be_exp.signals import stop_signals
 
 
 class StopSignals:
-    """Listens to SIGINT and SIGTERM while it is entered.
+    """Listens to :func:`~p2be_exp.signals.stop_signals` while it is entered.
 
     Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is noted, so that the
     step can be finished and saved; a second one raises at once.
@@ -41,7 +42,7 @@ class StopSignals:
 
     def listen(self) -> None:
         """Take the signals (again, after a library took them)."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             before = signal.signal(number, self._note)
             self._before.setdefault(number, before)
 
@@ -74,6 +75,10 @@ class StopOnSignal(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.signals.deferred = False
+        if isinstance(exception, Interrupted) and exception.waiting:
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            if 0 < done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+                trainer.save_checkpoint(self.run.checkpoint("last"))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The signal came after the last step of an epoch, which has been saved as a whole.

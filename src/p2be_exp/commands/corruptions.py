@@ -85,8 +85,8 @@ def _make(config: dict[str, Any]) -> None:
     names, severities = select_names(config["names"]), select_severities(config["severities"])
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.make import make_set
-    from p2be_exp.corruptions.parallel import cores
     from p2be_exp.corruptions.progress import BlockProgress
+    from p2be_exp.threads import usable_cpus
 
     with StopSignals():
         textures, source = _textures(config, names), _source(config)
@@ -106,7 +106,7 @@ def _make(config: dict[str, Any]) -> None:
                     severities,
                     seed=config["seed"],
                     textures=textures,
-                    workers=config["workers"] or cores(),
+                    workers=config["workers"] or usable_cpus(),
                     progress=progress,
                 )
         except (Interrupted, KeyboardInterrupt):
@@ -157,7 +157,11 @@ def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     from p2be_exp.corruptions.textures import find_textures
 
     folder = None if config["frost_dir"] is None else Path(config["frost_dir"]).expanduser()
-    return find_textures(folder) if "frost" in names else None
+    textures = find_textures(folder) if "frost" in names else None
+    made_already = config["out"] is not None and (Path(config["out"]) / "frost.npy").is_file()
+    if names == ("frost",) and textures is None and not made_already:
+        raise BadInput("names=[frost]: no textures; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
+    return textures
 
 
 def _source(config: dict[str, Any]) -> ImageSource:

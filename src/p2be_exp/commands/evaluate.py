@@ -61,6 +61,12 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
             name = config["dataset"]["name"]
             raise BadInput(f"dataset_dir={settings['dataset_dir']}: {name} is in data_dir; data_dir=FOLDER says where")
         config["dataset"]["dir"] = settings["dataset_dir"]
+    for key in ("workers", "timeout"):
+        if (value := settings[f"dataset_{key}"]) is None:
+            continue
+        if key not in config["dataset"]:
+            raise BadInput(f"dataset_{key}={value}: {config['dataset']['name']} has no picture files to decode")
+        config["dataset"][key] = value
     config["corruption"] = resolved(
         config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
     )
@@ -97,11 +103,15 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
     from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
+    from p2be_exp.report.header import device_line
     from p2be_exp.runs import load_run
-    from p2be_exp.trainer import check_devices
+    from p2be_exp.threads import set_threads
+    from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
-    with StopSignals(), _told_how_to_go_on():
+    with StopSignals(), _told_how_to_go_on(config):
         check_devices(config["trainer"])
+        tell_lightning_rank(config["trainer"])
+        set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config)
         data.prepare_data()
@@ -115,17 +125,18 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "step": load_checkpoint(run, which)["global_step"],
         }
         name = settings["name"] or default_name(config, which)
-        if rank() == 0:
-            print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,})", flush=True)
+        if rank(config["trainer"]) == 0:
+            where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
+            print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,}) on {where}", flush=True)
         folder = run.path / "evaluations" / name
         evaluate(load_run(run.path, which), data, config, folder, decided, corrupted=corrupted, attacks=attacks)
 
 
 @contextmanager
-def _told_how_to_go_on() -> Iterator[None]:
+def _told_how_to_go_on(config: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except Interrupted:
-        if rank() == 0:
+        if rank(config["trainer"]) == 0:
             print("\nstopped; to go on: the same command again", file=sys.stderr, flush=True)
         raise

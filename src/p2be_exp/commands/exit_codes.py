@@ -6,11 +6,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.atomic import full_line, is_full
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable that asks for the traceback of bad input, too."""
+"""Environment variable that asks for the traceback of what is told in one line, too."""
 
 IMPORT_ADVICE = (
     "torch and torchvision do not fit together; install both in one command, so that pip resolves them together: "
@@ -36,6 +38,17 @@ def exit_code_of(command: Callable[[], None]) -> int:
         return 128 + getattr(error, "signal", 2)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except ResourceError as error:
+        if wants_traceback:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:
+        if not is_full(error) or wants_traceback:
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"error: {full_line(Path(error.filename or '.'), error)}\n")
+        return 1
     except RuntimeError as error:
         if "torchvision::nms does not exist" not in str(error):
             traceback.print_exc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from p2be_exp.config import check_config, to_plain
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
-from p2be_exp.runs import Run
+from p2be_exp.runs import Run, slurm_start
 
-RESUMABLE = ("trainer", "logger", "watch_every")
+RESUMABLE = ("trainer", "logger", "watch_every", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
+
+
+def is_resumable(key: str) -> bool:
+    """Whether a key, or the group that it is in, does not change what is trained."""
+    return key in RESUMABLE or key.partition(".")[0] in RESUMABLE
 
 
 def job_config(composed: DictConfig) -> dict[str, Any]:
@@ -41,26 +47,39 @@ def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str
     try:
         return train(config, run, resume=resume, sweep=sweep)["clean_error"]
     except Interrupted:
-        if rank() > 0:
+        if rank(config["trainer"]) > 0:
             return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down
         raise
 
 
-def check_not_running(run: Run, key: str) -> None:
+def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
     """Check that no process is training in a folder.
+
+    Args:
+        run: the folder.
+        key: the option that named it, for the message.
+        trainer: the group of the job that is about to start; of several processes the first one looks.
 
     Raises:
         BadInput: one is, or was less than two minutes ago on another machine.
     """
     status = run.status()
-    if status.get("state") != "running" or rank() > 0:
+    if status.get("state") != "running" or rank(trainer) > 0:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()
-    gone = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    ended = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    gone = ended or _was_requeued(status)
     if silent < 120 and not gone:
         where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
         raise BadInput(f"{key}={run.path}: still running as process {status['pid']}{where}")
+
+
+def _was_requeued(status: Mapping[str, Any]) -> bool:
+    """Whether this is a later start of the job of Slurm's that wrote a status: Slurm has ended the earlier one."""
+    now = slurm_start()
+    same = "slurm_job" in now and now["slurm_job"] == status.get("slurm_job")
+    return same and now["slurm_restarts"] > status["slurm_restarts"]
 
 
 def _alive(pid: int) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,19 +19,22 @@ from omegaconf import DictConfig
 
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
-    RESUMABLE,
     check_not_running,
     check_writable,
+    is_resumable,
     job_config,
     relative,
     train_job,
 )
-from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
 
 FIRST_FOLDER = "first"
 """The folder, in that of a sweep, of the run that its other jobs need."""
+
+_SUBMITIT = "SUBMITIT_EXECUTOR"
+"""Environment variable of the processes that submitit starts for its jobs."""
 
 
 @dataclass
@@ -172,6 +176,11 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
             print(f"\n== {place.name}{f': {labels[place.name]}' if labels[place.name] else ''}", flush=True)
         try:
             return _sweep_job(composed, place)
+        except Interrupted as stop:
+            if os.getpid() == here or _SUBMITIT not in os.environ:
+                raise
+            _leave_to_submitit(stop, told=folder is not None)
+            return float("nan")
         except Exception as error:
             outcomes.failed[str(relative(place))] = error
             _tell_failure(Run(relative(place)), error)
@@ -191,10 +200,8 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
             raise
         raise BadInput(f"hydra.sweep.dir={error.filename}: cannot be written ({error.strerror})") from error
     failed = {name: (str(error), isinstance(error, BadInput)) for name, error in outcomes.failed.items()}
-    for name in labels or () if folder is not None else ():
-        status = Run(folder / name).status()
-        if status.get("state") == "failed":
-            failed.setdefault(str(relative(folder / name)), (status.get("error", ""), status.get("exit_code") == 2))
+    if folder is not None:
+        failed = {**_failed_elsewhere(folder, labels or ()), **failed}
     if not failed:
         return 0
     print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
@@ -203,13 +210,47 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
     return 2 if all(bad for _, bad in failed.values()) else 1
 
 
+def _failed_elsewhere(folder: Path, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """The jobs that did not finish, by their folders' status: what each says, and whether it was bad input."""
+    failed = {}
+    for path in (folder / name for name in names):
+        status = Run(path).status()
+        if status.get("state") == "failed":
+            failed[str(relative(path))] = (status.get("error", ""), status.get("exit_code") == 2)
+        elif status.get("state") == "interrupted":
+            failed[str(relative(path))] = ("stopped; the same command with hydra.sweep.dir= goes on with it", False)
+    return failed
+
+
+def _leave_to_submitit(stop: Interrupted, told: bool) -> None:
+    """End a job that was stopped, as submitit ends one: by its own signal it is requeued, by another one it just ends.
+
+    An exception would fill the job's log with a traceback, where nothing went wrong.
+
+    Args:
+        stop: why it was stopped; everything is saved.
+        told: whether the command that waits for the job reads in its folder that it was stopped; else a job that
+            submitit does not requeue fails.
+    """
+    before = signal.getsignal(stop.signal)
+    if stop.signal in (signal.SIGUSR1, signal.SIGUSR2) and callable(before):
+        try:
+            before(stop.signal, None)
+        except Exception as reason:
+            if not told:
+                raise
+            print(reason, file=sys.stderr, flush=True)
+            return
+    sys.exit(128 + stop.signal)
+
+
 def _tell_failure(run: Run, error: Exception) -> None:
     """Say what went wrong, in the folder too where no run was made that says it itself."""
-    bad = isinstance(error, BadInput)
+    bad, one_line = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
     if not run.run_file.exists():
-        said = str(error) if bad else f"{type(error).__name__}: {error}"
+        said = str(error) if one_line else f"{type(error).__name__}: {error}"
         run.set_status("failed", exit_code=2 if bad else 1, error=said)
-    if bad:
+    if one_line:
         print(f"error: {error}", file=sys.stderr, flush=True)
     else:
         traceback.print_exc()
@@ -246,7 +287,7 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)
         return json.loads((run.path / "results.json").read_text(encoding="utf-8"))["clean_error"]
-    check_not_running(run, key)
+    check_not_running(run, key, config["trainer"])
     return train_job(config, run, resume=True, sweep=sweep)
 
 
@@ -254,7 +295,7 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str =
     """The keys of what is trained that have other values in two configurations, with both values."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in [*one, *(key for key in other if key not in one)]:
-        if not prefix and key in RESUMABLE:
+        if is_resumable(f"{prefix}{key}"):
             continue
         mine, theirs = one.get(key), other.get(key)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):

@@ -17,6 +17,7 @@ from p2be_exp.commands.job import (
     check_not_running,
     check_writable,
     existing_part,
+    is_resumable,
     job_config,
     relative,
     train_job,
@@ -25,7 +26,7 @@ from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import load_requested
-from p2be_exp.ranks import job_from_main, rank, started_by_launcher
+from p2be_exp.ranks import job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
@@ -74,8 +75,8 @@ def _command() -> None:
 def _single(arguments: list[str]) -> None:
     composed = compose_config("train", arguments, with_hydra=True)
     config = job_config(composed)
-    _check_folder(composed)
-    if rank() > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
+    _check_folder(composed, config["trainer"])
+    if rank(config["trainer"]) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
         train_job(config, Run(composed.hydra.run.dir))
         return
 
@@ -96,11 +97,11 @@ def _single(arguments: list[str]) -> None:
         raise failure[0]
 
 
-def _check_folder(composed: DictConfig) -> None:
-    if started_by_launcher() and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
+def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
+    if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = Path(composed.hydra.run.dir)
-    if (folder / "run.json").exists() and rank() == 0:
+    if (folder / "run.json").exists() and rank(trainer) == 0:
         raise BadInput(f"hydra.run.dir={folder}: holds a run already; resume={folder} goes on with it")
     check_writable(folder, "hydra.run.dir")
 
@@ -113,7 +114,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
     run = find_run(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key != "resume"}, arguments)
-    check_not_running(run, key="resume")
+    check_not_running(run, "resume", config["trainer"])
     if run.checkpoint("last").exists():
         load_checkpoint(run, key="resume")
     train_job(config, run, resume=True)
@@ -122,10 +123,10 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
     """The run's own configuration with the keys of the command line that may differ."""
     for key in sorted(keys):
-        if key.split(".")[0] not in RESUMABLE:
+        if not is_resumable(key):
             raise BadInput(f"{key}: a resumed run keeps its own; with resume= go only {', '.join(RESUMABLE)}")
     config = run.config()
-    chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger") if group not in keys]
+    chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger", "dataset") if group not in keys]
     given = [argument for argument in arguments if not argument.startswith("resume=")]
     composed = to_plain(compose_config("train", [*chosen, *given]))
     for key in keys:

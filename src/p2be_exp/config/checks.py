@@ -100,8 +100,6 @@ def _check_batch(batch: Any) -> None:
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
     if trainer["devices"] * trainer["num_nodes"] > 1 and trainer["strategy"] != "ddp":
         raise BadInput(f"trainer.devices={trainer['devices']}: several devices need trainer=ddp")
-    if trainer["accelerator"] == "cpu" and trainer["precision"] == "bf16":
-        raise BadInput("trainer.precision=bf16: allowed on a GPU; on a CPU it is auto or 32")
 
 
 def _check_corruption(config: Mapping[str, Any]) -> None:

@@ -77,6 +77,7 @@ class PicturesDatasetConfig(DatasetConfig):
     image_size: int = number(8, 4096)
     resized: int = number(8, 4096)
     workers: int | None = number(0)
+    timeout: float | None = number(above=0)
 
 
 @dataclass
@@ -347,6 +348,8 @@ class EvaluateConfig:
     limit_test: int | None = number(1)
     data_dir: str | None = MISSING
     dataset_dir: str | None = MISSING
+    dataset_workers: int | None = number(0)
+    dataset_timeout: float | None = number(above=0)
     plugins: list[str] = MISSING
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.draws import Draws
 
 Images = NDArray[np.uint8]
@@ -98,7 +98,7 @@ def sum_of_shifts(
     return out.reshape(images.shape)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_shifts(images, values, rows, columns, shifts, weights, out):
     """One padded image at a time; lines of (column, channel), so that the innermost loop is contiguous."""
     channels, size = images.shape[3], out.shape[2]

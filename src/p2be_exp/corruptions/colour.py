@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
 
@@ -35,7 +35,7 @@ def _through_hsv(images: Images, saturation: tuple[float, float], added_value: f
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _change_hsv(pixels, factor, added_saturation, added_value, out):
     """To HSV, the change, back to RGB, for each pixel of ``(N, 3)``.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
+from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
 
@@ -97,7 +97,7 @@ def _read(x: NDArray[np.float32], places: Floats, edge_twice: bool) -> NDArray[n
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _interpolate(x, places, edge_twice, out):
     images, height, width, channels = x.shape
     for image in range(images):
@@ -118,7 +118,7 @@ def _interpolate(x, places, edge_twice, out):
                     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _reflected(place, length, edge_twice):
     if 0 <= place < length:
         return place

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, smoothed, to_levels
 from p2be_exp.corruptions.draws import Draws
 
@@ -29,7 +29,7 @@ def _offsets(images: Images, reach: int, passes: int, draws: Draws) -> NDArray[n
     return draws.integers(-reach, reach, passes * visited * 2).reshape(len(images), passes, visited, 2)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scatter(images, reach, offsets):
     """In place, rows then columns from the last one down: each pixel becomes what its partner is at that moment."""
     _, height, width, channels = images.shape

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from p2be_exp.corruptions.images import CorruptedImages
 from p2be_exp.corruptions.measures import Plan
 from p2be_exp.corruptions.names import ALL
-from p2be_exp.corruptions.parallel import cores
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, Names
 from p2be_exp.data.image_folder import class_names, picture_names
 from p2be_exp.errors import BadInput
+from p2be_exp.threads import usable_cpus
 
 if TYPE_CHECKING:
     from p2be_exp.data import ImageDataModule
@@ -60,7 +60,7 @@ class OfficialImageNetC(CorruptedImages):
     ) -> None:
         self.folder, self.crop, self._key = Path(folder), crop, key
         self._images: frozenset[str] | None = None
-        self._workers = cores() if workers is None else workers
+        self._workers = usable_cpus() if workers is None else workers
         if not self.folder.is_dir():
             raise BadInput(f"{key}={folder}: no such folder")
         there = [name for name in names if (self.folder / name).is_dir()]

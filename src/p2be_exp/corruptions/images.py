@@ -15,10 +15,10 @@ from p2be_exp.corruptions.loader import ConditionLoader, ImagesOf
 from p2be_exp.corruptions.measures import Plan
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
-from p2be_exp.corruptions.parallel import cores
 from p2be_exp.corruptions.store import MANIFEST, StoredSet
 from p2be_exp.data.batch import Part
 from p2be_exp.errors import BadInput
+from p2be_exp.threads import usable_cpus
 
 if TYPE_CHECKING:
     from p2be_exp.data import ImageDataModule
@@ -113,7 +113,7 @@ class GeneratedImages(CorruptedImages):
         self.stored = None if folder is None else _generated_set(folder, dataset, seed)
         self.textures = find_textures(frost_dir, key="corruption.frost_dir") if "frost" in names else None
         self._compared = False  # the set's picture files with the data set's
-        self._workers = cores() if workers is None else workers
+        self._workers = usable_cpus() if workers is None else workers
         has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
         missing = {} if has_frost or "frost" not in names else {"frost": "no textures; set corruption.frost_dir"}
         self.plan = Plan("generated", dataset, names, severities, missing)
@@ -177,8 +177,18 @@ def corrupted_images(config: dict[str, Any]) -> CorruptedImages | None:
     Folders are looked into, headers and manifests read; no images.
 
     Raises:
-        BadInput: a folder that is missing or is not what it should be, or a source that does not go with the data set.
+        BadInput: a folder that is missing or is not what it should be, a source that does not go with the data set, or
+            one that has images of none of the corruptions.
     """
+    images = _source(config)
+    if images is not None and not images.plan.cells:
+        plan = images.plan
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in plan.left_out.items())
+        raise BadInput(f"corruption.names=[{','.join(plan.names)}]: none of it can be measured ({reasons})")
+    return images
+
+
+def _source(config: dict[str, Any]) -> CorruptedImages | None:
     wanted, dataset, data_dir = config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
     if wanted["name"] == "none":
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 import p2be_exp
-from p2be_exp.atomic import replacing, write_json
+from p2be_exp.atomic import remove_leftovers, reserve, told_when_full, write_bytes, write_json
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import FAMILIES, family_of
 from p2be_exp.corruptions.names import ALL
@@ -94,12 +95,14 @@ class _Maker:
 
     def make(self, workers: int, progress: Progress) -> dict[str, Any]:
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._write_labels()
-            self._write_manifest()
-            for name in self.names:
-                if name not in self.manifest["left_out"]:
-                    self._make_file(name, workers, progress)
+            with told_when_full(self.out):
+                self.out.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(self.out)
+                self._write_labels()
+                self._write_manifest()
+                for name in self.names:
+                    if name not in self.manifest["left_out"]:
+                        self._make_file(name, workers, progress)
         except OSError as error:
             raise BadInput(f"out={self.out}: cannot be written ({error.strerror or error})") from error
         return self.manifest
@@ -234,15 +237,18 @@ def versions() -> dict[str, str]:
 def _open_part(part: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         images = open_memmap(part, mode="r+")
-        if images.shape == shape and images.dtype == np.uint8:
-            return images
+        fits = images.shape == shape and images.dtype == np.uint8
     except (OSError, ValueError):
-        pass  # none, or one whose header was never finished
-    return open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        fits = False  # none, or one whose header was never finished
+    if not fits:
+        images = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+    reserve(part, part.stat().st_size)
+    return images
 
 
 def _save(file: Path, array: NDArray[Any]) -> None:
     if file.is_file() and np.array_equal(np.load(file), array):
         return
-    with replacing(file) as part, part.open("wb") as written:
-        np.save(written, array)
+    content = io.BytesIO()
+    np.save(content, array)
+    write_bytes(file, content.getbuffer())

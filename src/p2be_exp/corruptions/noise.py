@@ -10,10 +10,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import stats
 
+from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.draws import Draws
 
 Images = NDArray[np.uint8]
@@ -79,7 +79,7 @@ def _sample(images: Images, rows: NDArray[np.float64], draws: Draws) -> Images:
     return out.reshape(images.shape)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _invert(values, rows, uniform, out):
     """out = number of probabilities in the row of the value's level that are at most the draw."""
     for image in range(values.shape[0]):

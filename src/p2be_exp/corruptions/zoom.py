@@ -7,9 +7,9 @@ from math import ceil
 from typing import TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
 
@@ -63,7 +63,7 @@ def _taps_of_one(length: int, factor: float) -> tuple[NDArray[np.int64], NDArray
     return places, np.stack([near, 1 - near], axis=1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_zooms(x, channels, rows, row_weights, columns, column_weights, out):
     """Products in float64, in the order (value * row's weight) * column's weight, each zoom rounded, then added."""
     images, height, size = x.shape

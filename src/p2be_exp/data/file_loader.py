@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from p2be_exp.augment.resized_crop import DRAWS
 from p2be_exp.data.batch import Batch, Part, Share, Unreadable
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
 from p2be_exp.data.parts import PartsLoader
-from p2be_exp.errors import BadInput
+from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.signals import stop_signals
 
 CHUNK = 32
 """Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
+LOOK = 1.0
+"""Seconds between two looks at the stop signals and the clock while pictures are waited for."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Where the workers leave what they decoded, on Linux."""
 
 
 class FileLoader(PartsLoader):
@@ -40,6 +47,12 @@ class FileLoader(PartsLoader):
         keep_workers: for the next epoch.
         strict: an image that cannot be read is an error. Among several ranks its batch says so (:attr:`Batch.fault`):
             an error on one of them would leave the others waiting for it.
+        timeout: seconds that a batch may take to come from the workers, at most; None: without a limit.
+        stop: the stop signal that has come, None before: asked while pictures are waited for.
+
+    Raises:
+        ResourceError: in a pass: a worker died, could not hand over what it decoded, or `timeout` was over.
+        Interrupted: in a pass: a stop signal came, and the pictures do not.
     """
 
     chunk = CHUNK
@@ -55,6 +68,8 @@ class FileLoader(PartsLoader):
         crop_seed: int | None = None,
         keep_workers: bool = False,
         strict: bool = False,
+        timeout: float | None = None,
+        stop: Callable[[], int | None] = lambda: None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -70,6 +85,7 @@ class FileLoader(PartsLoader):
         )
         self.data = data
         self.workers, self.crop_seed, self.keep_workers, self.strict = workers, crop_seed, keep_workers, strict
+        self.timeout, self.stop = timeout, stop
         self._requests = _Requests()
         self._decoder: DataLoader | None = None
         self._decoded: Iterator[_Decoded] | None = None
@@ -122,15 +138,43 @@ class FileLoader(PartsLoader):
             super()._report(unreadable, images)
 
     def _next(self) -> _Decoded | None:
-        try:
-            return next(self._decoded, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise RuntimeError(
-                f"{self.name}: a process that decodes images died ({' '.join(str(error).split())}); "
-                "fewer dataset.workers need less memory"
-            ) from error
+        """The next chunk of images; None after the last."""
+        start = time.monotonic()
+        while True:
+            try:
+                decoded = next(self._decoded, None)
+            except RuntimeError as error:
+                if "DataLoader timed out" in str(error):  # after LOOK seconds; it can be asked again
+                    self._check_wait(time.monotonic() - start)
+                    continue
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise ResourceError(
+                    f"{self.name}: a process that decodes images died ({' '.join(str(error).split())}); "
+                    f"{self._fewer()} need less memory"
+                ) from error
+            if decoded is not None and decoded.failure is not None:
+                raise ResourceError(
+                    f"{self.name}: a process that decodes images cannot hand them over ({decoded.failure}): "
+                    f"{_shared_memory()}; {self._fewer()} need less of it"
+                )
+            return decoded
+
+    def _check_wait(self, seconds: float) -> None:
+        """End a wait for pictures that has become too long, or that a stop signal came in.
+
+        Among several ranks the signal does not end it: the others would wait for this one in their next step.
+        """
+        if self.world_size == 1 and (number := self.stop()) is not None:
+            raise Interrupted(number, waiting=True)
+        if self.timeout is not None and seconds > self.timeout:
+            raise ResourceError(
+                f"{self.name}: no picture came from the {self.workers} processes that decode within "
+                f"{self.timeout:g} s (dataset.timeout); {self._fewer()}, faster storage or a longer timeout may help"
+            )
+
+    def _fewer(self) -> str:
+        return f"fewer dataset.workers (evaluate.py: dataset_workers; now {self.workers})"
 
     def _request(self, positions: Tensor) -> _Request:
         draws = None
@@ -147,6 +191,7 @@ class FileLoader(PartsLoader):
             num_workers=self.workers,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker if self.workers else None,
+            timeout=LOOK if self.workers else 0,
             persistent_workers=self.keep_workers and self.workers > 0,
             generator=torch.Generator(),  # else every epoch would draw from the global one
         )
@@ -161,6 +206,7 @@ class _Decoded(NamedTuple):
     images: Tensor  # uint8 (k, 3, S, S); a tensor, to travel in shared memory
     kept: NDArray[np.bool_]
     unreadable: tuple[Unreadable, ...]
+    failure: str | None = None  # why the images could not be put there
 
 
 class _Requests:
@@ -180,7 +226,26 @@ class _Decoder(Dataset):
 
     def __getitem__(self, request: _Request) -> _Decoded:
         part = decode(self.folder, request.names, self.view, request.draws)
-        return _Decoded(torch.from_numpy(part.images), part.kept, part.unreadable)
+        images = torch.from_numpy(part.images)
+        if get_worker_info() is None:
+            return _Decoded(images, part.kept, part.unreadable)
+        # Here, not in the thread that PyTorch has for it: an error there loses the images, and all wait for ever.
+        try:
+            return _Decoded(images.share_memory_(), part.kept, part.unreadable)
+        except (RuntimeError, OSError) as error:
+            nothing = torch.empty(0, dtype=torch.uint8)  # not a part of them: that would share them all
+            return _Decoded(nothing, part.kept, part.unreadable, failure=" ".join(str(error).split()))
+
+
+def _shared_memory() -> str:
+    """How much shared memory there is, in words."""
+    if not SHARED_MEMORY.is_dir():
+        return "shared memory is full or too small"
+    space = shutil.disk_usage(SHARED_MEMORY)
+    return (
+        f"{SHARED_MEMORY} has {space.free / 2**20:,.0f} MiB left of {space.total / 2**20:,.0f} MiB "
+        "(a container's is often 64 MiB: docker run --shm-size=2g)"
+    )
 
 
 def _as_it_is(item: object) -> object:
@@ -193,17 +258,14 @@ def _start_worker(worker: int) -> None:
     A terminal sends SIGINT, a batch system SIGTERM, to every process of the group. A worker whose main process is gone
     ends all the same: PyTorch has it look after that one every few seconds.
     """
-    for number in _STOP_SIGNALS:
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
-
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def _no_stop_signals() -> Iterator[None]:
     """Hold the signals back while workers start: one that has not come to ignore them yet would die of them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
     try:
         yield
     finally:

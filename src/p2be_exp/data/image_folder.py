@@ -34,6 +34,7 @@ class FolderSettings:
         image_size: height and width of the images that a model sees, in pixels.
         resized: shorter side of a test picture before its middle is cut out, at least `image_size`.
         workers: processes that decode; None: one a core.
+        timeout: seconds that a batch may take to come from them, at most; None: without a limit.
         resized_crop: training pictures are randomly cropped, scaled and flipped as they are decoded.
         test_only: of a folder of two parts the training pictures are not looked for.
     """
@@ -43,6 +44,7 @@ class FolderSettings:
     resized: int
     workers: int | None
     resized_crop: bool
+    timeout: float | None = None
     test_only: bool = False
 
     @classmethod
@@ -55,6 +57,7 @@ class FolderSettings:
             image_size=dataset["image_size"],
             resized=dataset["resized"],
             workers=dataset["workers"],
+            timeout=dataset["timeout"],
             resized_crop=dataset["augmentation"] == "resized_crop",
         )
 

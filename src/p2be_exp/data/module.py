@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from p2be_exp.corruptions.parallel import cores
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import FolderSettings
@@ -18,6 +18,7 @@ from p2be_exp.data.loader import EpochLoader, ResidentLoader
 from p2be_exp.data.placement import place
 from p2be_exp.data.registry import AnySet, dataset_info, fetch_dataset, load_dataset
 from p2be_exp.data.split import limit_test, split_train
+from p2be_exp.threads import usable_cpus
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -79,6 +80,8 @@ class ImageDataModule(pl.LightningDataModule):
         self._with_workers: list[FileLoader] = []
         self._total_test = 0
         self._test_files: FileSet | None = None  # all of them
+        self.stop: Callable[[], int | None] = lambda: None
+        """The stop signal that has come, None before; to be set by who listens to them."""
 
     def prepare_data(self) -> None:
         """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
@@ -184,6 +187,8 @@ class ImageDataModule(pl.LightningDataModule):
                 workers=self._workers(),
                 crop_seed=self.seed if training and self.folder.resized_crop else None,
                 keep_workers=training,
+                timeout=self.folder.timeout,
+                stop=lambda: self.stop(),
                 **where,
             )
             self._with_workers.append(loader)
@@ -196,4 +201,4 @@ class ImageDataModule(pl.LightningDataModule):
         """Processes that decode for this one: the cores are shared with the other processes on this machine."""
         if self.folder.workers is not None:
             return self.folder.workers
-        return max(1, cores() // (1 if self.trainer is None else self.trainer.num_devices))
+        return max(1, usable_cpus() // (1 if self.trainer is None else self.trainer.num_devices))

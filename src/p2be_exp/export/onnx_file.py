@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from p2be_exp.atomic import replacing
+from p2be_exp.atomic import write_bytes
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
@@ -66,5 +66,4 @@ def onnx_runner(proto: ModelProto) -> Callable[[Tensor], Tensor]:
 def save_onnx(proto: ModelProto, file: Path, metadata: dict[str, Any]) -> None:
     """Write an ONNX file with weights and description inside, atomically."""
     proto.metadata_props.add(key=METADATA, value=json.dumps(metadata))
-    with replacing(file) as part:
-        part.write_bytes(proto.SerializeToString())
+    write_bytes(file, proto.SerializeToString())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram
 
-from p2be_exp.atomic import replacing
+from p2be_exp.atomic import write_bytes
 from p2be_exp.export.deployment import DeployedClassifier, StemForm
 from p2be_exp.model import EncodedClassifier
 
@@ -40,5 +41,6 @@ def exported(
 
 def save_program(program: ExportedProgram, file: Path, metadata: dict[str, Any]) -> None:
     """Write a ``.pt2`` file with its description, atomically."""
-    with replacing(file) as part, part.open("wb") as open_file:
-        torch.export.save(program, open_file, extra_files={METADATA: json.dumps(metadata, indent=2)})
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata, indent=2)})
+    write_bytes(file, buffer.getbuffer())

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from p2be_exp.data import ImageDataModule
+from p2be_exp.probes import WORTH_SAYING
+from p2be_exp.ranks import processes
 from p2be_exp.trainer import on_gpu, precision_of
 
 
@@ -15,6 +19,7 @@ def run_header(
     data: ImageDataModule,
     parameters: dict[str, int],
     weights: str | None = None,
+    bf16: float | None = None,
 ) -> str:
     """A few lines of text.
 
@@ -24,14 +29,17 @@ def run_header(
         data: set up already.
         parameters: numbers of parameters, ``total`` and ``table``.
         weights: what was loaded to start from, and what was not; None for nothing.
+        bf16: how many times as fast training in bf16 would be here; None where that was not looked at.
     """
     lines = {
         "run": str(folder),
         "model": _model(config, parameters),
         "data": _data(config, data),
         "recipe": _recipe(config, len(data.train_dataloader())),
-        "device": _device(config["trainer"]),
+        "device": device_line(config["trainer"], precision_of(config["trainer"])),
     }
+    if bf16 is not None and bf16 >= WORTH_SAYING:
+        lines["device"] += f" (trainer.precision=bf16 would be {bf16:.1f} times as fast here)"
     if weights:
         lines["weights"] = weights
     if config["departs_from_paper"]:
@@ -60,7 +68,15 @@ def _recipe(config: dict[str, Any], batches: int) -> str:
     return f"{config['regime']['name']}; {length}; preset {config['preset']['name']}; seed {config['seed']}"
 
 
-def _device(trainer: dict[str, Any]) -> str:
-    processes = trainer["devices"] * trainer["num_nodes"]
-    together = f", {processes} processes" if processes > 1 else ""
-    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision_of(trainer)}{together}"
+def device_line(trainer: dict[str, Any], precision: str) -> str:
+    """The device, the precision, the number of processes and, on a CPU, of threads of each.
+
+    Args:
+        trainer: the group.
+        precision: Lightning's name.
+    """
+    number = processes(trainer)
+    together = f", {number} processes" if number > 1 else ""
+    threads = torch.get_num_threads()
+    computing = "" if on_gpu(trainer) else f", {threads} thread{'s' * (threads > 1)}{' each' * (number > 1)}"
+    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision}{together}{computing}"

@@ -103,7 +103,7 @@ def measure(config: dict[str, Any], size: Size) -> Seconds:
         lowered = precision_of(config["trainer"]) == "bf16-mixed"
 
         def step() -> None:
-            with torch.autocast("cuda", dtype=torch.bfloat16) if lowered else nullcontext():
+            with torch.autocast(device.type, dtype=torch.bfloat16) if lowered else nullcontext():
                 _, loss, _ = module.loss_terms(batch, epoch=0)
             optimizer.zero_grad()
             loss.backward()

@@ -30,7 +30,7 @@ def build_loggers(config: dict[str, Any], run: Run, sweep: str | None = None) ->
     Raises:
         BadInput: the logger is not installed, or W&B cannot be reached or does not know the user.
     """
-    if rank() > 0:  # rank 0 logs for all, and its run.json may not be there yet
+    if rank(config["trainer"]) > 0:  # rank 0 logs for all, and its run.json may not be there yet
         return []
     if config["logger"]["name"] == "wandb":
         return [_wandb_logger(config, run, sweep)]

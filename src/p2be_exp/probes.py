@@ -1,0 +1,73 @@
+"""Whether a network would be trained faster in another way on this CPU: short passes of a copy of it, timed in turn."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IMAGES = 16
+"""Images of a pass, at most."""
+ROUNDS = 3
+WORTH_SAYING = 1.25
+"""Another way has to be faster by this factor: times differ by as much for no reason."""
+
+
+def single_thread_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """How many times as fast one thread is as those that are in use.
+
+    Args:
+        model: images in, logits out; it is left as it is.
+        images: uint8 ``(B, 3, H, W)``, of which some are used.
+        labels: int64 ``(B,)``.
+    """
+    threads = torch.get_num_threads()
+    run = _pass_of(model, images, labels)
+
+    def with_threads(number: int) -> float:
+        torch.set_num_threads(number)
+        return _seconds(run)
+
+    try:
+        return _median_ratio(lambda: with_threads(threads), lambda: with_threads(1))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def bf16_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """How many times as fast bf16 is as float32; see :func:`single_thread_factor`."""
+    run = _pass_of(model, images, labels)
+
+    def lowered() -> float:
+        with torch.autocast("cpu", torch.bfloat16):
+            return _seconds(run)
+
+    _seconds(run)
+    lowered()  # the first passes set things up
+    return _median_ratio(lambda: _seconds(run), lowered)
+
+
+def _pass_of(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
+    """A forward and backward pass of a copy, which draws nothing from PyTorch's random state."""
+    twin, images, labels = copy.deepcopy(model), images[:IMAGES], labels[:IMAGES]
+
+    def run() -> None:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            F.cross_entropy(twin(images), labels).backward()
+
+    return run
+
+
+def _median_ratio(one: Callable[[], float], other: Callable[[], float]) -> float:
+    return statistics.median(one() / other() for _ in range(ROUNDS))
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
