@@ -4,20 +4,28 @@
     python benchmarks/adversarial_step.py --backbone wrn40_2 --batch-size 32 --rounds 3
     python benchmarks/adversarial_step.py --device cuda
 
-Loss, backward and optimizer step of each regime take turns on the same images in one process; reported are the median
-over the rounds and the median of each round's ratio to the standard step.
+Loss, backward and optimizer step of each regime take turns with the standard regime's on the same images; reported are
+the median over the rounds and the median of each round's ratio to the standard step.
 """
 
 import argparse
-import platform
 import statistics
-import time
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
 from p2be_exp.training import TrainingModule
+
+if not __package__:  # run as a file: the package that it belongs to is found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.hardware import hardware, set_precision
+from benchmarks.turns import median_ratio, take_turns
 
 REGIMES = {
     "standard": ["regime=standard"],
@@ -26,24 +34,42 @@ REGIMES = {
 }
 
 
-def prepared(overrides: list[str], device: torch.device) -> tuple[TrainingModule, torch.optim.Optimizer]:
-    """A module with its optimizer, as training has them."""
+class Measured(NamedTuple):
+    """A regime's step: milliseconds, and its ratio to the standard step of the same batch."""
+
+    regime: str
+    ms: float
+    over_standard: float
+
+
+def make_step(regime: str, backbone: str, batch_size: int, device: torch.device) -> Callable[[], None]:
+    """A function that does one step of P2BE, as training has it: bf16 on a GPU, float32 on a CPU."""
     torch.manual_seed(0)
+    overrides = [f"backbone={backbone}", "dataset=cifar10", "encoding=p2be", *REGIMES[regime]]
     module = TrainingModule(to_plain(compose_config("train", overrides)), 10, batches_per_epoch=100).to(device).train()
-    return module, module.configure_optimizers()["optimizer"]
+    optimizer = module.configure_optimizers()["optimizer"]
+    images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
+    indices = torch.arange(batch_size, device=device)
+    batch = Batch(images, indices % 10, indices, len(images), len(images), 1.0)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            _, loss, _ = module.loss_terms(batch, epoch=0)
+        loss.backward()
+        optimizer.step()
+
+    return step
 
 
-def step(module: TrainingModule, optimizer: torch.optim.Optimizer, batch: Batch, epoch: int) -> float:
-    """Seconds of one step."""
-    start = time.perf_counter()
-    optimizer.zero_grad()
-    with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=batch.images.is_cuda):
-        _, loss, _ = module.loss_terms(batch, epoch)
-    loss.backward()
-    optimizer.step()
-    if batch.images.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def measure(backbone: str, batch_size: int, rounds: int, device: torch.device) -> Iterator[Measured]:
+    """Each regime, as soon as it is measured."""
+    standard = make_step("standard", backbone, batch_size, device)
+    for regime in REGIMES:
+        mine = standard if regime == "standard" else make_step(regime, backbone, batch_size, device)
+        seconds = take_turns({"standard": standard, regime: mine}, rounds, device, warm_up=1)
+        ratio = median_ratio(seconds[regime], seconds["standard"])
+        yield Measured(regime, 1000 * statistics.median(seconds[regime]), ratio)
 
 
 def main() -> None:
@@ -54,25 +80,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    images = torch.randint(0, 256, (arguments.batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
-    indices = torch.arange(arguments.batch_size, device=device)
-    batch = Batch(images, indices % 10, indices, len(images), len(images), 1.0)
-    common = [f"backbone={arguments.backbone}", "dataset=cifar10", "encoding=p2be"]
-    modules = {name: prepared([*common, *overrides], device) for name, overrides in REGIMES.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in REGIMES}
-    for number in range(arguments.rounds + 1):
-        for name, (module, optimizer) in modules.items():
-            took = step(module, optimizer, batch, epoch=number)
-            if number:  # the first round warms up
-                seconds[name].append(took)
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    steps = modules["contrain"][0].regime.attack.steps
-    print(f"{platform.machine()}, {where}, Python {platform.python_version()}, torch {torch.__version__}")
-    print(f"{arguments.backbone}, P2BE, batch {len(images)}, LS-PGA of {steps} steps, {arguments.rounds} rounds\n")
-    print("| regime | ms a step | over standard |\n|---|---|---|")
-    for name, mine in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(mine, seconds["standard"], strict=True))
-        print(f"| {name} | {1000 * statistics.median(mine):.0f} | {ratio:.2f} |")
+    set_precision("bf16" if device.type == "cuda" else "32", device)
+    print(hardware(device))
+    print(f"{arguments.backbone}, P2BE, batch {arguments.batch_size}, the regimes' LS-PGA, {arguments.rounds} rounds\n")
+    print("| regime | ms a step | over standard |\n|---|---|---|", flush=True)
+    for row in measure(arguments.backbone, arguments.batch_size, arguments.rounds, device):
+        print(f"| {row.regime} | {row.ms:.0f} | {row.over_standard:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,27 +7,32 @@ Both are timed in turn in one process, and the medians over the repetitions are 
 """
 
 import argparse
-import platform
 import statistics
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import numpy as np
 import PIL
 import torch
 from PIL import Image, ImageOps
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from p2be_exp.augment import AugMix
 from p2be_exp.randomness import ImageRandom, Purpose
+
+if not __package__:  # run as a file: the package that it belongs to is found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.hardware import processor
+from benchmarks.turns import take_turns
 
 BATCH, SIZE, VIEWS, MAGNITUDE = 128, 32, 2, 3
 
 
 def photographs(source: np.random.Generator) -> list[np.ndarray]:
     """Crops of two photographs at an eighth of their size: uint8 (32, 32, 3) each."""
+    from sklearn.datasets import load_sample_images  # here: who imports this module may do without
+
     scaled = [Image.fromarray(image).reduce(8) for image in load_sample_images().images]
     crops = []
     for index in range(BATCH):
@@ -88,18 +93,27 @@ class PillowLoop:
         return -value if self.source.uniform() > 0.5 else value
 
 
-def milliseconds(function: Callable[[], object], finish: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    function()
-    finish()
-    return 1000 * (time.perf_counter() - start)
+def measure(device: torch.device, repetitions: int, within: float = float("inf")) -> dict[str, list[float]]:
+    """Milliseconds of two views of 128 images in each repetition: ``loop`` (Pillow) and ``batched`` (this project).
 
+    Args:
+        device: of ``batched``; the loop runs on one core.
+        repetitions: that count; two more warm up.
+        within: seconds after which no further repetition begins.
+    """
+    source = np.random.default_rng(0)
+    crops = photographs(source)
+    loop = PillowLoop(crops, source)
+    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().to(device)
+    ids = torch.arange(BATCH, device=device)
+    augmix = AugMix(views=VIEWS, magnitude=MAGNITUDE)
+    epochs = iter(range(repetitions + 2))
 
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    def batched() -> Tensor:
+        return augmix(images, ImageRandom(seed=0, epoch=next(epochs), images=ids, purpose=Purpose.AUGMIX))
+
+    seconds = take_turns({"batched": batched, "loop": loop}, repetitions, device, within=within)
+    return {name: [1000 * each for each in values] for name, values in seconds.items()}
 
 
 def main() -> None:
@@ -109,25 +123,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(arguments.device)
-    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-    source = np.random.default_rng(0)
-    crops = photographs(source)
-    loop = PillowLoop(crops, source)
-    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().to(device)
-    ids = torch.arange(BATCH, device=device)
-    augmix = AugMix(views=VIEWS, magnitude=MAGNITUDE)
-
-    def batched(epoch: int) -> Tensor:
-        return augmix(images, ImageRandom(seed=0, epoch=epoch, images=ids, purpose=Purpose.AUGMIX))
-
-    times: dict[str, list[float]] = {"loop": [], "batched": []}
-    for epoch in range(arguments.repetitions + 2):  # two rounds to warm up
-        batched_time = milliseconds(lambda epoch=epoch: batched(epoch), finish)
-        loop_time = milliseconds(loop, lambda: None)
-        if epoch >= 2:
-            times["batched"].append(batched_time)
-            times["loop"].append(loop_time)
+    times = measure(device, arguments.repetitions)
     medians = {name: statistics.median(values) for name, values in times.items()}
 
     accelerator = f", {torch.cuda.get_device_name()}" if device.type == "cuda" else ""

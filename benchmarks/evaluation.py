@@ -6,15 +6,17 @@
 
 A -C set of random images is written to a temporary folder. In turn, for every cell, an EvaluationModule measures it in
 full (reading, predicting, gathering, intervals, writing rows and per-image files), and a bare loop runs the same model
-over the same images, which are in memory as one tensor. The peak of the process's memory is reported after the clean
-test set alone and after everything.
+over the same images, which are in memory as one tensor; each cell's ratio is printed. Then all cells are measured in
+one evaluation. The peak of the process's memory is reported after the clean test set alone and after everything.
 """
 
 import argparse
-import platform
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +31,12 @@ from p2be_exp.model import build_model
 from p2be_exp.results import CLEAN, Condition, Results
 from p2be_exp.trainer import build_trainer
 
+if not __package__:  # run as a file: the package that it belongs to is found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-def peak_gib() -> float:
-    """The largest resident memory of this process so far (Linux); pages of mapped files are in it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+from benchmarks.hardware import hardware
+from benchmarks.memory import resident_peak
+from benchmarks.turns import synchronize
 
 
 def random_data(images: int, batch_size: int) -> ImageDataModule:
@@ -61,9 +64,75 @@ def bare(model: torch.nn.Module, images: torch.Tensor, batch_size: int, device: 
     start = time.perf_counter()
     for batch in images.split(batch_size):
         model(batch)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(device)
     return time.perf_counter() - start
+
+
+class StoredCells:
+    """A network and a stored -C set of random images, to be evaluated cell by cell.
+
+    Args:
+        folder: an empty one, for the set and the results.
+        encoding, backbone: names.
+        images: a cell.
+        cells: how many, in the published order.
+        batch_size: images a batch.
+        device: of the evaluation.
+
+    Attributes:
+        cells: their conditions.
+        images: a cell.
+    """
+
+    def __init__(
+        self, folder: Path, encoding: str, backbone: str, images: int, cells: int, batch_size: int, device: torch.device
+    ) -> None:
+        trainer = "gpu" if device.type == "cuda" else "cpu"
+        overrides = [f"encoding={encoding}", f"backbone={backbone}", f"trainer={trainer}"]
+        self._config = to_plain(compose_config("train", overrides))
+        self._model = build_model(self._config, 100).eval()
+        self._data = random_data(images, batch_size)
+        names = TEST[: -(-cells // 5)]
+        write_set(folder, names, images)
+        self._corrupted = OfficialCifarC(folder, "cifar100", names, (1, 2, 3, 4, 5), key="dir")
+        self._folder, self._device, self._batch_size = folder, device, batch_size
+        self.images = images
+        self.cells = list_conditions(self._corrupted)[1:][:cells]
+
+    def evaluate(self, conditions: Sequence[Condition], name: str) -> float:
+        """Seconds of an evaluation, whose results go into a folder of this name."""
+        results = Results(self._folder / name, {}, plan=self._corrupted.plan)
+        trainer = build_trainer(
+            self._config["trainer"], precision="32-true", enable_checkpointing=False, enable_progress_bar=False
+        )
+        self._data.trainer = trainer
+        loaders = [condition_loader(condition, self._data, self._corrupted) for condition in conditions]
+        start = time.perf_counter()
+        trainer.test(EvaluationModule(self._model, conditions, results), loaders, verbose=False)
+        return time.perf_counter() - start
+
+    def ratios(self) -> Iterator[tuple[Condition, float]]:
+        """Each cell with the time of its evaluation over that of the bare passes before and after it."""
+        for number, cell in enumerate(self.cells):
+            block = torch.from_numpy(np.array(self._corrupted.stored.block(cell.name, cell.severity)))
+            images = block.permute(0, 3, 1, 2).contiguous().to(self._device)
+            alone = [self._bare(images)]
+            full = self.evaluate([cell], f"cell{number}")
+            alone.append(self._bare(images))
+            yield cell, full / statistics.mean(alone)
+
+    def _bare(self, images: torch.Tensor) -> float:
+        self._model.to(self._device)  # an evaluation brings it back to the host
+        return bare(self._model, images, self._batch_size, self._device)
+
+
+@contextmanager
+def stored_cells(*settings: object) -> Iterator[StoredCells]:
+    """:class:`StoredCells` in a temporary folder, after a first evaluation of the clean images."""
+    with tempfile.TemporaryDirectory() as folder:
+        stored = StoredCells(Path(folder), *settings)
+        stored.evaluate([CLEAN], "clean")
+        yield stored
 
 
 def main() -> None:
@@ -76,48 +145,21 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    overrides = [f"encoding={arguments.encoding}", f"backbone={arguments.backbone}"]
-    overrides.append(f"trainer={'gpu' if device.type == 'cuda' else 'cpu'}")
-    config = to_plain(compose_config("train", overrides))
-    model, data = build_model(config, 100).eval(), random_data(arguments.images, arguments.batch_size)
-    names = TEST[: -(-arguments.cells // 5)]
-    with tempfile.TemporaryDirectory() as folder:
-        write_set(Path(folder), names, arguments.images)
-        corrupted = OfficialCifarC(Path(folder), "cifar100", names, (1, 2, 3, 4, 5), key="dir")
-
-        def evaluate(conditions: list[Condition], out: str) -> float:
-            results = Results(Path(folder) / out, {}, plan=corrupted.plan)
-            trainer = build_trainer(
-                config["trainer"], precision="32-true", enable_checkpointing=False, enable_progress_bar=False
-            )
-            data.trainer = trainer
-            loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
-            start = time.perf_counter()
-            trainer.test(EvaluationModule(model, conditions, results), loaders, verbose=False)
-            return time.perf_counter() - start
-
-        evaluate([CLEAN], "clean")
-        after_clean = peak_gib()
-        cells = list_conditions(corrupted)[1:][: arguments.cells]
-        whole = evaluate(cells, "whole")
-        after_all = peak_gib()
-        model.to(device)
-        ratios = []
-        for number, cell in enumerate(cells):
-            block = torch.from_numpy(np.array(corrupted.stored.block(cell.name, cell.severity)))
-            images = block.permute(0, 3, 1, 2).contiguous().to(device)
-            alone = [bare(model, images, arguments.batch_size, device)]
-            full = evaluate([cell], f"cell{number}")
-            model.to(device)
-            alone.append(bare(model, images, arguments.batch_size, device))
-            ratios.append(full / statistics.mean(alone))
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"{platform.machine()}, {where}, Python {platform.python_version()}, torch {torch.__version__}")
-    print(f"{arguments.backbone}, {arguments.encoding}, {len(cells)} cells of {arguments.images} images")
-    print(f"all cells in one evaluation: {whole:.1f} s, {len(cells) * arguments.images / whole:,.0f} images/s")
+    print(hardware(device))
+    print(
+        f"{arguments.backbone}, {arguments.encoding}, {arguments.cells} cells of {arguments.images} images", flush=True
+    )
+    settings = (arguments.encoding, arguments.backbone, arguments.images, arguments.cells, arguments.batch_size, device)
+    with stored_cells(*settings) as stored:
+        after_clean, ratios = resident_peak(), []
+        for cell, ratio in stored.ratios():
+            ratios.append(ratio)
+            print(f"{cell.id}: {ratio:.3f} times its bare forward passes", flush=True)
+        whole = stored.evaluate(stored.cells, "whole")
+        print(f"all cells in one evaluation: {whole:.1f} s, {len(ratios) * stored.images / whole:,.0f} images/s")
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     print(f"a cell's evaluation over its bare forward passes: {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
-    print(f"peak memory: {after_clean:.2f} GiB after the clean images, {after_all:.2f} GiB after all cells")
+    print(f"peak memory: {after_clean:.2f} GiB after the clean images, {resident_peak():.2f} GiB after all cells")
 
 
 if __name__ == "__main__":

@@ -3,17 +3,15 @@
     python benchmarks/stem.py
     python benchmarks/stem.py --stem resnet50 alexnet --bits 1 16 64 --batch-size 4
     python benchmarks/stem.py --device cuda
+    python benchmarks/stem.py --memory         # and what each form adds to the memory of a fresh process, on a CPU
 
-The forms take turns in one process; medians are reported, and for a CPU what each form adds to the memory of a fresh
-process. This is what the choice of ``form="auto"`` rests on.
+The forms take turns in one process; medians are reported. This is what the choice of ``form="auto"`` rests on. Memory
+comes after the rest: a process for each form takes some seconds to start.
 """
 
 import argparse
-import multiprocessing
-import platform
-import re
 import statistics
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +21,13 @@ from torch.nn import functional as F
 
 from p2be_exp.encodings import P2BE, TableEncoding
 from p2be_exp.stem import EncodedConv2d
+
+if not __package__:  # run as a file: the package that it belongs to is found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.hardware import hardware
+from benchmarks.memory import in_fresh_process, resident_peak
+from benchmarks.turns import take_turns
 
 BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 STEMS = {  # image size, and output channels, kernel size, stride, padding
@@ -65,60 +70,55 @@ def added_memory(name: str, bits: int, batch_size: int, form: str, threads: int)
     run = forms(P2BE(M=bits), name, torch.device("cpu"))[form]
     images = random_images(name, batch_size, torch.device("cpu"))
     torch.conv2d(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 3, 3, requires_grad=True)).sum().backward()  # libraries
-    before = _peak()
+    before = resident_peak()
     run(images).square().mean().backward()
-    return _peak() - before
-
-
-def _peak() -> float:
-    """Largest resident size so far in MiB (Linux; getrusage's also counts the process that started this one)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status).group(1)) / 1024
+    return 1024 * (resident_peak() - before)
 
 
 def measure(name: str, bits: int, batch_size: int, rounds: int, device: torch.device) -> dict[str, float]:
     """Median milliseconds of each form."""
     ways = forms(P2BE(M=bits).to(device), name, device)
     images = random_images(name, batch_size, device)
-    ms: dict[str, list[float]] = {way: [] for way in ways}
-    for round_ in range(rounds + 2):
-        for way, run in ways.items():
-            start = time.perf_counter()
-            run(images).square().mean().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_ >= 2:
-                ms[way].append(1000 * (time.perf_counter() - start))
-    return {way: statistics.median(values) for way, values in ms.items()}
+    passes = {way: lambda run=run: run(images).square().mean().backward() for way, run in ways.items()}
+    seconds = take_turns(passes, rounds, device)
+    return {way: 1000 * statistics.median(values) for way, values in seconds.items()}
 
 
 def main() -> None:
-    """Measure and print a table in Markdown for each stem."""
+    """Measure and print a table in Markdown for each stem, row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--stem", nargs="+", choices=STEMS, default=["wrn"])
     parser.add_argument("--bits", nargs="+", type=int, default=BITS)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--memory", action="store_true", help="on a CPU: MiB that each form adds, after the rest")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"{platform.machine()}, {hardware}; torch {torch.__version__}; forward and backward, ms", end="")
-    print(" (MiB added)" if device.type == "cpu" else "")
+    print(f"{hardware(device)}; forward and backward, ms")
     for name in arguments.stem:
-        size, channels, kernel, stride, _ = STEMS[name]
-        convolution = f"{kernel} x {kernel} / {stride} to {channels} channels"
-        print(f"\nbatch {arguments.batch_size}, {size} x {size}; {convolution}\n")
-        print("| M | " + " | ".join(FORMS) + " |\n|---|---|---|---|")
+        print_head(name, arguments.batch_size)
         for bits in arguments.bits:
             ms = measure(name, bits, arguments.batch_size, arguments.rounds, device)
-            cells = {form: f"{ms[form]:.1f}" for form in FORMS}
-            if device.type == "cpu":
-                for form in FORMS:
-                    with multiprocessing.get_context("spawn").Pool(1) as fresh:
-                        settings = (name, bits, arguments.batch_size, form, torch.get_num_threads())
-                        cells[form] += f" ({fresh.apply(added_memory, settings):.0f})"
-            print(f"| {bits} | " + " | ".join(cells.values()) + " |", flush=True)
+            print(f"| {bits} | " + " | ".join(f"{ms[form]:.1f}" for form in FORMS) + " |", flush=True)
+    if not arguments.memory or device.type != "cpu":
+        return
+    print("\nMiB that a pass adds to a fresh process")
+    for name in arguments.stem:
+        print_head(name, arguments.batch_size)
+        for bits in arguments.bits:
+            print(f"| {bits} |", end="", flush=True)
+            for form in FORMS:
+                settings = (name, bits, arguments.batch_size, form, torch.get_num_threads())
+                print(f" {in_fresh_process(added_memory, *settings):.0f} |", end="", flush=True)
+            print(flush=True)
+
+
+def print_head(name: str, batch_size: int) -> None:
+    """The head of a stem's table."""
+    size, channels, kernel, stride, _ = STEMS[name]
+    print(f"\nbatch {batch_size}, {size} x {size}; {kernel} x {kernel} / {stride} to {channels} channels\n")
+    print("| M | " + " | ".join(FORMS) + " |\n|---|---|---|---|", flush=True)
 
 
 if __name__ == "__main__":

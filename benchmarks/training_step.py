@@ -2,33 +2,36 @@
 
     python benchmarks/training_step.py                 # WRN-40-2, batches of 128, standard regime
     python benchmarks/training_step.py --device cuda   # bf16
-    python benchmarks/training_step.py --regime augmix
+    python benchmarks/training_step.py --regime augmix --variants rgb onehot thermometer
 
-The variants take turns in one process, so that what slows the machine down slows all of them; the median over the
-rounds of each round's ratio to RGB is reported. Peak memory is each variant's alone: on a CPU the largest resident size
-of a process of its own, on a GPU the allocator's peak.
+Each variant takes turns with RGB, so that what slows the machine down slows both; the median over the rounds of each
+round's ratio is reported. Peak memory is each variant's alone: on a GPU the allocator's peak; on a CPU, with --memory
+and after the rest, the largest resident size of a process of its own, which takes some seconds to start.
 """
 
 import argparse
-import platform
-import re
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.backbones import build_backbone
 from p2be_exp.data import Batch
-from p2be_exp.encodings import P2BE, RGB
+from p2be_exp.encodings import P2BE, build_encoding
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.optim import build_optimizer
 from p2be_exp.regimes import build_regime
+
+if not __package__:  # run as a file: the package that it belongs to is found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.hardware import hardware, set_precision
+from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
+from benchmarks.turns import median_ratio, take_turns
 
 OPTIM = {
     "lr": 0.1,
@@ -40,7 +43,8 @@ OPTIM = {
     "table_weight_decay": 1e-4,
 }
 AUGMIX = {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor"}
-VARIANTS = ("rgb", "p2be", "p2be, plain form")
+PLAIN = "p2be, plain form"
+VARIANTS = ("rgb", "p2be", PLAIN, "onehot", "thermometer")
 
 
 class PlainForm(EncodedClassifier):
@@ -52,12 +56,29 @@ class PlainForm(EncodedClassifier):
         return self.trunk(F.conv2d(codes, self.stem.weight, stride=self.stem.stride, padding=self.stem.padding))
 
 
-def make_step(variant: str, backbone: str, batch_size: int, regime: str, device: torch.device) -> Callable[[], None]:
-    """A function that does one step: loss, gradients, both optimizers."""
+def make_model(variant: str, backbone: str, device: torch.device) -> EncodedClassifier:
+    """The network of one of ``VARIANTS``, for 100 classes, channels-last."""
     torch.manual_seed(0)
-    encoding = RGB() if variant == "rgb" else P2BE(M=64)
-    cls = PlainForm if "plain" in variant else EncodedClassifier
-    model: nn.Module = cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
+    name = variant.partition(",")[0]
+    encoding = P2BE(M=64) if name == "p2be" else build_encoding({"name": name} | ({} if name == "rgb" else {"M": 64}))
+    cls = PlainForm if variant == PLAIN else EncodedClassifier
+    return cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
+
+
+def make_step(
+    variant: str, backbone: str, batch_size: int, regime: str, device: torch.device, precision: str
+) -> Callable[[], None]:
+    """A function that does one step: loss, gradients, both optimizers.
+
+    Args:
+        variant: one of ``VARIANTS``.
+        backbone: name of the network.
+        batch_size: images a step, 3 x 32 x 32.
+        regime: ``standard`` or ``augmix``.
+        device: where to.
+        precision: ``bf16`` (autocast) or ``32``.
+    """
+    model = make_model(variant, backbone, device)
     table = list(model.encoding.parameters())
     optimizer = build_optimizer([*model.stem.parameters(), *model.trunk.parameters()], table, OPTIM)
     rule = build_regime(AUGMIX if regime == "augmix" else {"name": "standard"}, seed=0, augmentation="flip_crop")
@@ -68,7 +89,7 @@ def make_step(variant: str, backbone: str, batch_size: int, regime: str, device:
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             result = rule.loss(model, batch, epoch=0)
         loss = sum(result.weights.get(name, 1.0) * term for name, term in result.terms.items())
         smoothness = model.encoding.smoothness()
@@ -78,68 +99,65 @@ def make_step(variant: str, backbone: str, batch_size: int, regime: str, device:
     return step
 
 
-def peak_memory(variant: str, arguments: argparse.Namespace) -> float:
-    """GiB that a variant needs at most, measured in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", variant, "--device", arguments.device]
-    command += ["--backbone", arguments.backbone, "--batch-size", str(arguments.batch_size)]
-    command += ["--regime", arguments.regime, "--threads", str(arguments.threads)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def made_and_warm(variant: str, *settings: object) -> tuple[Callable[[], None], float | None]:
+    """A variant's step after two calls, and the GiB that it needs on a GPU by itself (None on a CPU).
+
+    Args:
+        variant: one of ``VARIANTS``.
+        settings: the other arguments of :func:`make_step`.
+    """
+    device = next(each for each in settings if isinstance(each, torch.device))
+    before = allocated(device)
+    step = make_step(variant, *settings)
+    step()
+    step()
+    return step, peak_since(before, step, device)
 
 
-def resident_peak() -> float:
-    """GiB that this process had resident at most; not ``ru_maxrss``, which a process inherits from its parent."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 2**20
-
-
-def report_memory(arguments: argparse.Namespace, device: torch.device) -> None:
-    """Do three steps and print the peak in GiB."""
-    step = make_step(arguments.memory_of, arguments.backbone, arguments.batch_size, arguments.regime, device)
+def resident_peak_of(variant: str, settings: tuple, threads: int) -> float:
+    """GiB that this process, which has to be a fresh one, has resident at most in three steps of a variant."""
+    torch.set_num_threads(threads)
+    step = make_step(variant, *settings)
     for _ in range(3):
         step()
-    if device.type == "cuda":
-        print(torch.cuda.max_memory_allocated() / 2**30)
-    else:
-        print(resident_peak())
+    return resident_peak()
 
 
 def main() -> None:
-    """Measure and print a table in Markdown."""
+    """Measure and print a table in Markdown, row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backbone", default="wrn40_2")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--regime", choices=("standard", "augmix"), default="standard")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:3])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--memory", action="store_true", help="on a CPU: each variant's peak, after the rest")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    if arguments.memory_of:
-        report_memory(arguments, device)
-        return
+    precision = "bf16" if device.type == "cuda" else "32"
+    set_precision(precision, device)
+    settings = (arguments.backbone, arguments.batch_size, arguments.regime, device, precision)
 
-    steps = {v: make_step(v, arguments.backbone, arguments.batch_size, arguments.regime, device) for v in VARIANTS}
-    seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for round_ in range(arguments.rounds + 2):  # the first two warm up
-        for variant, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_ >= 2:
-                seconds[variant].append(time.perf_counter() - start)
-    memory = {variant: peak_memory(variant, arguments) for variant in VARIANTS}
-
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{arguments.threads} threads"
-    print(f"{platform.machine()}, {name}; torch {torch.__version__}; Python {platform.python_version()}; ", end="")
+    print(hardware(device))
     print(f"{arguments.backbone}, batch {arguments.batch_size}, {arguments.regime}, {arguments.rounds} rounds\n")
-    print("| variant | ms a step | over RGB | peak GiB | over RGB |\n|---|---|---|---|---|")
-    for variant in VARIANTS:
-        ratio = statistics.median(mine / rgb for mine, rgb in zip(seconds[variant], seconds["rgb"], strict=True))
-        ms = 1000 * statistics.median(seconds[variant])
-        print(f"| {variant} | {ms:.0f} | {ratio:.2f} | {memory[variant]:.2f} | {memory[variant] / memory['rgb']:.2f} |")
+    print("| variant | ms a step | over RGB | peak GiB | over RGB |\n|---|---|---|---|---|", flush=True)
+    rgb, rgb_peak = made_and_warm("rgb", *settings)
+    for variant in arguments.variants:
+        step, peak = (rgb, rgb_peak) if variant == "rgb" else made_and_warm(variant, *settings)
+        seconds = take_turns({"rgb": rgb, variant: step}, arguments.rounds, device, warm_up=0)
+        cells = [f"{1000 * statistics.median(seconds[variant]):.0f}"]
+        cells += [f"{median_ratio(seconds[variant], seconds['rgb']):.2f}"]
+        cells += ["", ""] if peak is None else [f"{peak:.2f}", f"{peak / rgb_peak:.2f}"]
+        print(f"| {variant} | {' | '.join(cells)} |", flush=True)
+    if arguments.memory and device.type == "cpu":
+        print("\n| variant | peak GiB of a process of its own | over RGB |\n|---|---|---|", flush=True)
+        peaks = {}
+        for variant in dict.fromkeys(["rgb", *arguments.variants]):
+            peaks[variant] = in_fresh_process(resident_peak_of, variant, settings, arguments.threads)
+            print(f"| {variant} | {peaks[variant]:.2f} | {peaks[variant] / peaks['rgb']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

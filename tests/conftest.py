@@ -1,9 +1,15 @@
-"""One thread for every test, and the trained runs that tests of the commands share."""
+"""One thread for every test, what needs a GPU, and the trained runs that tests of the commands share."""
 
 import pytest
 import torch
 
 from commandline import QUICKSTART, train, trained
+
+
+def pytest_runtest_setup(item):
+    """A test that needs a GPU is skipped where PyTorch sees none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU that PyTorch sees (torch.cuda.is_available() is false)")
 
 
 @pytest.hookimpl(trylast=True)

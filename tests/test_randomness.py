@@ -137,7 +137,7 @@ def test_drawing_never_waits_for_the_device():
     assert random.uniform(5).shape == (4, 5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_draws_the_same():
     images = torch.arange(1000)
     draws = ImageRandom(5, 6, images, Purpose.AUGMIX).uniform(33)

@@ -432,7 +432,7 @@ def test_under_autocast_it_still_breaks_what_chance_does_not(encoding):
     assert result.broken.sum() > chance.sum() + 5
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda e: e.name)
 def test_on_a_gpu(encoding):
     model, images = small(encoding).cuda(), levels(20).cuda()

@@ -238,7 +238,7 @@ def test_it_never_waits_for_the_device():
     assert AugMix()(images, random_of(torch.arange(4, device="meta"))).shape == (2, 4, 3, 32, 32)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same_without_waiting(photographs):
     images, ids = photographs.cuda(), torch.arange(64).cuda()
     AugMix()(images, random_of(ids))  # constants go to the device once

@@ -84,7 +84,7 @@ def test_no_images_give_none(noise):
     assert apply_operation(noise[:0], operation, argument).shape == (0, 3, 32, 32)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same(noise):
     operation, argument = mixed_batch(noise)
     result = apply_operation(noise.cuda(), operation.cuda(), argument.cuda())

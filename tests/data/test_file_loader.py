@@ -361,7 +361,7 @@ def test_a_warning_is_one_write(damaged, monkeypatch):
     assert line.endswith("\n")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_batches_on_a_gpu_are_those_on_the_host(folder):
     files = listed_in(folder)
     near = list(loader(files, workers=2, device=torch.device("cuda", 0)))

@@ -235,7 +235,7 @@ def test_batches_go_to_the_device_that_asks_for_them():
     assert batch.images.shape == (4, 3, 1, 1)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_a_set_on_the_host_and_one_on_the_device_give_the_same_batches():
     data, device = make(22), torch.device("cuda", 0)
     near = ResidentLoader(data.to(device), 5, shuffle_seed=0)

@@ -1,0 +1,1 @@
+"""Speed and memory, and everything that is to be measured on a GPU; what was measured: RESULTS.md."""

@@ -1,0 +1,183 @@
+"""A training step by encoding, and what else takes time, each beside a baseline that it takes turns with.
+
+What matters most comes first: what there is no time for is noted.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks import adversarial_step, augmix, evaluation, lspga
+from benchmarks.gpu.part import Task, attempt
+from benchmarks.hardware import set_precision
+from benchmarks.kernels import gpu_work
+from benchmarks.memory import allocated, peak_since
+from benchmarks.training_step import PLAIN, make_step
+from benchmarks.turns import median_ratio, take_turns
+
+TOGETHER: tuple[tuple[str, ...], ...] = (("rgb",), ("p2be", PLAIN), ("onehot",), ("thermometer",))
+"""Variants that take turns with each other, and with RGB."""
+
+
+Kind = tuple[str, str, str]
+"""Regime, precision and variant of a step."""
+
+
+def run(task: Task) -> None:
+    """Everything, as far as the time goes."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    measured: dict[Kind, dict[str, Any]] = {}
+    for regime in ("standard", "augmix"):
+        _steps(task, regime, "bf16", device, measured)
+    others: dict[str, Callable[[Task, torch.device], None]] = {
+        "AugMix against Pillow": _augmix,
+        "LS-PGA against a pass": _lspga,
+        "regimes with an inner attack": _regimes,
+        "evaluation of stored cells": _cells,
+    }
+    for what, measure in others.items():
+        attempt(task, what, partial(measure, task, device))
+        _forget(device)
+    for regime in ("standard", "augmix"):
+        _steps(task, regime, "32", device, measured)
+    if device.type == "cuda":
+        profile_steps(task, device, measured)
+
+
+def profile_steps(task: Task, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:
+    """GPU busy time and kernels of the steps that were timed, into their rows.
+
+    After all timings: what a profiler once attached to slows down what comes after it.
+    """
+    for (regime, precision, variant), cells in measured.items():
+
+        def profile(regime=regime, precision=precision, variant=variant, cells=cells) -> None:  # of this row
+            set_precision(precision, device)
+            step = make_step(variant, task.size.backbone, task.size.batch_size, regime, device, precision)
+            step()
+            step()
+            if (work := gpu_work(step, device)) is not None:
+                cells |= {"gpu_busy_ms": round(work.busy_ms, 2), "kernels": work.kernels}
+                task.emit("A training step", **cells)
+
+        attempt(task, f"GPU busy time, {regime}, {precision}, {variant}", profile)
+        _forget(device)
+
+
+def _steps(task: Task, regime: str, precision: str, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:
+    set_precision(precision, device)
+    for variants in TOGETHER:
+        what = f"a step of {' and '.join(variants)}, {regime}, {precision}"
+        attempt(task, what, partial(_step_rows, task, variants, regime, precision, device, measured))
+        _forget(device)
+
+
+def _step_rows(
+    task: Task,
+    variants: Sequence[str],
+    regime: str,
+    precision: str,
+    device: torch.device,
+    measured: dict[Kind, dict[str, Any]],
+) -> None:
+    size = task.size
+    steps, peaks = {}, {}
+    for variant in dict.fromkeys(["rgb", *variants]):
+        before = allocated(device)
+        step = make_step(variant, size.backbone, size.batch_size, regime, device, precision)
+        step()
+        step()  # the fastest convolutions are chosen
+        steps[variant], peaks[variant] = step, peak_since(before, step, device)
+    seconds = take_turns(steps, size.rounds, device, warm_up=1, within=size.seconds * len(steps))
+    for variant in variants:
+        plain = median_ratio(seconds[variant], seconds[PLAIN]) if PLAIN in steps and variant != PLAIN else None
+        cells = {
+            "id": f"{regime}, {precision}, {variant}",
+            "regime": regime,
+            "precision": precision,
+            "encoding": variant,
+            "ms": _ms(seconds[variant]),
+            "over_rgb": round(median_ratio(seconds[variant], seconds["rgb"]), 3),
+            "over_plain_form": None if plain is None else round(plain, 3),
+            "gpu_busy_ms": None,
+            "kernels": None,
+            "peak_gib": None if peaks[variant] is None else round(peaks[variant], 2),
+            "rounds": len(seconds[variant]),
+        }
+        measured[regime, precision, variant] = cells
+        task.emit("A training step", **cells)
+
+
+def _augmix(task: Task, device: torch.device) -> None:
+    times = augmix.measure(device, task.size.rounds, within=task.size.seconds)
+    loop, batched = (statistics.median(times[name]) for name in ("loop", "batched"))
+    what = f"AugMix, {augmix.VIEWS} views of {augmix.BATCH} images"
+    _ratio(task, what, batched, "Pillow, one core", loop, batched / loop)
+
+
+def _lspga(task: Task, device: torch.device) -> None:
+    size = task.size
+    precision = "bf16" if device.type == "cuda" else "32"
+    set_precision(precision, device)
+    steps = 7 if task.settings.size == "full" else 2
+    settings = lspga.Settings(size.backbone, steps, device, precision)
+    batch_sizes = {"lspga": [size.batch_size], "lspga, plain form": [size.plain_batch_size]}
+    for row in lspga.measure(batch_sizes, min(size.rounds, 5), settings):
+        what = f"a step of {row.variant}, P2BE, {row.batch_size} images"
+        _ratio(task, what, row.ms, "forward and backward", row.ms / row.over_images, row.over_images, row.peak_gib)
+
+
+def _regimes(task: Task, device: torch.device) -> None:
+    set_precision("bf16" if device.type == "cuda" else "32", device)
+    rows = adversarial_step.measure(task.size.backbone, task.size.batch_size, min(task.size.rounds, 5), device)
+    for row in rows:
+        if row.regime != "standard":
+            _ratio(task, f"a step of {row.regime}, P2BE", row.ms, "standard", row.ms / row.over_standard,
+                   row.over_standard)  # fmt: skip
+
+
+def _cells(task: Task, device: torch.device) -> None:
+    size = task.size
+    with evaluation.stored_cells(
+        "rgb", size.backbone, size.stored_images, size.stored_cells, size.eval_batch_size, device
+    ) as stored:
+        ratios = []
+        for _, ratio in stored.ratios():
+            ratios.append(ratio)
+            if task.left() <= 0:
+                break
+        whole = 1000 * stored.evaluate(stored.cells, "whole") / len(stored.cells)
+    ratio = statistics.median(ratios)
+    _ratio(task, f"a stored cell of {size.stored_images:,} images, RGB, float32", whole, "bare passes", None, ratio)
+
+
+def _ratio(
+    task: Task, what: str, ms: float, baseline: str, baseline_ms: float | None, ratio: float, peak: float | None = None
+) -> None:
+    task.emit(
+        "Other ratios",
+        id=what,
+        what=what,
+        ms=round(ms, 2),
+        baseline=baseline,
+        baseline_ms=None if baseline_ms is None else round(baseline_ms, 2),
+        ratio=round(ratio, 3),
+        peak_gib=None if peak is None else round(peak, 2),
+    )
+
+
+def _ms(seconds: Sequence[float]) -> float:
+    return round(1000 * statistics.median(seconds), 2)
+
+
+def _forget(device: torch.device) -> None:
+    """Give back what a measurement held on a GPU, also one that failed for want of memory."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()

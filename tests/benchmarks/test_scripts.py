@@ -1,0 +1,74 @@
+"""The benchmark scripts: importable, as ``benchmarks.gpu`` needs them, and runnable as files."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import adversarial_step, augmix, evaluation, lspga, training_step
+from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_a_module_that_does_nothing_when_imported(name, capsys):
+    importlib.import_module(f"benchmarks.{name}")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_script_prints_each_row_as_it_comes(tmp_path):
+    """As a file, from any folder: the second row fails, the first is there."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "stem.py"), "--batch-size", "2", "--rounds", "1", "--bits"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([*command, "1", "-1"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("| 1 |")
+
+
+def test_training_step_prints_its_rows(monkeypatch, capsys):
+    arguments = ["--backbone", "wrn16_1", "--batch-size", "2", "--rounds", "1", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", ["training_step.py", *arguments, "--variants", "rgb", "thermometer"])
+    training_step.main()
+    rows = [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert rows == ["| variant", "| rgb", "| thermometer"]
+
+
+def test_measurements_come_one_by_one():
+    settings = lspga.Settings("wrn16_1", 2, CPU, "32")
+    first = next(iter(lspga.measure({"lspga": [2], "no such variant": [2]}, 1, settings)))
+    assert (first.variant, first.batch_size, first.peak_gib) == ("lspga", 2, None)
+    assert first.over_images > 0
+    regime = next(iter(adversarial_step.measure("wrn16_1", 2, 1, CPU)))
+    assert (regime.regime, regime.over_standard) == ("standard", 1.0)
+    assert {len(times) for times in augmix.measure(CPU, 1).values()} == {1}
+
+
+def test_stored_cells_are_compared_with_the_same_images():
+    with evaluation.stored_cells("rgb", "wrn16_1", 8, 2, 8, CPU) as stored:
+        cells = [cell.id for cell, ratio in stored.ratios() if ratio > 0]
+        assert cells == ["corruption/gaussian_noise/1", "corruption/gaussian_noise/2"]
+        assert stored.evaluate(stored.cells, "whole") > 0
+
+
+def test_memory_on_a_cpu_is_that_of_a_process_of_its_own():
+    assert allocated(CPU) == 0
+    assert peak_since(0, lambda: pytest.fail("called on a CPU"), CPU) is None
+    assert in_fresh_process(os.getpid) != os.getpid()
+    assert in_fresh_process(resident_peak) > 0
+
+
+@pytest.mark.gpu
+def test_memory_on_a_gpu_is_what_a_work_adds():
+    device = torch.device("cuda")
+    before = allocated(device)
+    kept = torch.zeros(2**20, device=device)
+    peak = peak_since(before, lambda: torch.zeros(2**22, device=device), device)
+    assert 20 / 1024 <= peak <= 24 / 1024  # 4 and 16 MiB
+    assert kept.numel() == 2**20
