@@ -8,14 +8,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # What a kernel is free to round as it likes: the order of a sum and the fused products in it, ...
-SUMS = frozenset(
-    """convolution convolution_backward mm addmm bmm baddbmm mv addmv dot native_batch_norm native_batch_norm_backward
-    _native_batch_norm_legit sum mean var std linalg_vector_norm _embedding_bag _embedding_bag_forward_only
-    embedding_dense_backward index_add_ cumsum avg_pool2d avg_pool2d_backward _softmax_backward_data
-    _log_softmax_backward_data""".split()
-)
+# fmt: off
+SUMS = {
+    "convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "native_batch_norm",
+    "native_batch_norm_backward", "_native_batch_norm_legit", "sum", "mean", "var", "std", "linalg_vector_norm",
+    "_embedding_bag", "_embedding_bag_forward_only", "embedding_dense_backward", "index_add_", "cumsum", "avg_pool2d",
+    "avg_pool2d_backward", "_softmax_backward_data", "_log_softmax_backward_data",
+}
 # ... and the polynomials of a function.
-FUNCTIONS = frozenset("_softmax _log_softmax exp log sin cos tanh sigmoid erf sqrt rsqrt pow".split())
+FUNCTIONS = {
+    "_softmax", "_log_softmax", "exp", "log", "sin", "cos", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "pow",
+}
+# fmt: on
 
 
 class OtherRounding(TorchDispatchMode):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from p2be_exp.sweeps import estimate, plan_jobs
 from p2be_exp.sweeps.estimate import PUBLISHED_SIZES, Estimator, Seconds, Size, measure
@@ -64,11 +65,26 @@ def test_the_sizes_are_those_of_the_data():
     assert PUBLISHED_SIZES["digits"] == Size(len(train), len(test), train.num_classes, train.images.shape[2])
 
 
-def test_steps_are_real_and_leave_the_random_state_alone():
+class Operations(TorchDispatchMode):
+    """A clock that every operation moves on by a second."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.now += 1
+        return operation(*args, **(kwargs or {}))
+
+
+def test_steps_are_real_and_leave_the_random_state_alone(monkeypatch):
     config = config_of("dataset=digits", "backbone=wrn16_1", "encoding.M=8", "batch_size=4", "trainer=cpu")
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    seconds = measure(config, PUBLISHED_SIZES["digits"])
+    with Operations() as clock:
+        monkeypatch.setattr(estimate, "time", clock)
+        seconds = measure(config, PUBLISHED_SIZES["digits"])
     assert torch.get_rng_state().equal(before)
     assert 0 < seconds.forward < seconds.gradient < seconds.step  # augmix has three views
 
