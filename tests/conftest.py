@@ -26,7 +26,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def rounding():
     """With P2BE_TEST_ROUNDING=SEED, the results of a CPU that nobody has."""
     seed = os.environ.get("P2BE_TEST_ROUNDING")

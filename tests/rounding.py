@@ -40,7 +40,7 @@ class OtherRounding(TorchDispatchMode):
         out = operation(*args, **(kwargs or {}))
         name = operation.overloadpacket.__name__
         if name in SUMS or name in FUNCTIONS:
-            one_term = _has_one_term(*args) if name in ("sum", "mean") else False
+            one_term = _has_one_term(operation, *args)
             for each in out if isinstance(out, tuple | list) else [out]:
                 if isinstance(each, torch.Tensor) and each.dtype in (torch.float32, torch.float64) and each.numel():
                     size = each.square().mean().sqrt().nan_to_num(0.0, 0.0, 0.0) if name in SUMS else each.abs()
@@ -58,7 +58,12 @@ class OtherRounding(TorchDispatchMode):
         return torch.where(bits & 0xFF == 0, 0, change)
 
 
-def _has_one_term(terms, dim=None, keepdim=False, **_) -> torch.Tensor:
+def _has_one_term(operation, first, *rest) -> torch.Tensor | bool:
     """Where a sum has one term that is not 0, or none."""
-    dim = dim or tuple(range(terms.dim()))
-    return (terms != 0).sum(dim, keepdim) <= 1
+    name = operation.overloadpacket.__name__
+    if name in ("mm", "bmm"):
+        return operation((first != 0).float(), (rest[0] != 0).float()) <= 1
+    if name in ("sum", "mean"):
+        dim, keepdim = rest[0] if rest else None, rest[1] if len(rest) > 1 else False
+        return (first != 0).sum(dim or tuple(range(first.dim())), keepdim) <= 1
+    return False
