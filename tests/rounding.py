@@ -40,7 +40,7 @@ class OtherRounding(TorchDispatchMode):
         out = operation(*args, **(kwargs or {}))
         name = operation.overloadpacket.__name__
         if name in SUMS or name in FUNCTIONS:
-            one_term = _has_one_term(operation, *args)
+            one_term = _has_one_term(name, operation, args)
             for each in out if isinstance(out, tuple | list) else [out]:
                 if isinstance(each, torch.Tensor) and each.dtype in (torch.float32, torch.float64) and each.numel():
                     size = each.square().mean().sqrt().nan_to_num(0.0, 0.0, 0.0) if name in SUMS else each.abs()
@@ -58,12 +58,17 @@ class OtherRounding(TorchDispatchMode):
         return torch.where(bits & 0xFF == 0, 0, change)
 
 
-def _has_one_term(operation, first, *rest) -> torch.Tensor | bool:
-    """Where a sum has one term that is not 0, or none."""
-    name = operation.overloadpacket.__name__
-    if name in ("mm", "bmm"):
-        return operation((first != 0).float(), (rest[0] != 0).float()) <= 1
+def _has_one_term(name: str, operation, args) -> torch.Tensor | bool:
+    """Where a sum has one term that is not 0, or none: counted by the same sum of ones in the place of its terms."""
+    if name in ("mm", "bmm", "_embedding_bag", "_embedding_bag_forward_only"):
+        found = operation(*(_ones(each) for each in args))
+        return (found[0] if isinstance(found, tuple) else found) <= 1
     if name in ("sum", "mean"):
-        dim, keepdim = rest[0] if rest else None, rest[1] if len(rest) > 1 else False
-        return (first != 0).sum(dim or tuple(range(first.dim())), keepdim) <= 1
+        terms, *rest = args
+        return (terms != 0).sum(*(rest or [tuple(range(terms.dim()))])) <= 1
     return False
+
+
+def _ones(value):
+    is_term = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return (value != 0).to(value.dtype) if is_term else value
