@@ -64,8 +64,8 @@ def _has_one_term(name: str, operation, args) -> torch.Tensor | bool:
         found = operation(*(_ones(each) for each in args))
         return (found[0] if isinstance(found, tuple) else found) <= 1
     if name in ("sum", "mean"):
-        terms, *rest = args
-        return (terms != 0).sum(*(rest or [tuple(range(terms.dim()))])) <= 1
+        terms, dim, keepdim = (*args, None, None)[:3]
+        return (terms != 0).sum(dim or tuple(range(terms.dim())), bool(keepdim)) <= 1
     return False
 
 
