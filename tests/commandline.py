@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import torch
 
+from p2be_exp.callbacks import evaluation_progress, progress
 from p2be_exp.callbacks.epoch_rows import TIMINGS
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
@@ -22,6 +25,8 @@ from p2be_exp.commands import train as train_command
 from p2be_exp.training import TrainingModule
 
 ROOT = Path(__file__).parents[1]
+HANGS = 600.0
+"""Seconds after which a process hangs: nothing else is decided by it, so it is long enough for a busy machine."""
 
 QUICKSTART = (
     "experiment=quickstart",
@@ -104,15 +109,23 @@ def start(script: Path, *arguments, cwd: Path) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen, timeout: float = 120) -> Outcome:
+def finish(process: subprocess.Popen) -> Outcome:
     """Wait for the end of a process."""
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(timeout=HANGS)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise AssertionError(f"no end after {timeout} s\n{out}\n{err}") from None
+        raise AssertionError(f"no end after {HANGS:.0f} s\n{out}\n{err}") from None
     return Outcome(process.returncode, out, err)
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+    """Look until a condition holds, or the process that is to make it hold has ended."""
+    deadline = time.monotonic() + HANGS
+    while not condition() and (process is None or process.poll() is None):
+        assert time.monotonic() < deadline, "it hangs"
+        time.sleep(0.01)
 
 
 def copy_of(run: Path, folder: Path) -> Path:
@@ -178,6 +191,8 @@ def _call(main, name: str, arguments) -> Outcome:
     with (
         mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
         mock.patch.dict(os.environ),  # what a command leaves to its own worker processes is not for the next test
+        mock.patch.object(progress, "FIRST_LINE", float("inf")),  # lines that come where a machine is slow
+        mock.patch.object(evaluation_progress, "FIRST_LINE", float("inf")),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

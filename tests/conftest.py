@@ -1,9 +1,13 @@
-"""One thread for every test, what needs a GPU, and the trained runs that tests of the commands share."""
+"""The threads of every test, what needs a GPU, and the trained runs that tests of the commands share."""
+
+import contextlib
+import os
 
 import pytest
 import torch
 
 from commandline import QUICKSTART, train, trained
+from rounding import OtherRounding
 
 
 def pytest_runtest_setup(item):
@@ -20,12 +24,20 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """On a shared machine the threads of one small operation wait for each other."""
+def threads():
+    """One thread, since those of one small operation wait for each other; or P2BE_TEST_THREADS (see .ci/run)."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("P2BE_TEST_THREADS", "1")))
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rounding():
+    """With P2BE_TEST_ROUNDING=SEED, the results of a CPU that nobody has."""
+    seed = os.environ.get("P2BE_TEST_ROUNDING")
+    with OtherRounding(int(seed)) if seed else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from p2be_exp import stem
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.stem import EncodedConv2d, folded_conv2d
+from rounding import OtherRounding
 
 SHAPES = list(itertools.product((1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)))  # kernel, stride, padding
 FORMS = ["lookup", "folded"]
@@ -187,6 +188,19 @@ def test_folded_takes_any_number_of_colours():
     torch.testing.assert_close(
         folded_conv2d(images, table, weight, 1, 1), plain_conv(images, table, weight, 1, 1), rtol=0, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_folded_gives_the_same_bits_whether_a_gradient_is_wanted_or_not(shifted):
+    """It takes the same products of matrices, even where another one would round in another way."""
+    generator = torch.Generator().manual_seed(0)
+    images = random_levels(generator, 2, 5, 4)
+    encoding, weight = P2BE(20), torch.randn(4, 60, 3, 3, generator=generator, requires_grad=True)
+    shift = torch.rand(60) if shifted else None
+    with OtherRounding(0):
+        out = folded_conv2d(images, encoding.table(), weight, 1, 1, None, shift)
+        with torch.no_grad():
+            assert torch.equal(folded_conv2d(images, encoding.table(), weight, 1, 1, None, shift), out)
 
 
 @pytest.mark.parametrize(("M", "folds"), [(1, False), (15, False), (16, True), (64, True)])

@@ -155,11 +155,13 @@ def fold(table: Tensor, weight: Tensor, shift: Tensor | None = None) -> Tensor:
     out_channels, in_channels, kernel_h, kernel_w = weight.shape
     M = table.shape[1]
     colours = in_channels // M
-    taps = weight.view(out_channels, colours, M, kernel_h, kernel_w).permute(1, 3, 4, 2, 0)
-    taps = taps.reshape(colours * kernel_h * kernel_w, M, out_channels)
+    taps = weight.view(out_channels, colours, M, kernel_h, kernel_w)
     if shift is None:
-        folded = table @ taps
+        # One product of two matrices: of more dimensions, matmul takes another kernel where no gradient is wanted.
+        taps = taps.permute(2, 1, 3, 4, 0).reshape(M, -1)
+        folded = (table @ taps).view(len(table), -1, out_channels).transpose(0, 1)
     else:
+        taps = taps.permute(1, 3, 4, 2, 0).reshape(colours * kernel_h * kernel_w, M, out_channels)
         shifted = table - shift.view(colours, 1, M)
         folded = shifted.repeat_interleave(kernel_h * kernel_w, dim=0) @ taps
     return F.pad(folded, (0, 0, 0, 1))

@@ -403,7 +403,9 @@ def test_sign_steps_beat_a_random_choice_in_the_ball(digits, accuracy_in_ball):
 
 
 def test_raw_steps_are_as_weak_as_a_random_choice(digits, accuracy_in_ball):
-    assert accuracy_under(digits, step_rule="raw", xi=0.01) > accuracy_in_ball - 4
+    """Of eight trainings from other seeds, raw steps left 0.9 points less than chance did, standard deviation 1.1: the
+    margin is six of these. Small sign steps left 10 to 16 points less, and 78 to 84 more than the usual ones."""
+    assert accuracy_under(digits, step_rule="raw", xi=0.01) > accuracy_in_ball - 8
     small_steps = accuracy_under(digits, xi=0.031)
     assert accuracy_under(digits) + 20 < small_steps < accuracy_in_ball
 

@@ -1,6 +1,7 @@
 """PGD: it finds optima that are known, its steps follow the rule as written, and the batch plays no part."""
 
 import copy
+import dataclasses
 import doctest
 import itertools
 import math
@@ -38,6 +39,10 @@ class Trunk(Backbone):
 
     def forward(self, features):
         return self.classifier((features if self.linear else features.sin()).flatten(1))
+
+
+LAST_BITS = 1e-9
+"""What is nearer than this in float64 is the same loss, asked for in a batch of another size or on another CPU."""
 
 
 def small(encoding, size=6, classes=4, linear=False, seed=0) -> EncodedClassifier:
@@ -101,8 +106,8 @@ def test_of_one_pixel_it_finds_what_an_exhaustive_search_finds(loss, encoding):
     for restart in range(6):
         result = search(PGD(eps_levels, loss=loss, steps=20, stop_when_wrong=False), model, images, labels, restart)
         found = torch.maximum(found, losses_of(model, result.images, labels, loss))
-    assert (found <= best).all()
-    better = best > start
+    assert (found <= best + LAST_BITS).all()
+    better = best > start + LAST_BITS
     assert better.sum() >= 6
     assert ((found - start) / (best - start))[better].mean() > 0.95
 
@@ -148,7 +153,7 @@ def plain_pgd(model, image, label, attack, start):
         others = torch.cat([logits[0, :label], logits[0, label + 1 :]])
         value = ce if attack.loss == "ce" else others.max() - logits[0, label[0]]
         (gradient,) = torch.autograd.grad(value, values)
-        return value.item(), ce.item(), gradient, logits.argmax().item() != label.item()
+        return without_last_bits(value).item(), ce.item(), without_last_bits(gradient), logits.argmax() != label
 
     x = before = start.double()
     step, last_mark, last_best, halved_last = attack.step_size * eps, 0, None, False
@@ -183,6 +188,25 @@ def plain_pgd(model, image, label, attack, start):
     return best_x, seen, zeros, steps
 
 
+def without_last_bits(values):
+    """What is equal or 0 in exact arithmetic is so in float64 too: the loss of a point that is asked about again in a
+    smaller batch, a gradient whose terms cancel. The search and its transcription decide by such values."""
+    return values.round(decimals=7)
+
+
+@pytest.fixture
+def asked_without_last_bits(monkeypatch):
+    call = pgd._Asked.__call__
+
+    def rounded(self, *given, **more):
+        answer = call(self, *given, **more)
+        gradient = None if answer.gradient is None else without_last_bits(answer.gradient)
+        return dataclasses.replace(answer, loss=without_last_bits(answer.loss), gradient=gradient)
+
+    monkeypatch.setattr(pgd._Asked, "__call__", rounded)
+
+
+@pytest.mark.usefixtures("asked_without_last_bits")
 @pytest.mark.parametrize("stop", [True, False])
 @pytest.mark.parametrize(
     ("encoding", "options"),

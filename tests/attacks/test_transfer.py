@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import predict
 from p2be_exp.attacks.ball import is_inside
@@ -10,7 +9,7 @@ from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.attacks.transfer import Transfer
-from p2be_exp.backbones import build_backbone
+from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import P2BE, RGB, Thermometer
 from p2be_exp.model import EncodedClassifier
 
@@ -81,25 +80,49 @@ def test_the_source_is_asked_in_eval_mode_and_left_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in source.state_dict().items())
 
 
+class Reading(Backbone):
+    """Class 1 where the mean of one feature is above a threshold; bright pixels count, or those of one side alone."""
+
+    stem = StemShape(out_channels=1, kernel_size=1, padding=0)
+
+    def __init__(self, threshold, sides=(1.0, 1.0)):
+        super().__init__()
+        self.threshold = threshold
+        self.register_buffer("share", torch.tensor(sides, dtype=torch.float64).repeat_interleave(4))
+
+    def forward(self, features):
+        rise = (features * self.share).mean((1, 2, 3)) - self.threshold
+        return torch.stack([-rise, rise], 1)
+
+
+def reader(encoding, levels_of_bit, threshold, **sides) -> EncodedClassifier:
+    """A network in float64 that reads the mean level from the codes, where every bit stands for so many levels."""
+    model = EncodedClassifier(encoding, Reading(threshold, **sides)).double().eval()
+    with torch.no_grad():
+        model.stem.weight.fill_(levels_of_bit / 3)
+    return model
+
+
 def test_what_a_source_that_is_like_the_target_finds_beats_chance():
-    """Two trainings of the same network on bright and dark images."""
-    images = levels(64) // 8
+    """Sources and target were made to read what they do: no training decides how much alike they are.
+
+    The images lie 14 levels or more to either side of the threshold. In a ball of 45 levels the mean of an image can
+    move by 45; by chance it moves by 45 / sqrt(3) / sqrt(192) = 1.9 levels (one standard deviation), so that none of 64
+    images crosses the threshold by chance and all of them do by an attack that goes half of the way.
+    """
     labels = torch.arange(64) % 2
-    images = (110 + 30 * labels.view(-1, 1, 1, 1) + images).to(torch.uint8)
-    models = []
-    for encoding, seed in ((RGB(), 0), (Thermometer(16), 1)):
-        model = small(encoding, seed).train()
-        optimizer = torch.optim.Adam(model.parameters(), 0.01)
-        for _ in range(25):
-            optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-        models.append(model.eval())
-    source, target = models
+    images = (110 + 30 * labels.view(-1, 1, 1, 1) + levels(64) // 8).to(torch.uint8)
+    assert ((images.double().mean((1, 2, 3)) - 140.5).abs() > 12).all()
+    target = reader(Thermometer(64), -4.0, 140.5 - 256)  # 64 bits less one for every 4 levels
+    assert torch.equal(predict(target, images), labels)
     random = AttackRandom(0, torch.arange(64))
-    transferred = Transfer(45, source, "rgb", strongest(45))(target, images, labels, random)
-    by_chance = RandomInBall(45)(target, images, labels, random)
-    assert transferred.broken.float().mean() > by_chance.broken.float().mean() + 0.3
+
+    def broken(source):
+        return Transfer(45, source, "rgb", strongest(45))(target, images, labels, random).broken.float().mean()
+
+    assert broken(reader(RGB(), 255.0, 140.5)) == 1
+    assert broken(reader(RGB(), 255.0, 0.0, sides=(1.0, -1.0))) == 0  # it moves one side up and the other down
+    assert RandomInBall(45)(target, images, labels, random).broken.float().mean() == 0
 
 
 def test_name_and_gradient():

@@ -3,16 +3,13 @@
 import json
 import shlex
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from commandline import corruptions, refusal
+from commandline import corruptions, finish, refusal, start, wait_until
 from p2be_exp.corruptions import ALL, corrupt, make
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.data import load_dataset
@@ -80,17 +77,35 @@ def test_preview():
         assert min(picture.size) > 200
 
 
+DRIVER = """
+import time
+from p2be_exp.commands.corruptions import main
+from p2be_exp.corruptions import make
+
+sha256_of, blocks = make.sha256_of, []
+
+def waiting(array):
+    blocks.append(len(array))
+    if len(blocks) > 20:  # it cannot end before the signal comes
+        time.sleep(3600)
+    return sha256_of(array)
+
+make.sha256_of = waiting
+raise SystemExit(main())
+"""
+
+
 @pytest.mark.slow
-def test_a_signal_stops_it_and_the_line_that_it_says_goes_on():
+def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(workdir):
     arguments = ["make", "dataset=digits", "out=set", "names=[noise,contrast,pixelate]", "workers=1"]
-    command = [sys.executable, "-m", "p2be_exp.corruptions"]
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not Path("set/gaussian_noise.npy").exists():
-        time.sleep(0.005)
+    script = workdir / "driver.py"
+    script.write_text(DRIVER)
+    process = start(script, *arguments, cwd=workdir)
+    wait_until(Path("set/gaussian_noise.npy").exists, process)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    said = err.splitlines()[-1]
+    outcome = finish(process)
+    assert outcome.code == 143, outcome.err
+    said = outcome.err.splitlines()[-1]
     assert said == f"stopped; to go on: python -m p2be_exp.corruptions {' '.join(map(shlex.quote, arguments))}"
     before = manifest()["blocks"]
     assert 5 <= len(before) < 25

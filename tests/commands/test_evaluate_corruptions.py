@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from statistics import fmean
 
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 
 import commandline
-from commandline import QUICKSTART, ROOT, copy_of, corruptions, finish, refusal, rows_of, start, train
+from commandline import QUICKSTART, copy_of, corruptions, finish, refusal, rows_of, start, train, wait_until
 from p2be_exp import load_run
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
 from p2be_exp.corruptions.images import corrupted_images
@@ -136,15 +135,33 @@ def test_batches_and_workers_change_nothing(run, whole, frost_dir):
 # -- killed and continued ---------------------------------------------------------------------------------------------
 
 
+DRIVER = """
+import time
+from p2be_exp.commands.evaluate import main
+from p2be_exp.evaluation import EvaluationModule
+
+step = EvaluationModule.test_step
+
+def test_step(self, batch, batch_idx, dataloader_idx=0):
+    if dataloader_idx == len(self.conditions) - 1:  # it cannot end before the signal comes
+        time.sleep(3600)
+    step(self, batch, batch_idx, dataloader_idx)
+
+EvaluationModule.test_step = test_step
+raise SystemExit(main())
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run, workdir, whole, frost_dir, number):
     arguments = ["run=run", "limit_test=40", f"corruption.frost_dir={frost_dir}", "attack=none"]
     folder = run / "evaluations" / "last_clean_generated_first40"
-    process = start(ROOT / "evaluate.py", *arguments, cwd=workdir)
+    script = workdir / "driver.py"
+    script.write_text(DRIVER)
+    process = start(script, *arguments, cwd=workdir)
     wanted = 30 if number == signal.SIGKILL else 50
-    while process.poll() is None and len(list(folder.glob("per_image/*.npz"))) < wanted:
-        time.sleep(0.01)
+    wait_until(lambda: len(list(folder.glob("per_image/*.npz"))) >= wanted, process)
     process.send_signal(number)
     outcome = finish(process)
     assert outcome.code == (-number if number == signal.SIGKILL else 128 + number)

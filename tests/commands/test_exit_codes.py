@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from commandline import HANGS
+
 PRINTS = """
 import sys
 from p2be_exp.commands.exit_codes import exit_code_of
@@ -20,7 +22,7 @@ def test_a_reader_that_has_enough_gets_no_traceback():
             stdout=write,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=HANGS,
             check=False,
         )
         os.close(write)

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from commandline import Outcome, refusal
+from commandline import HANGS, Outcome, refusal
 from measured_runs import write_group, write_results, write_run, wrong_images
 from p2be_exp.commands.report import main
 
@@ -85,7 +85,7 @@ def test_the_report_without_torch(runs):
     """Where no run has learned a table: torch takes seconds."""
     code = "import sys, runpy; sys.argv = ['report', 'rgb', 'out=report']; sys.modules['torch'] = None\n"
     code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -191,9 +191,11 @@ def test_as_a_module(runs):
     """Without torch, which takes seconds."""
     code = "import sys, runpy; sys.argv = ['report', 'compare', 'p2be', 'rgb']; sys.modules['torch'] = None\n"
     code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == printed("compare", "p2be", "rgb")
-    wrong = subprocess.run([sys.executable, "-m", "p2be_exp.report", "x"], capture_output=True, text=True, timeout=60)
+    wrong = subprocess.run(
+        [sys.executable, "-m", "p2be_exp.report", "x"], capture_output=True, text=True, timeout=HANGS
+    )
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "error: x: neither a folder nor a command; commands are compare (see --help)\n"

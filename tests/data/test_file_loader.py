@@ -179,10 +179,9 @@ def test_closing_ends_a_worker_that_does_not_come_to_its_end(folder, keep_worker
     served = iter(mine)
     next(served)
     (worker,) = mine._decoded._workers
-    start = time.perf_counter()
     mine.close()
     assert not worker.is_alive()
-    assert time.perf_counter() - start < 5
+    assert worker.exitcode < 0  # it did not come to its end
 
 
 def test_a_worker_that_dies_is_told_in_one_line(folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from p2be_exp.sweeps import estimate, plan_jobs
 from p2be_exp.sweeps.estimate import PUBLISHED_SIZES, Estimator, Seconds, Size, measure
@@ -64,13 +65,32 @@ def test_the_sizes_are_those_of_the_data():
     assert PUBLISHED_SIZES["digits"] == Size(len(train), len(test), train.num_classes, train.images.shape[2])
 
 
-def test_steps_are_real_and_leave_the_random_state_alone():
+class Convolutions(TorchDispatchMode):
+    """A clock by which the convolution of an image takes a second, and the way back through it two."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        seconds = {"convolution": 1, "convolution_backward": 2}.get(operation.overloadpacket.__name__, 0)
+        self.now += seconds * len(args[0]) if seconds else 0
+        return operation(*args, **(kwargs or {}))
+
+
+def test_steps_are_real_and_leave_the_random_state_alone(monkeypatch):
     config = config_of("dataset=digits", "backbone=wrn16_1", "encoding.M=8", "batch_size=4", "trainer=cpu")
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    seconds = measure(config, PUBLISHED_SIZES["digits"])
+    with Convolutions() as clock:
+        monkeypatch.setattr(estimate, "time", clock)
+        seconds = measure(config, PUBLISHED_SIZES["digits"])
     assert torch.get_rng_state().equal(before)
-    assert 0 < seconds.forward < seconds.gradient < seconds.step  # augmix has three views
+    convolutions = 15  # of WRN-16-1: its stem, twelve in the blocks, two in shortcuts
+    assert seconds.forward == pytest.approx(convolutions)
+    assert seconds.gradient == pytest.approx(3 * convolutions)
+    assert seconds.step == pytest.approx(3 * 3 * convolutions)  # augmix has three views
 
 
 def test_the_list_of_jobs(timed, tmp_path):
