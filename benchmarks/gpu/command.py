@@ -157,8 +157,9 @@ def machine(settings: Settings) -> dict[str, str]:
     """What it runs on, and of which version."""
     import torch
 
-    from benchmarks.hardware import cores, processor
+    from benchmarks.hardware import processor
     from p2be_exp.runs import now, provenance
+    from p2be_exp.threads import usable_cpus
 
     known = provenance()
     gpu = "none: the CPU is used"
@@ -167,7 +168,7 @@ def machine(settings: Settings) -> dict[str, str]:
     versions = known["versions"]
     return {
         "GPU": gpu,
-        "processor": f"{processor()}, {cores()} cores",
+        "processor": f"{processor()}, {usable_cpus()} cores",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"torchvision {versions['torchvision']}, pytorch-lightning {versions['pytorch-lightning']}",
         "commit": known["git_commit"] or "unknown",

@@ -17,7 +17,7 @@ from benchmarks.gpu.rehearsal import Speed, rehearse
 from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_commands import Commands, environment
 from benchmarks.gpu.training_plan import RECIPE_EPOCHS, TrainingPlan, plan_training, read_plan
-from benchmarks.hardware import cores
+from p2be_exp.threads import usable_cpus
 
 LOOK = 0.3  # seconds between two looks at the processes
 ENDING = 6.0  # seconds for the last rows and archives
@@ -112,7 +112,7 @@ class _Maker:
 
     def __init__(self, task: Task, commands: Commands) -> None:
         self._task = task
-        workers = max(1, cores() - len(task.settings.encodings))
+        workers = max(1, usable_cpus() - len(task.settings.encodings))
         self._log = Path(task.settings.work) / "corruptions.log"
         with self._log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(

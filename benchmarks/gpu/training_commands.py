@@ -13,7 +13,7 @@ from benchmarks.gpu.dependencies import ROOT, SOURCE
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_plan import RECIPE_EPOCHS, TrainingPlan
-from benchmarks.hardware import cores
+from p2be_exp.threads import usable_cpus
 
 CORRUPTED = "corrupted"
 """Folder of the corrupted test images, in the work folder."""
@@ -110,7 +110,7 @@ def environment(processes: int = 1) -> dict[str, str]:
     drop = ("P2BE_PLUGINS", "HYDRA_FULL_ERROR", "RANK", "LOCAL_RANK", "WORLD_SIZE")
     kept: Mapping[str, str] = {key: value for key, value in os.environ.items() if key not in drop}
     paths = [str(SOURCE), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    share = str(max(1, cores() // processes))
+    share = str(max(1, usable_cpus() // processes))
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1",
             **({"OMP_NUM_THREADS": share} if "OMP_NUM_THREADS" not in kept else {})}  # fmt: skip
 
