@@ -166,7 +166,7 @@ def test_tasks_with_a_device_each_are_trainings_of_their_own(slurm, workdir, who
 
 def test_two_processes_of_one_training_are_requeued_together(slurm, workdir):
     alone = [*ARGUMENTS[:-2], *DDP, "hydra.run.dir=alone"]
-    outcome = finish(start(ROOT / "train.py", *alone, cwd=workdir), timeout=300)
+    outcome = finish(start(ROOT / "train.py", *alone, cwd=workdir))
     assert outcome.code == 0, outcome.err
 
     run = workdir / "run"

@@ -169,7 +169,7 @@ def test_training_images_are_cropped_and_the_others_are_not(birds):
 
 
 def test_the_cores_are_shared_by_the_processes_of_a_machine(birds, monkeypatch):
-    monkeypatch.setattr("p2be_exp.data.module.cores", lambda: 9)
+    monkeypatch.setattr("p2be_exp.data.module.usable_cpus", lambda: 9)
     data = module(birds, folder=settings(birds, workers=None))
     assert data.test_dataloader().workers == 9
 

@@ -176,7 +176,10 @@ def test_tensorboard_that_is_not_installed_is_bad_input(workdir, monkeypatch):
 
 
 def test_csv_alone_needs_no_logger(tmp_path):
-    assert tracking.build_loggers({"logger": {"name": "csv"}}, Run(tmp_path)) == []
+    assert (
+        tracking.build_loggers({"logger": {"name": "csv"}, "trainer": {"devices": 1, "num_nodes": 1}}, Run(tmp_path))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
