@@ -69,6 +69,18 @@ def test_a_cpu_that_computes_bf16(monkeypatch, onednn, avx512, amx, machine, exp
     assert trainer.cpu_computes_bf16() is expected
 
 
+def test_a_build_without_onednn_computes_none(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert trainer.cpu_computes_bf16() is False
+
+
+def test_a_network_that_cannot_be_copied_gets_no_advice():
+    model = torch.nn.Linear(3, 3)
+    model.last = model(torch.zeros(1, 3))  # has a graph
+    images, labels = torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)
+    assert probes.bf16_factor(model, images, labels) == probes.single_thread_factor(model, images, labels) == 0
+
+
 def test_where_there_is_none_it_is_refused_before_anything_is_done(workdir, monkeypatch):
     without_bf16(monkeypatch)
     told = "trainer.precision=bf16: this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"

@@ -1,8 +1,11 @@
 """Compiled loops, also where nothing can be cached: a shared installation, a container whose user has no home."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
-from numba.core.caching import CompileResultCacheImpl
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 from commandline import ROOT, TINY
 from p2be_exp.compiled import compiled
@@ -24,6 +27,17 @@ def test_it_compiles_and_keeps_what_it_can(monkeypatch, tmp_path, writable):
     assert values.tolist() == [0, 2, 4]
     assert function.signatures  # not Python's own loop
     assert bool(list(tmp_path.rglob("*.nbi"))) == writable
+
+
+def test_a_full_disk_costs_the_cache_alone(monkeypatch, tmp_path):
+    def full(*arguments):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(FunctionCache, "_save_overload", full)
+    function, values = compiled(doubled), np.arange(3)
+    function(values)
+    assert values.tolist() == [0, 2, 4]
 
 
 def test_what_else_is_wrong_is_not_hidden(monkeypatch):

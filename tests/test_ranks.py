@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+from unittest import mock
 
 import pytest
 
@@ -17,7 +19,7 @@ FOUR = {"devices": 2, "num_nodes": 2}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
 SRUN = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "7"}
 BATCH_SCRIPT = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "7"}
-LIGHTNING = {"LOCAL_RANK": "1", "NODE_RANK": "1", "MASTER_PORT": "1234"}
+LIGHTNING = {"LOCAL_RANK": "1", "P2BE_STARTED": "1", "MASTER_PORT": "1234"}
 STRAY = [{"RANK": "1"}, {"LOCAL_RANK": "1"}, {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "MASTER_PORT": "1"}]
 
 _VARIABLES = [
@@ -33,21 +35,24 @@ _VARIABLES = [
     "SLURM_NTASKS",
     "SLURM_STEP_NUM_TASKS",
     "SLURM_JOB_ID",
+    "P2BE_STARTED",
     "P2BE_WORKER",
 ]
 
 
+def free_port() -> int:
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        return some.getsockname()[1]
+
+
 @pytest.fixture
-def environment(monkeypatch):
-    """Sets variables, and these alone of those that a launcher sets."""
-    for name in _VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-    def put(variables):
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-
-    return put
+def environment():
+    """Sets variables, and these alone of those that a launcher sets; what is set meanwhile is undone."""
+    with mock.patch.dict(os.environ):
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        yield os.environ.update
 
 
 @pytest.mark.parametrize("variables", [{}, *STRAY, TORCHRUN, SRUN, BATCH_SCRIPT, LIGHTNING])
@@ -72,8 +77,8 @@ def test_a_job_of_one_process_has_rank_0_whatever_the_environment_says(environme
         (TORCHRUN, TWO, "torchrun", 1),
         (SRUN, TWO, "slurm", 1),
         (TORCHRUN | BATCH_SCRIPT, TWO, "torchrun", 1),
-        (LIGHTNING | {"NODE_RANK": "0"}, TWO, "lightning", 1),
-        (LIGHTNING, FOUR, "lightning", 3),
+        (STRAY[-1], TWO, "lightning", 0),
+        (LIGHTNING, TWO, "lightning", 1),
     ],
 )
 def test_the_rank_of_one_of_several_processes(environment, variables, trainer, by, number):
@@ -88,17 +93,28 @@ def test_lightning_starts_the_processes_that_nobody_else_started(environment):
     environment(BATCH_SCRIPT | {"RANK": "1", "LOCAL_RANK": "1"})
     first = cluster_environment(TWO)
     assert not first.creates_processes_externally
-    environment({"MASTER_PORT": "1"})  # Lightning sets it just before it asks
-    assert first.local_rank() == 0
+    assert "LOCAL_RANK" not in os.environ
+    environment({"MASTER_PORT": "1", "LOCAL_RANK": str(first.local_rank())})  # as Lightning does then
+    again = cluster_environment(TWO)  # of the evaluation behind the training, by the same processes
+    assert again.creates_processes_externally
+    assert again.local_rank() == rank(TWO) == 0
     environment(LIGHTNING)
     worker = cluster_environment(TWO)
     assert worker.creates_processes_externally
     assert worker.local_rank() == 1
 
 
-def test_lightning_does_not_requeue(environment):
-    environment(SRUN | {"SLURM_NTASKS_PER_NODE": "2", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"})
-    assert cluster_environment(TWO).auto_requeue is False
+def test_lightning_neither_requeues_nor_wants_tasks_per_node(environment, monkeypatch):
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    environment(SRUN | {"SLURM_LOCALID": "1", "SLURM_NODEID": "0"})
+    tasks = cluster_environment(TWO)
+    assert tasks.auto_requeue is False
+    assert (tasks.global_rank(), tasks.local_rank(), tasks.world_size()) == (1, 1, 2)
+
+
+def test_several_machines_need_a_launcher(environment):
+    with pytest.raises(BadInput, match=r"^trainer.num_nodes=2: several machines need torchrun or srun$"):
+        check_launcher(FOUR)
 
 
 @pytest.mark.parametrize(("variables", "by"), [(TORCHRUN, "torchrun"), (SRUN, "srun")])
@@ -109,15 +125,13 @@ def test_another_number_of_processes_than_asked_for_is_refused(environment, vari
     assert str(refused.value) == f"trainer.devices=2 trainer.num_nodes=2: 4 processes, but {by} started 2"
 
 
-def test_a_job_is_left_to_the_processes_that_lightning_starts_and_to_no_others(environment, monkeypatch):
+def test_a_job_is_left_to_the_processes_that_lightning_starts_and_to_no_others(environment):
     job = {"run": "x", "config": {"trainer": TWO}, "resume": False}
-    monkeypatch.setenv("P2BE_WORKER", "")  # so that what follows is undone
-    monkeypatch.delenv("P2BE_WORKER")
     tell_workers(job | {"config": {"trainer": ONE}})
     assert job_from_main() is None
     tell_workers(job)
     assert job_from_main() is None
-    environment(LIGHTNING | {"NODE_RANK": "0"})
+    environment(LIGHTNING)
     assert job_from_main() == job
 
 
@@ -165,7 +179,7 @@ def test_a_process_of_its_own_with_a_stray_variable(environment, workdir, variab
 
 @pytest.mark.slow
 def test_two_processes_beside_a_stray_rank(environment, workdir):
-    environment({"RANK": "1", "LOCAL_RANK": "1"})
+    environment({"RANK": "1", "LOCAL_RANK": "1", "MASTER_PORT": str(free_port())})
     two = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.progress=false"]
     outcome = finish(start(ROOT / "train.py", *TINY, *two, "epochs=1", "hydra.run.dir=run", cwd=workdir))
     assert outcome.code == 0, outcome.err

@@ -90,7 +90,8 @@ def test_what_the_user_has_set_stays(monkeypatch, eight):
 
 
 def test_slurms_tasks_have_cpus_of_their_own(monkeypatch, eight):
-    monkeypatch.setattr(threads, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)  # they are not bound
+    monkeypatch.setattr(threads, "cpu_quota", lambda: None)
     for name, value in {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_CPUS_PER_TASK": "4"}.items():
         monkeypatch.setenv(name, value)
     assert set_threads(TWO) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from numba import njit
@@ -16,8 +17,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     user has no home, each process compiles for itself: about a second for each function that it calls.
     """
     try:
-        return njit(nogil=True, cache=True)(function)
+        dispatcher = njit(nogil=True, cache=True)(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         return njit(nogil=True)(function)
+    save = dispatcher._cache.save_overload
+
+    def save_where_there_is_room(signature: Any, data: Any) -> None:
+        with suppress(OSError):  # a full disk, or a quota
+            save(signature, data)
+
+    dispatcher._cache.save_overload = save_where_there_is_room
+    return dispatcher

@@ -14,12 +14,14 @@ from torch.nn import functional as F
 IMAGES = 16
 """Images of a pass, at most."""
 ROUNDS = 3
+LONG = 5.0
+"""Seconds after which no further round begins."""
 WORTH_SAYING = 1.25
 """Another way has to be faster by this factor: times differ by as much for no reason."""
 
 
 def single_thread_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """How many times as fast one thread is as those that are in use.
+    """How many times as fast one thread is as those that are in use; 0 where that cannot be found out.
 
     Args:
         model: images in, logits out; it is left as it is.
@@ -28,6 +30,8 @@ def single_thread_factor(model: nn.Module, images: Tensor, labels: Tensor) -> fl
     """
     threads = torch.get_num_threads()
     run = _pass_of(model, images, labels)
+    if run is None:
+        return 0.0
 
     def with_threads(number: int) -> float:
         torch.set_num_threads(number)
@@ -42,6 +46,8 @@ def single_thread_factor(model: nn.Module, images: Tensor, labels: Tensor) -> fl
 def bf16_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """How many times as fast bf16 is as float32; see :func:`single_thread_factor`."""
     run = _pass_of(model, images, labels)
+    if run is None:
+        return 0.0
 
     def lowered() -> float:
         with torch.autocast("cpu", torch.bfloat16):
@@ -52,9 +58,15 @@ def bf16_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return _median_ratio(lambda: _seconds(run), lowered)
 
 
-def _pass_of(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """A forward and backward pass of a copy, which draws nothing from PyTorch's random state."""
-    twin, images, labels = copy.deepcopy(model), images[:IMAGES], labels[:IMAGES]
+def _pass_of(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None] | None:
+    """A forward and backward pass of a copy, which draws nothing from PyTorch's random state.
+
+    None where a copy cannot be made (of some plug-in's network, say): advice never ends a training.
+    """
+    try:
+        twin, images, labels = copy.deepcopy(model), images[:IMAGES], labels[:IMAGES]
+    except Exception:
+        return None
 
     def run() -> None:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -64,7 +76,10 @@ def _pass_of(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], N
 
 
 def _median_ratio(one: Callable[[], float], other: Callable[[], float]) -> float:
-    return statistics.median(one() / other() for _ in range(ROUNDS))
+    ratios, start = [], time.perf_counter()
+    while len(ratios) < ROUNDS and (not ratios or time.perf_counter() - start < LONG):
+        ratios.append(one() / other())
+    return statistics.median(ratios)
 
 
 def _seconds(run: Callable[[], None]) -> float:

@@ -18,6 +18,7 @@ Launcher = Literal["torchrun", "slurm", "lightning"]
 """What starts the processes of a job: torchrun, srun, or the first of them through Lightning."""
 
 _WORKER = "P2BE_WORKER"
+_STARTED = "P2BE_STARTED"
 
 
 def processes(trainer: Mapping[str, Any]) -> int:
@@ -43,8 +44,11 @@ def check_launcher(trainer: Mapping[str, Any]) -> None:
     """Check that torchrun or srun started as many processes as the ``trainer`` group asks for.
 
     Raises:
-        BadInput: they did not; some would wait for others that never come.
+        BadInput: they did not, or there are to be several machines and neither was used; some processes would wait for
+            others that never come.
     """
+    if trainer["num_nodes"] > 1 and launcher(trainer) == "lightning":
+        raise BadInput(f"trainer.num_nodes={trainer['num_nodes']}: several machines need torchrun or srun")
     started = {"torchrun": int(os.environ.get("WORLD_SIZE", "1")), "slurm": _slurm_tasks()}
     if (by := launcher(trainer)) in started and started[by] != processes(trainer):
         raise BadInput(
@@ -65,13 +69,21 @@ def rank(trainer: Mapping[str, Any]) -> int:
     if started == "slurm":
         return int(os.environ["SLURM_PROCID"])
     if started == "lightning" and has_place():
-        return int(os.environ.get("NODE_RANK", "0")) * trainer["devices"] + int(os.environ["LOCAL_RANK"])
+        return int(os.environ["LOCAL_RANK"])
     return 0
 
 
 def has_place() -> bool:
-    """Whether Lightning gave this process its place beside others (a ``LOCAL_RANK`` alone may be anybody's)."""
-    return "LOCAL_RANK" in os.environ and "MASTER_PORT" in os.environ
+    """Whether Lightning gave this process its place beside others; a ``LOCAL_RANK`` alone may be anybody's."""
+    return _STARTED in os.environ and "LOCAL_RANK" in os.environ
+
+
+def start_own_processes() -> None:
+    """Note that the processes that are started from now on are this job's; what others left behind is forgotten."""
+    if _STARTED not in os.environ:
+        for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"):
+            os.environ.pop(name, None)
+        os.environ[_STARTED] = "1"
 
 
 def tell_workers(job: dict[str, Any]) -> None:

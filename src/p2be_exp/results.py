@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from p2be_exp.atomic import write_bytes, write_json, write_text
+from p2be_exp.atomic import is_full, write_bytes, write_json, write_text
 from p2be_exp.calibration import calibration_errors
 from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
@@ -146,6 +146,8 @@ class Results:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.write_summary()
         except OSError as error:
+            if is_full(error):
+                raise
             raise BadInput(f"{self.folder}: cannot be written ({error.strerror})") from error
 
     @property

@@ -18,6 +18,8 @@ def usable_cpus() -> int:
     Of a quota of 1.5 CPUs one is counted: threads that compute together wait for the last one.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "SLURM_STEP_NUM_TASKS" in os.environ:  # a task of an srun, which need not be bound to its CPUs
+        cpus = min(cpus, int(os.environ.get("SLURM_CPUS_PER_TASK", cpus)))
     quota = cpu_quota()
     return cpus if quota is None else max(1, min(cpus, math.floor(quota)))
 

@@ -22,7 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 from pytorch_lightning.utilities import rank_zero_only
 
 from p2be_exp.errors import BadInput
-from p2be_exp.ranks import check_launcher, has_place, launcher, rank
+from p2be_exp.ranks import check_launcher, has_place, launcher, rank, start_own_processes
 
 
 def check_devices(config: dict[str, Any]) -> None:
@@ -48,6 +48,8 @@ def cpu_computes_bf16() -> bool:
 
     There oneDNN alone says yes to any AVX-512, where it emulates bf16 more slowly than it computes in float32.
     """
+    if not torch.backends.mkldnn.is_available():  # a build without oneDNN
+        return False
     instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.ops.mkldnn._is_mkldnn_bf16_supported() and (
         instructions or platform.machine() not in ("x86_64", "AMD64")
@@ -142,6 +144,14 @@ class _OwnProcesses(LightningEnvironment):
         return super().node_rank() if self._placed else 0
 
 
+class _SlurmTasks(SLURMEnvironment):
+    """The tasks of an srun; :func:`~p2be_exp.ranks.check_launcher` has counted them."""
+
+    @staticmethod
+    def _validate_srun_variables() -> None:
+        """Lightning's own check refuses ``--ntasks`` without ``--ntasks-per-node``."""
+
+
 def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:
     """Where the ranks of a ``trainer`` group come from; said to Lightning, which else guesses from the environment."""
     started = launcher(config)
@@ -149,7 +159,9 @@ def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:
         return TorchElasticEnvironment()
     if started == "slurm":
         # Without Lightning's requeueing: its checkpoint is none that resume= reads, and its command none that we take.
-        return SLURMEnvironment(auto_requeue=False)
+        return _SlurmTasks(auto_requeue=False)
+    if started == "lightning":
+        start_own_processes()
     return _OwnProcesses(placed=started is not None and has_place())
 
 

@@ -143,6 +143,7 @@ def test_stopped_in_a_wait_for_pictures_and_gone_on_with_is_as_in_one_go(monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
         patch.setattr(file_loader, "LOOK", 0.05)
+        patch.setattr(file_loader, "GRACE", 0.2)
         patch.setattr(file_loader, "decode", fifth_alone)
         patch.setattr(FileLoader, "_check_wait", stopped_where_stuck)
         outcome = train(*SETTINGS, f"data_dir={data_dir}", "dataset.workers=1", "hydra.run.dir=run")
@@ -151,6 +152,31 @@ def test_stopped_in_a_wait_for_pictures_and_gone_on_with_is_as_in_one_go(monkeyp
     assert checkpoint_of(Path("run"))["global_step"] == 3 + 1
     assert train("resume=run", "dataset.workers=0", "dataset.timeout=20").code == 0
     assert_same_run(Path("run"), run)
+
+
+def test_a_stop_signal_does_not_end_a_wait_in_a_validation(monkeypatch, data_dir):
+    """The epoch before it could not be saved in the middle of it."""
+    decode, check_wait = file_loader.decode, FileLoader._check_wait
+
+    def slow_where_tested(folder, names, view, draws):
+        time.sleep(0 if draws is not None else 0.5)
+        return decode(folder, names, view, draws)
+
+    def stopped(self, seconds):
+        if self.crop_seed is None and not told:
+            told.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        check_wait(self, seconds)
+
+    told = []
+    monkeypatch.setattr(file_loader, "LOOK", 0.05)
+    monkeypatch.setattr(file_loader, "GRACE", 0.0)
+    monkeypatch.setattr(file_loader, "decode", slow_where_tested)
+    monkeypatch.setattr(FileLoader, "_check_wait", stopped)
+    outcome = train(*SETTINGS, f"data_dir={data_dir}", "dataset.val_size=8", "dataset.workers=1", "hydra.run.dir=run")
+    assert outcome.code == 143, outcome.err
+    assert told
+    assert checkpoint_of(Path("run"))["global_step"] == 2
 
 
 def test_a_resumed_run_may_decode_otherwise(run, tmp_path):

@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -217,6 +218,7 @@ def stuck(monkeypatch):
     """The first picture never comes (in the time of this test); looks at the clock follow each other quickly."""
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
     monkeypatch.setattr(file_loader, "LOOK", 0.05)
+    monkeypatch.setattr(file_loader, "GRACE", 0.2)
     monkeypatch.setattr(file_loader, "decode", lambda *arguments: time.sleep(600))
 
 
@@ -247,6 +249,40 @@ def test_a_stop_signal_ends_the_wait(folder, stuck):
     with pytest.raises(Interrupted) as stopped:
         list(loader(listed_in(folder), workers=1, stop=lambda: signal.SIGTERM))
     assert (stopped.value.signal, stopped.value.waiting) == (signal.SIGTERM, True)
+
+
+def test_pictures_that_come_soon_after_a_stop_signal_are_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(file_loader, "LOOK", 0.05)
+    monkeypatch.setattr(file_loader, "decode", lambda *arguments: time.sleep(0.3) or decode(*arguments))
+    mine = loader(listed_in(folder), 21, 1, stop=lambda: signal.SIGTERM)
+    assert_same(mine, loader(listed_in(folder), 21))
+
+
+def test_workers_that_are_stuck_are_ended_at_once(folder, stuck):
+    """However long PyTorch would wait for the end of each."""
+    torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 600  # the fixture puts it back
+    mine = loader(listed_in(folder), workers=2, timeout=0.2, keep_workers=True)
+    served = iter(mine)
+    with pytest.raises(ResourceError):
+        next(served)
+    workers = mine._decoder._iterator._workers
+    mine.close()
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
+
+
+def test_a_kept_worker_that_is_slow_to_begin_the_next_pass_is_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(file_loader, "LOOK", 0.1)
+    files = listed_in(folder)
+    mine = loader(files, workers=2, keep_workers=True)
+    list(mine)
+    worker = mine._decoder._iterator._workers[1]
+    os.kill(worker.pid, signal.SIGSTOP)
+    resume = threading.Timer(0.8, os.kill, (worker.pid, signal.SIGCONT))
+    resume.start()
+    mine.set_epoch(1)
+    assert_same(mine, loader_at(files, 1))
+    resume.join()
+    mine.close()
 
 
 def test_among_several_ranks_it_does_not(folder, stuck):

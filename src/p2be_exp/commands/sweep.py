@@ -17,6 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from p2be_exp.atomic import is_full
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     check_not_running,
@@ -196,7 +197,7 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
             print(f"the sweep: {_continuing(outcomes.folders[-1].parent)}", file=sys.stderr, flush=True)
         raise
     except OSError as error:
-        if outcomes.folders or error.filename is None:
+        if outcomes.folders or error.filename is None or is_full(error):
             raise
         raise BadInput(f"hydra.sweep.dir={error.filename}: cannot be written ({error.strerror})") from error
     failed = {name: (str(error), isinstance(error, BadInput)) for name, error in outcomes.failed.items()}

@@ -95,6 +95,7 @@ class OfficialImageNetC(CorruptedImages):
             device=device,
             workers=self._workers,
             strict=True,  # the cells of a -C set show the same images
+            timeout=None if data.folder is None else data.folder.timeout,
             rank=rank,
             world_size=world_size,
         )

@@ -29,6 +29,10 @@ CHUNK = 32
 """Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
 LOOK = 1.0
 """Seconds between two looks at the stop signals and the clock while pictures are waited for."""
+GRACE = 5.0
+"""Seconds that pictures may still take to come after a stop signal: with them the step can be finished and saved."""
+JOIN = 10.0
+"""Seconds to wait for the end of a process that was killed: one that waits for dead storage may never end."""
 SHARED_MEMORY = Path("/dev/shm")
 """Where the workers leave what they decoded, on Linux."""
 
@@ -47,8 +51,8 @@ class FileLoader(PartsLoader):
         keep_workers: for the next epoch.
         strict: an image that cannot be read is an error. Among several ranks its batch says so (:attr:`Batch.fault`):
             an error on one of them would leave the others waiting for it.
-        timeout: seconds that a batch may take to come from the workers, at most; None: without a limit.
-        stop: the stop signal that has come, None before: asked while pictures are waited for.
+        timeout: seconds that a chunk of images may take to come from the workers, at most; None: without a limit.
+        stop: the stop signal that has come, None before: asked while images are waited for.
 
     Raises:
         ResourceError: in a pass: a worker died, could not hand over what it decoded, or `timeout` was over.
@@ -89,6 +93,8 @@ class FileLoader(PartsLoader):
         self._requests = _Requests()
         self._decoder: DataLoader | None = None
         self._decoded: Iterator[_Decoded] | None = None
+        self._stop_seen: float | None = None  # how long this wait had lasted when the stop signal was seen
+        self._stuck = False  # a wait was broken off
 
     def close(self) -> None:
         """End the worker processes; the next pass starts new ones.
@@ -102,11 +108,14 @@ class FileLoader(PartsLoader):
         self._decoder = None
         if not hasattr(served, "_workers"):  # decoded in this process, or never
             return
+        if self._stuck:  # PyTorch would wait ten seconds for each of them
+            for worker in served._workers:
+                worker.kill()
         served._shutdown_workers()
         for worker in served._workers:
             if worker.is_alive():  # it does not come to its end, and ignores the SIGTERM that PyTorch sends then
                 worker.kill()
-                worker.join()
+                worker.join(JOIN)
 
     def _parts(self, chunks: Iterable[Tensor]) -> Iterator[Part]:
         requests = (self._request(positions) for positions in chunks)
@@ -114,7 +123,7 @@ class FileLoader(PartsLoader):
         if self._decoder is None:
             self._decoder = self._new_decoder()
         with _no_stop_signals():
-            self._decoded = iter(self._decoder)
+            self._decoded = self._pass()
         try:
             while (decoded := self._next()) is not None:
                 if decoded.unreadable and self.strict and self.world_size == 1:
@@ -137,9 +146,18 @@ class FileLoader(PartsLoader):
         if not self.strict:  # else it is told as an error
             super()._report(unreadable, images)
 
+    def _pass(self) -> Iterator[_Decoded]:
+        """What the workers decode in this pass, in looks of :data:`LOOK` seconds."""
+        if (kept := getattr(self._decoder, "_iterator", None)) is not None:
+            kept._timeout = 0  # workers that are kept take up a new pass: an answer of theirs cannot be asked for again
+        decoded = iter(self._decoder)
+        if self.workers:
+            decoded._timeout = LOOK
+        return decoded
+
     def _next(self) -> _Decoded | None:
         """The next chunk of images; None after the last."""
-        start = time.monotonic()
+        start, self._stop_seen = time.monotonic(), None
         while True:
             try:
                 decoded = next(self._decoded, None)
@@ -166,8 +184,12 @@ class FileLoader(PartsLoader):
         Among several ranks the signal does not end it: the others would wait for this one in their next step.
         """
         if self.world_size == 1 and (number := self.stop()) is not None:
-            raise Interrupted(number, waiting=True)
+            self._stop_seen = seconds if self._stop_seen is None else self._stop_seen
+            if seconds - self._stop_seen >= GRACE:
+                self._stuck = True
+                raise Interrupted(number, waiting=True)
         if self.timeout is not None and seconds > self.timeout:
+            self._stuck = True
             raise ResourceError(
                 f"{self.name}: no picture came from the {self.workers} processes that decode within "
                 f"{self.timeout:g} s (dataset.timeout); {self._fewer()}, faster storage or a longer timeout may help"
@@ -191,7 +213,6 @@ class FileLoader(PartsLoader):
             num_workers=self.workers,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker if self.workers else None,
-            timeout=LOOK if self.workers else 0,
             persistent_workers=self.keep_workers and self.workers > 0,
             generator=torch.Generator(),  # else every epoch would draw from the global one
         )

@@ -188,7 +188,8 @@ class ImageDataModule(pl.LightningDataModule):
                 crop_seed=self.seed if training and self.folder.resized_crop else None,
                 keep_workers=training,
                 timeout=self.folder.timeout,
-                stop=lambda: self.stop(),
+                # Of a training alone: in the middle of a validation there is nothing that could be saved.
+                stop=(lambda: self.stop()) if training else (lambda: None),
                 **where,
             )
             self._with_workers.append(loader)
