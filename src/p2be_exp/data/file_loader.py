@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from p2be_exp.augment.resized_crop import DRAWS
 from p2be_exp.data.batch import Batch, Part, Share, Unreadable
@@ -109,6 +110,7 @@ class FileLoader(PartsLoader):
         if not hasattr(served, "_workers"):  # decoded in this process, or never
             return
         if self._stuck:  # PyTorch would wait ten seconds for each of them
+            _unwatch(served)
             for worker in served._workers:
                 worker.kill()
         served._shutdown_workers()
@@ -267,6 +269,13 @@ def _shared_memory() -> str:
         f"{SHARED_MEMORY} has {space.free / 2**20:,.0f} MiB left of {space.total / 2**20:,.0f} MiB "
         "(a container's is often 64 MiB: docker run --shm-size=2g)"
     )
+
+
+def _unwatch(served: Iterator[_Decoded]) -> None:
+    """Let PyTorch not take the end of these workers for a failure, which it raises in the midst of anything."""
+    if served._worker_pids_set:
+        signal_handling._remove_worker_pids(id(served))
+        served._worker_pids_set = False
 
 
 def _as_it_is(item: object) -> object:
