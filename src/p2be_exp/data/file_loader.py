@@ -113,6 +113,7 @@ class FileLoader(PartsLoader):
             _unwatch(served)
             for worker in served._workers:
                 worker.kill()
+            self._stuck = False
         served._shutdown_workers()
         for worker in served._workers:
             if worker.is_alive():  # it does not come to its end, and ignores the SIGTERM that PyTorch sends then
