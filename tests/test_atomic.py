@@ -8,11 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from p2be_exp.atomic import (
+    create_json,
     overwrite_json,
     remove_leftovers,
     replacing,
@@ -166,6 +168,38 @@ def test_the_last_word_is_written_over_the_old_one(tmp_path, full, value):
     path.write_text(json.dumps({"state": "running", "alive": "a long text" * 20}))
     overwrite_json(path, value)
     assert json.loads(path.read_text()) == value
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_several_that_create_a_file_one_succeeds(tmp_path, monkeypatch, links):
+    def refuse(*arguments):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    outcomes, start = [], threading.Barrier(4)
+
+    def create(number):
+        start.wait()
+        try:
+            create_json(tmp_path / "run.json", {"number": number})
+            outcomes.append(number)
+        except FileExistsError:
+            pass
+
+    if links:
+        workers = [threading.Thread(target=create, args=(number,)) for number in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    else:
+        start = threading.Barrier(1)
+        create(0)
+        create(1)
+    (winner,) = outcomes
+    assert json.loads((tmp_path / "run.json").read_text()) == {"number": winner}
+    assert files(tmp_path) == ["run.json"]
 
 
 def test_without_an_old_one_it_is_not_said(tmp_path, full):

@@ -191,3 +191,20 @@ def test_several_processes_from_outside_need_a_folder_that_they_share(environmen
     environment(SRUN)
     said = refusal(train(*TINY, "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"))
     assert said == "hydra.run.dir: several processes were started from outside; name a folder that they share"
+
+
+@pytest.mark.slow
+def test_of_two_trainings_that_want_one_folder_one_gets_it(environment, workdir):
+    """As torchrun starts them where trainer=ddp was forgotten."""
+    trainings = []
+    for number in ("0", "1"):
+        environment(TORCHRUN | {"RANK": number, "LOCAL_RANK": number})
+        trainings.append(
+            start(ROOT / "train.py", *TINY, "epochs=1", f"seed={number}", "hydra.run.dir=run", cwd=workdir)
+        )
+    outcomes = [finish(training) for training in trainings]
+    assert sorted(outcome.code for outcome in outcomes) == [0, 2], [outcome.err for outcome in outcomes]
+    winner = next(number for number, outcome in enumerate(outcomes) if outcome.code == 0)
+    assert outcomes[1 - winner].err.startswith("error: hydra.run.dir=run: holds a run already; ")
+    assert Run("run").status()["state"] == "finished"
+    assert Run("run").config()["seed"] == Run("run").info()["seed"] == winner

@@ -69,6 +69,27 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, _json(value))
 
 
+def create_json(path: Path, value: Any) -> None:
+    """Write a JSON file that is not there yet, atomically; of several processes that try one succeeds.
+
+    Raises:
+        FileExistsError: it is there.
+        ResourceError: the disk is full.
+    """
+    path = Path(path)
+    with told_when_full(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        whole = Path(folder, path.name)
+        write_json(whole, value)
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError(path) from None
+            whole.replace(path)
+
+
 def overwrite_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, or where the disk is full over the old one, which has room for it.
 

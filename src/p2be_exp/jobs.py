@@ -94,7 +94,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
-        if main:
+        if main and resume:
             run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
