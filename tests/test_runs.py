@@ -26,7 +26,7 @@ from p2be_exp import jobs, load_run
 from p2be_exp.commands.train import RESUMABLE
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.data import load_dataset
-from p2be_exp.errors import BadInput
+from p2be_exp.errors import BadInput, ResourceError
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
 HEADER = "condition,kind,name,severity,eps_levels,gradient,n,n_wrong,error,ci_low,ci_high,seconds"
@@ -297,6 +297,21 @@ def test_only_weights_are_ever_unpickled(workdir, four_epochs):
     torch.save({"state_dict": Bomb()}, run / "checkpoints" / "last.ckpt")
     with pytest.raises(BadInput, match="damaged"):
         load_checkpoint(Run(run))
+
+
+@pytest.mark.parametrize("error", [FileExistsError("there"), ResourceError("full")])
+def test_a_folder_that_could_not_be_claimed_is_left_as_it_was(tmp_path, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("p2be_exp.runs.create_json", fail)
+        with pytest.raises(BadInput if isinstance(error, FileExistsError) else ResourceError):
+            run.create({"seed": 0})
+    assert list(run.path.iterdir()) == []
+    run.create({"seed": 0})  # so the same command can be given again
+    assert {file.name for file in run.path.iterdir()} == {"config.yaml", "run.json"}
 
 
 def test_a_status_that_cannot_be_read_is_none(tmp_path):

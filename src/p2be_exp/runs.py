@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
-from p2be_exp.atomic import create_json, overwrite_json, remove_leftovers, write_json, write_text
+from p2be_exp.atomic import create_json, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import check_unchanged, digests, load_plugins
@@ -114,9 +114,9 @@ class Run:
         """
         about = {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            create_json(self.run_file, about)  # first: it claims the folder, which another process may want too
-            write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(config)))
+            with replacing(self.config_file) as part:  # in place once run.json is, and only then
+                part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+                create_json(self.run_file, about)  # claims the folder, which another process may want too
         except FileExistsError as error:
             raise BadInput(
                 f"hydra.run.dir={self.path}: holds a run already; resume={self.path} goes on with it"
