@@ -74,7 +74,8 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         BadInput: the data, the devices or another run that is named do not serve.
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
-    load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
+    if not resume:  # a configuration of one's own; those of a run that is read are find_run's to load
+        load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     with StopSignals() as signals:
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])

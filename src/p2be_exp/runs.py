@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,8 +19,9 @@ from omegaconf import OmegaConf
 
 from p2be_exp.atomic import create_json, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
+from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput
-from p2be_exp.plugins import check_unchanged, digests, load_plugins
+from p2be_exp.plugins import allow, digests, load_plugins_of
 
 if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
@@ -84,7 +86,7 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """The run's resolved configuration as plain dictionaries."""
-        config = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
+        config = read_stored(self.config_file)
         if isinstance(config, dict) and isinstance(config.get("preset"), dict):
             _fill_in(config)
         return config
@@ -156,10 +158,10 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         key: the option under which the user gave it, for the message.
 
     Raises:
-        BadInput: there is no such folder, it is no run of a format that this version reads, or one of its plug-ins
-            is missing, or is another file than the one it was made with.
+        BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in that
+            was not allowed, is missing, or is another file than the one it was made with.
     """
-    run = Run(path)
+    run = Run(expanded(path, key))
     if not run.path.is_dir():
         raise BadInput(f"{key}={path}: no such folder")
     missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
@@ -168,15 +170,17 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     try:
         info, config = run.info(), run.config()
         version, recorded = info["format_version"], dict(info.get("plugins", {}))
+    except OSError as error:
+        raise BadInput(f"{key}={path}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
     except Exception as error:
-        raise BadInput(f"{key}={path}: config.yaml or run.json is damaged") from error
+        why = f" ({error})" if type(error) is ValueError else ""
+        raise BadInput(f"{key}={path}: config.yaml or run.json is damaged{why}") from error
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
     if isinstance(config, dict) and isinstance(config.get("plugins"), list):
         if not all(isinstance(name, str) for name in config["plugins"]):
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
-        load_plugins(config["plugins"], f"{key}={path}")
-        check_unchanged(config, recorded, f"{key}={path}")
+        load_plugins_of(config, recorded, f"{key}={path}")
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML
@@ -184,13 +188,33 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     return run
 
 
-def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") -> EncodedClassifier:
+def expanded(path: str | Path, key: str) -> Path:
+    """A path with ``~`` and ``~user`` as the shell reads them.
+
+    Args:
+        path: as the user gave it.
+        key: the option under which, for the message.
+
+    Raises:
+        BadInput: there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"{key}={path}: there is no such home folder") from error
+
+
+def load_run(
+    path: Path | str, checkpoint: str = "last", device: str = "cpu", plugins: Sequence[str] = ()
+) -> EncodedClassifier:
     """The trained model of a run, in eval mode.
 
     Args:
         path: the run folder.
         checkpoint: ``last`` or ``best``.
         device: where to put it.
+        plugins: modules that may be imported because the run needs them, besides those that are imported already and
+            those that P2BE_PLUGINS names. A plug-in is code: see docs/runs.md, "Runs from others".
 
     Returns:
         A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
@@ -202,6 +226,7 @@ def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") ->
 
     from p2be_exp.model import build_model
 
+    allow(plugins)
     run = find_run(path)
     config, saved = run.config(), load_checkpoint(run, checkpoint)
     with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched

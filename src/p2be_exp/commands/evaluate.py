@@ -15,7 +15,7 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.plugins import load_requested
+from p2be_exp.plugins import allow_requested, load_requested
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
@@ -35,6 +35,7 @@ def _command() -> None:
     if flags:
         raise BadInput(f"{flags[0]}: not a flag of evaluate.py, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
+    allow_requested(arguments)
     if "run" not in overrides:
         raise BadInput("run: which run to evaluate? run=FOLDER")
     if overrides["run"] == "null":

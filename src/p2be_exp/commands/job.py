@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from p2be_exp.config import check_config, to_plain
+from p2be_exp.config.stored import interpolations
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
@@ -36,6 +37,8 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
     config = to_plain(bare)
     load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
     check_config("train", config)
+    if (text := next(interpolations(config), None)) is not None:
+        raise BadInput(f"{text}: an interpolation would stay in config.yaml; a stored configuration is plain")
     return config
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.errors import BadInput
+from p2be_exp.plugins import allow_requested
 
 _HELP = """\
 Put together what runs have measured.
@@ -25,6 +26,7 @@ Keys, set with KEY=VALUE:
   out          the report's folder, where it takes an earlier report's place; without it: reports/<time>. Only the
                files that its report.json lists are replaced; a folder with a report.md of other origin is refused
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
+  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
 
 In the folder: index.html (one page with everything in it), report.md, tables/*.csv (a row a cell, in full precision),
 tables/*.tex (booktabs), figures/*.svg.
@@ -49,6 +51,7 @@ several of these joined by commas.
 Keys, set with KEY=VALUE:
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
   out          a folder for compare.csv and compare.json, in full precision
+  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
 
 Differences are B - A: negative where B has fewer errors.
 
@@ -72,7 +75,8 @@ def _report(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_HELP)
         return
-    paths, keys = _parsed(arguments, keys=("evaluation", "out"))
+    paths, keys = _parsed(arguments, keys=("evaluation", "out", "plugins"))
+    allow_requested(arguments)
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
@@ -94,7 +98,8 @@ def _compare(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_COMPARE_HELP)
         return
-    sides, keys = _parsed(arguments, keys=("evaluation", "out"))
+    sides, keys = _parsed(arguments, keys=("evaluation", "out", "plugins"))
+    allow_requested(arguments)
     if len(sides) != 2:
         raise BadInput(f"compare: allowed are two sides, A and B, not {len(sides)} ({' '.join(sides) or 'none'})")
 

@@ -25,7 +25,7 @@ from p2be_exp.commands.job import (
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.errors import BadInput
-from p2be_exp.plugins import load_requested
+from p2be_exp.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
 
@@ -40,11 +40,15 @@ def main() -> int:
 
 def _command() -> None:
     arguments = sys.argv[1:]
-    load_requested(arguments)
+    if any(argument.startswith("resume=") for argument in arguments):
+        allow_requested(arguments)  # to be imported once their files have been compared with the run's
+    else:
+        load_requested(arguments)
     if {"-h", "--help"} & set(arguments):
         print(train_help())
         return
     if (job := job_from_main()) is not None:
+        load_plugins(job["config"]["plugins"])
         train_job(job["config"], Run(job["run"]), resume=job["resume"])
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
@@ -113,7 +117,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
     run = find_run(overrides["resume"], key="resume")
-    config = _resumed_config(run, {key for key in overrides if key != "resume"}, arguments)
+    config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
     check_not_running(run, "resume", config["trainer"])
     if run.checkpoint("last").exists():
         load_checkpoint(run, key="resume")

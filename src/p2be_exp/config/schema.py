@@ -377,6 +377,7 @@ class ExportConfig:
     checkpoint: str = choice("last", "best")
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
+    plugins: list[str] = MISSING
 
 
 @dataclass
