@@ -9,6 +9,14 @@ class BadInput(ValueError):  # noqa: N818  # the name says who has to act
     """
 
 
+class NotOwned(BadInput):
+    """A folder that is somebody else's: nothing in it may be touched, not even to note the refusal."""
+
+
+class InUse(NotOwned):
+    """A folder that another process is writing into."""
+
+
 class ResourceError(RuntimeError):
     """The machine could not do what was asked: a full disk, shared memory that is too small, pictures that never came.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.agreement import check_classes, check_files, check_images, check_source_classes
-from p2be_exp.atomic import remove_leftovers
+from p2be_exp.atomic import refuse_links, remove_leftovers
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.panel import check_sanity
 from p2be_exp.attacks.plan import Source, check_serves, plan_attacks
@@ -34,6 +35,7 @@ from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.model import EncodedClassifier
+from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
 from p2be_exp.probes import IMAGES, bf16_factor
 from p2be_exp.ranks import rank, tell_workers
@@ -61,6 +63,8 @@ from p2be_exp.training import TrainingModule
 def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> dict[str, Any]:
     """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
 
+    The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.ownership`).
+
     Args:
         config: resolved and checked.
         run: the folder, new, or with ``resume`` one that holds a run.
@@ -71,9 +75,15 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         The content of ``results.json``.
 
     Raises:
-        BadInput: the data, the devices or another run that is named do not serve.
+        BadInput: the data, the devices or another run that is named do not serve; another process owns the folder.
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
+    main = rank(config["trainer"]) == 0
+    with owned(run.path, "resume" if resume else "hydra.run.dir") if main else nullcontext():
+        return _train(config, run, resume, sweep)
+
+
+def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) -> dict[str, Any]:
     if not resume:  # a configuration of one's own; those of a run that is read are find_run's to load
         load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     with StopSignals() as signals:
@@ -96,6 +106,7 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
         if main and resume:
+            refuse_links(run.path, *run.FOLDERS, key="resume")
             run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
@@ -142,6 +153,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
 
+    The folder's lock is held meanwhile (see :mod:`p2be_exp.ownership`).
+
     Args:
         model: images in, logits out.
         data: gives the test images.
@@ -158,13 +171,31 @@ def evaluate(
         The content of ``results.json``.
 
     Raises:
-        BadInput: the run that an attack transfers from has other classes; images that cannot be used.
+        BadInput: the run that an attack transfers from has other classes; images that cannot be used; another process
+            owns the folder.
     """
+    with owned(folder, key) if rank(config["trainer"]) == 0 else nullcontext():
+        return _evaluate(model, data, config, folder, settings, corrupted, attacks, loggers, figures, key)
+
+
+def _evaluate(
+    model: EncodedClassifier,
+    data: ImageDataModule,
+    config: dict[str, Any],
+    folder: Path,
+    settings: dict[str, Any],
+    corrupted: CorruptedImages | None,
+    attacks: Sequence[Attack],
+    loggers: Sequence[Logger],
+    figures: Sequence[Path],
+    key: str,
+) -> dict[str, Any]:
     main = rank(config["trainer"]) == 0
     check_source_classes(data, config)
     if (digest := data.files_digest()) is not None:
         settings = {**settings, "test_files": digest}
     if main:
+        refuse_links(folder, "per_image", "figures", key=key)
         remove_leftovers(folder, folder / "per_image", folder / "figures")
     planned = {attack_condition(attack): attack for attack in attacks}
     plan = corrupted.plan if corrupted else None

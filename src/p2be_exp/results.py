@@ -178,13 +178,21 @@ class Results:
         np.savez_compressed(compressed, **images)
         write_bytes(self._images_file(row.condition), compressed.getbuffer())
         self._note(row.condition, images)
-        self.rows[row.condition] = row
+        self.rows = {**self._rows_of_others(), row.condition: row}
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(each) for each in self.rows.values())
         write_text(self.table_file, text.getvalue())
         self.write_summary()
+
+    def _rows_of_others(self) -> dict[str, Row]:
+        """The rows that are in the file now: where a file system has no locks, another process may have added some."""
+        rows = self._read_rows()
+        for name in rows:
+            if name not in self._calibration:
+                self._note(name, self.images(name))
+        return rows
 
     def wrong(self) -> dict[str, np.ndarray]:
         """Which images were wrong, ``(N,)`` bool in data set order, by condition."""

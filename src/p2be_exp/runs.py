@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
-from p2be_exp.atomic import create_json, overwrite_json, remove_leftovers, replacing, write_json
+from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.stored import read_stored
-from p2be_exp.errors import BadInput
+from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.ownership import LOCK, holds
 from p2be_exp.plugins import allow, digests, load_plugins_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Run:
     Attributes:
         path: the folder.
     """
+
+    FOLDERS = ("checkpoints", "per_image", "figures")
+    """What a training writes into, in its folder."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -104,7 +108,39 @@ class Run:
 
     def remove_leftovers(self) -> None:
         """Remove what a killed training left behind of files that it was writing."""
-        remove_leftovers(*(self.path / part for part in ("", "checkpoints", "per_image", "figures")))
+        remove_leftovers(self.path, *(self.path / part for part in self.FOLDERS))
+
+    def check_new(self, key: str) -> None:
+        """Check that the folder, if it is there, has at most what a start leaves behind that failed or was killed.
+
+        Args:
+            key: the option under which the user gave it, for the message.
+
+        Raises:
+            BadInput: it holds a run.
+            NotOwned: it holds files that no run has written.
+        """
+        if self.run_file.exists() and self.config_file.exists():
+            raise BadInput(_holds_a_run(key, self.path))
+        if not self.path.is_dir():
+            return
+        strange = sorted(each.name for each in self.path.iterdir() if not self._is_left_behind(each))
+        if strange:
+            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            raise NotOwned(
+                f"{key}={self.path}: holds {strange[0]}{more}, which no run has written; choose another folder"
+            )
+
+    def _is_left_behind(self, file: Path) -> bool:
+        """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run."""
+        if file.name == LOCK or is_leftover(file.name) or file == self.run_file:
+            return True
+        if file == self.status_file:
+            return self.status().get("state") in get_args(State)
+        try:
+            return file == self.config_file and {"preset", "encoding", "task_name"} <= set(read_stored(file))
+        except (OSError, TypeError, ValueError):
+            return False
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -115,14 +151,15 @@ class Run:
             BadInput: the folder holds a run already, or cannot be written.
         """
         about = {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
+        self.check_new("hydra.run.dir")
         try:
+            if not self.config_file.exists() and holds(self.path):
+                self.run_file.unlink(missing_ok=True)  # of a start that was killed between these two
             with replacing(self.config_file) as part:  # in place once run.json is, and only then
                 part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
-                create_json(self.run_file, about)  # claims the folder, which another process may want too
+                create_json(self.run_file, about)  # claims the folder, also where the file system has no locks
         except FileExistsError as error:
-            raise BadInput(
-                f"hydra.run.dir={self.path}: holds a run already; resume={self.path} goes on with it"
-            ) from error
+            raise BadInput(_holds_a_run("hydra.run.dir", self.path)) from error
         except OSError as error:
             raise BadInput(f"hydra.run.dir={self.path}: cannot be written ({error.strerror})") from error
 
@@ -141,6 +178,10 @@ class Run:
         """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
         with self._status_lock:
             overwrite_json(self.status_file, {**self.status(), "alive": now()})
+
+
+def _holds_a_run(key: str, path: Path) -> str:
+    return f"{key}={path}: holds a run already; resume={path} goes on with it"
 
 
 def slurm_start() -> dict[str, Any]:

@@ -31,14 +31,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return super().load_checkpoint(path, map_location=map_location, weights_only=True)
 
 
+_NAMES = ("best.ckpt", "last.ckpt")
+
+
 class _Checkpoint(ModelCheckpoint):
     """Knows its files and the best score again where the run folder has been moved in the meantime."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
-            return str(Path(self.dirpath, Path(path).name)) if path else path
+        def here(path: str) -> str:  # Lightning removes what is not the best any more: never anything but a checkpoint
+            name = Path(path).name
+            return str(Path(self.dirpath, name if name in _NAMES else f"{self.filename}.ckpt"))
 
-        moved = {key: here(value) if key.endswith("_path") else value for key, value in state_dict.items()}
+        moved = {key: here(value) if key.endswith("_path") and value else value for key, value in state_dict.items()}
         best = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**moved, "dirpath": self.dirpath, "best_k_models": best})
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from p2be_exp.atomic import refuse_links
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
@@ -15,6 +16,7 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.ownership import owned
 from p2be_exp.plugins import allow_requested, load_requested
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
@@ -109,7 +111,10 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.threads import set_threads
     from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
-    with StopSignals(), _told_how_to_go_on(config):
+    name = settings["name"] or default_name(config, settings["checkpoint"])
+    refuse_links(run.path, f"evaluations/{name}", key="run")
+    folder, main = run.path / "evaluations" / name, rank(config["trainer"]) == 0
+    with StopSignals(), _told_how_to_go_on(config), owned(folder, "name") if main else nullcontext():
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])
@@ -125,11 +130,9 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "checkpoint": which,
             "step": load_checkpoint(run, which)["global_step"],
         }
-        name = settings["name"] or default_name(config, which)
-        if rank(config["trainer"]) == 0:
+        if main:
             where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,}) on {where}", flush=True)
-        folder = run.path / "evaluations" / name
         evaluate(load_run(run.path, which), data, config, folder, decided, corrupted=corrupted, attacks=attacks)
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.stored import interpolations
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import holds
 from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, slurm_start
@@ -56,7 +57,10 @@ def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str
 
 
 def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
-    """Check that no process is training in a folder.
+    """Check that no process is training in a folder, by its last sign of life.
+
+    Where this process holds the folder's lock, no other process of this machine is; the signs of life decide about
+    other machines, whose locks may not be seen here, and on file systems without locks.
 
     Args:
         run: the folder.
@@ -71,11 +75,17 @@ def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()
-    ended = here and (status["pid"] == os.getpid() or not _alive(status["pid"]))
+    ended = here and (holds(run.path) or status["pid"] == os.getpid() or not _alive(status["pid"]))
     gone = ended or _was_requeued(status)
     if silent < 120 and not gone:
         where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
         raise BadInput(f"{key}={run.path}: still running as process {status['pid']}{where}")
+
+
+def patience(run: Run) -> float:
+    """Seconds to wait for the lock of a folder: where Slurm has ended its owner on another node, a file server may keep
+    the lock until it notices."""
+    return 120.0 if _was_requeued(run.status()) else 0.0
 
 
 def _was_requeued(status: Mapping[str, Any]) -> bool:

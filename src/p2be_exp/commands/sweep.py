@@ -24,10 +24,12 @@ from p2be_exp.commands.job import (
     check_writable,
     is_resumable,
     job_config,
+    patience,
     relative,
     train_job,
 )
-from p2be_exp.errors import BadInput, Interrupted, ResourceError
+from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError
+from p2be_exp.ownership import owned
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
 
@@ -123,18 +125,19 @@ def _new_folder(task_name: str) -> str:
 
 def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
     """Overrides of one multirun after another: the run that the others need, and the others."""
-    where = [f"hydra.sweep.dir={_quoted(folder)}"]
+    where = [f"hydra.sweep.dir={quoted(folder)}"]
     grid = [each for each in sweep.grid if not each.startswith("hydra.sweep.dir=")]
     if not sweep.first:
         return [[*grid, *where]]
-    first = _quoted(folder / FIRST_FOLDER)
+    first = quoted(folder / FIRST_FOLDER)
     return [
         [*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"],
         [*(each.replace(FIRST, first) for each in grid), *where],
     ]
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path as a value of Hydra's grammar."""
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -248,7 +251,7 @@ def _leave_to_submitit(stop: Interrupted, told: bool) -> None:
 def _tell_failure(run: Run, error: Exception) -> None:
     """Say what went wrong, in the folder too where no run was made that says it itself."""
     bad, one_line = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
-    if not run.run_file.exists():
+    if not run.run_file.exists() and not isinstance(error, NotOwned):
         said = str(error) if one_line else f"{type(error).__name__}: {error}"
         run.set_status("failed", exit_code=2 if bad else 1, error=said)
     if one_line:
@@ -274,9 +277,11 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
     group = folder.parent.name
     if config["sweeps"] is not None:
         group = f"{config['sweeps']}-{config['scale']}_{group}"
-    if run.run_file.exists():
-        return _go_on(config, run, group)
-    return train_job(config, run, sweep=group)
+    with owned(run.path, "hydra.sweep.dir", patience(run)):
+        if run.run_file.exists():
+            return _go_on(config, run, group)
+        run.check_new("hydra.sweep.dir")
+        return train_job(config, run, sweep=group)
 
 
 def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2be_exp.commands.exit_codes import exit_code_of
@@ -16,15 +16,16 @@ from p2be_exp.commands.job import (
     RESUMABLE,
     check_not_running,
     check_writable,
-    existing_part,
     is_resumable,
     job_config,
+    patience,
     relative,
     train_job,
 )
-from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
+from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, quoted, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import owned
 from p2be_exp.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
@@ -85,18 +86,17 @@ def _single(arguments: list[str]) -> None:
         return
 
     failure: list[Exception] = []
-    existing = existing_part(Path(composed.hydra.run.dir))
+    run = Run(relative(Path(composed.hydra.run.dir).absolute()))
 
     def task(_: DictConfig) -> None:
-        folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            train_job(config, Run(relative(folder)))
+            train_job(config, run)
         except Exception as error:
             failure.append(error)  # Hydra would print lines of its own about it
-        finally:
-            _remove_empty(folder, below=existing)
 
-    hydra_main(task)
+    with owned(run.path, "hydra.run.dir"):  # before Hydra makes it: what a failed start leaves empty goes again
+        run.check_new("hydra.run.dir")
+        hydra_main(task, [*arguments, f"hydra.run.dir={quoted(run.path)}"])  # the time in its name is that of now
     if failure:
         raise failure[0]
 
@@ -105,8 +105,8 @@ def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = Path(composed.hydra.run.dir)
-    if (folder / "run.json").exists() and rank(trainer) == 0:
-        raise BadInput(f"hydra.run.dir={folder}: holds a run already; resume={folder} goes on with it")
+    if rank(trainer) == 0:
+        Run(folder).check_new("hydra.run.dir")
     check_writable(folder, "hydra.run.dir")
 
 
@@ -118,10 +118,12 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
     run = find_run(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
-    check_not_running(run, "resume", config["trainer"])
-    if run.checkpoint("last").exists():
-        load_checkpoint(run, key="resume")
-    train_job(config, run, resume=True)
+    main = rank(config["trainer"]) == 0
+    with owned(run.path, "resume", patience(run)) if main else nullcontext():
+        check_not_running(run, "resume", config["trainer"])
+        if run.checkpoint("last").exists():
+            load_checkpoint(run, key="resume")
+        train_job(config, run, resume=True)
 
 
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
@@ -141,14 +143,3 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str,
             config[group] = composed[group]
     check_config("train", config)
     return config
-
-
-# -- folders ----------------------------------------------------------------------------------------------------------
-
-
-def _remove_empty(folder: Path, below: Path) -> None:
-    """Remove a folder where it is empty, and then those above it up to one that was there before."""
-    for each in (folder, *folder.parents):
-        if each == below or not each.is_dir() or any(each.iterdir()):
-            return
-        each.rmdir()

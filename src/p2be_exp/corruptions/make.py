@@ -28,6 +28,7 @@ from p2be_exp.corruptions.source import ImageSource
 from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest
 from p2be_exp.corruptions.textures import Textures
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import owned
 
 FORMAT_VERSION = 1
 """Version of a manifest's layout."""
@@ -76,7 +77,8 @@ def make_set(
     Raises:
         BadInput: the folder holds a set of other settings, or cannot be written.
     """
-    return _Maker(Path(out), source, names, severities, seed, textures).make(workers, progress)
+    with owned(Path(out), "out"):
+        return _Maker(Path(out), source, names, severities, seed, textures).make(workers, progress)
 
 
 class _Maker:
@@ -96,7 +98,6 @@ class _Maker:
     def make(self, workers: int, progress: Progress) -> dict[str, Any]:
         try:
             with told_when_full(self.out):
-                self.out.mkdir(parents=True, exist_ok=True)
                 remove_leftovers(self.out)
                 self._write_labels()
                 self._write_manifest()
@@ -236,11 +237,15 @@ def versions() -> dict[str, str]:
 
 def _open_part(part: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
+        if part.is_symlink() or part.stat().st_nlink > 1:  # somebody else's file
+            part.unlink()
         images = open_memmap(part, mode="r+")
         fits = images.shape == shape and images.dtype == np.uint8
     except (OSError, ValueError):
         fits = False  # none, or one whose header was never finished
     if not fits:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         images = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
     reserve(part, part.stat().st_size)
     return images
