@@ -10,7 +10,7 @@ from PIL import Image
 from commandline import TINY, compare, copy_of, corruptions, evaluate_clean, export, refusal, report, rows_of, train
 from p2be_exp import load_run
 from p2be_exp.errors import BadInput
-from p2be_exp.locations import absolute_locations, locate
+from p2be_exp.locations import locate, locations
 from p2be_exp.runs import Run
 
 PICTURES = (
@@ -46,7 +46,7 @@ def run(pictures):
 
 def test_a_run_finds_its_data_from_any_folder(run, workdir, monkeypatch):
     assert run.config()["dataset"]["dir"] == "pictures"
-    assert run.info()["locations"]["dataset.dir"] == str(workdir / "pictures")
+    assert run.info()["locations"]["dataset.dir"] == {"given": "pictures", "path": str(workdir / "pictures")}
     (workdir / "elsewhere").mkdir()
     monkeypatch.chdir(workdir / "elsewhere")
     outcome = evaluate_clean(f"run={run.path}")
@@ -74,11 +74,11 @@ def test_the_places_that_are_tried(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("P2BE_DATA_DIR", raising=False)
     (tmp_path / "data").mkdir()
-    stored = absolute_locations({"data_dir": "./data", "dataset": {"dir": None}})
-    assert stored == {"data_dir": str(tmp_path / "data")}
+    stored = locations({"data_dir": "./data", "dataset": {"dir": None}})
+    assert stored == {"data_dir": {"given": "./data", "path": str(tmp_path / "data")}}
 
-    def located(given=(), info=None):
-        config = {"data_dir": "./data", "dataset": {"name": "cifar10"}}
+    def located(given=(), info=None, word="./data"):
+        config = {"data_dir": word, "dataset": {"name": "cifar10"}}
         locate(config, {"locations": stored} if info is None else info, given)
         return config["data_dir"]
 
@@ -96,6 +96,9 @@ def test_the_places_that_are_tried(tmp_path, monkeypatch):
     monkeypatch.delenv("P2BE_DATA_DIR")
     assert located() == str(tmp_path / "data")
     assert located(info={}) == "./data"
+    assert located(word="edited") == "edited"
+    (tmp_path / "elsewhere" / "data").mkdir()
+    assert located() == "./data"
 
 
 def test_a_changed_folder_of_the_job_changes_no_meaning_of_a_path(run, workdir):
@@ -104,7 +107,7 @@ def test_a_changed_folder_of_the_job_changes_no_meaning_of_a_path(run, workdir):
     outcome = train(*arguments, "encoding.table_from=first", "hydra.run.dir=second")
     assert outcome.code == 0, outcome.err
     assert (workdir / "second" / "results.csv").is_file()
-    assert Run("second").info()["locations"]["dataset.dir"] == str(workdir / "pictures")
+    assert Run("second").info()["locations"]["dataset.dir"]["path"] == str(workdir / "pictures")
     outcome = train("-m", *arguments, "seed=0,1", "hydra.sweep.dir=sweep")
     assert outcome.code == 0, outcome.err
     assert Path.cwd() == workdir

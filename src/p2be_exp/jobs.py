@@ -34,7 +34,7 @@ from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
-from p2be_exp.locations import absolute_locations
+from p2be_exp.locations import locations
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
@@ -113,7 +113,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
             files = {"files": digests} if (digests := data.digests()) else {}
-            places = {"locations": absolute_locations(config)}
+            places = {"locations": locations(config)}
             run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
         with recorded(run, config, sweep) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)

@@ -1,7 +1,7 @@
 """Where the data of a run is: not part of what the run is, and another place on another day or machine.
 
-``config.yaml`` keeps what the user typed. ``run.json`` keeps the same as absolute paths, so that the run finds its data
-from any folder. What is found there is checked by the digests of the data sets, wherever it is.
+``config.yaml`` keeps what the user typed. ``run.json`` keeps the same with its absolute path, so that the run finds its
+data from any folder. What is found there is checked by the digests of the data sets, wherever it is.
 """
 
 from __future__ import annotations
@@ -18,37 +18,48 @@ KEYS = ("data_dir", "dataset.dir")
 """The keys that say where data is; they go with ``resume=`` and ``evaluate.py``."""
 
 
-def absolute_locations(config: Mapping[str, Any]) -> dict[str, str]:
-    """The places that a configuration names, as absolute paths, by key."""
-    return {key: str(_expanded(value).absolute()) for key in KEYS if (value := _value(config, key)) is not None}
+def locations(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The places that a configuration names, by key: as they were ``given``, and as an absolute ``path``."""
+    named = {key: value for key in KEYS if (value := _value(config, key)) is not None}
+    return {key: {"given": value, "path": str(_expanded(value).absolute())} for key, value in named.items()}
 
 
 def locate(config: dict[str, Any], info: Mapping[str, Any], given: Collection[str] = ()) -> None:
     """Let a run's configuration name the places where its data is now.
 
     A place that the user gives now is taken; else that of the training, if it is still there; else what P2BE_DATA_DIR
-    says; else that of the training for the message alone: nothing is downloaded to a place that a stored run names.
+    says; else what the user typed then, as seen from the current folder, if that is there. Nothing
+    is downloaded to a place that the run names.
 
     Args:
         config: of the run; changed in place.
         info: the content of its ``run.json``.
         given: the keys that the user gives now.
     """
-    stored = info.get("locations")
     for key in KEYS:
         value = _value(config, key)
         if key in given or value is None:
             continue
-        place = stored.get(key) if isinstance(stored, Mapping) else None
-        if not isinstance(place, str):  # a run of an older version: what the user typed, as seen from here
-            place = str(_expanded(value).absolute())
-        if not Path(place).is_dir():
-            if key == "data_dir" and os.environ.get(VARIABLE):
-                place = os.environ[VARIABLE]
-            elif config["dataset"].get("download"):
+        here, named = _expanded(value).absolute(), os.environ.get(VARIABLE) if key == "data_dir" else None
+        place = _stored(info, key, value) or here
+        if not place.is_dir() and named:
+            place = Path(named)
+        else:
+            if not place.is_dir() and here.is_dir():
+                place = here
+            if "download" in config["dataset"]:
                 config["dataset"]["download"] = False
-        if _expanded(value).absolute() != Path(place):
-            _set(config, key, place)
+        if place != here:
+            _set(config, key, str(place))
+
+
+def _stored(info: Mapping[str, Any], key: str, value: str) -> Path | None:
+    """The place of the training; None in a run of an older version, or one whose ``config.yaml`` was edited since."""
+    try:
+        stored = info["locations"][key]
+        return Path(stored["path"]) if stored["given"] == value else None
+    except (KeyError, TypeError):
+        return None
 
 
 def _expanded(path: str) -> Path:

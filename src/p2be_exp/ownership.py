@@ -23,7 +23,11 @@ from p2be_exp.atomic import told_when_full
 from p2be_exp.errors import BadInput, InUse
 
 LOCK = ".lock"
-"""The file that is locked. It is never removed while others may see it, and is not counted as a folder's content."""
+"""The file that is locked. It stays, since others may be about to lock it, and is not counted as a folder's content.
+
+Only what a job made that was refused, or left nothing behind, goes again: :func:`owned` looks, once it has the lock,
+whether the file is still there.
+"""
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -33,6 +37,8 @@ class _Held:
     """A lock of this process: its descriptor, and how many jobs, one inside the other, hold it."""
 
     descriptor: int
+    made: bool
+    """Whether this process made the file."""
     jobs: int = 1
 
 
@@ -46,7 +52,8 @@ def owned(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
     """Hold the lock of a folder, which is made if it is not there, while the block runs.
 
     A process may hold it several times, one inside the other; its forked children do not have it. A folder that was
-    made for the block, and has nothing in it at the end, is removed again.
+    made for the block, and has nothing in it at the end, is removed again; so is a lock that was made for a block that
+    refused its input, which changes nothing on disk.
 
     Args:
         folder: a run, an evaluation, whatever is written to.
@@ -63,10 +70,14 @@ def owned(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
     folder = Path(folder)
     existing = next((each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()), None)
     place, locked = _take(folder, key, patience)
+    refused = False
     try:
         yield locked
+    except BadInput:
+        refused = True
+        raise
     finally:
-        _release(place, folder, existing)
+        _release(place, folder, existing, refused)
 
 
 def holds(folder: Path) -> bool:
@@ -82,7 +93,7 @@ def _take(folder: Path, key: str, patience: float) -> tuple[tuple[int, int], boo
     file, until = folder / LOCK, time.monotonic() + patience
     with _GUARD:
         while True:
-            descriptor = _open(file, key)
+            descriptor, made = _open(file, key)
             status = os.fstat(descriptor)
             place = (status.st_dev, status.st_ino)
             if place in _HELD:
@@ -107,16 +118,21 @@ def _take(folder: Path, key: str, patience: float) -> tuple[tuple[int, int], boo
                 os.close(descriptor)
                 continue
             _sign(descriptor)
-            _HELD[place] = _Held(descriptor)
+            _HELD[place] = _Held(descriptor, made)
             return place, True
 
 
-def _open(file: Path, key: str) -> int:
+def _open(file: Path, key: str) -> tuple[int, bool]:
+    """A descriptor of a lock's file, and whether the file was made for it."""
+    # For writing, which NFS asks of whoever locks; and never through a link.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with told_when_full(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            # For writing, which NFS asks of whoever locks; and never through a link.
-            return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            try:
+                return os.open(file, flags | os.O_EXCL, 0o666), True
+            except FileExistsError:
+                return os.open(file, flags, 0o666), False
     except OSError as error:
         why = f"{file.name} is a link" if error.errno == errno.ELOOP else error.strerror
         raise BadInput(f"{key}={file.parent}: cannot be written ({why})") from error
@@ -146,18 +162,19 @@ def _owner(descriptor: int) -> str:
         return "another process"
 
 
-def _release(place: tuple[int, int], folder: Path, existing: Path | None) -> None:
+def _release(place: tuple[int, int], folder: Path, existing: Path | None, refused: bool) -> None:
     with _GUARD:
-        if (held := _HELD.get(place)) is None:
-            last = place not in _HELD  # without locks, or in a forked child
-        else:
-            held.jobs -= 1
-            last = held.jobs == 0
-        if last:
+        if (held := _HELD.get(place)) is None:  # without locks, or in a forked child
             _remove_empty(folder, existing)
-        if held is not None and last:
-            del _HELD[place]
-            os.close(held.descriptor)
+            return
+        held.jobs -= 1
+        if held.jobs:
+            return
+        _remove_empty(folder, existing)
+        if refused and held.made:
+            (folder / LOCK).unlink(missing_ok=True)
+        del _HELD[place]
+        os.close(held.descriptor)
 
 
 def _remove_empty(folder: Path, existing: Path | None) -> None:
