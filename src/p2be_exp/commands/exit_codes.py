@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from p2be_exp.atomic import full_line, is_full
-from p2be_exp.errors import BadInput, Interrupted, ResourceError
+from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for the traceback of what is told in one line, too."""
@@ -32,7 +32,7 @@ def exit_code_of(command: Callable[[], None]) -> int:
     except BadInput as error:
         if wants_traceback:
             traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")  # in one piece: other processes may say the same
+        sys.stderr.write(f"error: {one_line(error)}\n")  # in one piece: other processes may say the same
         return 2
     except (Interrupted, KeyboardInterrupt) as error:
         return 128 + getattr(error, "signal", 2)
@@ -41,7 +41,7 @@ def exit_code_of(command: Callable[[], None]) -> int:
     except ResourceError as error:
         if wants_traceback:
             traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(error)}\n")
         return 1
     except OSError as error:
         if not is_full(error) or wants_traceback:
