@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.ownership import LOCK, holds
@@ -237,12 +238,9 @@ def expanded(path: str | Path, key: str) -> Path:
         key: the option under which, for the message.
 
     Raises:
-        BadInput: there is no such home folder.
+        BadInput: there is no such home folder, or no file can have this path.
     """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise BadInput(f"{key}={path}: there is no such home folder") from error
+    return user_path(key, path)
 
 
 def load_run(

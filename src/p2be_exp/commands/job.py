@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from p2be_exp.config import check_config, to_plain
-from p2be_exp.config.compose import told_with_file
+from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.stored import interpolations
 from p2be_exp.errors import BadInput
 from p2be_exp.ownership import holds
@@ -35,8 +35,10 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
     Raises:
         BadInput: a value that is not allowed.
     """
-    bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-    with told_with_file(OmegaConf.select(composed, "hydra.overrides.task") or []):
+    typed = OmegaConf.select(composed, "hydra.overrides.task") or []
+    with told_with_file(typed):
+        with plain_errors(typed):
+            bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
         config = to_plain(bare)
         load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
         check_config("train", config)

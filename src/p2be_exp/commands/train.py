@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -55,7 +57,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
-        hydra_main(lambda config: None)  # they show something and train nothing
+        _show()
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
         raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
@@ -75,6 +77,23 @@ def _command() -> None:
         sys.exit(multirun(given))
     else:
         _single(arguments)
+
+
+def _show() -> None:
+    """Let Hydra show what one of its own flags asks for; nothing is trained.
+
+    Raises:
+        BadInput: the flag has a value that it does not take.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            hydra_main(lambda config: None)
+    except SystemExit as exit_:
+        lines = said.getvalue().strip().splitlines()
+        if exit_.code != 2 or not lines:
+            raise
+        raise BadInput(lines[-1].partition("error: ")[2] or lines[-1]) from exit_
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------

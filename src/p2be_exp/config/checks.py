@@ -174,9 +174,7 @@ def _check_inner_attack(regime: Mapping[str, Any]) -> None:
         return
     inner = regime["attack"]
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise BadInput(
-            f"regime.attack={inner}: choose with attack@regime.attack=, out of {', '.join(INNER_ATTACKS)}"
-        )
+        raise BadInput(f"regime.attack={inner}: choose with attack@regime.attack=, out of {', '.join(INNER_ATTACKS)}")
     if inner["name"] not in INNER_ATTACKS:
         raise BadInput(
             f"regime={regime['name']} attack@regime.attack={inner['name']}: it trains on adversarial images; "

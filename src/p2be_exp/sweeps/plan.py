@@ -74,7 +74,9 @@ def check_grid(arguments: Sequence[str], globs: bool = True) -> None:
             if each.is_sweep_override() and (not each.is_discrete_sweep() or (globbed and not globs)):
                 raise BadInput(f"{each.input_line}: the values have to be listed, A,B,C, or be a range(...)")
             if globbed and not options_of(each.key_or_group):
-                raise BadInput(f"{each.input_line}: glob(...) stands for options of a group; the values have to be listed")
+                raise BadInput(
+                    f"{each.input_line}: glob(...) stands for options of a group; the values have to be listed"
+                )
             several = each.is_sweep_override() and not globbed
             counts[each.get_key_element()] = sum(1 for _ in each.sweep_iterator()) if several else 1
     if (jobs := math.prod(counts.values())) > MOST_JOBS:

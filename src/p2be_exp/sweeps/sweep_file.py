@@ -88,7 +88,9 @@ def _check_form(file: str, content: Any) -> None:
     """
     if not isinstance(content, dict) or not {"title", "full", "small"} <= set(content) <= _SECTIONS:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else f"no sections ({content})"
-        raise BadInput(f"{file}: sections are {', '.join(sorted(_SECTIONS))}; title, full and small are needed; {found}")
+        raise BadInput(
+            f"{file}: sections are {', '.join(sorted(_SECTIONS))}; title, full and small are needed; {found}"
+        )
     for key in ("title", "about"):
         if not isinstance(content.get(key, ""), str):
             raise BadInput(f"{file}: {key}={content[key]}: text is needed")
