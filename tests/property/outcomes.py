@@ -1,7 +1,6 @@
 """What holds of every bad input: one line, exit code 2, nothing changed on disk."""
 
 import hashlib
-import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
@@ -76,7 +75,7 @@ def content(folder: Path) -> dict[str, str]:
     for path in sorted(Path(folder).rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_symlink():
-            found[name] = f"link to {os.readlink(path)}"
+            found[name] = f"link to {path.readlink()}"
         elif path.is_dir():
             found[name] = "folder"
         else:

@@ -1,12 +1,11 @@
 """A command answers every bad argument with one line and exit code 2, and leaves everything as it was."""
 
 import pytest
+from bad_arguments import OPTIONS, arguments_of
 from hypothesis import given
-from hypothesis import strategies as st
-
-from bad_arguments import LONG, OPTIONS, WORDS, arguments_of, values
-from commandline import corruptions, evaluate, export, report, train
 from outcomes import cases, content, only_checked, refused_or_accepted
+
+from commandline import train
 
 pytestmark = pytest.mark.usefixtures("workdir")
 

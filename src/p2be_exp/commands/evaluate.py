@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from p2be_exp.atomic import refuse_links
@@ -13,6 +12,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
+from p2be_exp.config.paths import user_path
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
@@ -71,7 +71,7 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
             raise BadInput(f"dataset_{key}={value}: {config['dataset']['name']} has no picture files to decode")
         config["dataset"][key] = value
     config["corruption"] = resolved(
-        config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
+        config["corruption"], config["dataset"]["name"], user_path("data_dir", config["data_dir"])
     )
     check_source(config["corruption"]["name"], config["dataset"]["name"])
     return config

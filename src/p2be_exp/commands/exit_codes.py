@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -20,10 +21,22 @@ IMPORT_ADVICE = (
 )
 
 
+_OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""What an operating system says of a file that a user named, and that no repetition would make usable."""
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise BadInput(f"the working folder cannot be read ({error.strerror}); change to one that is there") from error
+
+
 def exit_code_of(command: Callable[[], None]) -> int:
     """Run a command; print what went wrong as a person wants it; return the exit code."""
     wants_traceback = os.environ.get(FULL_ERROR) == "1"
     try:
+        _check_working_folder()
         command()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output, head or less, has enough
@@ -44,6 +57,10 @@ def exit_code_of(command: Callable[[], None]) -> int:
         sys.stderr.write(f"error: {one_line(error)}\n")
         return 1
     except OSError as error:
+        if error.errno in _OF_THE_FILE and error.filename is not None and not wants_traceback:
+            named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else "a file"
+            sys.stderr.write(f"error: {one_line(named)}: cannot be used ({error.strerror})\n")
+            return 2
         if not is_full(error) or wants_traceback:
             traceback.print_exc()
         else:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import allow_requested
 
@@ -80,9 +81,11 @@ def _report(arguments: Sequence[str]) -> None:
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
+        for part in path.split(","):
+            check_path("RUNS", part)
         if not Path(path).is_dir() and not Path(path.split(",")[0]).is_dir():
             raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
-    out = Path(keys.get("out") or Path("reports") / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser()
+    out = user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
 
     from p2be_exp.report.paper.folder import check_folder
     from p2be_exp.report.paper.write import make_report, report_text, write_report
@@ -111,7 +114,7 @@ def _compare(arguments: Sequence[str]) -> None:
     comparison = compare(a, b)
     print(comparison_table(comparison))
     if "out" in keys:
-        write_comparison(comparison, Path(keys["out"]).expanduser())
+        write_comparison(comparison, user_path("out", keys["out"]))
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 
 

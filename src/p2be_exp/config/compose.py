@@ -134,7 +134,8 @@ def _check_options(overrides: Sequence[str]) -> None:
     for argument in overrides:
         override = _parsed(argument)
         group = override.key_or_group
-        if group not in GROUP_SCHEMAS and group != "experiment" or override.is_delete() or override.is_sweep_override():
+        is_option = group in GROUP_SCHEMAS or group == "experiment"
+        if not is_option or override.is_delete() or override.is_sweep_override():
             continue
         value = override.value()
         if group == "experiment":
