@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
@@ -22,6 +21,7 @@ from p2be_exp.config.checks import check_config
 from p2be_exp.config.paths import user_path
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.ownership import LOCK, holds
 from p2be_exp.plugins import allow, digests, load_plugins_of
 
@@ -97,14 +97,23 @@ class Run:
         return config
 
     def info(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        return json.loads(self.run_file.read_text(encoding="utf-8"))
+        """The content of ``run.json``.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged; the message names the key.
+        """
+        info = read_json(self.run_file)
+        if found := misfit(_INFO, info):
+            raise ValueError(f"run.json: {found}")
+        return info
 
     def status(self) -> dict[str, Any]:
-        """The content of ``status.json``, empty where there is none that can be read."""
+        """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
         try:
-            return json.loads(self.status_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            status = read_json(self.status_file)
+            return status if _is_status(status) else {}
+        except (OSError, TypeError, ValueError):
             return {}
 
     def remove_leftovers(self) -> None:
@@ -183,6 +192,60 @@ class Run:
 
 def _holds_a_run(key: str, path: Path) -> str:
     return f"{key}={path}: holds a run already; resume={path} goes on with it"
+
+
+_NONE = type(None)
+_INFO: Form = {
+    "format_version": int,
+    "command": (list, _NONE),
+    "command.*": str,
+    "created": str,
+    "git_commit": (str, _NONE),
+    "versions": (dict, _NONE),
+    "versions.*": str,
+    "plugins": dict,
+    "plugins.*": str,
+    "platform": str,
+    "sweep": (dict, _NONE),
+    "sweep.name": (str, _NONE),
+    "sweep.scale": (str, _NONE),
+    "classes": (list, _NONE),
+    "classes.*": str,
+    "dataset": (dict, _NONE),
+    "files": dict,
+    "files.*": str,
+    "trained_on": (dict, _NONE),
+    "trained_on.precision": str,
+    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
+}
+"""What is read of ``run.json``, by key."""
+
+_STATUS: Form = {
+    "state": str,
+    "pid": int,
+    "host": str,
+    "alive": str,
+    "exit_code": int,
+    "error": str,
+    "slurm_job": str,
+    "slurm_restarts": int,
+}
+"""What is read of ``status.json``, by key."""
+
+
+def _is_status(status: Any) -> bool:
+    """Whether the content of a ``status.json`` is what this version writes.
+
+    Raises:
+        TypeError, ValueError: a time that is none, or has no time zone.
+    """
+    if misfit(_STATUS, status) is not None:
+        return False
+    if "alive" in status:
+        _ = datetime.fromisoformat(status["alive"]) - datetime.now(UTC)
+    if "slurm_job" in status and "slurm_restarts" not in status:
+        return False
+    return 0 < status.get("pid", 1) < 2**31
 
 
 def slurm_start() -> dict[str, Any]:

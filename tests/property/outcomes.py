@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from commandline import Outcome
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.errors import ResourceError
+from p2be_exp.ownership import LOCK
 
 ACCEPTED = "error: accepted\n"
 
@@ -73,6 +74,8 @@ def content(folder: Path) -> dict[str, str]:
     """Everything in a folder by its path: kind and digest; times do not count."""
     found = {}
     for path in sorted(Path(folder).rglob("*")):
+        if path.name == LOCK:
+            continue
         name = str(path.relative_to(folder))
         if path.is_symlink():
             found[name] = f"link to {path.readlink()}"

@@ -75,7 +75,7 @@ def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
         BadInput: one is, or was less than two minutes ago on another machine.
     """
     status = run.status()
-    if status.get("state") != "running" or rank(trainer) > 0:
+    if status.get("state") != "running" or not {"alive", "pid"} <= set(status) or rank(trainer) > 0:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -31,6 +30,7 @@ from p2be_exp.commands.job import (
     train_job,
 )
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
+from p2be_exp.forms import read_json, unusable
 from p2be_exp.ownership import owned
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
@@ -266,11 +266,11 @@ def _leave_to_submitit(stop: Interrupted, told: bool) -> None:
 
 def _tell_failure(run: Run, error: Exception) -> None:
     """Say what went wrong, in the folder too where no run was made that says it itself."""
-    bad, one_line = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
+    bad, told = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
     if not run.run_file.exists() and not isinstance(error, NotOwned):
-        said = str(error) if one_line else f"{type(error).__name__}: {error}"
+        said = str(error) if told else f"{type(error).__name__}: {error}"
         run.set_status("failed", exit_code=2 if bad else 1, error=said)
-    if one_line:
+    if told:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
     else:
         traceback.print_exc()
@@ -308,7 +308,10 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)
-        return json.loads((run.path / "results.json").read_text(encoding="utf-8"))["clean_error"]
+        try:
+            return float(read_json(run.path / "results.json")["clean_error"])
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise BadInput(f"{key}={run.path.parent}: job {run.path.name}: results.json {unusable(error)}") from error
     check_not_running(run, key, config["trainer"])
     return train_job(config, run, resume=True, sweep=sweep)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2be_exp.errors import BadInput
+from p2be_exp.forms import read_json, unusable
 from p2be_exp.runs import Run, find_run
 
 EVALUATIONS = "evaluations"
@@ -86,10 +87,8 @@ class Measured:
         try:
             with np.load(file, allow_pickle=False) as saved:
                 images = Images(saved["index"], saved["label"], saved["wrong"].astype(bool))
-        except FileNotFoundError as error:
-            raise BadInput(f"{self}: per_image/{file.name} is missing") from error
         except Exception as error:  # NumPy and zipfile raise many kinds on a damaged file
-            raise BadInput(f"{self}: per_image/{file.name} is damaged") from error
+            raise BadInput(f"{self}: per_image/{file.name} {unusable(error)}") from error
         if Counts(int(images.wrong.sum()), len(images.wrong)) != self.counts[condition]:
             raise BadInput(f"{self}: per_image/{file.name} does not fit the row of {condition} in results.csv")
         return images
@@ -154,10 +153,14 @@ def state_of(key: str, run: Run) -> str:
         BadInput: it is of another form.
     """
     status = run.status()
-    state = status.get("state", "finished") if isinstance(status, dict) else None
-    if not isinstance(state, str):
-        raise BadInput(f"{key}={run.path}: status.json is damaged")
-    return state
+    if not status and os.path.lexists(run.status_file):
+        try:
+            run.status_file.read_bytes()
+            why = "is damaged"
+        except OSError as error:
+            why = unusable(error)
+        raise BadInput(f"{key}={run.path}: status.json {why}")
+    return status.get("state", "finished")
 
 
 def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
@@ -176,7 +179,7 @@ def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
 
 def _read(key: str, folder: Path, run: Run) -> Measured:
     try:
-        settings = dict(json.loads((folder / "results.json").read_text(encoding="utf-8"))["settings"])
+        settings = dict(read_json(folder / "results.json")["settings"])
         _check_settings(settings)
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -185,7 +188,9 @@ def _read(key: str, folder: Path, run: Run) -> Measured:
             raise ValueError("a condition twice, or none at all")
     except FileNotFoundError as error:
         raise BadInput(f"{key}={folder}: no {Path(error.filename).name}; nothing was measured there yet") from error
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except OSError as error:
+        raise BadInput(f"{key}={folder}: {Path(error.filename or '').name} {unusable(error)}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise BadInput(f"{key}={folder}: results.csv or results.json is damaged") from error
     return Measured(key, folder, run, run.config(), settings, counts)
 
