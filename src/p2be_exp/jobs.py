@@ -35,6 +35,7 @@ from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
+from p2be_exp.locations import absolute_locations
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
@@ -109,13 +110,14 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
         if main and resume:
-            refuse_links(run.path, *run.FOLDERS, key="resume")
+            refuse_links(run.path, *run.FOLDERS, "tensorboard", "wandb", key="resume")
             run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
             files = {"files": digests} if (digests := data.digests()) else {}
-            run.create(config, dataset=sizes, classes=list(data.classes), **files, **named)
+            places = {"locations": absolute_locations(config)}
+            run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
         with recorded(run, config, sweep) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
@@ -153,6 +155,7 @@ def evaluate(
     loggers: Sequence[Logger] = (),
     figures: Sequence[Path] = (),
     key: str = "name",
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
 
@@ -169,6 +172,7 @@ def evaluate(
         loggers: to send results and figures to.
         figures: drawn before, to send as well.
         key: the option that named the folder.
+        run: whose results these are, where the folder is not in the run's.
 
     Returns:
         The content of ``results.json``.
@@ -178,7 +182,7 @@ def evaluate(
             owns the folder.
     """
     with owned(folder, key) if rank(config["trainer"]) == 0 else nullcontext():
-        return _evaluate(model, data, config, folder, settings, corrupted, attacks, loggers, figures, key)
+        return _evaluate(model, data, config, folder, settings, corrupted, attacks, loggers, figures, key, run)
 
 
 def _evaluate(
@@ -192,6 +196,7 @@ def _evaluate(
     loggers: Sequence[Logger],
     figures: Sequence[Path],
     key: str,
+    run: Run | None,
 ) -> dict[str, Any]:
     main = rank(config["trainer"]) == 0
     check_source_classes(data, config)
@@ -202,7 +207,7 @@ def _evaluate(
         remove_leftovers(folder, folder / "per_image", folder / "figures")
     planned = {attack_condition(attack): attack for attack in attacks}
     plan = corrupted.plan if corrupted else None
-    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned))
+    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned), run=run)
     conditions = results.missing(list_conditions(corrupted, attacks))
     if conditions:
         trainer = build_trainer(

@@ -19,7 +19,7 @@ from p2be_exp.calibration import calibration_errors
 from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
 from p2be_exp.forms import unusable
-from p2be_exp.runs import FORMAT_VERSION, now, versions
+from p2be_exp.runs import FORMAT_VERSION, Run, now, versions
 from p2be_exp.saved_results import check_arrays, read_lines, read_settings
 from p2be_exp.statistics import wilson_interval
 
@@ -102,6 +102,7 @@ class Results:
         key: the option under which the user named the folder, for the message.
         plan: which corrupted images it is about; None without any.
         attacks: the attack conditions that it is about, in their order.
+        run: whose results these are, where the folder is not in the run's.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -114,8 +115,10 @@ class Results:
         key: str = "name",
         plan: measures.Plan | None = None,
         attacks: Sequence[Condition] = (),
+        run: Run | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.run = run
         self.plan = plan
         self.attacks = attacks
         self.sanity: list[dict[str, Any]] | None = None
@@ -224,6 +227,7 @@ class Results:
                 for name, row in self.rows.items()
             },
             "settings": self.settings,
+            **({"run": str(self.run.path.absolute())} if self.run else {}),
             "versions": versions(),
             "written": now(),
         }

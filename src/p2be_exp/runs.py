@@ -187,7 +187,8 @@ class Run:
     def renew_status(self) -> None:
         """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
         with self._status_lock:
-            overwrite_json(self.status_file, {**self.status(), "alive": now()})
+            if status := self.status():  # what cannot be read is not made into half a status
+                overwrite_json(self.status_file, {**status, "alive": now()})
 
 
 def _holds_a_run(key: str, path: Path) -> str:

@@ -20,7 +20,7 @@ from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run, slurm_start
 
-RESUMABLE = ("trainer", "logger", "watch_every", "dataset.workers", "dataset.timeout")
+RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
 
 

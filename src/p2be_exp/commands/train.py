@@ -27,6 +27,7 @@ from p2be_exp.commands.job import (
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, quoted, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.errors import BadInput
+from p2be_exp.locations import locate
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
@@ -163,5 +164,6 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str,
             config[group][name] = composed[group][name]
         else:
             config[group] = composed[group]
+    locate(config, run.info(), given=keys)
     check_config("train", config)
     return config

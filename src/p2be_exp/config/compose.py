@@ -40,6 +40,9 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
     from p2be_exp.plugins import load_requested  # which imports this package
 
     load_requested(overrides)
+    if command != "train" and (of_hydra := next((each for each in overrides if _key(each).startswith("hydra")), None)):
+        where = "; out=FOLDER says where the results go" if command == "evaluate" else ""
+        raise BadInput(f"{of_hydra}: goes with train.py; {_called(command)} has no keys of Hydra's{where}")
     register_schemas()
     _check_options(overrides)
     with (

@@ -130,7 +130,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     if is_evaluation(folder):
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
-        return [_read(key, folder, find_run(folder.absolute().parents[1], key))]
+        return [_read(key, folder, find_run(run_of(folder), key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]
 
 
@@ -221,8 +221,21 @@ def is_run(folder: Path) -> bool:
 
 def is_evaluation(folder: Path) -> bool:
     """Whether a folder is where an evaluation of a run is."""
+    return run_of(folder) is not None
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run that an evaluation is of: the one that it is in, or that its ``results.json`` names; else None."""
+    if is_run(folder):
+        return None
     parents = folder.absolute().parents
-    return not is_run(folder) and len(parents) > 1 and parents[0].name == EVALUATIONS and is_run(parents[1])
+    if len(parents) > 1 and parents[0].name == EVALUATIONS and is_run(parents[1]):
+        return parents[1]
+    try:
+        named = json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"]
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return Path(named) if isinstance(named, str) else None
 
 
 def _by_number(folder: Path) -> list[tuple[int, str]]:
