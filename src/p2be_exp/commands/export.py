@@ -147,6 +147,6 @@ def description(run: Run, settings: dict[str, Any], checkpoint: dict[str, Any], 
         "seed": config["seed"],
         "checkpoint": settings["checkpoint"],
         "step": checkpoint["global_step"],
-        "trained": {"created": info["created"], "git_commit": info["git_commit"], "versions": info["versions"]},
+        "trained": {key: info.get(key) for key in ("created", "git_commit", "versions")},
         "exported": {key: here[key] for key in ("created", "git_commit", "versions")},
     }

@@ -339,7 +339,7 @@ class TrainConfig:
 class EvaluateConfig:
     run: str = path()
     name: str | None = MISSING
-    out: str | None = MISSING
+    out: str | None = path()
     checkpoint: str = choice("last", "best")
     attack: Any = MISSING
     corruption: Any = MISSING

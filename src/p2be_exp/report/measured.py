@@ -232,8 +232,8 @@ def run_of(folder: Path) -> Path | None:
     if len(parents) > 1 and parents[0].name == EVALUATIONS and is_run(parents[1]):
         return parents[1]
     try:
-        named = json.loads((folder / "results.json").read_text(encoding="utf-8"))["run"]
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        named = read_json(folder / "results.json")["run"]
+    except (OSError, KeyError, TypeError, ValueError):
         return None
     return Path(named) if isinstance(named, str) else None
 
