@@ -15,13 +15,19 @@ from p2be_exp.ownership import LOCK
 ACCEPTED = "error: accepted\n"
 
 
-def cases(in_ci: int, thorough: int = 0) -> settings:
-    """How many cases a property is tried on; the same ones at every call, whatever the machine's speed."""
+def cases(in_ci: int, times: int = 1) -> settings:
+    """How many cases a property is tried on.
+
+    Args:
+        in_ci: which are the same at every call, whatever the machine's speed.
+        times: how many times as many, and others at every call.
+    """
     return settings(
-        max_examples=thorough or in_ci,
-        derandomize=not thorough,
+        max_examples=in_ci * times,
+        derandomize=times == 1,
         deadline=None,
         database=None,
+        print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.config.paths import check_path, user_path
+from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import allow_requested
 
@@ -81,9 +81,8 @@ def _report(arguments: Sequence[str]) -> None:
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
-        for part in path.split(","):
-            check_path("RUNS", part)
-        if not Path(path).is_dir() and not Path(path.split(",")[0]).is_dir():
+        check_path("RUNS", first := path.split(",")[0])
+        if not is_folder(path) and not is_folder(first):
             raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
     out = user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
 
@@ -139,6 +138,10 @@ def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], d
         if not value or key in found:
             raise BadInput(f"{argument}: one value is needed")
         found[key] = value
+    name = found.get("evaluation", "x")
+    if name in (".", "..") or "/" in name:
+        raise BadInput(f"evaluation={name}: allowed is the name of a folder, which is in RUN/evaluations/")
+    check_path("evaluation", name)
     return alone, found
 
 

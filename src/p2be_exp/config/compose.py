@@ -137,6 +137,8 @@ def _check_options(overrides: Sequence[str]) -> None:
     for argument in overrides:
         override = _parsed(argument)
         group = override.key_or_group
+        if group == "hydra.verbose" and not (isinstance(override.value(), bool | str) or _all_texts(override.value())):
+            raise BadInput(f"{argument}: allowed is true, false, or names of loggers")
         is_option = group in GROUP_SCHEMAS or group == "experiment"
         if not is_option or override.is_delete() or override.is_sweep_override():
             continue

@@ -39,6 +39,14 @@ def check_path(key: str, text: str | os.PathLike[str]) -> None:
         raise BadInput(f"{key}={text}: a path of {len(encoded)} bytes; allowed are {PATH_BYTES}")
 
 
+def is_folder(text: str) -> bool:
+    """Whether a text, which may be several paths joined by commas and too long for one, is a folder."""
+    try:
+        return bool(text) and Path(text).is_dir()
+    except OSError:
+        return False
+
+
 def user_path(key: str, text: str | os.PathLike[str]) -> Path:
     """A path with the home folder in the place of ``~``.
 

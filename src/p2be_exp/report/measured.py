@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2be_exp.config.paths import check_path, is_folder
 from p2be_exp.errors import BadInput
 from p2be_exp.forms import read_json, unusable
 from p2be_exp.runs import Run, find_run
@@ -117,10 +118,12 @@ def split_folders(key: str, text: str) -> list[Path]:
     Raises:
         BadInput: no such folder.
     """
-    if text and Path(text).is_dir():
+    for part in text.split(","):
+        check_path(key, part)
+    if is_folder(text):
         return [Path(text)]
     for part in text.split(","):
-        if not part or not Path(part).is_dir():
+        if not is_folder(part):
             raise BadInput(f"{key}={part}: no such folder")
     return [Path(part) for part in text.split(",")]
 
