@@ -102,7 +102,9 @@ def test_an_option_of_a_plug_in_is_checked_like_any_other(plugin):
     assert refused("plugins=[plug]", "encoding=mine", "encoding.bit=2") == (
         "encoding.bit=2: unknown key; did you mean encoding.bits?"
     )
-    assert refused("plugins=[plug]", "encoding=mime").endswith("there are: mine, onehot, p2be, rgb, thermometer")
+    assert refused("plugins=[plug]", "encoding=mime").endswith(
+        "there are: mine, onehot, p2be, rgb, thermometer; did you mean mine?"
+    )
     message = refused("plugins=[plug]", "encoding=mine", "encoding.M=2")
     assert message == "encoding.M=2: unknown key; encoding has: bits, name"
 

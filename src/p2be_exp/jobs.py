@@ -29,6 +29,7 @@ from p2be_exp.callbacks import (
     ThreadAdvice,
     checkpoint_callbacks,
 )
+from p2be_exp.callbacks.epoch_rows import read_rows
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
 from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.encodings import P2BE
@@ -45,7 +46,7 @@ from p2be_exp.report.figures import draw_results
 from p2be_exp.report.header import run_header
 from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
-from p2be_exp.results import Results
+from p2be_exp.results import Results, check_results
 from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
 from p2be_exp.threads import set_threads
 from p2be_exp.tracking import StepLog, log_results, run_name
@@ -103,6 +104,8 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         if resume:
             check_classes(data, run)
             check_files(data, run)
+            read_rows(run)  # what cannot be gone on with is told now, not after the training
+            check_results(run.path, "resume")
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
@@ -19,8 +18,10 @@ from omegaconf import OmegaConf
 
 from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.ownership import LOCK, holds
 from p2be_exp.plugins import allow, digests, load_plugins_of
 
@@ -96,14 +97,23 @@ class Run:
         return config
 
     def info(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        return json.loads(self.run_file.read_text(encoding="utf-8"))
+        """The content of ``run.json``.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged; the message names the key.
+        """
+        info = read_json(self.run_file)
+        if found := misfit(_INFO, info):
+            raise ValueError(f"run.json: {found}")
+        return info
 
     def status(self) -> dict[str, Any]:
-        """The content of ``status.json``, empty where there is none that can be read."""
+        """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
         try:
-            return json.loads(self.status_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            status = read_json(self.status_file)
+            return status if _is_status(status) else {}
+        except (OSError, TypeError, ValueError):
             return {}
 
     def remove_leftovers(self) -> None:
@@ -185,6 +195,61 @@ def _holds_a_run(key: str, path: Path) -> str:
     return f"{key}={path}: holds a run already; resume={path} goes on with it"
 
 
+_NONE = type(None)
+_INFO: Form = {
+    "format_version": int,
+    "command": (list, _NONE),
+    "command.*": str,
+    "created": str,
+    "git_commit": (str, _NONE),
+    "versions": (dict, _NONE),
+    "versions.*": str,
+    "plugins": dict,
+    "plugins.*": str,
+    "platform": str,
+    "sweep": (dict, _NONE),
+    "sweep.name": (str, _NONE),
+    "sweep.scale": (str, _NONE),
+    "classes": (list, _NONE),
+    "classes.*": str,
+    "dataset": (dict, _NONE),
+    "locations": dict,
+    "files": (dict, _NONE),
+    "files.*": str,
+    "trained_on": (dict, _NONE),
+    "trained_on.precision": str,
+    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
+}
+"""What is read of ``run.json``, by key."""
+
+_STATUS: Form = {
+    "state": str,
+    "pid": int,
+    "host": str,
+    "alive": str,
+    "exit_code": int,
+    "error": str,
+    "slurm_job": str,
+    "slurm_restarts": int,
+}
+"""What is read of ``status.json``, by key."""
+
+
+def _is_status(status: Any) -> bool:
+    """Whether the content of a ``status.json`` is what this version writes.
+
+    Raises:
+        TypeError, ValueError: a time that is none, or has no time zone.
+    """
+    if misfit(_STATUS, status) is not None:
+        return False
+    if "alive" in status:
+        _ = datetime.fromisoformat(status["alive"]) - datetime.now(UTC)
+    if "slurm_job" in status and "slurm_restarts" not in status:
+        return False
+    return 0 < status.get("pid", 1) < 2**31
+
+
 def slurm_start() -> dict[str, Any]:
     """Which start of which job of Slurm's this process is in: ``slurm_job`` and ``slurm_restarts``; {} outside."""
     if "SLURM_JOB_ID" not in os.environ:
@@ -238,12 +303,9 @@ def expanded(path: str | Path, key: str) -> Path:
         key: the option under which, for the message.
 
     Raises:
-        BadInput: there is no such home folder.
+        BadInput: there is no such home folder, or no file can have this path.
     """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise BadInput(f"{key}={path}: there is no such home folder") from error
+    return user_path(key, path)
 
 
 def load_run(

@@ -8,13 +8,13 @@ codes (:class:`~p2be_exp.stem.EncodedConv2d`'s ``shift``), which is the same fun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from p2be_exp.backbones.torchvision_models import torchvision_models
+from p2be_exp.config.paths import user_path
 from p2be_exp.encodings import RGB, TableEncoding
 from p2be_exp.errors import BadInput
 
@@ -65,7 +65,7 @@ def read_weights(backbone: dict[str, Any]) -> PretrainedWeights | None:
     name = backbone["name"]
     if name not in PRETRAINABLE or backbone["weights"] is None:
         return None
-    where, path = f"backbone.weights={backbone['weights']}", Path(backbone["weights"]).expanduser()
+    where, path = f"backbone.weights={backbone['weights']}", user_path("backbone.weights", backbone["weights"])
     if not path.is_file():
         raise BadInput(f"{where}: no such file; it is one that torchvision publishes, such as {name}-*.pth")
     try:

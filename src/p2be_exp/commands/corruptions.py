@@ -12,6 +12,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
+from p2be_exp.config.paths import user_path
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
 from p2be_exp.errors import BadInput, Interrupted
@@ -61,6 +62,8 @@ def _command() -> None:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
     config = to_plain(compose_config("corruptions", arguments[1:]))
     check_config("corruptions", config)
+    for key in ("folder", "frost_dir", "out"):
+        config[key] = None if config[key] is None else str(user_path(key, config[key]))
     commands[arguments[0]](config)
 
 
@@ -156,7 +159,7 @@ def _preview(config: dict[str, Any]) -> None:
 def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     from p2be_exp.corruptions.textures import find_textures
 
-    folder = None if config["frost_dir"] is None else Path(config["frost_dir"]).expanduser()
+    folder = None if config["frost_dir"] is None else Path(config["frost_dir"])
     textures = find_textures(folder) if "frost" in names else None
     made_already = config["out"] is not None and (Path(config["out"]) / "frost.npy").is_file()
     if names == ("frost",) and textures is None and not made_already:
@@ -168,7 +171,7 @@ def _source(config: dict[str, Any]) -> ImageSource:
     from p2be_exp.corruptions.source import DatasetSource, FolderSource
 
     if config["folder"] is not None:
-        return FolderSource(Path(config["folder"]).expanduser(), config["size"], config["limit_test"])
+        return FolderSource(Path(config["folder"]), config["size"], config["limit_test"])
     if config["size"] is not None:
         raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
     from p2be_exp.data import FolderSettings, load_dataset

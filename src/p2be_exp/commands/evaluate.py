@@ -16,6 +16,7 @@ from p2be_exp.commands.help import evaluate_help
 from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
+from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
@@ -65,6 +66,7 @@ def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -
     """
     if settings["out"] is None:
         name = settings["name"] or default_name(config, settings["checkpoint"])
+        check_path("name", name)
         refuse_links(run.path, f"evaluations/{name}", key="run")
         if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
             raise BadInput(f"run={run.path}: cannot be written; out=FOLDER puts the results elsewhere")
@@ -101,7 +103,7 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     words = {"data_dir": "data_dir", "dataset_dir": "dataset.dir"}
     locate(config, run.info(), given=[words[key] for key in words if settings[key] is not None])
     config["corruption"] = resolved(
-        config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
+        config["corruption"], config["dataset"]["name"], user_path("data_dir", config["data_dir"])
     )
     check_source(config["corruption"]["name"], config["dataset"]["name"])
     return config

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config.paths import user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import allow_requested
 from p2be_exp.runs import Run, find_run, load_checkpoint, provenance
@@ -62,7 +63,7 @@ def _command() -> None:
 def _file(run: Run, settings: dict[str, Any]) -> Path:
     suffix = SUFFIXES[settings["format"]]
     try:
-        file = run.path / f"model{suffix}" if settings["out"] is None else Path(settings["out"]).expanduser()
+        file = run.path / f"model{suffix}" if settings["out"] is None else user_path("out", settings["out"])
         _check_place(file, suffix, settings)
     except OSError as error:  # a name that is too long
         raise BadInput(f"out={settings['out']}: cannot be written ({error.strerror})") from error
@@ -146,6 +147,6 @@ def description(run: Run, settings: dict[str, Any], checkpoint: dict[str, Any], 
         "seed": config["seed"],
         "checkpoint": settings["checkpoint"],
         "step": checkpoint["global_step"],
-        "trained": {"created": info["created"], "git_commit": info["git_commit"], "versions": info["versions"]},
+        "trained": {key: info.get(key) for key in ("created", "git_commit", "versions")},
         "exported": {key: here[key] for key in ("created", "git_commit", "versions")},
     }

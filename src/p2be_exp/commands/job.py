@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from p2be_exp.config import check_config, to_plain
+from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.stored import interpolations
 from p2be_exp.errors import BadInput
 from p2be_exp.ownership import holds
@@ -34,10 +35,13 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
     Raises:
         BadInput: a value that is not allowed.
     """
-    bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-    config = to_plain(bare)
-    load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
-    check_config("train", config)
+    typed = OmegaConf.select(composed, "hydra.overrides.task") or []
+    with told_with_file(typed):
+        with plain_errors(typed):
+            bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+        config = to_plain(bare)
+        load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
+        check_config("train", config)
     if (text := next(interpolations(config), None)) is not None:
         raise BadInput(f"{text}: an interpolation would stay in config.yaml; a stored configuration is plain")
     return config
@@ -71,7 +75,7 @@ def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
         BadInput: one is, or was less than two minutes ago on another machine.
     """
     status = run.status()
-    if status.get("state") != "running" or rank(trainer) > 0:
+    if status.get("state") != "running" or not {"alive", "pid"} <= set(status) or rank(trainer) > 0:
         return
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import allow_requested
 
@@ -80,9 +81,10 @@ def _report(arguments: Sequence[str]) -> None:
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
-        if not Path(path).is_dir() and not Path(path.split(",")[0]).is_dir():
+        check_path("RUNS", first := path.split(",")[0])
+        if not is_folder(path) and not is_folder(first):
             raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
-    out = Path(keys.get("out") or Path("reports") / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser()
+    out = user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
 
     from p2be_exp.report.paper.folder import check_folder
     from p2be_exp.report.paper.write import make_report, report_text, write_report
@@ -111,7 +113,7 @@ def _compare(arguments: Sequence[str]) -> None:
     comparison = compare(a, b)
     print(comparison_table(comparison))
     if "out" in keys:
-        write_comparison(comparison, Path(keys["out"]).expanduser())
+        write_comparison(comparison, user_path("out", keys["out"]))
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 
 
@@ -136,6 +138,10 @@ def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], d
         if not value or key in found:
             raise BadInput(f"{argument}: one value is needed")
         found[key] = value
+    name = found.get("evaluation", "x")
+    if name in (".", "..") or "/" in name:
+        raise BadInput(f"evaluation={name}: allowed is the name of a folder, which is in RUN/evaluations/")
+    check_path("evaluation", name)
     return alone, found
 
 

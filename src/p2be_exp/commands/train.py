@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,6 +32,7 @@ from p2be_exp.ownership import owned
 from p2be_exp.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.sweeps import check_grid
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
 _HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -55,7 +58,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
-        hydra_main(lambda config: None)  # they show something and train nothing
+        _show()
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
         raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
@@ -68,11 +71,30 @@ def _command() -> None:
     elif wants_list(overrides):
         print(list_jobs(given))
     elif _MULTIRUN_FLAGS & set(flags):
+        if "hydra/sweeper" not in overrides:  # one that chooses the points itself reads the values in its own way
+            check_grid(given)
         if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
             check_writable(Path(folder), "hydra.sweep.dir")
         sys.exit(multirun(given))
     else:
         _single(arguments)
+
+
+def _show() -> None:
+    """Let Hydra show what one of its own flags asks for; nothing is trained.
+
+    Raises:
+        BadInput: the flag has a value that it does not take.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            hydra_main(lambda config: None)
+    except SystemExit as exit_:
+        lines = said.getvalue().strip().splitlines()
+        if exit_.code != 2 or not lines:
+            raise
+        raise BadInput(lines[-1].partition("error: ")[2] or lines[-1]) from exit_
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------
