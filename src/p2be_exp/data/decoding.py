@@ -37,6 +37,49 @@ class TestView:
         """Height and width of what comes out, in pixels."""
         return self.size if self.scaled is None else self.scaled
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The same as a pair."""
+        return self.side, self.side
+
+    def settings(self) -> dict[str, int | None]:
+        """What decides the images beside the pictures, by the names of its keys."""
+        return {"image_size": self.side, "resized": self.resized}
+
+
+@dataclass(frozen=True)
+class WholeView:
+    """A picture as it is, one of many of one size.
+
+    Attributes:
+        height, width: in pixels.
+    """
+
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what comes out, in pixels."""
+        return self.height, self.width
+
+    def settings(self) -> dict[str, int]:
+        """What decides the images beside the pictures: nothing."""
+        return {}
+
+
+def picture_size(file: Path | str) -> tuple[int, int]:
+    """Height and width of a picture in pixels, by its header alone.
+
+    Raises:
+        DecodingError: no file, or no picture.
+    """
+    try:
+        with Path(file).open("rb") as content, Image.open(content) as picture:
+            return picture.height, picture.width
+    except Exception as error:  # Pillow raises many kinds on a damaged file
+        raise DecodingError(_reason(error)) from error
+
 
 def open_picture(file: Path | str) -> Image.Image:
     """A picture in RGB, whatever it was: grey, CMYK, a palette, 16 bits, with an alpha channel.
@@ -53,12 +96,16 @@ def open_picture(file: Path | str) -> Image.Image:
         raise DecodingError(_reason(error)) from error
 
 
-def test_levels(picture: Image.Image, view: TestView) -> NDArray[np.uint8]:
-    """A picture as it is tested on, uint8 `(side, side, 3)`.
+def test_levels(picture: Image.Image, view: TestView | WholeView) -> NDArray[np.uint8]:
+    """A picture as it is tested on, uint8 `(*view.shape, 3)`.
 
     Raises:
-        DecodingError: the picture is smaller than the square, and is not scaled before.
+        DecodingError: the picture is smaller than the square, and is not scaled before; or is not of the one size.
     """
+    if isinstance(view, WholeView):
+        if (picture.height, picture.width) != view.shape:
+            raise DecodingError(f"{picture.width}x{picture.height}, wanted is {view.width}x{view.height}")
+        return np.asarray(picture)
     if view.resized is None and min(picture.size) < view.size:
         width, height = picture.size
         raise DecodingError(f"{width}x{height}, at least {view.size}x{view.size} is needed")
