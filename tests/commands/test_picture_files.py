@@ -32,6 +32,7 @@ from p2be_exp import load_run
 from p2be_exp.agreement import check_files
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, file_loader, load_dataset
+from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.evaluation import EvaluationModule
 from p2be_exp.jobs import build_data
@@ -240,6 +241,21 @@ def test_a_model_is_loaded_without_its_data(run, tmp_path):
     config = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(config.replace("data_dir: /", "data_dir: /nowhere/"))
     assert load_run(copy)(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, 3)
+
+
+def test_a_stored_run_keeps_how_it_cuts_its_pictures(run, tmp_path):
+    """One of a version where that did not follow the image size."""
+    copy = copy_of(run, tmp_path / "copy")
+    (copy / "config.yaml").write_text((copy / "config.yaml").read_text().replace("resized: 18", "resized: 256"))
+    config = find_run(copy).config()
+    assert (config["dataset"]["image_size"], config["dataset"]["resized"]) == (16, 256)
+    assert build_data(config).folder.view == TestView(16, 256)
+
+
+def test_what_is_derived_is_stored_as_a_number(data_dir):
+    assert train(*(each for each in SETTINGS if "resized" not in each and "epochs" not in each), "epochs=1",
+                 f"data_dir={data_dir}", "dataset.workers=0", "hydra.run.dir=run").code == 0  # fmt: skip
+    assert "  resized: 16\n" in Path("run/config.yaml").read_text()
 
 
 def test_a_run_from_before_there_was_a_choice_was_flipped_and_cropped(four_epochs, tmp_path):

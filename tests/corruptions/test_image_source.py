@@ -84,11 +84,12 @@ def test_other_kinds_of_pictures_become_rgb(tmp_path, mode):
     assert read.shape == (1, 14, 20, 3)
 
 
-@pytest.mark.parametrize("shape", [(20, 14), (14, 20), (33, 33), (64, 57), (9, 9)])
-def test_size_is_resize_and_center_crop_of_torchvision(tmp_path, shape):
+@pytest.mark.parametrize("shape", [(20, 14), (14, 20), (33, 33), (64, 57), (9, 9), (90, 200)])
+@pytest.mark.parametrize(("size", "resized"), [(14, 14), (63, 63), (70, 80)])
+def test_size_is_resize_and_center_crop_of_torchvision(tmp_path, shape, size, resized):
     picture(3, *shape).save(tmp_path / "one.png")
-    expected = center_crop(resize(Image.open(tmp_path / "one.png"), 16), 14)
-    assert np.array_equal(FolderSource(tmp_path, size=14).read(0, 1)[0], np.asarray(expected))
+    expected = center_crop(resize(Image.open(tmp_path / "one.png"), resized), size)
+    assert np.array_equal(FolderSource(tmp_path, size=size).read(0, 1)[0], np.asarray(expected))
 
 
 def test_no_folder_no_pictures_several_sizes(folder, tmp_path):

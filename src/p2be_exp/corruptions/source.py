@@ -17,6 +17,7 @@ from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import class_names, listed, picture_names
 from p2be_exp.data.parts import tell_left_out
 from p2be_exp.errors import BadInput
+from p2be_exp.picture_sizes import resized_for
 
 if TYPE_CHECKING:
     from p2be_exp.data.registry import AnySet
@@ -130,8 +131,9 @@ class FolderSource(DatasetSource):
 
     Args:
         folder: where they are.
-        size: side of the square to make of every picture: its shorter side is scaled to ``size * 8 / 7`` and the
-            middle cut out, as ImageNet-C has it (256 and 224). None: as they are, which have to be of one size.
+        size: side of the square to make of every picture as ``dataset.image_size`` does: its shorter side is scaled
+            (:func:`~p2be_exp.picture_sizes.resized_for`) and the middle cut out, as ImageNet-C has it (256 and 224).
+            None: as they are, which have to be of one size.
         limit: only the first so many.
 
     Raises:
@@ -148,7 +150,7 @@ class FolderSource(DatasetSource):
             if not picture_names(folder):
                 raise BadInput(f"folder={folder}: no picture in it; wanted is FOLDER/CLASS/PICTURE.png (or .jpg, ...)")
             home, classes = folder.resolve().parent, (name,)
-        view = WholeView(0, 0) if size is None else TestView(size, round(size * 8 / 7))
+        view = WholeView(0, 0) if size is None else TestView(size, resized_for(size))
         files = listed(home, classes, view, name)
         total = len(files)
         if limit is not None and limit > total:

@@ -123,12 +123,11 @@ def cropped_levels(picture: Image.Image, box: CropBox, side: int) -> NDArray[np.
     return levels[:, ::-1] if box.flip else levels
 
 
-def resize_and_crop(picture: Image.Image, side: int, resized: int | None = None) -> Image.Image:
-    """Scale the shorter side to ``resized`` (default: 8/7 of ``side``), bilinear, and cut ``side`` x ``side`` out of
-    the middle, as torchvision's ``Resize`` and ``CenterCrop`` do."""
-    shorter = round(side * 8 / 7) if resized is None else resized
+def resize_and_crop(picture: Image.Image, side: int, resized: int) -> Image.Image:
+    """Scale the shorter side to ``resized``, bilinear, and cut ``side`` x ``side`` out of the middle, as torchvision's
+    ``Resize`` and ``CenterCrop`` do."""
     width, height = picture.size
-    scaled = (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
+    scaled = (resized, int(resized * height / width)) if width <= height else (int(resized * width / height), resized)
     if scaled != picture.size:
         picture = picture.resize(scaled, Image.Resampling.BILINEAR)
     left, top = (round((length - side) / 2.0) for length in scaled)
