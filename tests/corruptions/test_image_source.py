@@ -84,6 +84,15 @@ def test_other_kinds_of_pictures_become_rgb(tmp_path, mode):
     assert read.shape == (1, 14, 20, 3)
 
 
+def test_deep_pictures_are_scaled_by_their_depth_or_named(tmp_path):
+    levels = np.arange(0, 256, 5, dtype=np.uint8).reshape(4, 13)
+    Image.fromarray(levels.astype(np.uint16) * 257).save(tmp_path / "0.png")
+    Image.fromarray(levels.astype(np.float32)).save(tmp_path / "1.tif")
+    source = FolderSource(tmp_path).readable(workers=1)
+    assert np.array_equal(source.read(0, 1)[0], np.stack([levels] * 3, axis=-1))
+    assert [each.file for each in source.left_out] == [f"{tmp_path.name}/1.tif"]
+
+
 @pytest.mark.parametrize("shape", [(20, 14), (14, 20), (33, 33), (64, 57), (9, 9), (90, 200)])
 @pytest.mark.parametrize(("size", "resized"), [(14, 14), (63, 63), (70, 80)])
 def test_size_is_resize_and_center_crop_of_torchvision(tmp_path, shape, size, resized):

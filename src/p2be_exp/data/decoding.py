@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from p2be_exp.augment.resized_crop import CropBox
+from p2be_exp.data.depth import deep_levels
 
 
 class DecodingError(ValueError):
@@ -82,16 +83,18 @@ def picture_size(file: Path | str) -> tuple[int, int]:
 
 
 def open_picture(file: Path | str) -> Image.Image:
-    """A picture in RGB, whatever it was: grey, CMYK, a palette, 16 bits, with an alpha channel.
+    """A picture in RGB, whatever it was: grey, CMYK, a palette, with an alpha channel.
 
-    Equal to torchvision's `pil_loader`: `convert("RGB")`, no rotation by EXIF.
+    Equal to torchvision's `pil_loader`: `convert("RGB")`, no rotation by EXIF. Grey pictures of more than 8 bits are
+    scaled by their depth (:func:`~p2be_exp.data.depth.deep_levels`), which that one does not do.
 
     Raises:
-        DecodingError: no file, no picture, or one that is not whole.
+        DecodingError: no file, no picture, one that is not whole, or of a depth that is not known.
     """
     try:
         with Path(file).open("rb") as content, Image.open(content) as picture:
-            return picture.convert("RGB")
+            levels = deep_levels(picture)
+            return (picture if levels is None else Image.fromarray(levels)).convert("RGB")
     except Exception as error:  # Pillow raises many kinds on a damaged file
         raise DecodingError(_reason(error)) from error
 
