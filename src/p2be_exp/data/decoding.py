@@ -12,6 +12,9 @@ from PIL import Image
 from p2be_exp.augment.resized_crop import CropBox
 from p2be_exp.data.depth import deep_levels
 
+MAX_PIXELS = 178_956_970
+"""Pixels that a picture may have, and a scaled one: 537 MB in RGB. Pillow's own bound, which others may have lifted."""
+
 
 class DecodingError(ValueError):
     """A file that gives no picture; the message says why."""
@@ -89,12 +92,17 @@ def open_picture(file: Path | str) -> Image.Image:
     scaled by their depth (:func:`~p2be_exp.data.depth.deep_levels`), which that one does not do.
 
     Raises:
-        DecodingError: no file, no picture, one that is not whole, or of a depth that is not known.
+        DecodingError: no file, no picture, one that is not whole, of a depth that is not known, or of more than
+            :data:`MAX_PIXELS`: a file of a few bytes may unpack to more than there is memory.
     """
     try:
         with Path(file).open("rb") as content, Image.open(content) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise DecodingError(f"{picture.width}x{picture.height}, more than {MAX_PIXELS:,} pixels")
             levels = deep_levels(picture)
             return (picture if levels is None else Image.fromarray(levels)).convert("RGB")
+    except DecodingError:
+        raise
     except Exception as error:  # Pillow raises many kinds on a damaged file
         raise DecodingError(_reason(error)) from error
 
@@ -128,18 +136,28 @@ def cropped_levels(picture: Image.Image, box: CropBox, side: int) -> NDArray[np.
 
 def resize_and_crop(picture: Image.Image, side: int, resized: int) -> Image.Image:
     """Scale the shorter side to ``resized``, bilinear, and cut ``side`` x ``side`` out of the middle, as torchvision's
-    ``Resize`` and ``CenterCrop`` do."""
+    ``Resize`` and ``CenterCrop`` do.
+
+    Of a picture so long that it would have more than :data:`MAX_PIXELS` once scaled, only the square is computed: equal
+    to a level or two, not to the bit.
+    """
     width, height = picture.size
     scaled = (resized, int(resized * height / width)) if width <= height else (int(resized * width / height), resized)
+    left, top = (round((length - side) / 2.0) for length in scaled)
+    if scaled[0] * scaled[1] > MAX_PIXELS:
+        across, down = width / scaled[0], height / scaled[1]
+        right, bottom = min((left + side) * across, width), min((top + side) * down, height)
+        return picture.resize((side, side), Image.Resampling.BILINEAR, box=(left * across, top * down, right, bottom))
     if scaled != picture.size:
         picture = picture.resize(scaled, Image.Resampling.BILINEAR)
-    left, top = (round((length - side) / 2.0) for length in scaled)
     return picture.crop((left, top, left + side, top + side))
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS:,} pixels"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture"
     return " ".join(str(error).split()) or type(error).__name__
