@@ -18,7 +18,7 @@ from p2be_exp.corruptions.names import ALL, category_of, select_names, select_se
 from p2be_exp.errors import BadInput, Interrupted
 
 if TYPE_CHECKING:
-    from p2be_exp.corruptions.source import ImageSource
+    from p2be_exp.corruptions.source import DatasetSource
 
 _HELP = """\
 Corrupted test images in the layout of CIFAR-10-C, from any data set.
@@ -92,7 +92,8 @@ def _make(config: dict[str, Any]) -> None:
     from p2be_exp.threads import usable_cpus
 
     with StopSignals():
-        textures, source = _textures(config, names), _source(config)
+        workers = config["workers"] or usable_cpus()
+        textures, source = _textures(config, names), _source(config).readable(workers)
         out = Path(config["out"])
         height, width = source.size
         print(
@@ -109,7 +110,7 @@ def _make(config: dict[str, Any]) -> None:
                     severities,
                     seed=config["seed"],
                     textures=textures,
-                    workers=config["workers"] or usable_cpus(),
+                    workers=workers,
                     progress=progress,
                 )
         except (Interrupted, KeyboardInterrupt):
@@ -167,7 +168,7 @@ def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     return textures
 
 
-def _source(config: dict[str, Any]) -> ImageSource:
+def _source(config: dict[str, Any]) -> DatasetSource:
     from p2be_exp.corruptions.source import DatasetSource, FolderSource
 
     if config["folder"] is not None:

@@ -75,7 +75,7 @@ class DownloadableDatasetConfig(DatasetConfig):
 class PicturesDatasetConfig(DatasetConfig):
     augmentation: str = choice("resized_crop", "flip_crop", "crop", "none")
     image_size: int = number(8, 4096)
-    resized: int = number(8, 4096)
+    resized: int = number(8, 8192)
     workers: int | None = number(0)
     timeout: float | None = number(above=0)
 

@@ -218,16 +218,23 @@ def stored_images(stored: StoredSet, name: str, severity: int, data: ImageDataMo
     order = np.argsort(stored.indices)
     places = np.searchsorted(stored.indices, indices, sorter=order)
     rows = order[np.minimum(places, len(order) - 1)]
-    if (stored.indices[rows] != indices).any():
+    there = stored.indices[rows] == indices
+    if any(index not in stored.unreadable for index in indices[~there].tolist()):
         raise BadInput(f"{key}={stored.folder}: {len(stored)} images a severity, not those that are tested on")
-    if (stored.labels[rows] != labels).any():
+    if (stored.labels[rows] != labels)[there].any():
         raise BadInput(f"{key}={stored.folder}: labels.npy has other labels than {data.name}'s test set")
     if stored.size != clean.size:
         found, expected = ("x".join(map(str, size)) for size in (stored.size, clean.size))
         raise BadInput(f"{key}={stored.folder}: images of {found}, {data.name} has {expected}")
 
     def images_of(places: Tensor) -> Part:
-        return Part.whole(stored.block(name, severity)[rows[places.numpy()]].transpose(0, 3, 1, 2))
+        kept = there[places.numpy()]
+        lacking = (stored.unreadable[index] for index in indices[places.numpy()[~kept]].tolist())
+        return Part(
+            stored.block(name, severity)[rows[places.numpy()[kept]]].transpose(0, 3, 1, 2),
+            kept,
+            tuple(each._replace(reason=f"not in the set: {each.reason}") for each in lacking),
+        )
 
     return images_of
 
@@ -257,7 +264,9 @@ def _check_files(stored: StoredSet, data: ImageDataModule) -> None:
 
 
 def _one(images_of: ImagesOf, place: int) -> NDArray[np.uint8]:
-    return images_of(torch.tensor([place])).images[0].transpose(1, 2, 0)
+    images = images_of(torch.tensor([place])).images
+    image = images[0] if len(images) else np.zeros(images.shape[1:], np.uint8)  # it is shown, not measured
+    return image.transpose(1, 2, 0)
 
 
 def _loader(images_of: ImagesOf, cell: tuple[str, int], data: ImageDataModule, workers: int) -> ConditionLoader:

@@ -191,7 +191,8 @@ class _Maker:
         missing = (f"no {key}" for key in _FORM if "." not in key and key not in earlier)
         if found := misfit(_FORM, earlier) or next(missing, None):
             raise BadInput(f"out={self.out}: {MANIFEST} is damaged ({found})")
-        may_differ = ("blocks", "constants", "left_out", "versions", "frost_textures")
+        # Of which images it is made, and of which classes, is told by the digests; older sets do not name these.
+        may_differ = ("blocks", "constants", "left_out", "versions", "frost_textures", "classes", "unreadable")
         changed = [key for key in fresh if key not in may_differ and earlier.get(key) != fresh[key]]
         textures = (earlier["frost_textures"], fresh["frost_textures"])
         if None not in textures and textures[0] != textures[1]:
@@ -221,8 +222,10 @@ class _Maker:
             "generator_version": GENERATOR_VERSION,
             "notice": NOTICE,
             "dataset": source.name,
+            "classes": list(source.classes),
             "images": len(source.labels),
             "images_of_the_data_set": source.total,
+            "unreadable": [each._asdict() for each in source.left_out],
             "indices_sha256": sha256_of(np.ascontiguousarray(source.indices, dtype=np.int64)),
             "height": source.size[0],
             "width": source.size[1],

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import ALL, SEVERITIES
+from p2be_exp.data.batch import Unreadable
 from p2be_exp.errors import BadInput
 
 MANIFEST = "manifest.json"
@@ -34,6 +35,7 @@ class StoredSet:
         severities: ascending.
         labels: ``(N,)`` integers.
         indices: ``(N,)``, the position of each image in its test set.
+        unreadable: images of the test set that it lacks, by their position there: they could not be read.
 
     Raises:
         BadInput: no such folder, labels missing, a file that is no such array or has another shape or type.
@@ -44,6 +46,7 @@ class StoredSet:
         if not self.folder.is_dir():
             raise BadInput(f"{key}={folder}: no such folder")
         self.manifest = self._read_manifest()
+        self.unreadable = _unreadable(self.manifest or {})
         self.severities: tuple[int, ...] = tuple(self.manifest["severities"]) if self.manifest else SEVERITIES
         self.names = tuple(name for name in ALL if (self.folder / f"{name}.npy").is_file())
         self.labels = self._read_labels()
@@ -117,10 +120,15 @@ def read_manifest(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        _ = manifest["severities"], manifest["blocks"], manifest["dataset"], manifest["seed"]
+        _ = manifest["severities"], manifest["blocks"], manifest["dataset"], manifest["seed"], _unreadable(manifest)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{key}={folder}: {MANIFEST} is damaged") from error
     return manifest
+
+
+def _unreadable(manifest: dict[str, Any]) -> dict[int, Unreadable]:
+    """Which images a set lacks; none where it was made before that was noted."""
+    return {each["index"]: Unreadable(each["file"], each["reason"]) for each in manifest.get("unreadable", ())}
 
 
 def _mapped(file: Path, where: str) -> NDArray[Any]:

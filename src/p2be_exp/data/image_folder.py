@@ -25,6 +25,12 @@ PICTURES = {
 }
 """Endings of pictures, in small letters: one list for all machines, since the numbers of the images depend on it."""
 
+SYSTEM_FOLDERS = {
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin"),
+    *("system volume information", "lost+found", "__macosx", "__pycache__"),
+}
+"""Folders that disk stations, operating systems and archives leave among others, in small letters: never a class."""
+
 
 @dataclass(frozen=True)
 class FolderSettings:
@@ -99,8 +105,14 @@ def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[Fil
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, sorted; hidden ones are passed over."""
-    return tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."))
+    """The names of the folders in a folder, sorted; hidden ones and :data:`SYSTEM_FOLDERS` are passed over."""
+    return tuple(
+        sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FOLDERS and entry.is_dir()
+        )
+    )
 
 
 def listed(folder: Path, classes: tuple[str, ...], view: TestView, name: str) -> FileSet:
