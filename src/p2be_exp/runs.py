@@ -346,22 +346,29 @@ def load_run(
 
 
 def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
-    """A checkpoint of a run on the CPU, read with ``weights_only=True`` always.
+    """A checkpoint of a run on the CPU, every record compared with its checksum (see :mod:`p2be_exp.saved_file`).
 
     Raises:
-        BadInput: it is missing or damaged.
+        BadInput: it is missing, cannot be read or is damaged, or weights in it are no numbers.
     """
-    import torch
+    from p2be_exp.saved_file import Damaged, not_a_number, read_saved
 
     file = run.checkpoint(which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
+    where = f"{key}={run.path}: checkpoints/{file.name}"
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        _ = checkpoint["state_dict"], checkpoint["hyper_parameters"]["num_classes"]
-    except Exception as error:  # torch raises many kinds on a damaged file
-        raise BadInput(f"{key}={run.path}: checkpoints/{file.name} is damaged") from error
+        checkpoint = read_saved(file)
+        weights, _ = dict(checkpoint["state_dict"]), checkpoint["hyper_parameters"]["num_classes"]
+    except OSError as error:
+        raise BadInput(f"{where} cannot be read ({error.strerror})") from error
+    except Exception as error:
+        record = error.record if isinstance(error, Damaged) else ""
+        raise BadInput(f"{where} is damaged{f' ({record})' if record else ''}") from error
+    # Beside the model a checkpoint has what training kept for itself.
+    if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
+        raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
     return checkpoint
 
 

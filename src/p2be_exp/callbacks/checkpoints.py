@@ -11,11 +11,13 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from p2be_exp.atomic import write_bytes
+from p2be_exp.errors import BadInput
 from p2be_exp.runs import Run
+from p2be_exp.saved_file import Damaged, read_saved
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there; reads with ``weights_only=True`` always.
+    """Writes a checkpoint beside its place and moves it there; reads one whose checksums agree, and executes nothing.
 
     Lightning's own writing goes by way of the system's folder for temporary files, which may be small.
     """
@@ -27,8 +29,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_bytes(Path(path), buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Read a checkpoint; tensors, numbers, strings and containers only, whatever is asked for."""
-        return super().load_checkpoint(path, map_location=map_location, weights_only=True)
+        """Read a checkpoint onto the CPU; tensors, numbers, strings and containers only, whatever is asked for.
+
+        Raises:
+            BadInput: it cannot be read, or is damaged.
+        """
+        try:
+            return read_saved(Path(path))
+        except Damaged as error:
+            raise BadInput(f"{path} is damaged ({error})") from error
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror})") from error
 
 
 _NAMES = ("best.ckpt", "last.ckpt")

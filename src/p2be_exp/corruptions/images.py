@@ -211,8 +211,10 @@ def stored_images(stored: StoredSet, name: str, severity: int, data: ImageDataMo
     """Reads the images of one cell of a stored set that belong to the images that ``data`` tests on.
 
     Raises:
-        BadInput: the stored set lacks some of these images, has other labels for them, or images of another size.
+        BadInput: the stored set lacks some of these images, has other labels for them, or images of another size. When
+            a cell is read: it is not what the manifest says.
     """
+    stored.noted(name, severity)
     clean = data.test_set()
     indices, labels = clean.indices.cpu().numpy(), clean.labels.cpu().numpy()
     order = np.argsort(stored.indices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import time
@@ -25,7 +24,7 @@ from p2be_exp.corruptions.constants import FAMILIES, family_of
 from p2be_exp.corruptions.names import ALL
 from p2be_exp.corruptions.parallel import in_order
 from p2be_exp.corruptions.source import ImageSource
-from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest
+from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest, sha256_of
 from p2be_exp.corruptions.textures import Textures
 from p2be_exp.errors import BadInput
 from p2be_exp.forms import Form, misfit, unusable
@@ -249,11 +248,6 @@ class _Maker:
         _save(self.out / LABELS, np.tile(labels, len(self.severities)).astype(np.uint8 if small else np.int64))
         if len(labels) < self.source.total:  # a part of the test set: which one
             _save(self.out / INDICES, np.asarray(self.source.indices, dtype=np.int64))
-
-
-def sha256_of(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's bytes in C order, without header, as hexadecimal digits."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 def versions() -> dict[str, str]:
