@@ -69,6 +69,7 @@ STOPS = {
     "last step of an epoch": (1, 3, signal.SIGINT, 8),
     "first step of the last epoch": (3, 0, signal.SIGTERM, 13),
     "very last step": (3, 3, signal.SIGTERM, 16),
+    "a lost terminal": (1, 1, signal.SIGHUP, 6),
 }
 
 

@@ -15,6 +15,7 @@ from p2be_exp.commands.exit_codes import FULL_ERROR
 from p2be_exp.config import CONF_DIR
 from p2be_exp.config.compose import plain_errors
 from p2be_exp.config.schema import register_schemas
+from p2be_exp.output import lasting_output
 
 
 def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | None = None) -> None:
@@ -30,7 +31,8 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
 
     def called(config: DictConfig) -> Any:
         sys.argv = typed  # what a run says of the command that made it, also in another process
-        with _environment(FULL_ERROR, before):  # processes that the task starts inherit what the user has set
+        # Processes that the task starts inherit what the user has set; a launcher may have started this one.
+        with _environment(FULL_ERROR, before), lasting_output():
             return task(config)
 
     before = os.environ.get(FULL_ERROR)

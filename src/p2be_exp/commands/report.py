@@ -10,6 +10,7 @@ from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.errors import BadInput
+from p2be_exp.output import print_result
 
 _HELP = """\
 Put together what runs have measured.
@@ -104,8 +105,10 @@ def _compare(arguments: Sequence[str]) -> None:
 
     a, b = (find_measured(key, side, keys.get("evaluation")) for key, side in zip("AB", sides, strict=True))
     comparison = compare(a, b)
-    print(comparison_table(comparison))
-    if "out" in keys:
+    if "out" not in keys:
+        print_result(comparison_table(comparison))
+    else:
+        print(comparison_table(comparison))
         write_comparison(comparison, Path(keys["out"]).expanduser())
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 
