@@ -13,7 +13,7 @@ from typing import Any, TextIO
 _READER_GONE = (errno.EPIPE, errno.EIO)
 """Whoever read a pipe has enough (head), or the terminal is gone (a lost ssh): nothing to be told, nobody to tell."""
 
-_PLAIN = {"–": "-", "−": "-", "±": "+/-", "×": "x"}
+_PLAIN = {"–": "-", "—": "-", "−": "-", "±": "+/-", "×": "x"}
 """What reports print beyond ASCII, as an encoding without it gets it."""
 
 

@@ -103,12 +103,13 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
     from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
+    from p2be_exp.process_state import kept_process_state
     from p2be_exp.report.header import device_line
     from p2be_exp.runs import load_run
     from p2be_exp.threads import set_threads
     from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
-    with StopSignals(), _told_how_to_go_on(config):
+    with StopSignals(), kept_process_state(), _told_how_to_go_on(config):
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,10 +41,23 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
         with (
             plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]),
             _environment(FULL_ERROR, "1"),
+            _root_logger_kept(),
         ):
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(called)()
     finally:
         sys.argv = typed
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Give back the root logger's level and handlers, which ``hydra/job_logging=default`` changes."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @contextmanager
