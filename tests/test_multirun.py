@@ -24,6 +24,7 @@ def test_a_job_for_each_point_of_the_grid():
     outcome = train("-m", *SHORT, "encoding.M=16,32", "encoding.lambda_smooth=0,1")
     assert outcome.code == 0, outcome.err
     assert states() == dict.fromkeys("0123", "finished")
+    assert any(line.startswith("== 3: ") and line.endswith("lambda_smooth=1") for line in outcome.out.splitlines())
     points = []
     for number in "0123":
         run = Run(Path("sweep") / number)

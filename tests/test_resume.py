@@ -70,6 +70,7 @@ STOPS = {
     "last step of an epoch": (1, 3, signal.SIGINT, 8),
     "first step of the last epoch": (3, 0, signal.SIGTERM, 13),
     "very last step": (3, 3, signal.SIGTERM, 16),
+    "a lost terminal": (1, 1, signal.SIGHUP, 6),
 }
 
 
@@ -337,6 +338,12 @@ def test_a_run_that_is_alive_on_another_machine_is_refused(workdir, four_epochs)
     assert refusal(train("resume=run")) == expected
 
 
+def test_the_clock_of_another_machine_may_be_a_little_ahead(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    fake_status(run, host="another", alive=(datetime.now(UTC) + timedelta(seconds=20)).isoformat())
+    assert "still running as process 1 on another" in refusal(train("resume=run"))
+
+
 @pytest.mark.parametrize(("job", "restarts", "goes_on"), [("7", "1", True), ("7", "0", False), ("8", "1", False)])
 def test_a_job_that_slurm_restarted_on_another_node_goes_on(monkeypatch, workdir, four_epochs, job, restarts, goes_on):
     run = copy_of(four_epochs, workdir / "run")
@@ -371,6 +378,8 @@ def test_a_sign_of_life_comes_from_a_thread(monkeypatch, tmp_path):
     [
         {"pid": 2**22 + 1},  # no such process
         {"alive": (datetime.now(UTC) - timedelta(minutes=10)).isoformat()},  # its number belongs to another by now
+        {"alive": (datetime.now(UTC) + timedelta(hours=1)).isoformat()},  # the clock was set back since then
+        {"alive": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "host": "another"},
         {"state": "interrupted"},
     ],
 )

@@ -40,6 +40,7 @@ from p2be_exp.model import EncodedClassifier
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
 from p2be_exp.probes import IMAGES, bf16_factor
+from p2be_exp.process_state import kept_process_state
 from p2be_exp.ranks import rank, tell_workers
 from p2be_exp.recording import recorded
 from p2be_exp.report.figures import draw_results
@@ -62,6 +63,7 @@ from p2be_exp.trainer import (
 from p2be_exp.training import TrainingModule
 
 
+@kept_process_state()
 def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> dict[str, Any]:
     """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
 

@@ -16,6 +16,7 @@ from p2be_exp.config.paths import user_path
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.output import print_result
 
 if TYPE_CHECKING:
     from p2be_exp.corruptions.source import DatasetSource
@@ -42,7 +43,8 @@ Frost overlays textures that are not part of this project: those of the package 
 (pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
 The images are made with the published constants, but are not the published files.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM (the same command goes on)."""
+Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM
+(the same command goes on)."""
 
 
 def main() -> int:
@@ -69,11 +71,14 @@ def _command() -> None:
 
 def _list(config: dict[str, Any]) -> None:
     names = select_names(config["names"]) if config["names"] != "test" else ALL
+    lines: list[str] = []
     for family, images in (("cifar", "32 x 32"), ("imagenet", "224 x 224")):
-        print(f"{'corruption':<20}{'category':<10}constants for {images}, severity 1 to 5")
+        lines.append(f"{'corruption':<20}{'category':<10}constants for {images}, severity 1 to 5")
         for name in names:
-            print(f"{name:<20}{category_of(name):<10}{'  '.join(_text(each) for each in FAMILIES[family][name])}")
-        print()
+            constants = "  ".join(_text(each) for each in FAMILIES[family][name])
+            lines.append(f"{name:<20}{category_of(name):<10}{constants}")
+        lines.append("")
+    print_result("\n".join(lines))
 
 
 def _text(constants: tuple[float, ...]) -> str:

@@ -138,13 +138,15 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
     from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
+    from p2be_exp.process_state import kept_process_state
     from p2be_exp.report.header import device_line
     from p2be_exp.runs import load_run
     from p2be_exp.threads import set_threads
     from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
     main, key = rank(config["trainer"]) == 0, "name" if settings["out"] is None else "out"
-    with StopSignals(), _told_how_to_go_on(config), owned(folder, key) if main else nullcontext():
+    owner = owned(folder, key) if main else nullcontext()
+    with StopSignals(), kept_process_state(), _told_how_to_go_on(config), owner:
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from p2be_exp.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
+from p2be_exp.output import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for the traceback of what is told in one line, too."""
@@ -33,15 +34,19 @@ def _check_working_folder() -> None:
 
 
 def exit_code_of(command: Callable[[], None]) -> int:
-    """Run a command; print what went wrong as a person wants it; return the exit code."""
+    """Run a command; print what went wrong as a person wants it; return the exit code.
+
+    A lost output (a closed pipe, a terminal that is gone, a full disk) is no failure: the command ends as it would.
+    """
+    with lasting_output():
+        return _exit_code_of(command)
+
+
+def _exit_code_of(command: Callable[[], None]) -> int:
     wants_traceback = os.environ.get(FULL_ERROR) == "1"
     try:
         _check_working_folder()
         command()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, head or less, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at its end
-        return 1
     except BadInput as error:
         if wants_traceback:
             traceback.print_exc()

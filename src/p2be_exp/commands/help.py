@@ -22,7 +22,7 @@ Keys, set with KEY=VALUE (those of a group: GROUP.KEY=VALUE; all of them: --cfg 
 A run is a folder, logs/train/runs/<time>, with config.yaml, run.json, status.json, metrics.csv, checkpoints/,
 results.csv, results.json, per_image/ and figures/. Elsewhere: hydra.run.dir=FOLDER.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM (everything is saved).
+Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM, all saved.
 HYDRA_FULL_ERROR=1 shows the traceback of bad input. --hydra-help lists Hydra's own flags."""
 
 _EVALUATE = """\
@@ -44,7 +44,7 @@ Keys, set with KEY=VALUE:
 The results are in RUN/evaluations/NAME (or out=FOLDER): results.csv, results.json, per_image/, figures/. The same name
 and settings go on where they stopped; the same name with other settings is refused.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM."""
+Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM."""
 
 
 def train_help() -> str:

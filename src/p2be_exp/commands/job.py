@@ -24,6 +24,10 @@ RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dat
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
 
 
+CLOCKS_DIFFER = 30
+"""Seconds that another machine's clock may be ahead; what is further in the future a clock wrote that was set back."""
+
+
 def is_resumable(key: str) -> bool:
     """Whether a key, or the group that it is in, does not change what is trained."""
     return key in RESUMABLE or key.partition(".")[0] in RESUMABLE
@@ -81,7 +85,7 @@ def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
     here = status.get("host") == socket.gethostname()
     ended = here and (holds(run.path) or status["pid"] == os.getpid() or not _alive(status["pid"]))
     gone = ended or _was_requeued(status)
-    if silent < 120 and not gone:
+    if -CLOCKS_DIFFER < silent < 120 and not gone:
         where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
         raise BadInput(f"{key}={run.path}: still running as process {status['pid']}{where}")
 

@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
+from p2be_exp.output import print_result
 from p2be_exp.plugins import allow_requested
 
 _HELP = """\
@@ -111,8 +111,10 @@ def _compare(arguments: Sequence[str]) -> None:
 
     a, b = (find_measured(key, side, keys.get("evaluation")) for key, side in zip("AB", sides, strict=True))
     comparison = compare(a, b)
-    print(comparison_table(comparison))
-    if "out" in keys:
+    if "out" not in keys:
+        print_result(comparison_table(comparison))
+    else:
+        print(comparison_table(comparison))
         write_comparison(comparison, user_path("out", keys["out"]))
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 

@@ -82,7 +82,7 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     code = 0
     for stage, jobs in zip(stages, plans, strict=True):
         labels = {job.folder: label for job, label in labelled(jobs)}
-        code = code or multirun([*stage, "hydra/hydra_logging=none"], folder, labels)
+        code = code or multirun(stage, folder, labels)
         if code and len(stages) > 1:
             break  # the others need the first
     if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
@@ -192,8 +192,8 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
     def task(composed: DictConfig) -> float:
         place = Path(HydraConfig.get().runtime.output_dir)
         outcomes.folders.append(place)
-        if labels:
-            print(f"\n== {place.name}{f': {labels[place.name]}' if labels[place.name] else ''}", flush=True)
+        label = labels[place.name] if labels else " ".join(HydraConfig.get().overrides.task)
+        print(f"\n== {place.name}{f': {label}' if label else ''}", flush=True)
         try:
             return _sweep_job(composed, place)
         except Interrupted as stop:
