@@ -24,7 +24,7 @@ from p2be_exp.locations import locate
 from p2be_exp.ownership import LOCK, owned
 from p2be_exp.plugins import allow_requested, load_requested
 from p2be_exp.ranks import rank
-from p2be_exp.runs import Run, expanded, find_run, load_checkpoint
+from p2be_exp.runs import Run, find_run, load_checkpoint
 
 
 def main() -> int:
@@ -73,7 +73,7 @@ def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -
         return run.path / "evaluations" / name
     if settings["name"] is not None:
         raise BadInput(f"out={settings['out']}: goes in the place of name={settings['name']}; give one of them")
-    folder = expanded(settings["out"], "out")
+    folder = user_path("out", settings["out"])
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     strange = sorted(name for name in there if name != LOCK and not is_leftover(name))
