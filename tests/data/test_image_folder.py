@@ -1,5 +1,7 @@
 """Data sets that are folders of pictures: which pictures, in which order, and what is said of a folder that is none."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import FolderSettings, ImageDataModule, dataset_info, load_dataset
 from p2be_exp.data.image_folder import listed
 from p2be_exp.errors import BadInput
-from pictures import WNIDS, picture, write_imagenet, write_part
+from pictures import LATIN_1, WNIDS, picture, write_imagenet, write_latin_1, write_part
 
 BIRDS = ("auk", "Wren", "owl")
 
@@ -56,6 +58,23 @@ def test_names_beyond_ascii(tmp_path):
     files = listed(tmp_path, ("żuraw", "öster"), settings().view, "x")
     assert names(files)[0] == "żuraw/żuraw_0.png"
     assert files.read(torch.arange(2)).kept.all()
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+    train, test = load(write_latin_1(tmp_path))
+    assert train.classes == test.classes == LATIN_1
+    assert b"caf\xe9/caf\xe9_0.png" in train.files(torch.arange(12)).tolist()
+    assert train.read(torch.arange(12)).kept.all()
+    other = listed(tmp_path / "train", LATIN_1[::-1], settings().view, "x")
+    assert other.digest() != train.digest()  # another order of classes
+
+
+def test_the_digest_of_other_names_is_as_ever(tmp_path):
+    """Noted in the run.json of earlier runs."""
+    write_part(tmp_path, ("auk", "öster"), each=1, ending=".png")
+    files = listed(tmp_path, ("auk", "öster"), settings().view, "x")
+    told = "auk\nöster\n0 auk/auk_0.png\n1 öster/öster_0.png".encode()
+    assert files.digest() == hashlib.sha256(told).hexdigest()
 
 
 def test_test_goes_before_val(birds):
