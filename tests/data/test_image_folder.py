@@ -107,6 +107,20 @@ BROKEN = {
 }
 
 
+def test_one_class_is_nothing_to_train_on(birds):
+    """It ended with 0 % error, whatever the pictures."""
+    for part in ("train", "val"):
+        for bird in ("auk", "owl"):
+            (birds / part / bird).rename(birds / f"{part}_{bird}")
+    told = r"^dataset=image_folder: \S*/train has one class alone, Wren; wanted are two or more to tell apart$"
+    with pytest.raises(BadInput, match=told):
+        load(birds)
+    assert module(birds, test_only=True).num_classes == 1  # to look at, or to make a -C set of
+    (birds / "train_owl").rename(birds / "train" / "owl")
+    with pytest.raises(BadInput, match=r"different classes \(1 are in one alone, owl first\)"):
+        load(birds)
+
+
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_folder_that_is_none_is_explained(birds, broken):
     break_it, message = BROKEN[broken]
