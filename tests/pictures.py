@@ -1,8 +1,10 @@
 """Folders of made pictures, as data sets of picture files have them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 WNIDS = ("n01440764", "n01443537", "n02119789")
@@ -30,6 +32,20 @@ def write_imagenet(data_dir: Path, train: int = 8, test: int = 3) -> Path:
     write_part(data_dir / "imagenet" / "train", each=train, seed=1)
     write_part(data_dir / "imagenet" / "val", each=test, seed=2)
     return data_dir / "imagenet"
+
+
+LATIN_1 = tuple(map(os.fsdecode, (b"caf\xe9", b"na\xefve", "öster".encode())))
+"""Names of folders as older systems wrote them, in the order of their names: two are no UTF-8."""
+
+
+def write_latin_1(folder: Path, each: int = 4) -> Path:
+    """Both parts of a data set whose classes are :data:`LATIN_1`; the test is skipped where there are no such names."""
+    try:
+        for part in ("train", "test"):
+            write_part(folder / part, LATIN_1, each, ending=".png")
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    return folder
 
 
 def damage(file: Path) -> str:

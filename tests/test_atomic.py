@@ -259,3 +259,15 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     remove_leftovers(tmp_path, tmp_path / "none")
     assert files(tmp_path) == sorted([*others, "below"])
     assert files(tmp_path / "below") == [left]
+
+
+def test_a_byte_that_is_no_utf_8_has_one_spelling_and_comes_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9 \xc3\xb6l")  # Latin-1 and UTF-8
+    write_text(tmp_path / "a.txt", f"{name}\n")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9 \u00f6l\n"
+    write_json(tmp_path / "a.json", {name: [name]})
+    assert "caf\\udce9 " in (tmp_path / "a.json").read_text(encoding="utf-8")
+    (back,) = json.loads((tmp_path / "a.json").read_text(encoding="utf-8")).items()
+    assert back == (name, [name])
+    overwrite_json(tmp_path / "a.json", name)
+    assert os.fsencode(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) == b"caf\xe9 \xc3\xb6l"

@@ -71,8 +71,12 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
-    write_bytes(path, text.encode())
+    """Write a text file atomically, UTF-8.
+
+    A byte of a file's name that is no UTF-8 (in Python a lone surrogate, see ``os.fsdecode``) is written ``\\udcXX``,
+    as JSON and YAML write it: those read it back as it was.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

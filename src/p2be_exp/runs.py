@@ -35,7 +35,7 @@ Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or r
 """
 
 _OF_HYDRA = (".hydra", "hydra_app.log")
-"""What Hydra writes into the folder of a job before it starts, where it is asked to (``hydra.output_subdir=.hydra``)."""
+"""What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
 
 State = Literal["running", "finished", "failed", "interrupted"]
 _PACKAGES = (

@@ -13,6 +13,7 @@ from commandline import corruptions, finish, refusal, start, wait_until
 from p2be_exp.corruptions import ALL, corrupt, make
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.data import load_dataset
+from pictures import LATIN_1, write_latin_1
 
 MAKE = ("make", "dataset=digits", "out=set", "limit_test=30")
 
@@ -67,6 +68,18 @@ def test_a_folder_of_pictures():
     assert manifest()["dataset"] == "birds"
     assert corruptions("preview", "folder=birds", "out=birds.png", "names=noise", "image=2").code == 0
     assert "allowed are 0 to 2" in refusal(corruptions("preview", "folder=birds", "image=3"))
+
+
+def test_a_folder_whose_name_is_no_utf_8(monkeypatch, tmp_path):
+    folder = write_latin_1(tmp_path) / "test" / LATIN_1[0]
+    monkeypatch.chdir(folder)
+    outcome = corruptions(
+        "make", "folder=.", "size=16", f"out={tmp_path}/set", "names=gaussian_noise", "severities=[1]"
+    )
+    assert outcome.code == 0, outcome.err
+    made = json.loads((tmp_path / "set" / "manifest.json").read_text(encoding="utf-8"))
+    assert (made["dataset"], made["classes"], made["images"]) == (LATIN_1[0], [LATIN_1[0]], 4)
+    assert corruptions("preview", "folder=.", "size=16", f"out={tmp_path}/p.png", "names=fog").code == 0
 
 
 def test_what_cannot_be_read_is_known_before_anything_is_written(workdir):

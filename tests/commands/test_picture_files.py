@@ -29,7 +29,7 @@ from commandline import (
     untimed,
 )
 from p2be_exp import load_run
-from p2be_exp.agreement import check_files
+from p2be_exp.agreement import check_classes, check_files
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, file_loader, load_dataset
 from p2be_exp.data.decoding import TestView
@@ -37,7 +37,7 @@ from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.evaluation import EvaluationModule
 from p2be_exp.jobs import build_data
 from p2be_exp.runs import Run, find_run
-from pictures import WNIDS, damage, picture, write_imagenet
+from pictures import LATIN_1, WNIDS, damage, picture, write_imagenet, write_latin_1
 from small_disk import with_mounts
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -367,6 +367,39 @@ def test_a_set_of_picture_files_lacks_what_cannot_be_read_and_is_measured_withou
     assert outcome.code == 0, outcome.err
     made = rows_of(copy / "evaluations" / "made" / "results.csv")
     assert [(row["n"], row["n_wrong"]) for row in made] == [(row["n"], row["n_wrong"]) for row in stored]
+
+
+def test_classes_whose_names_are_no_utf_8(tmp_path):
+    """From the training over a set of corrupted images and an evaluation on it to a comparison."""
+    pictures = write_latin_1(tmp_path / "pictures")
+    damaged = damage(pictures / "test" / LATIN_1[0] / f"{LATIN_1[0]}_0.png")
+    where = ["dataset=image_folder", f"dataset.dir={pictures}", "dataset.image_size=16"]
+    for seed in (0, 1):
+        outcome = train(*where, "backbone=wrn16_1", "encoding=rgb", "regime=standard", "epochs=1", "batch_size=8",
+                        "trainer=cpu", "trainer.progress=false", "dataset.workers=0", f"seed={seed}",
+                        f"hydra.run.dir=run{seed}")  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        assert f"1 of 12 images cannot be read and are left out: {damaged} (" in outcome.err
+    info = json.loads(Path("run0/run.json").read_text(encoding="utf-8"))
+    assert info["classes"] == sorted(LATIN_1)
+    assert '"caf\\udce9"' in Path("run0/run.json").read_text(encoding="utf-8")
+    made = corruptions("make", *where, "names=[contrast]", "severities=[1]", "out=set")
+    assert made.code == 0, made.err
+    manifest = json.loads(Path("set/manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["classes"], manifest["unreadable"][0]["file"]) == (sorted(LATIN_1), damaged)
+    outcome = evaluate("run=run0", "corruption=generated", "corruption.names=[contrast]", "corruption.severities=[1]",
+                       "corruption.dir=set", "attack=none", "trainer=cpu", "name=c")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert [row["n"] for row in rows_of(Path("run0/evaluations/c/results.csv"))] == ["11", "11"]
+    assert train("resume=run0").code == 0
+    assert load_run("run0")(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)).shape == (1, 3)
+    assert check_classes(_data_of("run0"), Run("run1")) is None
+
+
+def _data_of(run):
+    data = build_data(find_run(run).config())
+    data.setup()
+    return data
 
 
 def test_another_folder_of_the_same_classes(run, tmp_path):

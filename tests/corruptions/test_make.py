@@ -159,6 +159,15 @@ def test_images_that_cannot_be_read_are_noted_and_known_to_be_lacking(tmp_path):
     assert (stored.indices.tolist(), stored.unreadable) == ([0, 1, 3], {2: Unreadable("c/2.png", "not a picture")})
 
 
+@pytest.mark.parametrize("noted", [3, [3], [{}], [{"index": None, "file": "", "reason": ""}], [[1, 2, 3]], "abc", None])
+def test_a_manifest_with_odd_content_is_damaged(tmp_path, noted):
+    made(tmp_path / "set", names=("fog",))
+    file = tmp_path / "set" / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "unreadable": noted}))
+    with pytest.raises(BadInput, match=r"set: manifest\.json is damaged$"):
+        StoredSet(tmp_path / "set")
+
+
 def test_a_set_from_before_classes_were_noted_goes_on(tmp_path):
     made(tmp_path / "set", names=("fog",))
     file = tmp_path / "set" / "manifest.json"

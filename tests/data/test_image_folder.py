@@ -1,5 +1,7 @@
 """Data sets that are folders of pictures: which pictures, in which order, and what is said of a folder that is none."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import FolderSettings, ImageDataModule, dataset_info, load_dataset
 from p2be_exp.data.image_folder import listed
 from p2be_exp.errors import BadInput
-from pictures import WNIDS, picture, write_imagenet, write_part
+from pictures import LATIN_1, WNIDS, picture, write_imagenet, write_latin_1, write_part
 
 BIRDS = ("auk", "Wren", "owl")
 
@@ -58,6 +60,23 @@ def test_names_beyond_ascii(tmp_path):
     assert files.read(torch.arange(2)).kept.all()
 
 
+def test_names_that_are_no_utf_8(tmp_path):
+    train, test = load(write_latin_1(tmp_path))
+    assert train.classes == test.classes == LATIN_1
+    assert b"caf\xe9/caf\xe9_0.png" in train.files(torch.arange(12)).tolist()
+    assert train.read(torch.arange(12)).kept.all()
+    other = listed(tmp_path / "train", LATIN_1[::-1], settings().view, "x")
+    assert other.digest() != train.digest()  # another order of classes
+
+
+def test_the_digest_of_other_names_is_as_ever(tmp_path):
+    """Noted in the run.json of earlier runs."""
+    write_part(tmp_path, ("auk", "öster"), each=1, ending=".png")
+    files = listed(tmp_path, ("auk", "öster"), settings().view, "x")
+    told = "auk\nöster\n0 auk/auk_0.png\n1 öster/öster_0.png".encode()
+    assert files.digest() == hashlib.sha256(told).hexdigest()
+
+
 def test_test_goes_before_val(birds):
     (birds / "val").rename(birds / "test")
     assert load(birds)[1].folder == birds / "test"
@@ -86,6 +105,20 @@ BROKEN = {
     "empty": (lambda f: [path.unlink() for path in (f / "val" / "owl").iterdir()], r"val/owl: no picture in it"),
     "no classes": (lambda f: [move(f, f"val/{bird}", bird) for bird in BIRDS], r"val has no folder of a class"),
 }
+
+
+def test_one_class_is_nothing_to_train_on(birds):
+    """It ended with 0 % error, whatever the pictures."""
+    for part in ("train", "val"):
+        for bird in ("auk", "owl"):
+            (birds / part / bird).rename(birds / f"{part}_{bird}")
+    told = r"^dataset=image_folder: \S*/train has one class alone, Wren; wanted are two or more to tell apart$"
+    with pytest.raises(BadInput, match=told):
+        load(birds)
+    assert module(birds, test_only=True).num_classes == 1  # to look at, or to make a -C set of
+    (birds / "train_owl").rename(birds / "train" / "owl")
+    with pytest.raises(BadInput, match=r"different classes \(1 are in one alone, owl first\)"):
+        load(birds)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -80,7 +80,7 @@ class FileSet:
 
     def digest(self) -> str:
         """SHA-256 of the classes, and of the name and label of each file, as hexadecimal digits."""
-        told = hashlib.sha256("\n".join(self.classes).encode())
+        told = hashlib.sha256("\n".join(self.classes).encode(errors="surrogateescape"))  # as their folders' bytes
         for name, label in zip(self.files(torch.arange(len(self))).tolist(), self.labels.tolist(), strict=True):
             told.update(b"\n%d %b" % (label, name))
         return told.hexdigest()

@@ -87,7 +87,8 @@ def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[Fil
     """The files for training (None with `test_only`) and for testing; none is opened.
 
     Raises:
-        BadInput: a part is missing, has no classes, a class without a picture, or other classes than the other part.
+        BadInput: a part is missing, has no classes, a class without a picture, or other classes than the other part; or
+            there is one class to train on, of which a network is never wrong.
     """
     train, test = _parts(name, data_dir, settings)
     if settings.test_only:
@@ -97,6 +98,10 @@ def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[Fil
         raise BadInput(
             f"dataset={name}: {train} and {test} have different classes "
             f"({len(different)} are in one alone, {different[0]} first)"
+        )
+    if len(classes) == 1:
+        raise BadInput(
+            f"dataset={name}: {train} has one class alone, {classes[0]}; wanted are two or more to tell apart"
         )
     return (
         listed(train, classes, settings.view, f"{name}/train"),

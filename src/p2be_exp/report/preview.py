@@ -42,6 +42,6 @@ def draw_preview(clean: NDArray[np.uint8], pictures: Pictures, title: str, path:
         row[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center", fontsize=9)
     for axes, head in zip(grid[0], ["clean", *(f"severity {severity}" for severity in severities)], strict=True):
         axes.set_title(head, fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title.encode(errors="backslashreplace").decode(), fontsize=10)  # a folder's name may be any bytes
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=110)
