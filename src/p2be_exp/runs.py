@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from p2be_exp.atomic import create_json, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
+from p2be_exp.config.quoting import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import check_unchanged, digests, load_plugins
 
@@ -119,7 +120,7 @@ class Run:
                 create_json(self.run_file, about)  # claims the folder, which another process may want too
         except FileExistsError as error:
             raise BadInput(
-                f"hydra.run.dir={self.path}: holds a run already; resume={self.path} goes on with it"
+                f"hydra.run.dir={self.path}: holds a run already; {typed(resume=self.path)} goes on with it"
             ) from error
         except OSError as error:
             raise BadInput(f"hydra.run.dir={self.path}: cannot be written ({error.strerror})") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -27,6 +26,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
@@ -123,19 +123,15 @@ def _new_folder(task_name: str) -> str:
 
 def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
     """Overrides of one multirun after another: the run that the others need, and the others."""
-    where = [f"hydra.sweep.dir={_quoted(folder)}"]
+    where = [as_override("hydra.sweep.dir", folder)]
     grid = [each for each in sweep.grid if not each.startswith("hydra.sweep.dir=")]
     if not sweep.first:
         return [[*grid, *where]]
-    first = _quoted(folder / FIRST_FOLDER)
+    first = quoted(folder / FIRST_FOLDER)
     return [
         [*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"],
         [*(each.replace(FIRST, first) for each in grid), *where],
     ]
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def list_jobs(*stages: Sequence[str], title: str = "", folder: Path | None = None) -> str:
@@ -259,8 +255,8 @@ def _tell_failure(run: Run, error: Exception) -> None:
 
 def _continuing(folder: Path) -> str:
     """What to type to go on with a whole sweep."""
-    typed = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
-    return shlex.join(["python", "train.py", *typed, f"hydra.sweep.dir={relative(folder)}"])
+    given = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
+    return typed("python", "train.py", *given, as_override("hydra.sweep.dir", relative(folder)))
 
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:

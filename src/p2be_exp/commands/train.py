@@ -24,6 +24,7 @@ from p2be_exp.commands.job import (
 )
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
@@ -39,7 +40,7 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = sys.argv[1:]
+    arguments = read_arguments(sys.argv[1:])
     load_requested(arguments)
     if {"-h", "--help"} & set(arguments):
         print(train_help())
@@ -49,7 +50,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
-        hydra_main(lambda config: None)  # they show something and train nothing
+        hydra_main(lambda config: None, arguments)  # they show something and train nothing
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
         raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
@@ -92,7 +93,7 @@ def _single(arguments: list[str]) -> None:
         finally:
             _remove_empty(folder, below=existing)
 
-    hydra_main(task)
+    hydra_main(task, arguments)
     if failure:
         raise failure[0]
 
@@ -102,7 +103,7 @@ def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = Path(composed.hydra.run.dir)
     if (folder / "run.json").exists() and rank(trainer) == 0:
-        raise BadInput(f"hydra.run.dir={folder}: holds a run already; resume={folder} goes on with it")
+        raise BadInput(f"hydra.run.dir={folder}: holds a run already; {typed(resume=folder)} goes on with it")
     check_writable(folder, "hydra.run.dir")
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from p2be_exp.config.folders import CONF_DIR, options_of
+from p2be_exp.config.quoting import hint, text_of
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
 from p2be_exp.errors import BadInput
 
@@ -39,7 +40,7 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
-    """Keys and values of command-line overrides, as text; flags are left out.
+    """Keys and values of command-line overrides, as text without quotes and escapes; flags are left out.
 
     Raises:
         BadInput: an override that Hydra's grammar does not take.
@@ -51,8 +52,8 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
         try:
             override = OverridesParser.create().parse_override(argument)
         except HydraException as error:
-            raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)})") from error
-        found[override.key_or_group] = "null" if override.is_delete() else argument.partition("=")[2].strip("'\"")
+            raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)}){hint(argument)}") from error
+        found[override.key_or_group] = "null" if override.is_delete() else text_of(argument, override)
     return found
 
 
@@ -64,7 +65,8 @@ def plain_errors(overrides: Sequence[str]) -> Iterator[None]:
     except MissingConfigException as error:
         raise BadInput(_unknown_option(error)) from error
     except OverrideParseException as error:
-        raise BadInput(f"{error.override}: not of the form KEY=VALUE ({_first_line(error)})") from error
+        told = f"{error.override}: not of the form KEY=VALUE ({_first_line(error)}){hint(error.override)}"
+        raise BadInput(told) from error
     except (ConfigCompositionException, OmegaConfBaseException, ValueError) as error:
         if isinstance(error, BadInput):
             raise
