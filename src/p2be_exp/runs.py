@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.paths import user_path
+from p2be_exp.config.quoting import typed
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.forms import Form, misfit, read_json
@@ -195,7 +196,7 @@ class Run:
 
 
 def _holds_a_run(key: str, path: Path) -> str:
-    return f"{key}={path}: holds a run already; resume={path} goes on with it"
+    return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
 
 
 _NONE = type(None)

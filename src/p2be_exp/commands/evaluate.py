@@ -17,6 +17,7 @@ from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
 from p2be_exp.config.paths import check_path, user_path
+from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
@@ -33,7 +34,8 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
         load_requested(arguments)
         print(evaluate_help())
@@ -184,5 +186,6 @@ def _told_how_to_go_on(config: dict[str, Any]) -> Iterator[None]:
         yield
     except Interrupted:
         if rank(config["trainer"]) == 0:
-            print("\nstopped; to go on: the same command again", file=sys.stderr, flush=True)
+            command = typed("python", "evaluate.py", *sys.argv[1:])
+            print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
         raise
