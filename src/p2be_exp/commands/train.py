@@ -121,8 +121,8 @@ def _single(arguments: list[str]) -> None:
     with owned(run.path, "hydra.run.dir"):  # before Hydra makes it: what a failed start leaves empty goes again
         run.check_new("hydra.run.dir")
         hydra_main(task, [*arguments, as_override("hydra.run.dir", run.path)])  # the time in its name is that of now
-    if failure:
-        raise failure[0]
+        if failure:
+            raise failure[0]
 
 
 def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
