@@ -245,6 +245,31 @@ def test_another_seed_gives_other_weights_on_the_same_images(workdir, monkeypatc
     assert np.array_equal(*images)
 
 
+# -- runs of older versions -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [None, "floor", "nearest", "reference"])
+def test_a_stored_run_keeps_the_rounding_of_its_views(workdir, stored):
+    config = to_plain(compose_config("train", ["regime=augmix", "encoding=onehot"]))
+    assert config["regime"]["view_rounding"] == "reference"
+    del config["preset"]["view_rounding"]
+    config["regime"]["view_rounding"] = stored
+    if stored is None:
+        del config["regime"]["view_rounding"]
+    Run("run").create(config)
+    found = find_run("run").config()
+    assert found["regime"]["view_rounding"] == (stored or "floor")
+    assert found["preset"]["view_rounding"] == "floor"
+
+
+@pytest.mark.parametrize("regime", ["standard", "contrain"])
+def test_a_stored_run_without_views_gets_no_rounding(workdir, regime):
+    config = to_plain(compose_config("train", [f"regime={regime}", "encoding=onehot"]))
+    del config["preset"]["view_rounding"]
+    Run("run").create(config)
+    assert "view_rounding" not in find_run("run").config()["regime"]
+
+
 # -- encodings and regimes --------------------------------------------------------------------------------------------
 
 

@@ -369,6 +369,9 @@ def _fill_in(config: dict[str, Any]) -> None:
     preset.setdefault("table_learns_from_adversarial", True)  # older runs train without an attack
     preset.setdefault("lambda_smooth", 1.0)
     preset.setdefault("magnitude", 3.0)
+    preset.setdefault("view_rounding", "floor")  # one rule for all encodings then
+    if config["regime"]["name"] == "augmix":
+        config["regime"].setdefault("view_rounding", "floor")
     config["dataset"].setdefault("augmentation", "flip_crop")
     if "workers" in config["dataset"]:
         config["dataset"].setdefault("timeout", 300.0)

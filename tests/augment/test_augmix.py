@@ -219,6 +219,7 @@ def test_rounding(mixture, floor, nearest):
         ({"magnitude": 0.05}, "magnitude=0.05"),
         ({"magnitude": 10.5}, "magnitude=10.5"),
         ({"rounding": "ceil"}, "rounding='ceil' is not one of floor, nearest"),
+        ({"rounding": "nearest", "buckets": 64}, "buckets=64 go with rounding='floor'"),
     ],
 )
 def test_arguments_outside_their_range_are_refused(arguments, message):
@@ -232,21 +233,24 @@ def test_images_that_do_not_fit_are_refused(noise):
             AugMix()(images, random_of(torch.arange(64)))
 
 
-def test_it_never_waits_for_the_device():
+@pytest.mark.parametrize("buckets", [None, 64])
+def test_it_never_waits_for_the_device(buckets):
     """The meta device has no values: whatever has to read one back fails there."""
     images = torch.empty(4, 3, 32, 32, dtype=torch.uint8, device="meta")
-    assert AugMix()(images, random_of(torch.arange(4, device="meta"))).shape == (2, 4, 3, 32, 32)
+    augmix = AugMix(buckets=buckets)
+    assert augmix(images, random_of(torch.arange(4, device="meta"))).shape == (2, 4, 3, 32, 32)
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_same_without_waiting(photographs):
-    images, ids = photographs.cuda(), torch.arange(64).cuda()
-    AugMix()(images, random_of(ids))  # constants go to the device once
+@pytest.mark.parametrize("buckets", [None, 64])
+def test_a_gpu_gives_the_same_without_waiting(photographs, buckets):
+    images, ids, augmix = photographs.cuda(), torch.arange(64).cuda(), AugMix(buckets=buckets)
+    augmix(images, random_of(ids))  # constants go to the device once
     torch.cuda.set_sync_debug_mode("error")
     try:
-        views = AugMix()(images, random_of(ids))
+        views = augmix(images, random_of(ids))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    difference = (views.cpu().int() - AugMix()(photographs, random_of(torch.arange(64))).int()).abs()
+    difference = (views.cpu().int() - augmix(photographs, random_of(torch.arange(64))).int()).abs()
     assert difference.max() <= 1
     assert (difference == 0).float().mean() > 0.9999

@@ -47,7 +47,7 @@ def refused(config):
         ("encoding.init", "zeros", "normal, onehot, thermometer"),
         ("regime.alpha_jsd", -1.0, "0 or more"),
         ("regime.magnitude", 11.0, "0.1 to 10"),
-        ("regime.view_rounding", "up", "floor, nearest"),
+        ("regime.view_rounding", "up", "reference, floor, nearest"),
         ("dataset.val_size", -1, "0 or more"),
         ("optim.lr", 0.0, "above 0"),
         ("optim.momentum", 1.5, "0 to 1"),

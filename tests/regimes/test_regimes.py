@@ -7,6 +7,8 @@ from torch import nn
 from p2be_exp.augment import AugMix, augmentation_of, random_flip_crop
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
+from p2be_exp.encodings import P2BE, RGB, OneHot, TableEncoding, Thermometer
+from p2be_exp.encodings.buckets import bucket_of_level
 from p2be_exp.randomness import ImageRandom, Purpose
 from p2be_exp.regimes import AugMixRegime, Standard, build_regime, list_regimes
 
@@ -16,9 +18,10 @@ SEED, EPOCH, B = 11, 3, 5
 class Noting(nn.Module):
     """A model that keeps what it was shown; its logits are a fixed function of the levels."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoding=None) -> None:
         super().__init__()
         self.shown: list[torch.Tensor] = []
+        self.encoding = encoding or P2BE(4)
         self.weight = torch.randn(4, 3 * 32 * 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
     def forward(self, images):
@@ -67,6 +70,52 @@ def test_augmix_shows_three_views_in_one_forward(rounding):
     first, second = AugMix(views=2, magnitude=3.0, rounding=rounding)(clean, random)
     assert torch.equal(shown, torch.cat([clean, first, second]))
     assert len({clean.sum().item(), first.sum().item(), second.sum().item()}) == 3
+
+
+class Plugin(TableEncoding):
+    """An encoding of the user's own, with or without buckets."""
+
+    name = "own"
+
+    def __init__(self, binary, buckets=None):
+        super().__init__(3)
+        self.binary, self._buckets = binary, buckets
+
+    def table(self):
+        return torch.zeros(256, 3)
+
+    def buckets(self):
+        return self._buckets
+
+
+UNEVEN = (torch.arange(256) >= 100).long() + (torch.arange(256) >= 110)
+ROUNDINGS = {
+    "onehot": (OneHot(16), ("floor", 16)),
+    "thermometer": (Thermometer(64), ("floor", 64)),
+    "as many buckets as levels": (Thermometer(256), ("floor", 256)),
+    "p2be": (P2BE(8), ("floor", None)),
+    "rgb": (RGB(), ("nearest", None)),
+    "own, binary": (Plugin(True), ("floor", None)),
+    "own, real": (Plugin(False), ("nearest", None)),
+    "own, the same buckets": (Plugin(True, bucket_of_level(7)), ("floor", 7)),
+    "own, the same buckets of real codes": (Plugin(False, bucket_of_level(7)), ("floor", 7)),
+    "own, other buckets": (Plugin(True, UNEVEN), ("floor", None)),
+    "own, other buckets of real codes": (Plugin(False, UNEVEN), ("nearest", None)),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDINGS)
+def test_the_references_rounding_goes_by_the_encoding(name):
+    encoding, (rounding, buckets) = ROUNDINGS[name]
+    model, given = Noting(encoding), batch()
+    regime = augmix(view_rounding="reference")
+    regime.loss(model, given, EPOCH)
+    random = ImageRandom(SEED, EPOCH, given.indices, Purpose.AUGMIX)
+    expected = AugMix(magnitude=3.0, rounding=rounding, buckets=buckets)(flipped_and_cropped(given), random)
+    assert torch.equal(model.shown[0][B:], expected.flatten(0, 1))
+    floored = Noting(encoding)
+    augmix(view_rounding="floor").loss(floored, given, EPOCH)
+    assert torch.equal(floored.shown[0], model.shown[0]) == ((rounding, buckets) == ("floor", None))
 
 
 def test_augmix_terms():
@@ -118,9 +167,11 @@ def test_registry():
 
 
 def test_the_published_settings_are_the_default():
-    # spec/p2be.md 1.5: weight 12, severity 3; mixtures are floored for binary codes.
+    # spec/p2be.md 1.5: weight 12, severity 3; the codes of mixtures are the reference's.
     config = to_plain(compose_config("train", []))["regime"]
-    assert config == {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor"}
+    assert config == {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "reference"}
+    config = to_plain(compose_config("train", ["preset=paper"]))["regime"]
+    assert config["view_rounding"] == "floor"
 
 
 @pytest.mark.parametrize("regime", ["standard", "augmix"])

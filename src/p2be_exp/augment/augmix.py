@@ -17,14 +17,12 @@ from p2be_exp.augment.operations import (
     images_at_a_time,
     operation_argument,
 )
+from p2be_exp.augment.view_rounding import Rounding
 from p2be_exp.randomness import ImageRandom
 
 WIDTH = 3
 MAX_DEPTH = 3
 MIN_MAGNITUDE = 0.1
-# What is added to a mixture before it is truncated. A mixture that is a whole level but for float32 error
-# must stay that level: "floor" needs a guard above that error, which is at most 8e-5 levels for four terms.
-_OFFSET = {"floor": 2.0**-13, "nearest": 0.5}
 
 
 @dataclass(frozen=True)
@@ -51,30 +49,28 @@ class AugMixParameters:
 class AugMix:
     """Makes AugMix views of a batch of images.
 
-    Every operation returns whole levels; the mixing alone is float32, and its result becomes a level again by
-    one rule for every encoding. (The reference code floors for binary codes and leaves RGB unrounded.)
+    Every operation returns whole levels; the mixing alone is float32, and its result becomes a level again.
 
     Args:
         views: V, the number of views; those of fewer views are the first of those of more.
         magnitude: the upper end of the strength of an operation, 0.1..10, whose lower end is 0.1
             (the paper's severity).
-        rounding: "floor" or "nearest". A mixture less than 2**-13 below a whole level counts as that level:
-            float error alone can put it there, as when all three chains return the image itself.
+        rounding: "floor" or "nearest".
+        buckets: of an encoding, or None: how a mixture becomes a level, see
+            :class:`~p2be_exp.augment.view_rounding.Rounding`.
 
     Raises:
         ValueError: an argument outside its range.
     """
 
-    def __init__(self, views: int = 2, magnitude: float = 3.0, rounding: str = "floor"):
+    def __init__(self, views: int = 2, magnitude: float = 3.0, rounding: str = "floor", buckets: int | None = None):
         if views < 1:
             raise ValueError(f"views={views} is not at least 1")
         if not MIN_MAGNITUDE <= magnitude <= 10:
             raise ValueError(f"magnitude={magnitude} is not in {MIN_MAGNITUDE}..10")
-        if rounding not in _OFFSET:
-            raise ValueError(f"rounding={rounding!r} is not one of {', '.join(_OFFSET)}")
         self.views = views
         self.magnitude = magnitude
-        self.rounding = rounding
+        self.rounding = Rounding(rounding, buckets)
 
     def __call__(self, images: Tensor, random: ImageRandom) -> Tensor:
         """Augment each image V times.
@@ -135,11 +131,11 @@ class AugMix:
             chains = apply_operation(chains, operation.flatten(), argument[..., step].flatten())
         mix = parameters.mix_weight[..., None]
         weights = torch.cat([1 - mix, mix * parameters.chain_weight], dim=2).flatten(0, 1)
-        mixture = _mix(originals, chains.unflatten(0, (-1, WIDTH)), weights, _OFFSET[self.rounding])
+        mixture = _mix(originals, chains.unflatten(0, (-1, WIDTH)), weights, self.rounding)
         return mixture.unflatten(0, (views, batch))
 
 
-def _mix(originals: Tensor, chains: Tensor, weights: Tensor, offset: float) -> Tensor:
+def _mix(originals: Tensor, chains: Tensor, weights: Tensor, rounding: Rounding) -> Tensor:
     """Sums of images `(N, 3, H, W)` and chains `(N, W, 3, H, W)` with weights `(N, 1 + W)`, as levels."""
     weights = weights.float()[..., None, None, None]
     size = images_at_a_time(originals)
@@ -148,5 +144,5 @@ def _mix(originals: Tensor, chains: Tensor, weights: Tensor, offset: float) -> T
         mixture = images.float().mul_(weight[:, 0])
         for chain in range(WIDTH):
             mixture.addcmul_(augmented[:, chain].float(), weight[:, 1 + chain])
-        mixtures.append(mixture.add_(offset).to(torch.int32).to(torch.uint8))  # by way of int32: faster
+        mixtures.append(rounding.levels(mixture))
     return torch.cat(mixtures)

@@ -103,7 +103,7 @@ class AugMixConfig:
     name: str = "augmix"
     alpha_jsd: float = number(0)
     magnitude: float = number(0.1, 10)
-    view_rounding: str = choice("floor", "nearest")
+    view_rounding: str = choice("reference", "floor", "nearest")
 
 
 @dataclass
@@ -301,6 +301,7 @@ class PresetConfig:
     table_learns_from_adversarial: bool = MISSING
     lambda_smooth: float = number(0)
     magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
 
 
 # -- the commands -------------------------------------------------------------------------------------------------

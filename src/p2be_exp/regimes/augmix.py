@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.augment import Augmentation, AugMix, random_flip_crop
 from p2be_exp.data import Batch
+from p2be_exp.encodings import TableEncoding
+from p2be_exp.encodings.buckets import bucket_of_level
 from p2be_exp.losses import jensen_shannon
 from p2be_exp.randomness import ImageRandom, Purpose
 from p2be_exp.regimes.regime import Regime, RegimeLoss
@@ -20,7 +24,8 @@ class AugMixRegime(Regime):
         seed: see :class:`Regime`.
         alpha_jsd: weight of the Jensen-Shannon divergence.
         magnitude: strength of the operations.
-        view_rounding: ``floor`` or ``nearest``, how a mixture becomes levels.
+        view_rounding: how a mixture becomes levels: ``floor``, ``nearest`` or ``reference``, see
+            :func:`reference_rounding`.
         augment: see :class:`Regime`.
 
     Source: Hendrycks et al. 2020 (AugMix); Kishida & Nakayama 2022, Eq. 10.
@@ -38,13 +43,42 @@ class AugMixRegime(Regime):
     ) -> None:
         super().__init__(seed, augment)
         self.alpha_jsd = alpha_jsd
-        self.mix = AugMix(views=2, magnitude=magnitude, rounding=view_rounding)
+        self.magnitude, self.view_rounding = magnitude, view_rounding
+        self._mix: AugMix | None = None
 
     def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         clean = self.clean_view(batch, epoch)
-        mixed = self.mix(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
+        mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
         views = torch.cat([clean[None], mixed])
         logits = model(views.flatten(0, 1)).unflatten(0, views.shape[:2])
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(logits)}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
+
+    def _mix_for(self, model: nn.Module) -> AugMix:
+        """Made at the first batch: the rounding may depend on the model's encoding."""
+        if self._mix is None:
+            rounding, buckets = self.view_rounding, None
+            if rounding == "reference":
+                rounding, buckets = reference_rounding(model.encoding)
+            self._mix = AugMix(views=2, magnitude=self.magnitude, rounding=rounding, buckets=buckets)
+        return self._mix
+
+
+def reference_rounding(encoding: TableEncoding) -> tuple[Literal["floor", "nearest"], int | None]:
+    """The rounding under which a mixture's code is the one that the reference code gives to it.
+
+    The reference truncates x 255 for a table and x M for buckets, x being the mixture in [0, 1]; RGB it leaves as it
+    is, and the nearest level is the nearest to that.
+
+    Returns:
+        ``rounding`` and ``buckets`` of :class:`~p2be_exp.augment.AugMix`: for the buckets of one-hot and thermometer
+        codes (an encoding of the user's own may have the same) floor and M; for other binary tables floor; for tables
+        that are not binary nearest.
+    """
+    buckets = encoding.buckets()
+    if buckets is not None:
+        M = int(buckets.max()) + 1
+        if torch.equal(buckets.cpu(), bucket_of_level(M)):
+            return "floor", M
+    return ("floor" if encoding.binary else "nearest"), None

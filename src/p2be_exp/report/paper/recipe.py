@@ -116,7 +116,11 @@ def training_departures(config: Mapping[str, Any], home: Home) -> tuple[tuple[st
     """
     expected = _expected(config, home)
     here = {key: value for key, value in flat(config) if not _is_free(key, home)}
-    changed = {key: value for key, value in here.items() if key not in expected or not _same(value, expected[key])}
+    changed = {
+        key: value
+        for key, value in here.items()
+        if key not in expected or not _same(*(_in_effect(key, each, config) for each in (value, expected[key])))
+    }
     of_row = [key for key in changed if _is_row(key, config)]
     row = tuple(f"{_SHORT.get(key, key)} = {told(changed[key])}" for key in of_row if _has_a_say(key, config))
     general = [key for key in _FIRST if key in changed]
@@ -188,6 +192,13 @@ def _has_a_say(key: str, config: Mapping[str, Any]) -> bool:
 def _instead(key: str, value: Any, expected: Mapping[str, Any]) -> str:
     text = f"{_SHORT.get(key, key)} = {told(value)}"
     return f"{text} instead of {told(expected[key])}" if expected.get(key) is not None else text
+
+
+def _in_effect(key: str, value: Any, config: Mapping[str, Any]) -> Any:
+    """The reference's rounding of views is another one's name where the codes are a learned table's, or RGB."""
+    if key == "regime.view_rounding" and value == "reference":
+        return {"p2be": "floor", "rgb": "nearest"}.get(config["encoding"]["name"], value)
+    return value
 
 
 def _same(one: Any, other: Any) -> bool:
