@@ -1,5 +1,6 @@
 """Stopping and going on: by signals, by SIGKILL, within an epoch and between two, to the same bits as in one go."""
 
+import errno
 import json
 import os
 import shlex
@@ -69,6 +70,7 @@ STOPS = {
     "last step of an epoch": (1, 3, signal.SIGINT, 8),
     "first step of the last epoch": (3, 0, signal.SIGTERM, 13),
     "very last step": (3, 3, signal.SIGTERM, 16),
+    "a lost terminal": (1, 1, signal.SIGHUP, 6),
 }
 
 
@@ -310,12 +312,23 @@ def fake_status(run, **changes):
     (run / "status.json").write_text(json.dumps({**status, **changes}))
 
 
-def test_a_run_that_is_alive_is_refused(workdir, four_epochs):
+def test_where_there_are_no_locks_the_signs_of_life_decide(workdir, four_epochs, monkeypatch):
     run = copy_of(four_epochs, workdir / "run")
     fake_status(run, pid=os.getppid())
+    monkeypatch.setattr("fcntl.flock", without_locks)
     before = (run / "status.json").read_bytes()
     assert refusal(train("resume=run")) == f"resume=run: still running as process {os.getppid()}"
     assert (run / "status.json").read_bytes() == before
+
+
+def without_locks(descriptor, operation):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_process_id_that_another_program_has_now_blocks_nothing(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    fake_status(run, pid=os.getppid())  # alive, and not ours; but nobody holds the lock
+    assert train("resume=run").code == 0
 
 
 def test_a_run_that_is_alive_on_another_machine_is_refused(workdir, four_epochs):
@@ -323,6 +336,12 @@ def test_a_run_that_is_alive_on_another_machine_is_refused(workdir, four_epochs)
     fake_status(run, host="another", pid=2**22 + 1)
     expected = f"resume=run: still running as process {2**22 + 1} on another, or stopped less than two minutes ago"
     assert refusal(train("resume=run")) == expected
+
+
+def test_the_clock_of_another_machine_may_be_a_little_ahead(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    fake_status(run, host="another", alive=(datetime.now(UTC) + timedelta(seconds=20)).isoformat())
+    assert "still running as process 1 on another" in refusal(train("resume=run"))
 
 
 @pytest.mark.parametrize(("job", "restarts", "goes_on"), [("7", "1", True), ("7", "0", False), ("8", "1", False)])
@@ -359,6 +378,8 @@ def test_a_sign_of_life_comes_from_a_thread(monkeypatch, tmp_path):
     [
         {"pid": 2**22 + 1},  # no such process
         {"alive": (datetime.now(UTC) - timedelta(minutes=10)).isoformat()},  # its number belongs to another by now
+        {"alive": (datetime.now(UTC) + timedelta(hours=1)).isoformat()},  # the clock was set back since then
+        {"alive": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "host": "another"},
         {"state": "interrupted"},
     ],
 )

@@ -22,6 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 from pytorch_lightning.utilities import rank_zero_only
 
 from p2be_exp.errors import BadInput
+from p2be_exp.process_state import LIGHTNING_LOGGERS
 from p2be_exp.ranks import check_launcher, has_place, launcher, rank, start_own_processes
 
 
@@ -172,7 +173,7 @@ def tell_lightning_rank(config: dict[str, Any]) -> None:
 
 def quiet_lightning() -> None:
     """Drop Lightning's banners and the warnings that do not apply here."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+    for name in LIGHTNING_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
         r"Total length of `\w+` across ranks is zero",  # no validation split is the paper's recipe

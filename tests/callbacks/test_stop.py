@@ -12,7 +12,7 @@ from p2be_exp.callbacks.stop import StopOnSignal, StopSignals
 from p2be_exp.errors import Interrupted
 from p2be_exp.runs import Run
 
-BOTH = [signal.SIGINT, signal.SIGTERM]
+ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def send(number: int) -> None:
@@ -26,13 +26,13 @@ def harmless_handlers():
     def escaped(number, frame):
         raise AssertionError(f"signal {number} was not taken")
 
-    before = {number: signal.signal(number, escaped) for number in BOTH}
+    before = {number: signal.signal(number, escaped) for number in ALL}
     yield escaped
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", ALL)
 def test_outside_of_a_step_a_signal_raises_at_once(number):
     with StopSignals() as signals, pytest.raises(Interrupted) as caught:
         send(number)
@@ -40,7 +40,7 @@ def test_outside_of_a_step_a_signal_raises_at_once(number):
     assert signals.received is None
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", ALL)
 def test_inside_a_step_a_signal_is_noted_and_the_second_raises(number, capfd):
     with StopSignals() as signals:
         signals.deferred = True
@@ -50,6 +50,47 @@ def test_inside_a_step_a_signal_is_noted_and_the_second_raises(number, capfd):
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
         assert signals.received == number
+
+
+@pytest.mark.parametrize("first", ALL)
+def test_a_hangup_comes_twice_and_is_no_second_signal(first):
+    """A shell passes on the one that it got, and the system sends another where the terminal is gone."""
+    with StopSignals() as signals:
+        signals.deferred = True
+        send(first)
+        send(signal.SIGHUP)
+        assert signals.received == first
+
+
+def test_a_hangup_does_not_disturb_the_end_of_a_job():
+    with StopSignals():
+        with pytest.raises(Interrupted) as caught:
+            send(signal.SIGHUP)
+        send(signal.SIGHUP)  # while the status is written, and so on
+        with pytest.raises(Interrupted):
+            send(signal.SIGTERM)
+    assert caught.value.signal == signal.SIGHUP
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    with StopSignals() as signals:
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signals.listen()
+        send(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_signal_is_noted_where_nobody_reads_what_is_printed(monkeypatch):
+    def write(descriptor, text):
+        raise BrokenPipeError
+
+    with StopSignals() as signals:
+        signals.deferred = True
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", write)
+            send(signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
@@ -73,14 +114,14 @@ def test_no_handler_of_failures_takes_it():
 
 def test_the_handlers_of_before_come_back(harmless_handlers):
     with StopSignals() as signals:
-        assert all(signal.getsignal(number) == signals._note for number in BOTH)
-    assert all(signal.getsignal(number) is harmless_handlers for number in BOTH)
+        assert all(signal.getsignal(number) == signals._note for number in ALL)
+    assert all(signal.getsignal(number) is harmless_handlers for number in ALL)
 
 
 def test_the_handlers_of_before_come_back_after_an_error(harmless_handlers):
     with pytest.raises(Interrupted), StopSignals():
         send(signal.SIGTERM)
-    assert all(signal.getsignal(number) is harmless_handlers for number in BOTH)
+    assert all(signal.getsignal(number) is harmless_handlers for number in ALL)
 
 
 def test_signals_are_taken_again_after_a_library_took_them(harmless_handlers):

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from commandline import HANGS
 
@@ -11,19 +14,30 @@ import sys
 from p2be_exp.commands.exit_codes import exit_code_of
 sys.exit(exit_code_of(lambda: print("x" * {length})))
 """
+LENGTHS = (10, 1_000_000)
+"""Lost output is noticed when it is flushed at the end, and before."""
 
 
-def test_a_reader_that_has_enough_gets_no_traceback():
-    for length in (10, 1_000_000):  # noticed when the output is flushed at the end, and before
-        read, write = os.pipe()
-        os.close(read)
-        process = subprocess.run(
-            [sys.executable, "-c", PRINTS.format(length=length)],
-            stdout=write,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=HANGS,
-            check=False,
-        )
-        os.close(write)
-        assert (process.returncode, process.stderr) == (1, "")
+def prints(length: int, out) -> tuple[int, str]:
+    command = [sys.executable, "-c", PRINTS.format(length=length)]
+    process = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=HANGS, check=False)
+    return process.returncode, process.stderr
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_reader_that_has_enough_is_no_failure(length):
+    read, write = os.pipe()
+    os.close(read)
+    assert prints(length, write) == (0, "")
+    os.close(write)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_full_disk_for_what_is_printed_is_one_line(length):
+    with Path("/dev/full").open("w") as full:
+        code, told = prints(length, full)
+    assert (code, told) == (
+        0,
+        "error: stdout: cannot be written (No space left on device); no more is printed there\n",
+    )

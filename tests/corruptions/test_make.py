@@ -17,6 +17,7 @@ from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.corruptions.textures import find_textures
 from p2be_exp.data.batch import Unreadable
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import LOCK
 
 NAMES = ("gaussian_noise", "fog", "jpeg_compression")
 SEVERITIES = (1, 2, 5)
@@ -74,7 +75,7 @@ def without_times(manifest):
 def test_layout_and_content(tmp_path):
     source = Source()
     made(tmp_path / "set", source)
-    assert {file.name for file in (tmp_path / "set").iterdir()} == {
+    assert {file.name for file in (tmp_path / "set").iterdir()} - {LOCK} == {
         *(f"{name}.npy" for name in NAMES), "labels.npy", "manifest.json"
     }  # fmt: skip
     for name in NAMES:
@@ -275,7 +276,7 @@ def test_an_error_while_making_leaves_nothing_that_looks_whole(tmp_path, monkeyp
     monkeypatch.setattr(make, "corrupt", failing)
     with pytest.raises(MemoryError):
         made(tmp_path / "set", workers=2)
-    assert {file.name for file in (tmp_path / "set").iterdir()} == {
+    assert {file.name for file in (tmp_path / "set").iterdir()} - {LOCK} == {
         "gaussian_noise.npy", ".fog.npy.part", "labels.npy", "manifest.json"
     }  # fmt: skip
 

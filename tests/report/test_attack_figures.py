@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 from p2be_exp.report.attack_figures import adversarial_images, draw_attack_figures, error_over_radius, loss_over_steps
 from p2be_exp.results import CLEAN, Condition, Results, Row
@@ -10,12 +9,6 @@ from p2be_exp.results import CLEAN, Condition, Results, Row
 N = 20
 ATTACKS = [Condition("attack", name, eps_levels=radius, gradient=gradient) for radius in (4, 8)
            for name, gradient in (("random_in_ball", ""), ("pgd_ce_secant", "secant"))]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -186,6 +187,16 @@ def test_what_is_said_of_a_comparison_of_networks(networks):
     assert (comparison["kind"], comparison["resamples"], comparison["n_images"]) == ("networks", 10_000, 400)
     assert [run["seed"] for side in "ab" for run in comparison[side]] == [3, 3]
     assert comparison["differ_in"] == comparison["left_out"] == {}
+    assert not comparison["one_run"]
+
+
+def test_two_evaluations_of_one_run_are_told_as_such(tmp_path):
+    run, again = tmp_path / "run", tmp_path / "run" / "evaluations" / "again"
+    write_run(run, wrong_images(["clean"], 60, 0.3, seed=1), seed=3)
+    write_run(tmp_path / "other", wrong_images(["clean"], 60, 0.4, seed=1), seed=3)
+    shutil.copytree(tmp_path / "other", again, ignore=shutil.ignore_patterns("config.yaml", "run.json", "status.json"))
+    assert compare(*sides(run, again))["one_run"]
+    assert not compare(*sides(run, tmp_path / "other"))["one_run"]
 
 
 # -- what cannot be compared ------------------------------------------------------------------------------------------

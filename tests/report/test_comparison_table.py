@@ -25,7 +25,7 @@ def comparison(kind, rows, **more):
     sides = {side: [run(f"sweep/{side}/{seed}", seed) for seed in range(1 if single else 3)] for side in "ab"}
     settings = {"dataset": "digits", "corruption": {"name": "generated"}}
     common = {"kind": kind, "n_images": 12_345, "resamples": 10_000 if single else None, "settings": settings}
-    return common | sides | {"differ_in": {}, "left_out": {}, "rows": rows} | more
+    return common | sides | {"one_run": False, "differ_in": {}, "left_out": {}, "rows": rows} | more
 
 
 OVER = "15 of 15 corruptions x 5 of 5 severities"
@@ -52,7 +52,7 @@ def test_groups_say_first_what_is_compared():
     assert lines[1] == "(negative: B has fewer errors)"
     assert lines[3] == "A          sweep/a/{0,1,2} (3 runs, seeds 0 1 2; last checkpoint)"
     assert lines[4] == "B          sweep/b/{0,1,2} (3 runs, seeds 0 1 2; last checkpoint)"
-    assert lines[5] == "differ in  nothing but the seed"
+    assert lines[5].startswith("differ in  nothing, nor in the seed")
     assert lines[6] == "data       digits, 12,345 test images; corruptions: generated"
     assert any("Welch's 95 % intervals" in line for line in lines)
     assert not any("these two networks" in line for line in lines)
@@ -67,6 +67,29 @@ def test_networks_say_that_they_are_no_methods():
     assert any("bootstrap over the images, 10,000 resamples" in line for line in lines)
     assert any("Holm's correction for 2 conditions" in line for line in lines)
     assert not any("Welch" in line for line in lines)
+
+
+NOT_EVEN = "nothing, nor in the seed: trainings of one configuration; machine, threads or versions may differ"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "more", "told"),
+    [
+        (([0], [0]), {}, NOT_EVEN),
+        (([0], [1]), {}, "nothing but the seed"),
+        (([0], [0]), {"one_run": True}, "nothing that was trained: two evaluations of one run"),
+        (([0], [0]), {"differ_in": {"encoding.M": [8, 16]}}, "encoding.M=8 | 16"),
+        (([0], [1]), {"differ_in": {"encoding.M": [8, 16]}}, "seed=0 | 1; encoding.M=8 | 16"),
+        (([0, 1], [1, 0]), {}, NOT_EVEN),
+        (([0, 1], [2, 3]), {}, "nothing but the seed"),
+        (([0, 1], [1, 2]), {}, "nothing but the seed"),
+        (([0, 1], [2, 3]), {"differ_in": {"encoding.M": [8, 16]}}, "encoding.M=8 | 16"),
+    ],
+)
+def test_what_the_sides_differ_in(seeds, more, told):
+    sides = {side: [run(f"{side}/{seed}", seed) for seed in of] for side, of in zip("ab", seeds, strict=True)}
+    kind, rows = ("networks", IMAGES) if len(seeds[0]) == 1 else ("groups", SEEDS)
+    assert lines_of(kind, rows, **sides, **more)[5 if kind == "groups" else 6] == f"differ in  {told}"
 
 
 def test_the_rows_of_groups():
@@ -146,7 +169,7 @@ def test_the_files_have_every_digit(tmp_path):
     given = comparison("networks", IMAGES + SEEDS)
     write_comparison(given, tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
-    assert sorted(file.name for file in folder.iterdir()) == ["compare.csv", "compare.json"]
+    assert sorted(file.name for file in folder.iterdir()) == [".lock", "compare.csv", "compare.json"]
     assert json.loads((folder / "compare.json").read_text()) == given
     rows = list(csv.DictReader((folder / "compare.csv").open(newline="")))
     assert list(rows[0]) == [

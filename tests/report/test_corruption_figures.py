@@ -27,13 +27,6 @@ SUMMARY = {"clean_error": 12.5, "corruptions": {}}
 TITLE = "p2be, M = 64, lambda_smooth = 1.0; wrn40_2; augmix, preset official; seed 0\ncifar100, generated corruptions"
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """A test closes its own figures; what is drawn to files leaves none open."""
-    yield
-    plt.close("all")
-
-
 def wrong_of(cells, n=200):
     conditions = [f"corruption/{name}/{severity}" for name, severity in cells]
     found = {}

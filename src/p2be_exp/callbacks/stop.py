@@ -1,9 +1,10 @@
-"""Stopping on SIGINT or SIGTERM, under Slurm on its signals too, without losing what was computed."""
+"""Stopping on SIGINT, SIGTERM or SIGHUP, under Slurm on its signals too, without losing what was computed."""
 
 from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,8 @@ class StopSignals:
     """Listens to :func:`~p2be_exp.signals.stop_signals` while it is entered.
 
     Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is noted, so that the
-    step can be finished and saved; a second one raises at once.
+    step can be finished and saved; a second one raises at once. SIGHUP is never that second one: a shell whose terminal
+    is gone passes it on, and the system sends its own.
 
     Attributes:
         received: the signal that was noted, None before.
@@ -29,6 +31,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: int | None = None
         self.deferred = False
+        self._stopping = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -47,12 +50,16 @@ class StopSignals:
             self._before.setdefault(number, before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._stopping and number == signal.SIGHUP:
+            return
+        self._stopping = True
         if not self.deferred or self.received is not None:
             raise Interrupted(number)
         self.received = number
         name = signal.Signals(number).name
-        # Not print: the signal may have come in the middle of one, and it cannot be entered twice.
-        os.write(1, f"\n{name}: finishing the step, then saving (once more: stop at once)\n".encode())
+        with suppress(OSError):  # nobody reads it any more
+            # Not print: the signal may have come in the middle of one, and it cannot be entered twice.
+            os.write(1, f"\n{name}: finishing the step, then saving (once more: stop at once)\n".encode())
 
 
 class StopOnSignal(pl.Callback):

@@ -12,9 +12,11 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
+from p2be_exp.config.paths import user_path
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.output import print_result
 
 if TYPE_CHECKING:
     from p2be_exp.corruptions.source import DatasetSource
@@ -41,7 +43,8 @@ Frost overlays textures that are not part of this project: those of the package 
 (pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
 The images are made with the published constants, but are not the published files.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM (the same command goes on)."""
+Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM
+(the same command goes on)."""
 
 
 def main() -> int:
@@ -61,16 +64,21 @@ def _command() -> None:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
     config = to_plain(compose_config("corruptions", arguments[1:]))
     check_config("corruptions", config)
+    for key in ("folder", "frost_dir", "out"):
+        config[key] = None if config[key] is None else str(user_path(key, config[key]))
     commands[arguments[0]](config)
 
 
 def _list(config: dict[str, Any]) -> None:
     names = select_names(config["names"]) if config["names"] != "test" else ALL
+    lines: list[str] = []
     for family, images in (("cifar", "32 x 32"), ("imagenet", "224 x 224")):
-        print(f"{'corruption':<20}{'category':<10}constants for {images}, severity 1 to 5")
+        lines.append(f"{'corruption':<20}{'category':<10}constants for {images}, severity 1 to 5")
         for name in names:
-            print(f"{name:<20}{category_of(name):<10}{'  '.join(_text(each) for each in FAMILIES[family][name])}")
-        print()
+            constants = "  ".join(_text(each) for each in FAMILIES[family][name])
+            lines.append(f"{name:<20}{category_of(name):<10}{constants}")
+        lines.append("")
+    print_result("\n".join(lines))
 
 
 def _text(constants: tuple[float, ...]) -> str:
@@ -157,7 +165,7 @@ def _preview(config: dict[str, Any]) -> None:
 def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     from p2be_exp.corruptions.textures import find_textures
 
-    folder = None if config["frost_dir"] is None else Path(config["frost_dir"]).expanduser()
+    folder = None if config["frost_dir"] is None else Path(config["frost_dir"])
     textures = find_textures(folder) if "frost" in names else None
     made_already = config["out"] is not None and (Path(config["out"]) / "frost.npy").is_file()
     if names == ("frost",) and textures is None and not made_already:
@@ -169,7 +177,7 @@ def _source(config: dict[str, Any]) -> DatasetSource:
     from p2be_exp.corruptions.source import DatasetSource, FolderSource
 
     if config["folder"] is not None:
-        return FolderSource(Path(config["folder"]).expanduser(), config["size"], config["limit_test"])
+        return FolderSource(Path(config["folder"]), config["size"], config["limit_test"])
     if config["size"] is not None:
         raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
     from p2be_exp.data import FolderSettings, load_dataset

@@ -22,7 +22,7 @@ Keys, set with KEY=VALUE (those of a group: GROUP.KEY=VALUE; all of them: --cfg 
 A run is a folder, logs/train/runs/<time>, with config.yaml, run.json, status.json, metrics.csv, checkpoints/,
 results.csv, results.json, per_image/ and figures/. Elsewhere: hydra.run.dir=FOLDER.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM (everything is saved).
+Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM, all saved.
 HYDRA_FULL_ERROR=1 shows the traceback of bad input. --hydra-help lists Hydra's own flags."""
 
 _EVALUATE = """\
@@ -33,6 +33,7 @@ Evaluate a trained run.
   python evaluate.py run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN
   python evaluate.py run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]
   python evaluate.py run=RUN checkpoint=best limit_test=1000 name=first_thousand
+  python evaluate.py run=/shared/RUN out=my_evaluation           of a run that cannot be written
 
 Options, chosen with GROUP=OPTION:
 {groups}
@@ -40,10 +41,10 @@ Options, chosen with GROUP=OPTION:
 Keys, set with KEY=VALUE:
 {keys}
 
-The results are in RUN/evaluations/NAME: results.csv, results.json, per_image/, figures/. The same name and settings
-go on where they stopped; the same name with other settings is refused.
+The results are in RUN/evaluations/NAME (or out=FOLDER): results.csv, results.json, per_image/, figures/. The same name
+and settings go on where they stopped; the same name with other settings is refused.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM."""
+Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM."""
 
 
 def train_help() -> str:

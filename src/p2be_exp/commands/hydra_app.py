@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,6 +17,7 @@ from p2be_exp.commands.exit_codes import FULL_ERROR
 from p2be_exp.config import CONF_DIR
 from p2be_exp.config.compose import plain_errors
 from p2be_exp.config.schema import register_schemas
+from p2be_exp.output import lasting_output
 
 
 def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | None = None) -> None:
@@ -30,18 +33,43 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
 
     def called(config: DictConfig) -> Any:
         sys.argv = typed  # what a run says of the command that made it, also in another process
-        with _environment(FULL_ERROR, before):  # processes that the task starts inherit what the user has set
+        # Processes that the task starts inherit what the user has set; a launcher may have started this one.
+        with _environment(FULL_ERROR, before), _folder(here), lasting_output():
             return task(config)
 
-    before = os.environ.get(FULL_ERROR)
+    before, here = os.environ.get(FULL_ERROR), Path.cwd()
     try:
         with (
             plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]),
             _environment(FULL_ERROR, "1"),
+            _root_logger_kept(),
         ):
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(called)()
     finally:
         sys.argv = typed
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Be in a folder for a while: hydra.job.chdir=true would give every relative path another meaning."""
+    before = Path.cwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Give back the root logger's level and handlers, which ``hydra/job_logging=default`` changes."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @contextmanager

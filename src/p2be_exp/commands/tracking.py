@@ -8,6 +8,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.errors import BadInput
+from p2be_exp.output import print_result
 
 _HELP = """\
 Make a view of a W&B project with the panels that compare encodings.
@@ -41,7 +42,7 @@ def _command() -> None:
     config = to_plain(compose_config("tracking", arguments[1:]))
     check_config("tracking", config)
     if config["dry_run"]:
-        print(panel_table())
+        print_result(panel_table())
         return
     from p2be_exp.tracking.workspace import save_workspace
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet, Names
 from p2be_exp.errors import BadInput
@@ -59,7 +60,7 @@ class FolderSettings:
         if "image_size" not in dataset:
             return None
         return cls(
-            folder=None if dataset.get("dir") is None else Path(dataset["dir"]).expanduser(),
+            folder=None if dataset.get("dir") is None else user_path("dataset.dir", dataset["dir"]),
             image_size=dataset["image_size"],
             resized=dataset["resized"],
             workers=dataset["workers"],
@@ -155,7 +156,7 @@ def _parts(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[P
     """The folders of the training and of the test pictures."""
     if settings.folder is None and name == "image_folder":
         raise BadInput("dataset.dir: where are the pictures? dataset.dir=FOLDER, with train/ and test/ or val/ in it")
-    home = settings.folder or Path(data_dir).expanduser() / name
+    home = settings.folder or user_path("data_dir", data_dir) / name
     wanted = (
         f"wanted are {home}/train/CLASS/PICTURE and {home}/test/CLASS/PICTURE (or val)"
         if name == "image_folder"

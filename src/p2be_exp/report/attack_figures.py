@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from p2be_exp.atomic import replacing
+from p2be_exp.report.canvas import new_figure
 from p2be_exp.results import CLEAN, Condition, Results
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 SHOWN_IMAGES = 6
 _MARKERS = "osD^vP*X<>"
@@ -41,7 +39,7 @@ def draw_attack_figures(results: Results, clean_images: NDArray[np.uint8], title
 def error_over_radius(results: Results, title: str) -> Figure:
     """A line an attack, the worst case in bold, from the clean error at radius 0."""
     clean = results.rows[CLEAN.id].error
-    figure, axes = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
     for number, name in enumerate(_names(results)):
         points = {each.eps_levels: results.rows[each.id].error for each in results.attacks if each.name == name}
         marker = _MARKERS[number % len(_MARKERS)]
@@ -61,7 +59,7 @@ def loss_over_steps(results: Results, title: str) -> Figure | None:
     """
     radii = sorted({each.eps_levels for each in results.attacks})
     radius = next((each for each in radii if each >= 8), radii[-1])
-    figure, axes = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
     drawn = False
     for number, condition in enumerate(each for each in results.attacks if each.eps_levels == radius):
         losses = results.images(condition.id).get("losses")
@@ -72,7 +70,6 @@ def loss_over_steps(results: Results, title: str) -> Figure | None:
         axes.plot(np.arange(1, len(mean) + 1), mean, marker=marker, markersize=3, linewidth=1.2, label=condition.name)
         drawn = True
     if not drawn:
-        plt.close(figure)
         return None
     axes.set(xlabel=f"step, at a radius of {radius} levels", ylabel="mean cross-entropy, as the attack sees it")
     axes.set_ylim(bottom=0)
@@ -85,7 +82,7 @@ def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title:
     strongest = {condition: results.images(condition.id) for condition in _strongest(results)}
     kept = min(len(found["examples"]) for found in strongest.values())  # of the first process's share of a batch
     rows, columns = min(SHOWN_IMAGES, len(clean_images), kept), 1 + 2 * len(strongest)
-    figure, grid = plt.subplots(rows, columns, figsize=(0.6 + 1.25 * columns, 1.1 + 1.2 * rows), squeeze=False,
+    figure, grid = new_figure(rows, columns, figsize=(0.6 + 1.25 * columns, 1.1 + 1.2 * rows), squeeze=False,
                                 layout="constrained")  # fmt: skip
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
@@ -118,11 +115,11 @@ def _names(results: Results) -> list[str]:
     return list(dict.fromkeys(each.name for each in results.attacks))
 
 
-def _show(axes: plt.Axes, image: NDArray[np.uint8]) -> None:
+def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
     axes.imshow(image.transpose(1, 2, 0), interpolation="nearest" if image.shape[1] <= 64 else "antialiased")
 
 
-def _finish(axes: plt.Axes, title: str) -> None:
+def _finish(axes: Axes, title: str) -> None:
     axes.grid(axis="y", color="0.85")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
@@ -132,5 +129,4 @@ def _finish(axes: plt.Axes, title: str) -> None:
 def _saved(figure: Figure, path: Path) -> Path:
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=140)
-    plt.close(figure)
     return path

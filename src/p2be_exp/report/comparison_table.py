@@ -12,6 +12,7 @@ from typing import Any
 
 from p2be_exp.atomic import write_json, write_text
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import owned
 from p2be_exp.report.compare import ComparedRow
 
 _GROUPS = (
@@ -57,15 +58,16 @@ def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
     """Write ``compare.csv`` (the rows, in full precision) and ``compare.json`` (everything).
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: the folder cannot be written, or another process owns it.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(ComparedRow)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(comparison["rows"])
     try:
-        write_text(folder / "compare.csv", text.getvalue())
-        write_json(folder / "compare.json", comparison)
+        with owned(folder, "out"):
+            write_text(folder / "compare.csv", text.getvalue())
+            write_json(folder / "compare.json", comparison)
     except OSError as error:
         raise BadInput(f"out={folder}: cannot be written ({error.strerror})") from error
 
@@ -80,7 +82,7 @@ def _header(comparison: Mapping[str, Any]) -> str:
     lines = {
         "A": _side(comparison["a"]),
         "B": _side(comparison["b"]),
-        "differ in": _configs(comparison["differ_in"]),
+        "differ in": _differences(comparison),
         "data": f"{settings['dataset']}, {comparison['n_images']:,} test images{source}",
     }
     text = [f"{name:<11}{line}" for name, line in lines.items()]
@@ -103,9 +105,20 @@ def _side(runs: Sequence[Mapping[str, Any]]) -> str:
     return f"{where} ({len(runs)} runs, seeds {seeds}; {checkpoints} checkpoint)"
 
 
+def _differences(comparison: Mapping[str, Any]) -> str:
+    """In what the two sides differ: keys of what was trained, and the seed of two networks."""
+    seeds = [[run["seed"] for run in comparison[side]] for side in "ab"]
+    if comparison["one_run"]:
+        return "nothing that was trained: two evaluations of one run"
+    if comparison["differ_in"]:
+        apart = comparison["kind"] == "networks" and seeds[0] != seeds[1]
+        return (f"seed={seeds[0][0]} | {seeds[1][0]}; " if apart else "") + _configs(comparison["differ_in"])
+    if set(seeds[0]) == set(seeds[1]):
+        return "nothing, nor in the seed: trainings of one configuration; machine, threads or versions may differ"
+    return "nothing but the seed"
+
+
 def _configs(differ_in: Mapping[str, Sequence[Any]]) -> str:
-    if not differ_in:
-        return "nothing but the seed"
     # What another option of a group has and this one lacks is clear from the options' names.
     telling = [
         f"{key}={a} | {b}"

@@ -10,16 +10,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from p2be_exp.atomic import replacing
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, TEST, category_of
+from p2be_exp.report.canvas import new_figure
 from p2be_exp.statistics import Z_95
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital": "#CC79A7", "extra": "#8C8C8C"}
 """Of the categories: the palette of Okabe and Ito, told apart by the colour-blind too."""
@@ -104,7 +102,6 @@ def draw_corruption_figures(
     for name, figure in drawn.items():
         with replacing(Path(folder) / name) as part:
             figure.savefig(part, format="png", dpi=150)
-        plt.close(figure)
     return [Path(folder) / name for name in drawn]
 
 
@@ -139,7 +136,7 @@ def mean_interval(
 def heatmap(errors: CorruptionErrors, title: str = "") -> Figure:
     """Error of every corruption (rows) at every severity (columns), written in the cells; the caller closes it."""
     rows, columns = errors.error.shape
-    figure, axes = plt.subplots(figsize=(3.9 + 0.66 * columns, 1.5 + 0.33 * rows), layout="constrained")
+    figure, axes = new_figure(figsize=(3.9 + 0.66 * columns, 1.5 + 0.33 * rows), layout="constrained")
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=_MISSING)
     image = axes.imshow(np.ma.masked_invalid(errors.error), vmin=0, vmax=100, cmap=colours, aspect="auto")
     for (row, column), error in np.ndenumerate(errors.error):
@@ -166,7 +163,7 @@ def bars(errors: CorruptionErrors, title: str = "", wrong: Mapping[str, NDArray[
     """Mean error over severities of every corruption, with its interval; the caller closes it."""
     rows = [row for row in range(len(errors.names)) if np.isfinite(errors.error[row]).any()]
     names = [errors.names[row] for row in rows]
-    figure, axes = plt.subplots(figsize=(7.2, 1.9 + 0.33 * len(rows)), layout="constrained")
+    figure, axes = new_figure(figsize=(7.2, 1.9 + 0.33 * len(rows)), layout="constrained")
     ends = []
     for place, row in enumerate(rows):
         mean = float(np.nanmean(errors.error[row]))
@@ -218,7 +215,7 @@ def over_severity(errors: CorruptionErrors, title: str = "") -> Figure:
     The means are over corruptions that were measured at every severity, so that a line is about the same corruptions
     all along; beside each stands over how many.
     """
-    figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
+    figure, axes = new_figure(figsize=(7.2, 4.2), layout="constrained")
     clean = [] if errors.clean is None else [errors.clean]
     severities = [0] * len(clean) + list(errors.severities)
     drawn: list[list[int]] = []

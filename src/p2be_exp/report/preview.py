@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
 from p2be_exp.atomic import replacing
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from p2be_exp.report.canvas import new_figure
 
 Pictures = Mapping[str, Mapping[int, NDArray[np.uint8]]]
 """Images ``(H, W, 3)`` by corruption and severity."""
@@ -29,7 +26,7 @@ def draw_preview(clean: NDArray[np.uint8], pictures: Pictures, title: str, path:
     """
     severities = sorted(next(iter(pictures.values())))
     columns, rows, cell = 1 + len(severities), len(pictures), 0.95
-    figure, grid = plt.subplots(
+    figure, grid = new_figure(
         rows,
         columns,
         figsize=(1.7 + cell * columns, 0.75 + cell * rows),
@@ -48,4 +45,3 @@ def draw_preview(clean: NDArray[np.uint8], pictures: Pictures, title: str, path:
     figure.suptitle(title.encode(errors="backslashreplace").decode(), fontsize=10)  # a folder's name may be any bytes
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=110)
-    plt.close(figure)

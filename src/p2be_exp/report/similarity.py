@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
 import torch
 from torch import Tensor
 
 from p2be_exp.atomic import replacing
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from p2be_exp.report.canvas import new_figure
 
 
 @torch.no_grad()
@@ -27,7 +24,7 @@ def similarity(table: Tensor) -> Tensor:
 
 def draw_similarity(table: Tensor, title: str, path: Path) -> None:
     """Draw the similarity of a table's codes as a PNG."""
-    figure, axes = plt.subplots(figsize=(5, 4.2), layout="constrained")
+    figure, axes = new_figure(figsize=(5, 4.2), layout="constrained")
     image = axes.imshow(similarity(table).numpy(), vmin=0, vmax=1, cmap="viridis", origin="upper")
     axes.set(xlabel="level", ylabel="level", title=title)
     axes.set_xticks([0, 64, 128, 192, 255])
@@ -35,4 +32,3 @@ def draw_similarity(table: Tensor, title: str, path: Path) -> None:
     figure.colorbar(image, label="cosine similarity of the codes")
     with replacing(path) as part:
         figure.savefig(part, format="png", dpi=150)
-    plt.close(figure)

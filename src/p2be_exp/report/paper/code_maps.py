@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2be_exp.errors import BadInput
+from p2be_exp.report.canvas import new_figure
 from p2be_exp.report.paper.cells import natural
 from p2be_exp.report.paper.figures import Picture, picture, settings
 from p2be_exp.report.paper.gather import Result
@@ -38,7 +39,8 @@ def code_maps(results: Sequence[Result]) -> tuple[list[Picture], list[str]]:
     tables = {"RGB": RGB().table(), f"one-hot, M = {length}": OneHot(length).table()}
     tables |= {f"thermometer, M = {length}": Thermometer(length).table()}
     for title, weight in [(f"random N(0, 1), M = {length}", random), *learned]:
-        encoding = P2BE(weight.shape[1])
+        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away
+            encoding = P2BE(weight.shape[1])
         encoding.weight.data.copy_(weight)
         tables[title] = encoding.table()
     maps = {title: similarity(table.detach()).numpy() for title, table in tables.items()}
@@ -79,12 +81,10 @@ def _less_like_the_paper(result: Result) -> tuple[bool, ...]:
 
 
 def _draw(maps: dict) -> Picture:
-    from matplotlib import pyplot as plt
-
     columns = 4
     rows = -(-len(maps) // columns)
     with settings():
-        drawing, grid = plt.subplots(
+        drawing, grid = new_figure(
             rows, columns, figsize=(2.5 * columns, 0.5 + 2.75 * rows), squeeze=False, layout="constrained"
         )
         for axes, (title, values) in zip(grid.flat, maps.items(), strict=False):

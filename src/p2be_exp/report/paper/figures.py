@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
 from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import TEST
+from p2be_exp.report.canvas import new_figure
 from p2be_exp.report.paper.cells import Cell, Table, natural
 from p2be_exp.report.paper.grid import Grid, difference
 from p2be_exp.report.paper.measures import LABELS, value
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 STYLES = {
     "rgb": ("#000000", "o"),
@@ -66,18 +65,17 @@ def table_pictures(table: Table, grid: Grid) -> list[Picture]:
 
 
 def picture(drawing: Drawing, name: str, title: str, alt: str) -> Picture:
-    """A drawing as SVG text, the same for the same numbers; the drawing is closed."""
+    """A drawing as SVG text, the same for the same numbers."""
     text = io.StringIO()
-    with plt.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS):
         drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(drawing)
     svg = text.getvalue()
     return Picture(name, title, alt, svg[svg.index("<svg") :])
 
 
-def settings() -> plt.rc_context:
+def settings() -> AbstractContextManager[None]:
     """Matplotlib's settings while a figure of the report is drawn."""
-    return plt.rc_context(_SETTINGS)
+    return matplotlib.rc_context(_SETTINGS)
 
 
 # -- differences ------------------------------------------------------------------------------------------------------
@@ -95,7 +93,7 @@ def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
     order = [(block, row) for block in table.blocks for row in table.rows[block] if (block, row) in set(labels)]
     names = [f"{table.spec.row_label(row)}, {_short(table, block)}" for block, row in order]
     with settings():
-        drawing, grid_axes = plt.subplots(
+        drawing, grid_axes = new_figure(
             1,
             len(columns),
             figsize=(0.5 + 0.065 * max(map(len, names)) + 2.7 * len(columns), 1.3 + 0.3 * len(order)),
@@ -160,7 +158,7 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
     if not names:
         return []
     with settings():
-        drawing, axes_of = plt.subplots(
+        drawing, axes_of = new_figure(
             len(errors), 1, figsize=(3 + 0.45 * len(names), 0.9 + 2.3 * len(errors)), sharex=True, squeeze=False,
             layout="constrained",
         )  # fmt: skip
@@ -208,7 +206,7 @@ def _draw_errors(
 
 def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
     with settings():
-        drawing, axes_of = plt.subplots(
+        drawing, axes_of = new_figure(
             1,
             len(table.columns),
             figsize=(1 + 3.6 * len(table.columns), 3 + 0.12 * len(table.blocks)),
@@ -286,7 +284,7 @@ def _heat_map(
     wide, high = 1.4 + 0.75 * len(names), 1.5 + 0.5 * len(lengths)
     told = []
     with settings():
-        drawing, axes_of = plt.subplots(
+        drawing, axes_of = new_figure(
             1, len(matrices), figsize=(wide * len(matrices), high), squeeze=False, layout="constrained"
         )
         for axes, (column, matrix) in zip(axes_of[0], matrices.items(), strict=True):

@@ -1,0 +1,54 @@
+"""What a job borrows of its process and gives back: another job, a notebook or a library may be using it too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
+
+
+@contextmanager
+def kept_process_state() -> Iterator[None]:
+    """Give back, when the block ends, what a training or an evaluation changes in its process.
+
+    That is the environment, the random states of Python, NumPy and PyTorch, PyTorch's number of threads and its
+    precision in float32, the warnings filters, the levels of Lightning's loggers, and the rank that Lightning believes
+    in.
+    """
+    environment, levels = dict(os.environ), {name: logging.getLogger(name).level for name in LIGHTNING_LOGGERS}
+    python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
+    precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn
+    benchmark, tf32 = cudnn.benchmark, cudnn.allow_tf32
+    rank = rank_zero_only.rank
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            _restore_environment(environment)
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+            random.setstate(python)
+            np.random.set_state(numpy)
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
+            cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
+            rank_zero_only.rank = rank
+
+
+def _restore_environment(before: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name not in before]:
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value

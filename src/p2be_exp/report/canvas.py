@@ -1,0 +1,24 @@
+"""Figures that no window knows: drawn by Agg whatever backend the process uses, and gone with their last reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **settings: Any) -> tuple[Figure, Any]:
+    """A figure and its axes, as ``pyplot.subplots`` gives them, without the global state of pyplot.
+
+    Args:
+        rows, columns: of axes.
+        figsize: width and height in inches.
+        settings: ``layout`` of the figure; the others are of ``Figure.subplots``.
+
+    Returns:
+        The figure, and one pair of axes, or an array of them.
+    """
+    figure = Figure(figsize=figsize, layout=settings.pop("layout", None))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, **settings)
