@@ -348,8 +348,9 @@ def test_nothing_is_written_or_removed_through_links(workdir, four_epochs):
     Path("run/evaluations").symlink_to(workdir / "elsewhere")
     assert refusal(evaluate_clean("run=run", "name=mine")).startswith("run=run: evaluations in it is a link")
 
-    (run / "per_image").rename("per_image")
-    (run / "per_image").symlink_to(workdir / "elsewhere")
+    (run / "per_image").rename("elsewhere/per_image")
+    (run / "per_image").symlink_to(workdir / "elsewhere/per_image")
+    before = contents("elsewhere")
     assert refusal(train("resume=run")) == "resume=run: per_image in it is a link; nothing is written through links"
 
     assert report(str(four_epochs), "out=out").code == 0

@@ -20,6 +20,7 @@ from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
+from p2be_exp.plugin_files import files_of
 from p2be_exp.runs import Run
 
 HEAD = """
@@ -166,7 +167,7 @@ def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plug
 
     monkeypatch.setattr(jobs, "check_devices", stop)
     with pytest.raises(InterruptedError):
-        jobs.train({"plugins": ["plug"], "trainer": {}}, Run("run"))
+        jobs.train({"plugins": ["plug"], "trainer": {"devices": 1, "num_nodes": 1}}, Run("run"))
     assert "plug" in PLUGIN_FOLDERS
 
 
@@ -485,7 +486,7 @@ def test_a_module_is_found_without_importing_it(workdir, monkeypatch):
         (workdir / name).write_text(EVIL)
     importlib.invalidate_caches()
     found = {
-        name: [str(file.relative_to(workdir)) for file in plugins.files_of(name)]
+        name: [str(file.relative_to(workdir)) for file in files_of(name)]
         for name in (
             "alone",
             "whole",
@@ -554,4 +555,4 @@ def test_a_run_whose_list_of_plug_ins_is_damaged(workdir, four_epochs, listed):
 def test_a_run_whose_record_of_plug_ins_is_damaged(workdir, four_epochs):
     run = Run(copy_of(four_epochs, workdir / "run"))
     run.run_file.write_text(json.dumps({**run.info(), "plugins": 3}))
-    assert refusal(evaluate("run=run")) == "run=run: config.yaml or run.json is damaged"
+    assert refusal(evaluate("run=run")) == "run=run: config.yaml or run.json is damaged (run.json: plugins: 3)"

@@ -325,7 +325,9 @@ def test_a_status_that_cannot_be_read_is_none(tmp_path):
 
 
 def test_the_keys_that_go_with_resume_are_those_of_the_contract():
-    assert RESUMABLE == ("trainer", "logger", "watch_every", "dataset.workers", "dataset.timeout")
+    assert RESUMABLE == (
+        "trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout"
+    )  # fmt: skip
 
 
 def test_a_run_says_what_it_was_trained_on(four_epochs):

@@ -9,9 +9,7 @@ and only if its file is the one that the run was made with.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import importlib.machinery
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +25,7 @@ from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput
 from p2be_exp.foreign import in_run_folder
+from p2be_exp.plugin_files import digest_of, files_of
 
 VARIABLE = "P2BE_PLUGINS"
 """Environment variable with the names of plug-ins, separated by commas: what the key ``plugins`` is by default."""
@@ -257,40 +256,6 @@ def load_plugins_of(config: Mapping[str, Any], recorded: Mapping[str, str], wher
     check_unchanged(config, recorded, where)
 
 
-def files_of(name: str) -> list[Path]:
-    """The files that importing a module would run, the module's own last; found without importing anything.
-
-    Returns:
-        Empty where there is no such module, or it is a folder without a file of its own.
-    """
-    search: list[str] | None = None
-    files: list[Path] = []
-    parts = name.split(".")
-    for place, part in enumerate(parts, 1):
-        spec = _spec(".".join(parts[:place]), search)
-        if spec is None:
-            return []
-        if spec.origin is None or spec.loader is None:  # a namespace package: whose parts are whatever bears its name
-            search = [str(Path(folder) / part) for folder in search or sys.path if (Path(folder) / part).is_dir()]
-            continue
-        files.append(Path(spec.origin))
-        search = list(spec.submodule_search_locations or ())
-    return files if spec is not None and spec.origin is not None and spec.loader is not None else []
-
-
-def _spec(name: str, search: list[str] | None) -> importlib.machinery.ModuleSpec | None:
-    for finder in sys.meta_path:
-        try:
-            spec = finder.find_spec(name, search)
-        except (AttributeError, KeyError):  # a finder of the old kind; a folder in a folder without files of their own
-            spec = None
-            if search and any((Path(folder) / name.rpartition(".")[2]).is_dir() for folder in search):
-                spec = importlib.machinery.ModuleSpec(name, None)
-        if spec is not None:
-            return spec
-    return None
-
-
 def _check_file(module: str, recorded: Mapping[str, str], where: str) -> None:
     """Check that the file of a module, which may not be imported yet, is the one of a run."""
     if module in sys.modules:
@@ -299,7 +264,7 @@ def _check_file(module: str, recorded: Mapping[str, str], where: str) -> None:
     else:
         _look_here()
         files = files_of(module)
-        found = _digest_of(files[-1]) if files else None
+        found = digest_of(files[-1]) if files else None
         if not files:
             raise BadInput(f"{where}: its plug-in {module} is not found; it is looked for {_WHERE_LOOKED}")
     if recorded.get(module) != found:
@@ -356,11 +321,7 @@ def _chosen(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _keep_digest(module: str) -> None:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file:
-        _DIGESTS[module] = _digest_of(Path(file))
-
-
-def _digest_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+        _DIGESTS[module] = digest_of(Path(file))
 
 
 def forget(name: str) -> None:

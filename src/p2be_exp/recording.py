@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,6 +10,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.callbacks import heartbeat
+from p2be_exp.config.quoting import typed
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.ranks import rank
 from p2be_exp.runs import Run
@@ -58,4 +58,4 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
 
 def resume_command(run: Run) -> str:
     """What to type to go on with a run."""
-    return f"python train.py resume={shlex.quote(str(run.path))}"
+    return typed("python", "train.py", resume=run.path)

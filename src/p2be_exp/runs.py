@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.paths import user_path
+from p2be_exp.config.quoting import typed
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.forms import Form, misfit, read_json
@@ -33,6 +34,9 @@ FORMAT_VERSION = 1
 
 Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or raises this number.
 """
+
+_OF_HYDRA = (".hydra", "hydra_app.log")
+"""What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
 
 State = Literal["running", "finished", "failed", "interrupted"]
 _PACKAGES = (
@@ -143,7 +147,7 @@ class Run:
 
     def _is_left_behind(self, file: Path) -> bool:
         """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run."""
-        if file.name == LOCK or is_leftover(file.name) or file == self.run_file:
+        if file.name in (LOCK, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
             return True
         if file == self.status_file:
             return self.status().get("state") in get_args(State)
@@ -192,7 +196,7 @@ class Run:
 
 
 def _holds_a_run(key: str, path: Path) -> str:
-    return f"{key}={path}: holds a run already; resume={path} goes on with it"
+    return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
 
 
 _NONE = type(None)
@@ -268,7 +272,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in that
             was not allowed, is missing, or is another file than the one it was made with.
     """
-    run = Run(expanded(path, key))
+    run = Run(user_path(key, path))
     if not run.path.is_dir():
         raise BadInput(f"{key}={path}: no such folder")
     missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
@@ -293,19 +297,6 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     except Exception as error:  # half a file may be valid YAML
         raise BadInput(f"{key}={path}: config.yaml is damaged, or of another version ({error})") from error
     return run
-
-
-def expanded(path: str | Path, key: str) -> Path:
-    """A path with ``~`` and ``~user`` as the shell reads them.
-
-    Args:
-        path: as the user gave it.
-        key: the option under which, for the message.
-
-    Raises:
-        BadInput: there is no such home folder, or no file can have this path.
-    """
-    return user_path(key, path)
 
 
 def load_run(

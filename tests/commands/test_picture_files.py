@@ -556,5 +556,5 @@ def test_an_evaluation_that_is_stopped_with_its_workers_says_one_line(run, tmp_p
     arguments = (f"run={copy}", "eval_batch_size=4", "corruption=none", "attack=none", "trainer=cpu", "name=c")
     outcome = drive("evaluate", *arguments, stop=True)
     assert outcome.code == 143, outcome.err
-    assert outcome.err.splitlines() == ["", "stopped; to go on: the same command again"]
+    assert outcome.err.splitlines() == ["", f"stopped; to go on: python evaluate.py {' '.join(arguments)}"]
     assert evaluate(*arguments).code == 0

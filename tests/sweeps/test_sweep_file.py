@@ -123,7 +123,7 @@ def test_a_users_override_stands_where_the_files_stood(made):
         "epochs=1",
         "sweeps=mine",
         "scale=small",
-        "departs_from_paper='scale=small of sweeps=mine: few'",
+        'departs_from_paper="scale=small of sweeps=mine: few"',
     )
     assert (small.title, small.about) == ("T", "few")
 

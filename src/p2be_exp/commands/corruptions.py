@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.paths import user_path
+from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
 from p2be_exp.errors import BadInput, Interrupted
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = sys.argv[1:]
+    arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))
         return
@@ -119,7 +119,7 @@ def _make(config: dict[str, Any]) -> None:
                     progress=progress,
                 )
         except (Interrupted, KeyboardInterrupt):
-            command = shlex.join(["python", "-m", "p2be_exp.corruptions", *sys.argv[1:]])
+            command = typed("python", "-m", "p2be_exp.corruptions", *sys.argv[1:])
             print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
             raise
     for name, why in manifest["left_out"].items():

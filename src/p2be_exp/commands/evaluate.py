@@ -17,6 +17,7 @@ from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
 from p2be_exp.config.paths import check_path, user_path
+from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
@@ -24,7 +25,7 @@ from p2be_exp.locations import locate
 from p2be_exp.ownership import LOCK, owned
 from p2be_exp.plugins import allow_requested, load_requested
 from p2be_exp.ranks import rank
-from p2be_exp.runs import Run, expanded, find_run, load_checkpoint
+from p2be_exp.runs import Run, find_run, load_checkpoint
 
 
 def main() -> int:
@@ -33,7 +34,8 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
         load_requested(arguments)
         print(evaluate_help())
@@ -73,7 +75,7 @@ def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -
         return run.path / "evaluations" / name
     if settings["name"] is not None:
         raise BadInput(f"out={settings['out']}: goes in the place of name={settings['name']}; give one of them")
-    folder = expanded(settings["out"], "out")
+    folder = user_path("out", settings["out"])
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     strange = sorted(name for name in there if name != LOCK and not is_leftover(name))
@@ -184,5 +186,6 @@ def _told_how_to_go_on(config: dict[str, Any]) -> Iterator[None]:
         yield
     except Interrupted:
         if rank(config["trainer"]) == 0:
-            print("\nstopped; to go on: the same command again", file=sys.stderr, flush=True)
+            command = typed("python", "evaluate.py", *sys.argv[1:])
+            print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
         raise

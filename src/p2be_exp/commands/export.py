@@ -11,6 +11,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.paths import user_path
+from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import allow_requested
 from p2be_exp.runs import Run, find_run, load_checkpoint, provenance
@@ -42,7 +43,7 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = sys.argv[1:]
+    arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(keys=keys_of("export")))
         return

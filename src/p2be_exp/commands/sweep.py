@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 import sys
 import traceback
@@ -29,6 +28,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.forms import read_json, unusable
 from p2be_exp.ownership import owned
@@ -141,7 +141,7 @@ def _new_folder(task_name: str) -> str:
 
 def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
     """Overrides of one multirun after another: the run that the others need, and the others."""
-    where = [f"hydra.sweep.dir={quoted(folder)}"]
+    where = [as_override("hydra.sweep.dir", folder)]
     grid = [each for each in sweep.grid if not each.startswith("hydra.sweep.dir=")]
     if not sweep.first:
         return [[*grid, *where]]
@@ -150,11 +150,6 @@ def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
         [*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"],
         [*(each.replace(FIRST, first) for each in grid), *where],
     ]
-
-
-def quoted(path: Path) -> str:
-    """A path as a value of Hydra's grammar."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def list_jobs(*stages: Sequence[str], title: str = "", folder: Path | None = None) -> str:
@@ -278,8 +273,8 @@ def _tell_failure(run: Run, error: Exception) -> None:
 
 def _continuing(folder: Path) -> str:
     """What to type to go on with a whole sweep."""
-    typed = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
-    return shlex.join(["python", "train.py", *typed, f"hydra.sweep.dir={relative(folder)}"])
+    given = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
+    return typed("python", "train.py", *given, as_override("hydra.sweep.dir", relative(folder)))
 
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:

@@ -7,6 +7,7 @@ import sys
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.output import print_result
 
@@ -31,7 +32,7 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = sys.argv[1:]
+    arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(keys=keys_of("tracking")))
         return

@@ -24,8 +24,9 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
-from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, quoted, wants_list
+from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config.quoting import as_override, read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.locations import locate
 from p2be_exp.ownership import owned
@@ -44,7 +45,7 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = sys.argv[1:]
+    arguments = read_arguments(sys.argv[1:])
     if any(argument.startswith("resume=") for argument in arguments):
         allow_requested(arguments)  # to be imported once their files have been compared with the run's
     else:
@@ -58,7 +59,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
-        _show()
+        _show(arguments)
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
         raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
@@ -80,7 +81,7 @@ def _command() -> None:
         _single(arguments)
 
 
-def _show() -> None:
+def _show(arguments: list[str]) -> None:
     """Let Hydra show what one of its own flags asks for; nothing is trained.
 
     Raises:
@@ -89,7 +90,7 @@ def _show() -> None:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            hydra_main(lambda config: None)
+            hydra_main(lambda config: None, arguments)
     except SystemExit as exit_:
         lines = said.getvalue().strip().splitlines()
         if exit_.code != 2 or not lines:
@@ -119,9 +120,9 @@ def _single(arguments: list[str]) -> None:
 
     with owned(run.path, "hydra.run.dir"):  # before Hydra makes it: what a failed start leaves empty goes again
         run.check_new("hydra.run.dir")
-        hydra_main(task, [*arguments, f"hydra.run.dir={quoted(run.path)}"])  # the time in its name is that of now
-    if failure:
-        raise failure[0]
+        hydra_main(task, [*arguments, as_override("hydra.run.dir", run.path)])  # the time in its name is that of now
+        if failure:
+            raise failure[0]
 
 
 def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from p2be_exp.config.experiments import check_experiment, experiment_files, file_with
 from p2be_exp.config.folders import CONF_DIR, options_of
+from p2be_exp.config.quoting import hint, text_of
 from p2be_exp.config.ranges import check_ranges
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
 from p2be_exp.config.yaml_files import shown, yaml_line
@@ -55,7 +56,7 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
-    """Keys and values of command-line overrides, as text; flags are left out.
+    """Keys and values of command-line overrides, as text without quotes and escapes; flags are left out.
 
     Raises:
         BadInput: an override that Hydra's grammar does not take.
@@ -65,7 +66,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
         if argument.startswith("-"):
             continue
         override = _parsed(argument)
-        found[override.key_or_group] = "null" if override.is_delete() else argument.partition("=")[2].strip("'\"")
+        found[override.key_or_group] = "null" if override.is_delete() else text_of(argument, override)
     return found
 
 
@@ -77,7 +78,8 @@ def plain_errors(overrides: Sequence[str]) -> Iterator[None]:
     except MissingConfigException as error:
         raise BadInput(_unknown_option(error)) from error
     except OverrideParseException as error:
-        raise BadInput(f"{error.override}: not of the form KEY=VALUE ({_first_line(error)})") from error
+        told = f"{error.override}: not of the form KEY=VALUE ({_first_line(error)}){hint(error.override)}"
+        raise BadInput(told) from error
     except YAMLError as error:
         raise BadInput(yaml_line(error)) from error
     except RecursionError as error:
@@ -123,7 +125,7 @@ def _parsed(argument: str) -> Override:
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
-        raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)})") from error
+        raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)}){hint(argument)}") from error
     except RecursionError as error:
         raise BadInput(f"{argument}: nested too deeply") from error
 

@@ -53,7 +53,7 @@ class StoredSet:
         if not self.folder.is_dir():
             raise BadInput(f"{key}={folder}: no such folder")
         self.manifest = self._read_manifest()
-        self.unreadable = _unreadable(self.manifest or {})
+        self.unreadable = self._read_unreadable()
         self.severities: tuple[int, ...] = tuple(self.manifest["severities"]) if self.manifest else SEVERITIES
         self.names = tuple(name for name in ALL if (self.folder / f"{name}.npy").is_file())
         self.labels = self._read_labels()
@@ -104,6 +104,14 @@ class StoredSet:
 
     def _where(self, name: str) -> str:
         return f"{self._key}={self.folder}: {name}.npy"
+
+    def _read_unreadable(self) -> dict[int, Unreadable]:
+        """Which images the set lacks; none where it was made before that was noted."""
+        noted = (self.manifest or {}).get("unreadable", [])
+        try:
+            return {int(each["index"]): Unreadable(str(each["file"]), str(each["reason"])) for each in noted}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BadInput(f"{self._key}={self.folder}: {MANIFEST} is damaged") from error
 
     def _open(self, name: str) -> NDArray[np.uint8]:
         array = _mapped(self.folder / f"{name}.npy", self._where(name))
@@ -158,7 +166,7 @@ def read_manifest(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        sound, _ = _is_manifest(manifest), _unreadable(manifest)
+        sound = _is_manifest(manifest)
     except OSError as error:
         raise BadInput(f"{key}={folder}: {MANIFEST} cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -166,12 +174,6 @@ def read_manifest(folder: Path, key: str) -> dict[str, Any] | None:
     if not sound:
         raise BadInput(f"{key}={folder}: {MANIFEST} is damaged")
     return manifest
-
-
-def _unreadable(manifest: dict[str, Any]) -> dict[int, Unreadable]:
-    """Which images a set lacks; none where it was made before that was noted."""
-    noted = manifest.get("unreadable", [])
-    return {int(each["index"]): Unreadable(str(each["file"]), str(each["reason"])) for each in noted}
 
 
 def _is_manifest(manifest: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2be_exp.config.compose import CONF_DIR
+from p2be_exp.config.quoting import quoted
 from p2be_exp.config.yaml_files import read_yaml
 from p2be_exp.errors import BadInput
 from p2be_exp.suggestions import did_you_mean
@@ -21,7 +22,7 @@ FIRST = "{first}"
 """Stands in a value for the folder of the run that has to be trained before the others."""
 
 _SECTIONS = {"title", "about", "first", "full", "small"}
-_PLAIN = re.compile(r"[\w./+-]+")
+_PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -166,4 +167,4 @@ def _value(value: Any) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text) or text == FIRST or text.startswith("${"):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return quoted(text)

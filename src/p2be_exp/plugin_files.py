@@ -1,0 +1,47 @@
+"""The files of modules, found and compared before anything is imported: importing is executing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import sys
+from pathlib import Path
+
+
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def files_of(name: str) -> list[Path]:
+    """The files that importing a module would run, the module's own last; found without importing anything.
+
+    Returns:
+        Empty where there is no such module, or it is a folder without a file of its own.
+    """
+    search: list[str] | None = None
+    files: list[Path] = []
+    parts = name.split(".")
+    for place, part in enumerate(parts, 1):
+        spec = _spec(".".join(parts[:place]), search)
+        if spec is None:
+            return []
+        if spec.origin is None or spec.loader is None:  # a namespace package: whose parts are whatever bears its name
+            search = [str(Path(folder) / part) for folder in search or sys.path if (Path(folder) / part).is_dir()]
+            continue
+        files.append(Path(spec.origin))
+        search = list(spec.submodule_search_locations or ())
+    return files if spec is not None and spec.origin is not None and spec.loader is not None else []
+
+
+def _spec(name: str, search: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, search)
+        except (AttributeError, KeyError):  # a finder of the old kind; a folder in a folder without files of their own
+            spec = None
+            if search and any((Path(folder) / name.rpartition(".")[2]).is_dir() for folder in search):
+                spec = importlib.machinery.ModuleSpec(name, None)
+        if spec is not None:
+            return spec
+    return None

@@ -1,0 +1,101 @@
+"""Run folders of any name: what a command says to type does what it says, and a name needs no quotes of a grammar."""
+
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from commandline import (
+    TINY,
+    assert_equal,
+    at_batch,
+    checkpoint_of,
+    copy_of,
+    corruptions,
+    evaluate_clean,
+    export,
+    refusal,
+    train,
+)
+from p2be_exp import runs
+from p2be_exp.config.quoting import as_override
+from p2be_exp.recording import resume_command
+from p2be_exp.runs import Run
+
+pytestmark = pytest.mark.usefixtures("workdir")
+
+NAMES = ["a (1), ü=2", "it's", 'the "best" run', "50 $HOME", "a=b", "two\nlines", "~", "C:\\new\\", "[1]", "#1;&"]
+
+
+def shell(line: str) -> list[str]:
+    """The arguments that a shell makes of a line."""
+    command = f"printf '%s\\0' {line.removeprefix('python train.py')}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout.decode().split("\0")[:-1]
+
+
+def test_the_printed_resume_command_runs(monkeypatch, four_epochs):
+    """One name with all the trouble, by way of everything that prints and reads it."""
+    name = """a (1), ü=2 it's "x" $y \\"""
+    with monkeypatch.context() as patched:
+        at_batch(patched, 1, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        stopped = train(*TINY, "epochs=4", as_override("hydra.run.dir", name))
+    assert stopped.code == 143, stopped.err
+    assert [each.name for each in Path().iterdir()] == [name]
+    again = refusal(train(*TINY, f"hydra.run.dir={name}"))
+    assert again.endswith(f"holds a run already; {shlex.quote(as_override('resume', name))} goes on with it")
+    outcome = train(*shell(stopped.err.splitlines()[-1].removeprefix("stopped; to go on: ")))
+    assert outcome.code == 0, outcome.err
+    assert_equal(checkpoint_of(Path(name))["state_dict"], checkpoint_of(four_epochs)["state_dict"])
+    assert [each.name for each in Path().iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_found_under_its_name_and_under_what_is_printed_of_it(workdir, four_epochs, name, monkeypatch):
+    (workdir / name).symlink_to(four_epochs)
+    found: list[str] = []
+
+    def load_checkpoint(run, *arguments, **more):
+        found.append(str(run.path))
+        raise KeyboardInterrupt  # far enough
+
+    for module in ("commands.train", "commands.evaluate", "commands.export"):
+        monkeypatch.setattr(f"p2be_exp.{module}.load_checkpoint", load_checkpoint)
+    for argument in (*shell(resume_command(Run(name))), f"resume={name}"):
+        assert train(argument).code == 130
+    for argument in (as_override("run", name), f"run={name}"):
+        assert evaluate_clean(argument).code == 130
+        assert export(argument).code == 130
+    assert found == [name] * 6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sweep_says_how_it_is_gone_on_with(monkeypatch, name):
+    arguments = [*TINY, "epochs=1", "limit_train=16", "limit_test=10"]
+    at_batch(monkeypatch, 0, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    outcome = train("-m", *arguments, "seed=0,1", f"hydra.sweep.dir={name}")
+    assert outcome.code == 143, outcome.err
+    line = outcome.err[outcome.err.rindex("the sweep: ") :].removeprefix("the sweep: ").rstrip("\n")
+    assert shell(line) == ["-m", *arguments, "seed=0,1", as_override("hydra.sweep.dir", name)]
+    assert [each.name for each in Path().iterdir()] == [name]
+
+
+def test_a_set_of_corrupted_images_is_made_where_it_is_said():
+    outcome = corruptions("make", "dataset=digits", "limit_test=2", "names=[fog]", "severities=[1]", "out=a (1), ü=2")
+    assert outcome.code == 0, outcome.err
+    assert Path("a (1), ü=2", "fog.npy").exists()
+
+
+def test_a_text_that_is_no_path_is_shown_in_quotes():
+    line = refusal(train(*TINY, "departs_from_paper=a (1)"))
+    assert line.endswith("; as a text: 'departs_from_paper=\"a (1)\"'")
+    (argument,) = shell(line.rpartition("as a text: ")[2])
+    assert argument == 'departs_from_paper="a (1)"'
+
+
+def test_a_folder_that_hydra_would_read_as_an_interpolation_is_refused(four_epochs, workdir):
+    copy_of(four_epochs, workdir / "a${b}")
+    assert runs.find_run("a${b}").path == Path("a${b}")
+    assert "a${b}" in refusal(train(*TINY, as_override("hydra.run.dir", "a${b}")))
