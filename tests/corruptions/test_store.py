@@ -22,6 +22,7 @@ class Source:
     name, total, size, fingerprint = "made_up", 9, (8, 8), {}
     indices = np.array([0, 2, 3, 5, 7, 8])
     labels = indices % 4
+    classes, left_out = tuple("abcd"), ()
 
     def read(self, start, stop):
         return np.random.default_rng(5).integers(256, size=(6, 8, 8, 3)).astype(np.uint8)[start:stop]
