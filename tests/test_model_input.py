@@ -62,7 +62,7 @@ BAD = {
     "one NaN": (with_one(float("nan")), "not finite"),
     "one inf": (with_one(float("inf")), "not finite"),
     "one -inf": (with_one(float("-inf")), "not finite"),
-    "a little above": (with_one(1.0011), "from 0 to 1.001"),
+    "a little above": (with_one(1.0011), "from 0 to 1\\.0011"),
     "a little below": (with_one(-0.0011), "from -0.0011 to"),
 }
 
@@ -108,6 +108,7 @@ KINDS = {
     "path": ("cat.png", "str"),
     "int64": (levels().long(), r"torch\.int64 \(2, 3, 6, 6\)"),
     "bool": (levels() > 99, r"torch\.bool \(2, 3, 6, 6\)"),
+    "sparse": ((levels() / 255).to_sparse(), r"torch\.sparse_coo torch\.float32 \(2, 3, 6, 6\)"),
     "complex": (levels() / 255 + 0j, r"torch\.complex64 \(2, 3, 6, 6\)"),
 }
 SHAPES = {

@@ -115,9 +115,20 @@ def test_a_file_without_checksums_is_no_checkpoint(tmp_path):
 
 def test_a_compressed_record_is_none_of_ours(tmp_path):
     with zipfile.ZipFile(tmp_path / "small", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data/0", bytes(1_000_000))
+        archive.writestr("archive/data/0", bytes(100))
     with pytest.raises(Damaged, match="record archive/data/0 is compressed"):
         read_saved(tmp_path / "small")
+
+
+def test_records_that_lie_in_each_other_are_refused(tmp_path):
+    """A megabyte that the list at the end names over and over, to be read as many times."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("archive/data/0", bytes(1_000_000))
+        archive.filelist = archive.filelist * 1000
+    (tmp_path / "bomb").write_bytes(content.getvalue())
+    with pytest.raises(Damaged, match="its records are longer than the file"):
+        read_saved(tmp_path / "bomb")
 
 
 def test_nothing_is_executed(tmp_path):

@@ -42,8 +42,10 @@ def check_model_input(images: Any) -> None:
         return
     if not isinstance(images, Tensor):
         raise NotImages(f"images: {_kind(images)}, {_WANTED}{_to_tensor(images)}")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise NotImages(f"images: {images.dtype} {tuple(images.shape)}, {_WANTED}")
+    known = images.dtype == torch.uint8 or images.is_floating_point()
+    if not known or images.layout != torch.strided:
+        kind = images.dtype if images.layout == torch.strided else f"{images.layout} {images.dtype}"
+        raise NotImages(f"images: {kind} {tuple(images.shape)}, {_WANTED}")
     if images.ndim != 4 or images.shape[1] != 3:
         raise BadInput(f"images: {images.dtype} {tuple(images.shape)}, {_WANTED}{_to_shape(tuple(images.shape))}")
     if images.dtype != torch.uint8:
@@ -60,7 +62,7 @@ def _check_values(images: Tensor) -> None:
     low, high = torch.stack([low, high]).tolist()  # waits for the device once
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
         finite = math.isfinite(low) and math.isfinite(high)
-        found = f"values from {low:.4g} to {high:.4g}" if finite else "values that are not finite"
+        found = f"values from {low:.6g} to {high:.6g}" if finite else "values that are not finite"
         raise BadInput(f"images: {images.dtype} {tuple(images.shape)} with {found}, {_WANTED}: {_ADVICE}")
 
 
