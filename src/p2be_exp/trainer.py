@@ -24,20 +24,30 @@ from pytorch_lightning.utilities import rank_zero_only
 from p2be_exp.errors import BadInput
 from p2be_exp.process_state import LIGHTNING_LOGGERS
 from p2be_exp.ranks import check_launcher, has_place, launcher, rank, start_own_processes
+from p2be_exp.threads import usable_cpus
+
+FEW_PROCESSES = 4
+"""As many processes may be tried on a machine of fewer CPUs."""
 
 
 def check_devices(config: dict[str, Any]) -> None:
     """Check that this machine has the devices that a ``trainer`` group asks for, and the processes.
 
     Raises:
-        BadInput: there are not as many GPUs, or no GPU; the CPU does not compute in bf16; a launcher started another
-            number of processes.
+        BadInput: there are not as many GPUs, or no GPU, or far fewer CPUs than processes; the CPU does not compute in
+            bf16; a launcher started another number of processes.
     """
     check_launcher(config)
     if config["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise BadInput(f"trainer={config['name']}: no GPU was found; allowed here is trainer=cpu or trainer=auto")
     if on_gpu(config) and config["devices"] > torch.cuda.device_count():
         raise BadInput(f"trainer.devices={config['devices']}: there are {torch.cuda.device_count()} GPUs")
+    cpus = usable_cpus()
+    if not on_gpu(config) and launcher(config) == "lightning" and config["devices"] > max(FEW_PROCESSES, cpus):
+        most = max(FEW_PROCESSES, cpus)
+        raise BadInput(
+            f"trainer.devices={config['devices']}: as many processes on {cpus} CPUs; allowed here are 1 to {most}"
+        )
     if config["precision"] == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
         raise BadInput(
             "trainer.precision=bf16: this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"

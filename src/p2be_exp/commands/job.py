@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
+from p2be_exp.config.paths import check_path
 from p2be_exp.config.stored import interpolations
 from p2be_exp.errors import BadInput
 from p2be_exp.ownership import holds
@@ -39,7 +40,8 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
     Raises:
         BadInput: a value that is not allowed.
     """
-    typed = OmegaConf.select(composed, "hydra.overrides.task") or []
+    node = OmegaConf.select(composed, "hydra.overrides.task")
+    typed = [] if node is None else OmegaConf.to_container(node, resolve=False)  # as it was typed
     with told_with_file(typed):
         with plain_errors(typed):
             bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
@@ -131,6 +133,7 @@ def check_writable(folder: Path, key: str) -> None:
     Raises:
         BadInput: it cannot.
     """
+    check_path(key, folder)
     existing = existing_part(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise BadInput(f"{key}={folder}: cannot be written ({existing})")

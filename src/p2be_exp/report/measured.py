@@ -88,11 +88,23 @@ class Measured:
         try:
             with np.load(file, allow_pickle=False) as saved:
                 images = Images(saved["index"], saved["label"], saved["wrong"].astype(bool))
+            _check_arrays(images)
         except Exception as error:  # NumPy and zipfile raise many kinds on a damaged file
             raise BadInput(f"{self}: per_image/{file.name} {unusable(error)}") from error
         if Counts(int(images.wrong.sum()), len(images.wrong)) != self.counts[condition]:
             raise BadInput(f"{self}: per_image/{file.name} does not fit the row of {condition} in results.csv")
         return images
+
+
+def _check_arrays(images: Images) -> None:
+    """Check that every image has its position, class and verdict.
+
+    Raises:
+        ValueError: an array is of another shape or type.
+    """
+    for array in (images.index, images.label):
+        if array.ndim != 1 or array.shape != images.wrong.shape or array.dtype.kind not in "iu":
+            raise ValueError(f"{array.dtype} {array.shape} beside {images.wrong.shape} verdicts")
 
 
 def find_measured(key: str, text: str, evaluation: str | None = None) -> list[Measured]:
