@@ -1,6 +1,7 @@
 """Where data and runs are: a place is no part of what a run is, and means the same from every folder."""
 
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from commandline import TINY, compare, copy_of, corruptions, evaluate_clean, export, refusal, report, rows_of, train
 from p2be_exp import load_run
+from p2be_exp.config.quoting import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.locations import locate, locations
 from p2be_exp.runs import Run
@@ -181,3 +183,15 @@ def test_a_run_that_cannot_be_written_says_what_helps(workdir, four_epochs, monk
     outcome = evaluate_clean("run=run", "out=mine")
     assert outcome.code == 0, outcome.err
     assert not Path("run/evaluations").exists()
+
+
+def test_folders_of_runs_and_sweeps_may_be_in_the_home_folder(workdir, monkeypatch):
+    (workdir / "home").mkdir()
+    monkeypatch.setenv("HOME", str(workdir / "home"))
+    short = (*TINY, "epochs=1", "limit_train=16", "limit_test=8")
+    assert train(*short, "hydra.run.dir=~/run").code == 0
+    assert train("-m", *short, "seed=0,1", "hydra.sweep.dir=~/sweep").code == 0
+    assert sorted(each.name for each in Path("home").iterdir()) == ["run", "sweep"]
+    assert [each.name for each in workdir.iterdir()] == ["home"]
+    assert refusal(train(*short, "hydra.run.dir=~nobody-here/r")).endswith("there is no such home folder")
+    assert shlex.split(typed(resume=Path("~/r"))) == ['resume="./~/r"']  # a folder that is really called so

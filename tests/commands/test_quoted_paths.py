@@ -27,7 +27,7 @@ from p2be_exp.runs import Run
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
-NAMES = ["a (1), ü=2", "it's", 'the "best" run', "50 $HOME", "a=b", "two\nlines", "~", "C:\\new\\", "[1]", "#1;&"]
+NAMES = ["a (1), ü=2", "it's", 'the "best" run', "50 $HOME", "a=b", "two\nlines", "a~b", "C:\\new\\", "[1]", "#1;&"]
 
 
 def shell(line: str) -> list[str]:

@@ -28,6 +28,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.forms import read_json, unusable
@@ -123,8 +124,9 @@ def _folder(overrides: Mapping[str, str]) -> Path:
     folder = overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train")))
     if "${" in folder:
         raise BadInput(f"hydra.sweep.dir={folder}: with sweeps= a plain folder is needed")
-    check_writable(Path(folder), "hydra.sweep.dir")
-    return Path(folder)
+    place = user_path("hydra.sweep.dir", folder)
+    check_writable(place, "hydra.sweep.dir")
+    return place
 
 
 def _report(folder: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -26,7 +25,7 @@ from p2be_exp.commands.job import (
 )
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.paths import check_path
+from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.config.quoting import as_override, read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.locations import locate
@@ -76,7 +75,8 @@ def _command() -> None:
         if "hydra/sweeper" not in overrides:  # one that chooses the points itself reads the values in its own way
             check_grid(given)
         if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
-            check_writable(Path(folder), "hydra.sweep.dir")
+            check_writable(place := user_path("hydra.sweep.dir", folder), "hydra.sweep.dir")
+            given += [as_override("hydra.sweep.dir", place)] if folder.startswith("~") else []
         sys.exit(multirun(given))
     else:
         _single(arguments)
@@ -107,11 +107,11 @@ def _single(arguments: list[str]) -> None:
     config = job_config(composed)
     _check_folder(composed, config["trainer"])
     if rank(config["trainer"]) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
-        train_job(config, Run(composed.hydra.run.dir))
+        train_job(config, Run(user_path("hydra.run.dir", composed.hydra.run.dir)))
         return
 
     failure: list[Exception] = []
-    run = Run(relative(Path(composed.hydra.run.dir).absolute()))
+    run = Run(relative(user_path("hydra.run.dir", composed.hydra.run.dir).absolute()))
 
     def task(_: DictConfig) -> None:
         try:
@@ -129,7 +129,7 @@ def _single(arguments: list[str]) -> None:
 def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
-    folder = Path(composed.hydra.run.dir)
+    folder = user_path("hydra.run.dir", composed.hydra.run.dir)
     check_path("hydra.run.dir", folder)
     if rank(trainer) == 0:
         Run(folder).check_new("hydra.run.dir")

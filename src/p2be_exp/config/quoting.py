@@ -30,12 +30,13 @@ def typed(*arguments: str, **values: str | Path) -> str:
 
 
 def as_override(key: str, value: str | Path) -> str:
-    """KEY=VALUE that Hydra reads as exactly this text.
+    """KEY=VALUE that Hydra reads as exactly this text; a path that begins with a ``~`` of its own begins with ``./``.
 
     >>> as_override("resume", "logs/run"), as_override("resume", "a, b"), as_override("out", "1e3")
     ('resume=logs/run', 'resume="a, b"', 'out="1e3"')
     """
-    return f"{key}={quoted(value)}"
+    own = isinstance(value, Path) and str(value).startswith("~")  # else it would be the home folder
+    return f"{key}={quoted(f'./{value}' if own else value)}"
 
 
 def quoted(value: str | Path) -> str:
