@@ -287,7 +287,7 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
             f"attack.source={wanted['source']}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed"
         )
     name = f"{other['encoding']['name']}_{other['backbone']['name']}"
-    return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"])))
+    return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"], key="attack.source")))
 
 
 def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:

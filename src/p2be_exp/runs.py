@@ -300,7 +300,11 @@ def find_run(path: str | Path, key: str = "run") -> Run:
 
 
 def load_run(
-    path: Path | str, checkpoint: str = "last", device: str = "cpu", plugins: Sequence[str] = ()
+    path: Path | str,
+    checkpoint: str = "last",
+    device: str = "cpu",
+    plugins: Sequence[str] = (),
+    key: str = "run",
 ) -> EncodedClassifier:
     """The trained model of a run, in eval mode.
 
@@ -310,6 +314,7 @@ def load_run(
         device: where to put it.
         plugins: modules that may be imported because the run needs them, besides those that are imported already and
             those that P2BE_PLUGINS names. A plug-in is code: see docs/runs.md, "Runs from others".
+        key: the option under which a user gave the folder, for messages.
 
     Returns:
         A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
@@ -322,8 +327,8 @@ def load_run(
     from p2be_exp.model import build_model
 
     allow(plugins)
-    run = find_run(path)
-    config, saved = run.config(), load_checkpoint(run, checkpoint)
+    run = find_run(path, key)
+    config, saved = run.config(), load_checkpoint(run, checkpoint, key)
     with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
         model = build_model(config, saved["hyper_parameters"]["num_classes"])
     weights = saved["state_dict"]
@@ -332,7 +337,7 @@ def load_run(
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
-        raise BadInput(f"run={path}: checkpoints/{checkpoint}.ckpt does not fit config.yaml") from error
+        raise BadInput(f"{key}={path}: checkpoints/{checkpoint}.ckpt does not fit config.yaml") from error
     return model.to(device).eval()
 
 
