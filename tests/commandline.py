@@ -20,6 +20,7 @@ from p2be_exp.callbacks.epoch_rows import TIMINGS
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
 from p2be_exp.commands import export as export_command
+from p2be_exp.commands import report as report_command
 from p2be_exp.commands import tracking as tracking_command
 from p2be_exp.commands import train as train_command
 from p2be_exp.training import TrainingModule
@@ -74,6 +75,16 @@ def corruptions(*arguments) -> Outcome:
 def export(*arguments) -> Outcome:
     """``python -m p2be_exp.export`` in this process."""
     return _call(export_command.main, "__main__.py", arguments)
+
+
+def report(*arguments) -> Outcome:
+    """``python -m p2be_exp.report`` in this process."""
+    return _call(report_command.main, "__main__.py", arguments)
+
+
+def compare(*arguments) -> Outcome:
+    """``python -m p2be_exp.report compare`` in this process."""
+    return report("compare", *arguments)
 
 
 def tracking(*arguments) -> Outcome:

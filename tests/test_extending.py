@@ -170,7 +170,7 @@ def test_a_run_is_loaded_by_a_process_that_knows_nothing_of_it(gray_run, outside
     script.parent.mkdir()
     script.write_text(
         "import torch\nfrom p2be_exp import load_run\n"
-        f"model = load_run({str(gray_run)!r})\n"
+        f"model = load_run({str(gray_run)!r}, plugins=['my_encoding', 'my_backbone'])\n"
         "print(type(model.encoding).__module__, tuple(model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape))\n"
     )
     outcome = finish(start(script, cwd=outside))

@@ -1,5 +1,7 @@
 """The classifier as a whole: what it takes, its two ways in, its size."""
 
+import io
+
 import pytest
 import torch
 
@@ -42,8 +44,8 @@ def test_floats_are_taken_to_the_nearest_level_and_clipped():
 def test_floats_and_levels_give_the_same_logits(encoding):
     model, images = small(encoding), levels()
     noise = torch.empty(images.shape).uniform_(-0.49, 0.49, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(model((images + noise) / 255), model(images))
-    assert not torch.equal(model((images + noise * 4) / 255), model(images))
+    assert torch.equal(model(((images + noise) / 255).clamp(0, 1)), model(images))
+    assert not torch.equal(model(((images + noise * 4) / 255).clamp(0, 1)), model(images))
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.bool])
@@ -104,6 +106,21 @@ def test_training_gives_a_gradient_to_every_parameter():
     model = small(P2BE(16)).train()
     model(levels()).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+
+
+# -- traced --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("encoding", [RGB(), P2BE(8), P2BE(16), OneHot(64), Thermometer(16)], ids=lambda e: e.name)
+def test_a_trace_has_the_models_logits_and_can_be_saved(encoding):
+    model, file = small(encoding), io.BytesIO()
+    torch.jit.save(torch.jit.trace(model, levels()), file)
+    file.seek(0)
+    traced, images = torch.jit.load(file), levels(5)
+    torch.testing.assert_close(traced(images), model(images), rtol=1e-4, atol=1e-4)
+    twin = torch.jit.trace(model.surrogate("secant"), levels() / 255)
+    torch.testing.assert_close(twin(images / 255), model(images), rtol=1e-4, atol=1e-4)
 
 
 # -- building ------------------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """Plug-ins that do not serve: each is refused in one line, and leaves nothing behind."""
 
+import hashlib
+import importlib
 import json
+import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from commandline import copy_of, evaluate, export, refusal, train
+from commandline import TINY, compare, copy_of, evaluate, evaluate_clean, export, refusal, report, train
 from p2be_exp import jobs, load_run, plugins
 from p2be_exp.attacks import build_attack
 from p2be_exp.attacks.plan import check_serves
@@ -98,7 +102,9 @@ def test_an_option_of_a_plug_in_is_checked_like_any_other(plugin):
     assert refused("plugins=[plug]", "encoding=mine", "encoding.bit=2") == (
         "encoding.bit=2: unknown key; did you mean encoding.bits?"
     )
-    assert refused("plugins=[plug]", "encoding=mime").endswith("there are: mine, onehot, p2be, rgb, thermometer")
+    assert refused("plugins=[plug]", "encoding=mime").endswith(
+        "there are: mine, onehot, p2be, rgb, thermometer; did you mean mine?"
+    )
     message = refused("plugins=[plug]", "encoding=mine", "encoding.M=2")
     assert message == "encoding.M=2: unknown key; encoding has: bits, name"
 
@@ -350,15 +356,24 @@ def test_the_id_of_an_attack_tells_its_name(plugin):
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_whose_plug_in_is_missing(workdir, four_epochs, monkeypatch):
+def test_a_run_whose_plug_in_is_missing(workdir, four_epochs):
     run = copy_of(four_epochs, workdir / "run")
     text = Run(run).config_file.read_text()
     Run(run).config_file.write_text(text.replace("plugins: []", "plugins:\n- gone"))
-    why = "run: plug-in gone cannot be imported (ModuleNotFoundError: No module named 'gone')"
-    assert refusal(evaluate("run=run", "corruption=none", "attack=none")).startswith(f"run={why}")
-    assert refusal(train("resume=run")).startswith(f"resume={why}")
-    with pytest.raises(BadInput, match="plug-in gone cannot be imported"):
+    strange = (
+        "run: needs the plug-in gone, code that the run names and you have not; if you trust it, plugins=[gone] "
+        "(or P2BE_PLUGINS=gone) allows it"
+    )
+    missing = "run: its plug-in gone is not found; it is looked for in the current folder and among what is installed"
+    for command, key in ((evaluate, "run"), (train, "resume"), (export, "run")):
+        assert refusal(command(f"{key}=run")) == f"{key}={strange}"
+        assert refusal(command(f"{key}=run", "plugins=[gone]")) == f"{key}={missing}"
+        plugins.forget("gone")
+    with pytest.raises(BadInput, match="if you trust it"):
         load_run(run)
+    with pytest.raises(BadInput, match="its plug-in gone is not found"):
+        load_run(run, plugins=["gone"])
+    plugins.forget("gone")
 
 
 def test_a_run_from_before_there_were_plug_ins(workdir, four_epochs):
@@ -393,15 +408,18 @@ def test_a_run_whose_plug_in_has_changed(plugin, run_with):
     load_run(run.path)  # the code in memory is still that of the run
     plugins.forget("plug")
     why = "its file is not the one that {} was made with (by its SHA-256 in run.json); put the file back as it was, or "
-    for key, command in {"run": evaluate, "resume": train}.items():
-        message = refusal(command(f"{key}=run"))
+    file.write_text(before + "open('imported', 'w')\n")
+    for key, command in (("run", evaluate), ("resume", train), ("run", export)):
+        message = refusal(command(f"{key}=run", "plugins=[plug]"))
         assert message == f"plugins=[plug]: {why.format(f'{key}=run')}train anew"
-    assert refusal(export("run=run")) == f"plugins=[plug]: {why.format('run=run')}train anew"
     with pytest.raises(BadInput, match=r"^plugins=\[plug\]: its file is not the one"):
-        load_run("run")
+        load_run("run", plugins=["plug"])
+    assert not Path("imported").exists()  # it was compared before
     file.write_text(before)
+    load_run("run")  # allowed just now
     plugins.forget("plug")
-    load_run("run")
+    with pytest.raises(BadInput, match="needs the plug-in plug, code that the run names and you have not"):
+        load_run("run")
 
 
 def test_the_files_that_count_are_those_that_register(plugin, run_with, workdir):
@@ -415,9 +433,95 @@ def test_the_files_that_count_are_those_that_register(plugin, run_with, workdir)
         file.write_text(file.read_text() + "# another\n")
         plugins.forget("package")
         with pytest.raises(BadInput, match=r"^plugins=\[package.coder\]: its file is not the one that run=run was"):
-            load_run("run")
+            load_run("run", plugins=["package"])
+        assert not {"package", "package.coder"} & {*sys.modules}
     finally:
         plugins.forget("package")
+
+
+# -- runs from others -------------------------------------------------------------------------------------------------
+
+EVIL = "open('imported', 'w').close()\n"
+
+
+@pytest.mark.parametrize("name", ["evil", "received.evil", "received.checkpoints.evil"])
+def test_code_that_a_run_names_is_not_imported(workdir, four_epochs, monkeypatch, name):
+    """A run that somebody sent, with a plug-in beside it or inside it, where Python would find it."""
+    monkeypatch.delenv("P2BE_PLUGINS", raising=False)
+    monkeypatch.setattr(sys, "path", [str(workdir), *sys.path])
+    run = Run(copy_of(four_epochs, workdir / "received"))
+    file = workdir / f"{name.replace('.', '/')}.py"
+    file.write_text(EVIL)
+    run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:\n- {name}"))
+    run.add_facts(plugins={name: hashlib.sha256(file.read_bytes()).hexdigest()})
+    why = f"needs the plug-in {name}, code that the run names and you have not; if you trust it, "
+    for outcome in (
+        evaluate_clean("run=received"),
+        train("resume=received"),
+        export("run=received"),
+        train(*TINY, "encoding.table_from=received", "hydra.run.dir=new"),
+        evaluate("run=received", "attack=transfer", "attack.source=received", "corruption=none"),
+        compare("received", "received"),
+        report("received", "out=out"),
+    ):
+        assert why in refusal(outcome)
+    with pytest.raises(BadInput, match="if you trust it"):
+        load_run("received")
+    assert not Path("imported").exists()
+    if name == "evil":
+        assert evaluate_clean("run=received", "plugins=[evil]").code == 0
+        assert Path("imported").exists()
+    else:
+        message = refusal(evaluate_clean("run=received", f"plugins=[{name}]"))
+        assert message.endswith("inside a run folder; nothing there is imported")
+        assert not Path("imported").exists()
+    plugins.forget(name)
+
+
+def test_a_module_is_found_without_importing_it(workdir, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(workdir), *sys.path])
+    for name in ("alone.py", "whole/__init__.py", "whole/part.py", "bare/part.py", "bare/whole/__init__.py"):
+        (workdir / name).parent.mkdir(exist_ok=True)
+        (workdir / name).write_text(EVIL)
+    importlib.invalidate_caches()
+    found = {
+        name: [str(file.relative_to(workdir)) for file in plugins.files_of(name)]
+        for name in (
+            "alone",
+            "whole",
+            "whole.part",
+            "bare",
+            "bare.part",
+            "bare.whole",
+            "nowhere",
+            "alone.part",
+            "whole.nothing",
+        )
+    }
+    assert found == {
+        "alone": ["alone.py"],
+        "whole": ["whole/__init__.py"],
+        "whole.part": ["whole/__init__.py", "whole/part.py"],
+        "bare": [],
+        "bare.part": ["bare/part.py"],
+        "bare.whole": ["bare/whole/__init__.py"],
+        "nowhere": [],
+        "alone.part": [],
+        "whole.nothing": [],
+    }
+    assert not Path("imported").exists()
+
+
+def test_a_command_that_is_started_inside_a_run_finds_no_modules_there(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "received")
+    for name in ("numpy", "hydra", "evil"):
+        (run / f"{name}.py").write_text("open('imported', 'w').close()\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "p2be_exp.report", ".", "out=../out"],
+        cwd=run, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not (run / "imported").exists()
 
 
 def test_a_module_beside_the_plug_in_counts_where_its_option_is_chosen(plugin):

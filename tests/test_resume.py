@@ -1,5 +1,6 @@
 """Stopping and going on: by signals, by SIGKILL, within an epoch and between two, to the same bits as in one go."""
 
+import errno
 import json
 import os
 import shlex
@@ -311,12 +312,23 @@ def fake_status(run, **changes):
     (run / "status.json").write_text(json.dumps({**status, **changes}))
 
 
-def test_a_run_that_is_alive_is_refused(workdir, four_epochs):
+def test_where_there_are_no_locks_the_signs_of_life_decide(workdir, four_epochs, monkeypatch):
     run = copy_of(four_epochs, workdir / "run")
     fake_status(run, pid=os.getppid())
+    monkeypatch.setattr("fcntl.flock", without_locks)
     before = (run / "status.json").read_bytes()
     assert refusal(train("resume=run")) == f"resume=run: still running as process {os.getppid()}"
     assert (run / "status.json").read_bytes() == before
+
+
+def without_locks(descriptor, operation):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_a_process_id_that_another_program_has_now_blocks_nothing(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    fake_status(run, pid=os.getppid())  # alive, and not ours; but nobody holds the lock
+    assert train("resume=run").code == 0
 
 
 def test_a_run_that_is_alive_on_another_machine_is_refused(workdir, four_epochs):

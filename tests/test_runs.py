@@ -42,6 +42,7 @@ def error_in(row):
 def test_the_files_of_a_run(four_epochs):
     files = {str(file.relative_to(four_epochs)) for file in four_epochs.rglob("*") if file.is_file()}
     assert files == {
+        ".lock",
         "config.yaml",
         "run.json",
         "status.json",

@@ -30,10 +30,8 @@ def check_classes(data: ImageDataModule, run: Run) -> None:
     trained = run.info().get("classes")
     if trained is not None and trained != list(data.classes):
         different = sorted(set(trained) ^ set(data.classes))
-        raise BadInput(
-            f"dataset={data.name}: other classes than those that {run.path} was trained on "
-            f"({len(different)} are in one alone, {different[0]} first)"
-        )
+        told = f"{len(different)} are in one alone, {different[0]} first" if different else "they are in another order"
+        raise BadInput(f"dataset={data.name}: other classes than those that {run.path} was trained on ({told})")
 
 
 def check_files(data: ImageDataModule, run: Run) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.errors import ResourceError
+from p2be_exp.errors import BadInput, ResourceError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PART = re.compile(r"\..*\.[a-z0-9_]{8}\.part")
@@ -31,6 +31,15 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: the disk is full.
     """
+    with _staged(path) as part:
+        yield part
+        _finish(part)
+        part.replace(path)
+
+
+@contextmanager
+def _staged(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder; what is there when the block ends is removed."""
     path = Path(path)
     with told_when_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,12 +48,14 @@ def replacing(path: Path) -> Iterator[Path]:
         part = Path(name)
         try:
             yield part
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.chmod(0o666 & ~_umask())
-            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _finish(part: Path) -> None:
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.chmod(0o666 & ~_umask())
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -76,18 +87,17 @@ def create_json(path: Path, value: Any) -> None:
         FileExistsError: it is there.
         ResourceError: the disk is full.
     """
-    path = Path(path)
-    with told_when_full(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        whole = Path(folder, path.name)
-        write_json(whole, value)
+    with _staged(path) as part:
+        part.write_text(_json(value), encoding="utf-8")
+        _finish(part)
         try:
-            os.link(whole, path)
+            os.link(part, path)
         except FileExistsError:
             raise
         except OSError:  # a file system without links
-            if path.exists():
+            if Path(path).exists():
                 raise FileExistsError(path) from None
-            whole.replace(path)
+            part.replace(path)
 
 
 def overwrite_json(path: Path, value: Any) -> None:
@@ -99,7 +109,8 @@ def overwrite_json(path: Path, value: Any) -> None:
         write_json(path, value)
     except (ResourceError, OSError):
         try:
-            with Path(path).open("r+b", buffering=0) as file:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
                 file.write(_json(value).encode())
                 file.truncate()
         except OSError:
@@ -157,12 +168,34 @@ def reserve(path: Path, size: int) -> None:
                 raise  # any other: a file system that cannot do it
 
 
+def refuse_links(folder: Path, *below: str, key: str) -> None:
+    """Check that folders which are about to be written into are no links: their owner may be somebody else.
+
+    Args:
+        folder: as the user gave it; itself it may be a link.
+        below: paths in it.
+        key: the option under which the user gave it, for the message.
+
+    Raises:
+        BadInput: one is a link, or is in a folder that is one.
+    """
+    for name in below:
+        for path in (Path(name), *Path(name).parents[:-1]):
+            if (Path(folder) / path).is_symlink():
+                raise BadInput(f"{key}={folder}: {path} in it is a link; nothing is written through links")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file's name is that of one that :func:`replacing` was writing."""
+    return bool(_PART.fullmatch(name))
+
+
 def remove_leftovers(*folders: Path) -> None:
     """Remove what a process that was killed in :func:`replacing` left behind in these folders (not those below)."""
     for folder in folders:
         if folder.is_dir():
             for part in folder.iterdir():
-                if _PART.fullmatch(part.name):
+                if is_leftover(part.name):
                     part.unlink(missing_ok=True)
 
 

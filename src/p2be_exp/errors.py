@@ -9,6 +9,14 @@ class BadInput(ValueError):  # noqa: N818  # the name says who has to act
     """
 
 
+class NotOwned(BadInput):
+    """A folder that is somebody else's: nothing in it may be touched, not even to note the refusal."""
+
+
+class InUse(NotOwned):
+    """A folder that another process is writing into."""
+
+
 class ResourceError(RuntimeError):
     """The machine could not do what was asked: a full disk, shared memory that is too small, pictures that never came.
 
@@ -30,3 +38,19 @@ class Interrupted(BaseException):
         super().__init__(f"stopped by signal {signal}")
         self.signal = signal
         self.waiting = waiting
+
+
+def one_line(error: BaseException | str) -> str:
+    """What an error says, on one line that a terminal shows as it is.
+
+    What does not print (line ends, control characters, bytes that were no UTF-8) is written as in a Python text; of a
+    text of thousands of characters the middle is left out.
+
+    >>> one_line("a\\nb")
+    'a\\\\nb'
+    """
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(error))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
+_LONGEST = 2000

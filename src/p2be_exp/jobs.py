@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.agreement import check_classes, check_files, check_images, check_source_classes
-from p2be_exp.atomic import remove_leftovers
+from p2be_exp.atomic import refuse_links, remove_leftovers
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.panel import check_sanity
 from p2be_exp.attacks.plan import Source, check_serves, plan_attacks
@@ -28,12 +29,15 @@ from p2be_exp.callbacks import (
     ThreadAdvice,
     checkpoint_callbacks,
 )
+from p2be_exp.callbacks.epoch_rows import read_rows
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
 from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
+from p2be_exp.locations import locations
 from p2be_exp.model import EncodedClassifier
+from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
 from p2be_exp.probes import IMAGES, bf16_factor
 from p2be_exp.process_state import kept_process_state
@@ -43,7 +47,7 @@ from p2be_exp.report.figures import draw_results
 from p2be_exp.report.header import run_header
 from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
-from p2be_exp.results import Results
+from p2be_exp.results import Results, check_results
 from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
 from p2be_exp.threads import set_threads
 from p2be_exp.tracking import StepLog, log_results, run_name
@@ -63,6 +67,8 @@ from p2be_exp.training import TrainingModule
 def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> dict[str, Any]:
     """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
 
+    The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.ownership`).
+
     Args:
         config: resolved and checked.
         run: the folder, new, or with ``resume`` one that holds a run.
@@ -73,10 +79,17 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         The content of ``results.json``.
 
     Raises:
-        BadInput: the data, the devices or another run that is named do not serve.
+        BadInput: the data, the devices or another run that is named do not serve; another process owns the folder.
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
-    load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
+    main = rank(config["trainer"]) == 0
+    with owned(run.path, "resume" if resume else "hydra.run.dir") if main else nullcontext():
+        return _train(config, run, resume, sweep)
+
+
+def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) -> dict[str, Any]:
+    if not resume:  # a configuration of one's own; those of a run that is read are find_run's to load
+        load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     with StopSignals() as signals:
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
@@ -93,16 +106,20 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         if resume:
             check_classes(data, run)
             check_files(data, run)
+            read_rows(run)  # what cannot be gone on with is told now, not after the training
+            check_results(run.path, "resume")
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
         if main and resume:
+            refuse_links(run.path, *run.FOLDERS, "tensorboard", "wandb", key="resume")
             run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
             named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
             files = {"files": digests} if (digests := data.digests()) else {}
-            run.create(config, dataset=sizes, classes=list(data.classes), **files, **named)
+            places = {"locations": locations(config)}
+            run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
         with recorded(run, config, sweep) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
@@ -140,8 +157,11 @@ def evaluate(
     loggers: Sequence[Logger] = (),
     figures: Sequence[Path] = (),
     key: str = "name",
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
+
+    The folder's lock is held meanwhile (see :mod:`p2be_exp.ownership`).
 
     Args:
         model: images in, logits out.
@@ -154,22 +174,42 @@ def evaluate(
         loggers: to send results and figures to.
         figures: drawn before, to send as well.
         key: the option that named the folder.
+        run: whose results these are, where the folder is not in the run's.
 
     Returns:
         The content of ``results.json``.
 
     Raises:
-        BadInput: the run that an attack transfers from has other classes; images that cannot be used.
+        BadInput: the run that an attack transfers from has other classes; images that cannot be used; another process
+            owns the folder.
     """
+    with owned(folder, key) if rank(config["trainer"]) == 0 else nullcontext():
+        return _evaluate(model, data, config, folder, settings, corrupted, attacks, loggers, figures, key, run)
+
+
+def _evaluate(
+    model: EncodedClassifier,
+    data: ImageDataModule,
+    config: dict[str, Any],
+    folder: Path,
+    settings: dict[str, Any],
+    corrupted: CorruptedImages | None,
+    attacks: Sequence[Attack],
+    loggers: Sequence[Logger],
+    figures: Sequence[Path],
+    key: str,
+    run: Run | None,
+) -> dict[str, Any]:
     main = rank(config["trainer"]) == 0
     check_source_classes(data, config)
     if (digest := data.files_digest()) is not None:
         settings = {**settings, "test_files": digest}
     if main:
+        refuse_links(folder, "per_image", "figures", key=key)
         remove_leftovers(folder, folder / "per_image", folder / "figures")
     planned = {attack_condition(attack): attack for attack in attacks}
     plan = corrupted.plan if corrupted else None
-    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned))
+    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned), run=run)
     conditions = results.missing(list_conditions(corrupted, attacks))
     if conditions:
         trainer = build_trainer(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from p2be_exp.backbones import Backbone, build_backbone
 from p2be_exp.backbones.pretrained import PRETRAINABLE, stem_shift
 from p2be_exp.encodings import TableEncoding, build_encoding
+from p2be_exp.model_input import check_model_input
 from p2be_exp.stem import EncodedConv2d
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ class EncodedClassifier(nn.Module):
             Logits, float ``(B, classes)``.
 
         Raises:
-            TypeError: images of another dtype.
+            BadInput: anything else: see :func:`~p2be_exp.model_input.check_model_input`.
             RuntimeError: images that require a gradient, which a look-up does not have.
         """
+        check_model_input(images)
         if images.requires_grad and torch.is_grad_enabled():
             raise RuntimeError(_NO_GRADIENT)
         return self.trunk(self.stem(to_levels(images), self.encoding.table()))
@@ -80,8 +82,6 @@ def to_levels(images: Tensor) -> Tensor:
     """Levels uint8 of images that are levels already, or floats in [0, 1] (nearest level, clipped)."""
     if images.dtype == torch.uint8:
         return images
-    if not images.is_floating_point():
-        raise TypeError(f"images are uint8 levels or floats in [0, 1], got {images.dtype}")
     return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8)
 
 

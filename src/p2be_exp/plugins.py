@@ -1,7 +1,9 @@
 """Plug-ins: modules outside this package that register encodings, backbones, regimes and attacks of their own.
 
 A plug-in is named by its module in ``plugins=[...]`` or in the environment variable P2BE_PLUGINS. It is imported before
-the configuration is composed, and again wherever a run that used it is loaded: ``config.yaml`` keeps the names.
+the configuration is composed. ``config.yaml`` keeps the names, so that whoever reads the run later knows what it needs;
+but that is the word of whoever made the run, and a plug-in is code: it is imported only where the reader names it too,
+and only if its file is the one that the run was made with.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import importlib.machinery
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +26,7 @@ from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput
+from p2be_exp.foreign import in_run_folder
 
 VARIABLE = "P2BE_PLUGINS"
 """Environment variable with the names of plug-ins, separated by commas: what the key ``plugins`` is by default."""
@@ -32,6 +36,9 @@ _OWNERS: dict[tuple[str, str], str] = {}
 
 _DIGESTS: dict[str, str] = {}
 """SHA-256 of the files of plug-ins and of the modules that registered an option, as they were when imported."""
+
+_ALLOWED: set[str] = set()
+"""Modules that the reader of runs has named: :func:`load_plugins_of` may import them."""
 
 _BASES = {
     "encoding": ("encodings", "TableEncoding"),
@@ -194,11 +201,109 @@ def load_requested(arguments: Sequence[str]) -> None:
     Raises:
         BadInput: see :func:`load_plugins`; or the value is no list of names.
     """
+    names, where = _requested(arguments)
+    load_plugins(names, where)
+
+
+def allow_requested(arguments: Sequence[str]) -> None:
+    """Note the plug-ins that a command line, or else P2BE_PLUGINS, names: a run that is read may need them.
+
+    They are imported when it does, and not before its files have been compared.
+
+    Raises:
+        BadInput: the value is no list of names.
+    """
+    allow(_requested(arguments)[0])
+
+
+def allow(names: Iterable[str]) -> None:
+    """Note modules that may be imported for a run that needs them."""
+    _ALLOWED.update(names)
+
+
+def _requested(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """Names of modules, and where they are from."""
     given = [argument for argument in arguments if argument.lstrip("+").startswith("plugins=")]
-    if given:
-        load_plugins(_names(given[-1]), given[-1])
+    return (_names(given[-1]), given[-1]) if given else (split_plugins(VARIABLE), VARIABLE)
+
+
+def load_plugins_of(config: Mapping[str, Any], recorded: Mapping[str, str], where: str) -> None:
+    """Load the plug-ins of a run that somebody else may have made.
+
+    Args:
+        config: of the run; it need not have been checked.
+        recorded: what :func:`digests` gave when the run was made.
+        where: the key and run, for the message.
+
+    Raises:
+        BadInput: one was not named by the reader, is another file than the run was made with (found out before it is
+            imported), is inside a run folder, or cannot be imported.
+    """
+    names = config["plugins"]
+    known = {*PLUGIN_FOLDERS, *sys.modules, *_ALLOWED, *split_plugins(VARIABLE)}
+    if strange := [name for name in names if name not in known]:
+        listed = ",".join(strange)
+        raise BadInput(
+            f"{where}: needs the plug-in{'s' * (len(strange) > 1)} {', '.join(strange)}, code that the run names and "
+            f"you have not; if you trust it, plugins=[{listed}] (or {VARIABLE}={listed}) allows it"
+        )
+    for module in names:
+        if module not in PLUGIN_FOLDERS:
+            _check_file(module, recorded, where)
+    for module in recorded:  # those of its parts that can be found
+        if module not in sys.modules and any(_belongs(module, name) for name in names) and files_of(module):
+            _check_file(module, recorded, where)
+    load_plugins(names, where)
+    check_unchanged(config, recorded, where)
+
+
+def files_of(name: str) -> list[Path]:
+    """The files that importing a module would run, the module's own last; found without importing anything.
+
+    Returns:
+        Empty where there is no such module, or it is a folder without a file of its own.
+    """
+    search: list[str] | None = None
+    files: list[Path] = []
+    parts = name.split(".")
+    for place, part in enumerate(parts, 1):
+        spec = _spec(".".join(parts[:place]), search)
+        if spec is None:
+            return []
+        if spec.origin is None or spec.loader is None:  # a namespace package: whose parts are whatever bears its name
+            search = [str(Path(folder) / part) for folder in search or sys.path if (Path(folder) / part).is_dir()]
+            continue
+        files.append(Path(spec.origin))
+        search = list(spec.submodule_search_locations or ())
+    return files if spec is not None and spec.origin is not None and spec.loader is not None else []
+
+
+def _spec(name: str, search: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, search)
+        except (AttributeError, KeyError):  # a finder of the old kind; a folder in a folder without files of their own
+            spec = None
+            if search and any((Path(folder) / name.rpartition(".")[2]).is_dir() for folder in search):
+                spec = importlib.machinery.ModuleSpec(name, None)
+        if spec is not None:
+            return spec
+    return None
+
+
+def _check_file(module: str, recorded: Mapping[str, str], where: str) -> None:
+    """Check that the file of a module, which may not be imported yet, is the one of a run."""
+    if module in sys.modules:
+        _keep_digest(module)
+        found = _DIGESTS.get(module)
     else:
-        load_plugins(split_plugins(VARIABLE), VARIABLE)
+        _look_here()
+        files = files_of(module)
+        found = _digest_of(files[-1]) if files else None
+        if not files:
+            raise BadInput(f"{where}: its plug-in {module} is not found; it is looked for {_WHERE_LOOKED}")
+    if recorded.get(module) != found:
+        raise BadInput(_other_file(module, where))
 
 
 def digests() -> dict[str, str]:
@@ -231,10 +336,14 @@ def check_unchanged(config: Mapping[str, Any], recorded: Mapping[str, str], wher
     parts = [module for module in recorded if module in _DIGESTS and any(_belongs(module, name) for name in names)]
     for module in dict.fromkeys([*names, *sorted(owners - {"__main__"}), *parts]):
         if recorded.get(module) != _DIGESTS.get(module):
-            raise BadInput(
-                f"plugins=[{module}]: its file is not the one that {where} was made with (by its SHA-256 in run.json); "
-                "put the file back as it was, or train anew"
-            )
+            raise BadInput(_other_file(module, where))
+
+
+def _other_file(module: str, where: str) -> str:
+    return (
+        f"plugins=[{module}]: its file is not the one that {where} was made with (by its SHA-256 in run.json); "
+        "put the file back as it was, or train anew"
+    )
 
 
 def _chosen(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -247,7 +356,11 @@ def _chosen(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _keep_digest(module: str) -> None:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file:
-        _DIGESTS[module] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        _DIGESTS[module] = _digest_of(Path(file))
+
+
+def _digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def forget(name: str) -> None:
@@ -263,6 +376,7 @@ def forget(name: str) -> None:
         if group == "attack" and option in INNER_ATTACKS:
             INNER_ATTACKS.remove(option)
     PLUGIN_FOLDERS.pop(name, None)
+    _ALLOWED.discard(name)
     for known in (_DIGESTS, sys.modules):
         for module in [each for each in known if _belongs(each, name)]:
             del known[module]
@@ -279,8 +393,9 @@ def _names(argument: str) -> list[str]:
 
 
 def _load(name: str, where: str) -> None:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # at the end: a file that happens to be here hides nothing that is installed
+    _look_here()
+    if (inside := next((file for file in files_of(name) if in_run_folder(file)), None)) and name not in sys.modules:
+        raise BadInput(f"{where}: plug-in {name} is {inside}, inside a run folder; nothing there is imported")
     before = set(_OWNERS)
     try:
         module = importlib.import_module(name)
@@ -299,8 +414,21 @@ def _load(name: str, where: str) -> None:
         why = str(error).strip().splitlines()
         raise BadInput(
             f"{where}: plug-in {name} cannot be imported ({type(error).__name__}{f': {why[0]}' if why else ''}); "
-            "it is looked for in the current folder and among what is installed"
+            f"it is looked for {_WHERE_LOOKED}"
         ) from error
+
+
+_WHERE_LOOKED = "in the current folder and among what is installed"
+
+
+def _look_here() -> None:
+    """Let Python look for plug-ins in the current folder, unless that is part of a run, which a stranger may have made.
+
+    At the end: a file that happens to be there hides nothing that is installed.
+    """
+    here = Path.cwd()
+    if str(here) not in sys.path and not in_run_folder(here / "plugin.py"):
+        sys.path.append(str(here))
 
 
 def _check_files(registered: Iterable[tuple[str, str]]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from p2be_exp.atomic import is_full, write_bytes, write_json, write_text
 from p2be_exp.calibration import calibration_errors
 from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
-from p2be_exp.runs import FORMAT_VERSION, now, versions
+from p2be_exp.forms import unusable
+from p2be_exp.runs import FORMAT_VERSION, Run, now, versions
+from p2be_exp.saved_results import check_arrays, read_lines, read_settings
 from p2be_exp.statistics import wilson_interval
 
 
@@ -99,6 +102,7 @@ class Results:
         key: the option under which the user named the folder, for the message.
         plan: which corrupted images it is about; None without any.
         attacks: the attack conditions that it is about, in their order.
+        run: whose results these are, where the folder is not in the run's.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -111,13 +115,16 @@ class Results:
         key: str = "name",
         plan: measures.Plan | None = None,
         attacks: Sequence[Condition] = (),
+        run: Run | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.run = run
         self.plan = plan
         self.attacks = attacks
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
-        if self.summary_file.exists():
+        self._key = key
+        if os.path.lexists(self.summary_file):
             earlier = self._earlier_settings(key)
             changed = [name for name in {**earlier, **self.settings} if earlier.get(name) != self.settings.get(name)]
             if changed:
@@ -125,23 +132,12 @@ class Results:
                 raise BadInput(
                     f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name"
                 )
-        try:
-            self.rows = self._read_rows()
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{key}={self.folder.name}: results.csv is damaged; remove the folder, or choose another name"
-            ) from error
+        self.rows = self._read_rows()
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}
         self._zeros: dict[str, float | None] = {}
-        try:
-            for name in self.rows:
-                with np.load(self._images_file(name)) as images:
-                    self._note(name, images)
-        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise BadInput(
-                f"{key}={self.folder.name}: per_image is damaged; remove the folder, or choose another name"
-            ) from error
+        for row in self.rows.values():
+            self._read_images(row)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.write_summary()
@@ -178,13 +174,21 @@ class Results:
         np.savez_compressed(compressed, **images)
         write_bytes(self._images_file(row.condition), compressed.getbuffer())
         self._note(row.condition, images)
-        self.rows[row.condition] = row
+        self.rows = {**self._rows_of_others(), row.condition: row}
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(each) for each in self.rows.values())
         write_text(self.table_file, text.getvalue())
         self.write_summary()
+
+    def _rows_of_others(self) -> dict[str, Row]:
+        """The rows that are in the file now: where a file system has no locks, another process may have added some."""
+        rows = self._read_rows()
+        for name, row in rows.items():
+            if name not in self._calibration:
+                self._read_images(row)
+        return rows
 
     def wrong(self) -> dict[str, np.ndarray]:
         """Which images were wrong, ``(N,)`` bool in data set order, by condition."""
@@ -223,6 +227,7 @@ class Results:
                 for name, row in self.rows.items()
             },
             "settings": self.settings,
+            **({"run": str(self.run.path.absolute())} if self.run else {}),
             "versions": versions(),
             "written": now(),
         }
@@ -263,7 +268,7 @@ class Results:
         return found
 
     def _images_file(self, condition: str) -> Path:
-        return self.folder / "per_image" / (condition.replace("/", "-") + ".npz")
+        return _images_file(self.folder, condition)
 
     def _note(self, condition: str, images: Mapping[str, np.ndarray]) -> None:
         """Keep what the summary needs of the images behind a row."""
@@ -274,24 +279,46 @@ class Results:
             self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None
 
     def _earlier_settings(self, key: str) -> dict[str, Any]:
-        try:
-            return json.loads(self.summary_file.read_text(encoding="utf-8"))["settings"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"{key}={self.folder.name}: results.json is damaged; remove the folder, or choose another name"
-            ) from error
+        with _told(self.folder, self.summary_file.name, key):
+            return read_settings(self.summary_file)
 
     def _read_rows(self) -> dict[str, Row]:
-        if not self.table_file.exists():
-            return {}
-        with self.table_file.open(newline="", encoding="utf-8") as file:
-            return {line["condition"]: _parse(line) for line in csv.DictReader(file)}
+        with _told(self.folder, self.table_file.name, self._key):
+            return {name: Row(**line) for name, line in read_lines(self.table_file).items()}
+
+    def _read_images(self, row: Row) -> None:
+        with _told(self.folder, "per_image", self._key), np.load(self._images_file(row.condition)) as images:
+            check_arrays(images, row.n, row.n_wrong)
+            self._note(row.condition, images)
 
 
-def _parse(line: dict[str, str]) -> Row:
-    whole = ("severity", "eps_levels", "n", "n_wrong")
-    real = ("error", "ci_low", "ci_high", "seconds")
-    values: dict[str, Any] = dict(line)
-    values |= {key: int(line[key]) if line[key] else None for key in whole}
-    values |= {key: float(line[key]) for key in real}
-    return Row(**values)
+@contextmanager
+def _told(folder: Path, what: str, key: str) -> Iterator[None]:
+    """Say of a file that cannot be read which it is, and what to do about it."""
+    try:
+        yield
+    except Exception as error:  # NumPy, zipfile and csv raise many kinds on a damaged file
+        remove = "remove the folder, or choose another name"
+        if (folder / "run.json").exists():  # what a training ended with, in the folder of the run
+            remove = "remove results.csv and results.json, and it is measured again"
+        raise BadInput(f"{key}={folder.name}: {what} {unusable(error)}; {remove}") from error
+
+
+def check_results(folder: Path, key: str) -> None:
+    """Check that the results in a folder, if there are any, can be gone on with.
+
+    Raises:
+        BadInput: a file of them is damaged, or cannot be read.
+    """
+    with _told(folder, "results.json", key):
+        if os.path.lexists(folder / "results.json"):
+            read_settings(folder / "results.json")
+    with _told(folder, "results.csv", key):
+        lines = read_lines(folder / "results.csv")
+    for name, line in lines.items():
+        with _told(folder, "per_image", key), np.load(_images_file(folder, name)) as images:
+            check_arrays(images, line["n"], line["n_wrong"])
+
+
+def _images_file(folder: Path, condition: str) -> Path:
+    return folder / "per_image" / (condition.replace("/", "-") + ".npz")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
-from p2be_exp.atomic import create_json, overwrite_json, remove_leftovers, replacing, write_json
+from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.config.checks import check_config
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import typed
-from p2be_exp.errors import BadInput
-from p2be_exp.plugins import check_unchanged, digests, load_plugins
+from p2be_exp.config.stored import read_stored
+from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.forms import Form, misfit, read_json
+from p2be_exp.ownership import LOCK, holds
+from p2be_exp.plugins import allow, digests, load_plugins_of
 
 if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
@@ -50,6 +54,9 @@ class Run:
     Attributes:
         path: the folder.
     """
+
+    FOLDERS = ("checkpoints", "per_image", "figures")
+    """What a training writes into, in its folder."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -85,25 +92,66 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """The run's resolved configuration as plain dictionaries."""
-        config = OmegaConf.to_container(OmegaConf.load(self.config_file), resolve=True)
+        config = read_stored(self.config_file)
         if isinstance(config, dict) and isinstance(config.get("preset"), dict):
             _fill_in(config)
         return config
 
     def info(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        return json.loads(self.run_file.read_text(encoding="utf-8"))
+        """The content of ``run.json``.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged; the message names the key.
+        """
+        info = read_json(self.run_file)
+        if found := misfit(_INFO, info):
+            raise ValueError(f"run.json: {found}")
+        return info
 
     def status(self) -> dict[str, Any]:
-        """The content of ``status.json``, empty where there is none that can be read."""
+        """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
         try:
-            return json.loads(self.status_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            status = read_json(self.status_file)
+            return status if _is_status(status) else {}
+        except (OSError, TypeError, ValueError):
             return {}
 
     def remove_leftovers(self) -> None:
         """Remove what a killed training left behind of files that it was writing."""
-        remove_leftovers(*(self.path / part for part in ("", "checkpoints", "per_image", "figures")))
+        remove_leftovers(self.path, *(self.path / part for part in self.FOLDERS))
+
+    def check_new(self, key: str) -> None:
+        """Check that the folder, if it is there, has at most what a start leaves behind that failed or was killed.
+
+        Args:
+            key: the option under which the user gave it, for the message.
+
+        Raises:
+            BadInput: it holds a run.
+            NotOwned: it holds files that no run has written.
+        """
+        if self.run_file.exists() and self.config_file.exists():
+            raise BadInput(_holds_a_run(key, self.path))
+        if not self.path.is_dir():
+            return
+        strange = sorted(each.name for each in self.path.iterdir() if not self._is_left_behind(each))
+        if strange:
+            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            raise NotOwned(
+                f"{key}={self.path}: holds {strange[0]}{more}, which no run has written; choose another folder"
+            )
+
+    def _is_left_behind(self, file: Path) -> bool:
+        """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run."""
+        if file.name == LOCK or is_leftover(file.name) or file == self.run_file:
+            return True
+        if file == self.status_file:
+            return self.status().get("state") in get_args(State)
+        try:
+            return file == self.config_file and {"preset", "encoding", "task_name"} <= set(read_stored(file))
+        except (OSError, TypeError, ValueError):
+            return False
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -114,14 +162,15 @@ class Run:
             BadInput: the folder holds a run already, or cannot be written.
         """
         about = {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
+        self.check_new("hydra.run.dir")
         try:
+            if not self.config_file.exists() and holds(self.path):
+                self.run_file.unlink(missing_ok=True)  # of a start that was killed between these two
             with replacing(self.config_file) as part:  # in place once run.json is, and only then
                 part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
-                create_json(self.run_file, about)  # claims the folder, which another process may want too
+                create_json(self.run_file, about)  # claims the folder, also where the file system has no locks
         except FileExistsError as error:
-            raise BadInput(
-                f"hydra.run.dir={self.path}: holds a run already; {typed(resume=self.path)} goes on with it"
-            ) from error
+            raise BadInput(_holds_a_run("hydra.run.dir", self.path)) from error
         except OSError as error:
             raise BadInput(f"hydra.run.dir={self.path}: cannot be written ({error.strerror})") from error
 
@@ -139,7 +188,67 @@ class Run:
     def renew_status(self) -> None:
         """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
         with self._status_lock:
-            overwrite_json(self.status_file, {**self.status(), "alive": now()})
+            if status := self.status():  # what cannot be read is not made into half a status
+                overwrite_json(self.status_file, {**status, "alive": now()})
+
+
+def _holds_a_run(key: str, path: Path) -> str:
+    return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
+
+
+_NONE = type(None)
+_INFO: Form = {
+    "format_version": int,
+    "command": (list, _NONE),
+    "command.*": str,
+    "created": str,
+    "git_commit": (str, _NONE),
+    "versions": (dict, _NONE),
+    "versions.*": str,
+    "plugins": dict,
+    "plugins.*": str,
+    "platform": str,
+    "sweep": (dict, _NONE),
+    "sweep.name": (str, _NONE),
+    "sweep.scale": (str, _NONE),
+    "classes": (list, _NONE),
+    "classes.*": str,
+    "dataset": (dict, _NONE),
+    "locations": dict,
+    "files": (dict, _NONE),
+    "files.*": str,
+    "trained_on": (dict, _NONE),
+    "trained_on.precision": str,
+    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
+}
+"""What is read of ``run.json``, by key."""
+
+_STATUS: Form = {
+    "state": str,
+    "pid": int,
+    "host": str,
+    "alive": str,
+    "exit_code": int,
+    "error": str,
+    "slurm_job": str,
+    "slurm_restarts": int,
+}
+"""What is read of ``status.json``, by key."""
+
+
+def _is_status(status: Any) -> bool:
+    """Whether the content of a ``status.json`` is what this version writes.
+
+    Raises:
+        TypeError, ValueError: a time that is none, or has no time zone.
+    """
+    if misfit(_STATUS, status) is not None:
+        return False
+    if "alive" in status:
+        _ = datetime.fromisoformat(status["alive"]) - datetime.now(UTC)
+    if "slurm_job" in status and "slurm_restarts" not in status:
+        return False
+    return 0 < status.get("pid", 1) < 2**31
 
 
 def slurm_start() -> dict[str, Any]:
@@ -157,10 +266,10 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         key: the option under which the user gave it, for the message.
 
     Raises:
-        BadInput: there is no such folder, it is no run of a format that this version reads, or one of its plug-ins
-            is missing, or is another file than the one it was made with.
+        BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in that
+            was not allowed, is missing, or is another file than the one it was made with.
     """
-    run = Run(path)
+    run = Run(expanded(path, key))
     if not run.path.is_dir():
         raise BadInput(f"{key}={path}: no such folder")
     missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
@@ -169,15 +278,17 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     try:
         info, config = run.info(), run.config()
         version, recorded = info["format_version"], dict(info.get("plugins", {}))
+    except OSError as error:
+        raise BadInput(f"{key}={path}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
     except Exception as error:
-        raise BadInput(f"{key}={path}: config.yaml or run.json is damaged") from error
+        why = f" ({error})" if type(error) is ValueError else ""
+        raise BadInput(f"{key}={path}: config.yaml or run.json is damaged{why}") from error
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
     if isinstance(config, dict) and isinstance(config.get("plugins"), list):
         if not all(isinstance(name, str) for name in config["plugins"]):
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
-        load_plugins(config["plugins"], f"{key}={path}")
-        check_unchanged(config, recorded, f"{key}={path}")
+        load_plugins_of(config, recorded, f"{key}={path}")
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML
@@ -185,13 +296,30 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     return run
 
 
-def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") -> EncodedClassifier:
+def expanded(path: str | Path, key: str) -> Path:
+    """A path with ``~`` and ``~user`` as the shell reads them.
+
+    Args:
+        path: as the user gave it.
+        key: the option under which, for the message.
+
+    Raises:
+        BadInput: there is no such home folder, or no file can have this path.
+    """
+    return user_path(key, path)
+
+
+def load_run(
+    path: Path | str, checkpoint: str = "last", device: str = "cpu", plugins: Sequence[str] = ()
+) -> EncodedClassifier:
     """The trained model of a run, in eval mode.
 
     Args:
         path: the run folder.
         checkpoint: ``last`` or ``best``.
         device: where to put it.
+        plugins: modules that may be imported because the run needs them, besides those that are imported already and
+            those that P2BE_PLUGINS names. A plug-in is code: see docs/runs.md, "Runs from others".
 
     Returns:
         A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
@@ -203,6 +331,7 @@ def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") ->
 
     from p2be_exp.model import build_model
 
+    allow(plugins)
     run = find_run(path)
     config, saved = run.config(), load_checkpoint(run, checkpoint)
     with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
@@ -218,22 +347,29 @@ def load_run(path: str | Path, checkpoint: str = "last", device: str = "cpu") ->
 
 
 def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
-    """A checkpoint of a run on the CPU, read with ``weights_only=True`` always.
+    """A checkpoint of a run on the CPU, every record compared with its checksum (see :mod:`p2be_exp.saved_file`).
 
     Raises:
-        BadInput: it is missing or damaged.
+        BadInput: it is missing, cannot be read or is damaged, or weights in it are no numbers.
     """
-    import torch
+    from p2be_exp.saved_file import Damaged, not_a_number, read_saved
 
     file = run.checkpoint(which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
+    where = f"{key}={run.path}: checkpoints/{file.name}"
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        _ = checkpoint["state_dict"], checkpoint["hyper_parameters"]["num_classes"]
-    except Exception as error:  # torch raises many kinds on a damaged file
-        raise BadInput(f"{key}={run.path}: checkpoints/{file.name} is damaged") from error
+        checkpoint = read_saved(file)
+        weights, _ = dict(checkpoint["state_dict"]), checkpoint["hyper_parameters"]["num_classes"]
+    except OSError as error:
+        raise BadInput(f"{where} cannot be read ({error.strerror})") from error
+    except Exception as error:
+        record = error.record if isinstance(error, Damaged) else ""
+        raise BadInput(f"{where} is damaged{f' ({record})' if record else ''}") from error
+    # Beside the model a checkpoint has what training kept for itself.
+    if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
+        raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
     return checkpoint
 
 

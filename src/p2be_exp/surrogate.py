@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from p2be_exp.encodings import LEVELS, RGB, TableEncoding
 from p2be_exp.errors import BadInput
 from p2be_exp.model import EncodedClassifier, to_levels
+from p2be_exp.model_input import check_model_input
 from p2be_exp.stem import phases
 
 Surrogate = Literal["secant", "smooth", "interpolate"]
@@ -231,13 +232,17 @@ class SurrogateClassifier(nn.Module):
 
         Args:
             images: floats in [0, 1] (taken to the nearest level) or uint8 levels, ``(B, 3, H, W)``. Floats get the
-                gradient of the logits at the nearest level, by the slopes, times 255; values outside [0, 1] too.
+                gradient of the logits at the nearest level, by the slopes, times 255; those a hair outside [0, 1] too.
 
         Returns:
             Logits, float ``(B, classes)``, equal to the model's.
+
+        Raises:
+            BadInput: anything else: see :func:`~p2be_exp.model_input.check_model_input`.
         """
-        if not (images.requires_grad and torch.is_grad_enabled()):
-            return self.model(images)
+        if not (getattr(images, "requires_grad", False) and torch.is_grad_enabled()):
+            return self.model(images)  # which checks them
+        check_model_input(images)
         model, levels = self.model, to_levels(images)
         features = model.stem(levels, model.encoding.table())
         slope = slopes(model.encoding, self.name, self.radius, self.width)

@@ -14,6 +14,7 @@ from p2be_exp.backbones import (
     check_image_size,
     image_sizes,
     list_backbones,
+    size_advice,
 )
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
@@ -149,3 +150,22 @@ def test_a_range_of_sizes():
     sizes = ImageSizes(8, 16)
     assert [sizes.admit(size) for size in (7, 8, 16, 17)] == [False, True, True, False]
     assert str(sizes) == "8 x 8 to 16 x 16"
+
+
+def test_a_backbone_on_images_of_another_size_than_it_is_made_for():
+    for name in list_backbones():
+        near, far = (32, 224) if name in CIFAR else (224, 64)
+        assert size_advice(name, near) is None
+        if image_sizes(name).admit(far):
+            assert size_advice(name, far).startswith(f"{name} is made for images of {near} x {near}: ")
+    assert size_advice("wrn16_1", 64) is None
+    assert size_advice("wrn16_1", 65).endswith("a step at 65 x 65 is the work of 4 such")
+    assert size_advice("resnet18", 224) == (
+        "resnet18 is made for images of 32 x 32: a step at 224 x 224 is the work of 49 such; "
+        "for these there are alexnet, resnet50"
+    )
+    assert size_advice("resnet50", 112) is None
+    assert size_advice("resnet50", 64) == (
+        "resnet50 is made for images of 224 x 224: its strides leave little of 64 x 64; "
+        "for these there are densenet40_12, densenet40_24, densenet_bc_100_12 and 5 more"
+    )

@@ -1,7 +1,9 @@
 """Published weights: our logits are torchvision's of normalised images; bad files; a run without its file."""
 
+import hashlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -155,6 +157,40 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
             read_weights(group("resnet50", tmp_path / f"{file}.pth"))
     with pytest.raises(BadInput, match=r"^backbone.weights=\S*none.pth: no such file;.* resnet50-\*.pth"):
         read_weights(group("resnet50", tmp_path / "none.pth"))
+
+
+def test_a_flipped_bit_is_refused(published, tmp_path):
+    path, _ = published("resnet50")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.pth").write_bytes(content)
+    told = r"flipped\.pth: .* damaged \(record \S+/data/\d+ does not match its checksum\)$"
+    with pytest.raises(BadInput, match=told):
+        read_weights(group("resnet50", tmp_path / "flipped.pth"))
+
+
+def test_weights_that_are_no_numbers_are_refused(published, tmp_path):
+    path, _ = published("resnet50")
+    small = {key: torch.zeros(()).expand(value.shape) for key, value in torch.load(path).items()}
+    torch.save({**small, "fc.bias": torch.full((5,), float("nan"))}, tmp_path / "nan.pth")
+    with pytest.raises(BadInput, match=r"nan\.pth: fc\.bias is NaN throughout$"):
+        read_weights(group("resnet50", tmp_path / "nan.pth"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_a_published_name_is_the_published_file(published, tmp_path, monkeypatch, zipped):
+    path, _ = published("resnet50")
+    small = {key: torch.zeros(()).expand(value.shape) for key, value in torch.load(path).items()}
+    torch.save(small, tmp_path / "mine.pth", _use_new_zipfile_serialization=zipped)
+    digest = hashlib.sha256((tmp_path / "mine.pth").read_bytes()).hexdigest()
+    theirs, altered = (tmp_path / f"resnet50-{begin}.pth" for begin in (digest[:8], "0676ba61"))
+    for file in (theirs, altered):
+        shutil.copy(tmp_path / "mine.pth", file)
+    with pytest.raises(BadInput, match=f"truncated or altered, its SHA-256 begins with {digest[:8]}; fetch"):
+        read_weights(group("resnet50", altered))  # torchvision's own name
+    listed = [SimpleNamespace(url=f"https://example.org/models/{theirs.name}")]
+    monkeypatch.setattr(models, "get_model_weights", lambda name: listed)
+    assert read_weights(group("resnet50", theirs)).classes == 5
 
 
 # -- from the command line -----------------------------------------------------------------------------------------

@@ -69,6 +69,30 @@ def test_a_folder_of_pictures():
     assert "allowed are 0 to 2" in refusal(corruptions("preview", "folder=birds", "image=3"))
 
 
+def test_what_cannot_be_read_is_known_before_anything_is_written(workdir):
+    for name in ("auk", "wren"):
+        Path("birds", name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (40, 40), (number, 0, 0)).save(f"birds/{name}/{number}.png")
+    Path("birds/auk/._1.png").write_bytes(b"resource fork")
+    Path("birds/.ipynb_checkpoints").mkdir()
+    make = ("make", "folder=birds", "out=set", "names=contrast", "severities=[1]")
+    for file in Path("birds").rglob("[01].png"):
+        file.write_bytes(b"nothing" + file.read_bytes())
+    assert "none of the 4 images can be read" in refusal(corruptions(*make))
+    assert not Path("set").exists()
+    for file in Path("birds").rglob("[01].png"):
+        if file.parent.name == "wren" or file.name == "0.png":
+            file.write_bytes(file.read_bytes().removeprefix(b"nothing"))
+    outcome = corruptions(*make)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.startswith("warning: birds: 1 of 4 images cannot be read and are left out: auk/1.png (")
+    assert "birds: 3 images of 40 x 40" in outcome.out
+    assert (manifest()["classes"], manifest()["images_of_the_data_set"]) == (["auk", "wren"], 4)
+    assert np.load("set/labels.npy").tolist() == [0, 1, 1]
+    assert np.load("set/indices.npy").tolist() == [0, 2, 3]
+
+
 def test_preview():
     outcome = corruptions("preview", "dataset=digits", "names=[fog,blur]", "severities=[1,5]", "image=3")
     assert outcome.code == 0, outcome.err

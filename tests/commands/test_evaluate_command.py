@@ -46,7 +46,13 @@ def test_the_clean_row_is_that_of_the_training(workdir, run):
     outcome = evaluate_clean("run=run", "limit_test=40")
     assert outcome.code == 0, outcome.err
     folder = run / "evaluations" / "last_clean_first40"
-    assert {file.name for file in folder.rglob("*")} == {"results.csv", "results.json", "per_image", "clean.npz"}
+    assert {file.name for file in folder.rglob("*")} == {
+        ".lock",
+        "results.csv",
+        "results.json",
+        "per_image",
+        "clean.npz",
+    }
     assert without_times(folder / "results.csv") == without_times(run / "results.csv")
     one, other = np.load(folder / "per_image" / "clean.npz"), np.load(run / "per_image" / "clean.npz")
     assert all(np.array_equal(one[key], other[key]) for key in ("index", "label", "prediction", "wrong"))

@@ -1,6 +1,7 @@
 """Corruptions through ``evaluate.py`` and ``train.py``: rows, means by hand, stopping and going on, refusals."""
 
 import csv
+import hashlib
 import json
 import os
 import shlex
@@ -267,10 +268,20 @@ def test_a_stored_set_and_the_fly_give_the_same_rows(run, workdir):
     fly, stored = (without_times(run / "evaluations" / name) for name in ("fly", "stored"))
     assert len(fly["results.csv"]) == 1 + 5 * 2
     assert fly == stored
-    # The stored files are what is read: other images, other rows.
+    # The stored files are what is read: other images, other rows; and only those of which the manifest knows.
     images = np.load("set/fog.npy", mmap_mode="r+")
     images[:] = 0
     images.flush()
+    said = refusal(evaluate(*arguments, "corruption.dir=set", "name=damaged"))
+    assert said == (
+        "corruption.dir=set: fog.npy is damaged (severity 1 is not what manifest.json says); "
+        "remove it and make it again"
+    )
+    manifest = json.loads(Path("set/manifest.json").read_text())
+    for place, severity in enumerate((1, 4)):
+        block = images[30 * place : 30 * (place + 1)].tobytes()
+        manifest["blocks"][f"fog/{severity}"]["sha256"] = hashlib.sha256(block).hexdigest()
+    Path("set/manifest.json").write_text(json.dumps(manifest))
     assert evaluate(*arguments, "corruption.dir=set", "name=black").code == 0
     black = {row["condition"]: row for row in rows_of(run / "evaluations" / "black" / "results.csv")}
     for severity, rows in ((1, black), (2, fly)):

@@ -32,6 +32,7 @@ from p2be_exp import load_run
 from p2be_exp.agreement import check_files
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, file_loader, load_dataset
+from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.evaluation import EvaluationModule
 from p2be_exp.jobs import build_data
@@ -242,6 +243,21 @@ def test_a_model_is_loaded_without_its_data(run, tmp_path):
     assert load_run(copy)(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, 3)
 
 
+def test_a_stored_run_keeps_how_it_cuts_its_pictures(run, tmp_path):
+    """One of a version where that did not follow the image size."""
+    copy = copy_of(run, tmp_path / "copy")
+    (copy / "config.yaml").write_text((copy / "config.yaml").read_text().replace("resized: 18", "resized: 256"))
+    config = find_run(copy).config()
+    assert (config["dataset"]["image_size"], config["dataset"]["resized"]) == (16, 256)
+    assert build_data(config).folder.view == TestView(16, 256)
+
+
+def test_what_is_derived_is_stored_as_a_number(data_dir):
+    assert train(*(each for each in SETTINGS if "resized" not in each and "epochs" not in each), "epochs=1",
+                 f"data_dir={data_dir}", "dataset.workers=0", "hydra.run.dir=run").code == 0  # fmt: skip
+    assert "  resized: 16\n" in Path("run/config.yaml").read_text()
+
+
 def test_a_run_from_before_there_was_a_choice_was_flipped_and_cropped(four_epochs, tmp_path):
     copy = copy_of(four_epochs, tmp_path / "copy")
     lines = (copy / "config.yaml").read_text().splitlines()
@@ -295,8 +311,6 @@ def test_generated_corruptions_and_attacks_show_what_they_say(monkeypatch, data_
 def test_a_set_is_made_of_picture_files_and_measured(run, data_dir, tmp_path):
     arguments = ["dataset=imagenet", "dataset.image_size=16", "dataset.resized=18", "names=[contrast]",
                  "severities=[4]", f"out={tmp_path}/c"]  # fmt: skip
-    assert TEST_FILE in refusal(corruptions("make", *arguments, f"data_dir={data_dir}"))
-    shutil.rmtree(tmp_path / "c")
     whole = tmp_path / "whole"
     write_imagenet(whole)
     outcome = corruptions("make", *arguments, f"data_dir={whole}")
@@ -327,6 +341,32 @@ def test_a_set_is_made_of_picture_files_and_measured(run, data_dir, tmp_path):
     config.write_text(config.read_text().replace("resized: 18", "resized: 20"))
     told = refusal(evaluate(f"run={copy}", *made))
     assert told == f"corruption.dir={tmp_path}/c: made with resized=18, wanted is 20"
+
+
+def test_a_set_of_picture_files_lacks_what_cannot_be_read_and_is_measured_without_it(run, data_dir, tmp_path):
+    """As the clean images are: eight of nine."""
+    made = corruptions("make", "dataset=imagenet", "dataset.image_size=16", "dataset.resized=18", "names=[contrast]",
+                       "severities=[4]", f"out={tmp_path}/c", f"data_dir={data_dir}")  # fmt: skip
+    assert made.code == 0, made.err
+    told = f"1 of 9 images cannot be read and are left out: {TEST_FILE} ("
+    assert told in made.err
+    assert "imagenet: 8 images of 16 x 16" in made.out
+    manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    assert [(each["index"], each["file"]) for each in manifest["unreadable"]] == [(0, TEST_FILE)]
+    assert (manifest["classes"], manifest["images"]) == (list(WNIDS), 8)
+    copy = copy_of(run, tmp_path / "copy")
+    outcome = evaluate(f"run={copy}", "corruption=generated", "corruption.names=[contrast]",
+                       "corruption.severities=[4]", f"corruption.dir={tmp_path}/c", "attack=none", "trainer=cpu",
+                       "name=stored")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count(told) == 2  # the clean images and the corrupted ones
+    stored = rows_of(copy / "evaluations" / "stored" / "results.csv")
+    assert [row["n"] for row in stored] == ["8", "8"]
+    outcome = evaluate(f"run={copy}", "corruption=generated", "corruption.names=[contrast]",
+                       "corruption.severities=[4]", "attack=none", "trainer=cpu", "name=made")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    made = rows_of(copy / "evaluations" / "made" / "results.csv")
+    assert [(row["n"], row["n_wrong"]) for row in made] == [(row["n"], row["n_wrong"]) for row in stored]
 
 
 def test_another_folder_of_the_same_classes(run, tmp_path):

@@ -27,7 +27,7 @@ from p2be_exp.runs import Run
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
-NAMES = ["a (1), ü=2", "it's", 'the "best" run', "50 $HOME", "a=b", "two\nlines", "~", "C:\\new\\", "[1]", "#1;&"]
+NAMES = ["a (1), ü=2", "it's", 'the "best" run', "50 $HOME", "a=b", "two\nlines", "a~", "C:\\new\\", "[1]", "#1;&"]
 
 
 def shell(line: str) -> list[str]:
@@ -69,6 +69,16 @@ def test_a_run_is_found_under_its_name_and_under_what_is_printed_of_it(workdir, 
         assert evaluate_clean(argument).code == 130
         assert export(argument).code == 130
     assert found == [name] * 6
+
+
+def test_a_folder_named_as_the_home_folder_is_printed_as_one_of_here(workdir, four_epochs, monkeypatch):
+    monkeypatch.setenv("HOME", str(workdir / "home"))
+    for folder in ("~", "home/läuft"):
+        (workdir / folder).parent.mkdir(exist_ok=True)
+        (workdir / folder).symlink_to(four_epochs)
+    assert resume_command(Run("~")) == "python train.py 'resume=\"./~\"'"
+    assert runs.find_run("~/läuft").path == workdir / "home" / "läuft"
+    assert "no checkpoints/best.ckpt" in refusal(evaluate_clean("run=~/läuft", "checkpoint=best"))
 
 
 @pytest.mark.parametrize("name", NAMES)

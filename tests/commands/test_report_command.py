@@ -121,7 +121,7 @@ def test_files(runs):
     out = printed("compare", "p2be", "rgb", "out=new/folder")
     assert out.startswith(printed("compare", "p2be", "rgb"))
     assert out.endswith("compare.csv and compare.json in new/folder\n")
-    assert sorted(path.name for path in (runs / "new" / "folder").iterdir()) == ["compare.csv", "compare.json"]
+    assert sorted(path.name for path in (runs / "new" / "folder").iterdir()) == [".lock", "compare.csv", "compare.json"]
 
 
 def test_an_evaluation_of_each_run(runs):
@@ -158,17 +158,17 @@ def test_help(flag):
         (["compere", "a", "b"], "compere: neither a folder nor a command; commands are compare (see --help)"),
         (["p2be", "nowhere"], "nowhere: neither a folder nor a command; commands are compare (see --help)"),
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
-        (["p2be", "output=x"], "output=x: unknown key; allowed are evaluation, out"),
+        (["p2be", "output=x"], "output=x: unknown key; allowed are evaluation, out, plugins"),
         (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file; a folder is needed"),
         (["p2be", "out=p2be/1"], "out=p2be/1: is a run; choose a folder for the report"),
         (["p2be", "out=p2be/0/run.json/new"], "out=p2be/0/run.json/new: cannot be written (Not a directory)"),
         (["compare"], "compare: allowed are two sides, A and B, not 0 (none)"),
         (["compare", "p2be"], "compare: allowed are two sides, A and B, not 1 (p2be)"),
         (["compare", "p2be", "rgb", "rgb"], "compare: allowed are two sides, A and B, not 3 (p2be rgb rgb)"),
-        (["compare", "p2be", "rgb", "output=x"], "output=x: unknown key; allowed are evaluation, out"),
+        (["compare", "p2be", "rgb", "output=x"], "output=x: unknown key; allowed are evaluation, out, plugins"),
         (["compare", "p2be", "rgb", "out="], "out=: one value is needed"),
         (["compare", "p2be", "rgb", "out=a", "out=b"], "out=b: one value is needed"),
-        (["compare", "p2be", "rgb", "-v"], "-v: not a flag; allowed are evaluation=, out= and --help"),
+        (["compare", "p2be", "rgb", "-v"], "-v: not a flag; allowed are evaluation=, out=, plugins= and --help"),
         (["compare", "p2be", "nowhere"], "B=nowhere: no such folder"),
         (["compare", "nowhere", "rgb"], "A=nowhere: no such folder"),
     ],

@@ -147,6 +147,21 @@ def test_test_pictures_are_scaled_to_no_less_than_what_is_cut_out():
     assert str(error.value) == told
 
 
+@pytest.mark.parametrize("name", ["imagenet", "image_folder", "caltech101"])
+@pytest.mark.parametrize(
+    ("image_size", "resized"), [(8, 8), (32, 32), (63, 63), (64, 73), (96, 110), (128, 146), (224, 256), (4096, 4681)]
+)
+def test_test_pictures_are_scaled_in_proportion_to_what_is_cut_out(name, image_size, resized):
+    for command in ("train", "corruptions"):
+        wanted = [f"dataset={name}", f"dataset.image_size={image_size}"]
+        config = to_plain(compose_config(command, wanted))
+        check_config(command, config)
+        assert config["dataset"]["resized"] == resized
+        config = to_plain(compose_config(command, [*wanted, f"dataset.resized={image_size + 1}"]))
+        assert config["dataset"]["resized"] == image_size + 1
+    assert to_plain(compose_config("train", [f"dataset={name}"]))["dataset"]["resized"] == 256
+
+
 @pytest.mark.parametrize("key", sorted(COMMAND_SCHEMAS["train"].__dataclass_fields__))
 def test_a_missing_key_is_named(config, key):
     del config[key]

@@ -164,8 +164,11 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
         (["run=some"], "run=some: unknown key; it goes with evaluate.py or python -m p2be_exp.export"),
         (["project=mine"], "project=mine: unknown key; did you mean logger.project?"),
         (["zzz=1"], "zzz=1: unknown key; see --help for what there is"),
-        (["encoding=p3be"], "encoding=p3be: there is no such encoding; there are: onehot, p2be, rgb, thermometer"),
-        (["epochs"], "epochs: not of the form KEY=VALUE (Error parsing override 'epochs')"),
+        (
+            ["encoding=p3be"],
+            "encoding=p3be: there is no such encoding; there are: onehot, p2be, rgb, thermometer; did you mean p2be?",
+        ),
+        (["epochs"], "epochs: not of the form KEY=VALUE (missing EQUAL at '<EOF>')"),
         (["seed=null"], "seed=null: a value is needed"),
         (["optim.lr=fast"], "optim.lr=fast: not a number"),
         (["optim.nesterov=perhaps"], "optim.nesterov=perhaps: not true or false"),

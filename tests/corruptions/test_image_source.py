@@ -1,5 +1,8 @@
 """Clean images to corrupt: of a data set, or of a folder of pictures."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,9 @@ from PIL import Image
 from torchvision.transforms.v2.functional import center_crop, resize
 
 from p2be_exp.corruptions.source import DatasetSource, FolderSource
-from p2be_exp.data import ImageSet
+from p2be_exp.data import FolderSettings, ImageSet, load_dataset
 from p2be_exp.data.decoding import TestView
-from p2be_exp.data.image_folder import listed
+from p2be_exp.data.image_folder import class_names, listed
 from p2be_exp.errors import BadInput
 
 
@@ -44,13 +47,15 @@ def test_picture_files_of_a_data_set_have_a_fingerprint(folder):
     source = DatasetSource("image_folder", files.subset([1, 4]), total=6)
     assert source.fingerprint == {"test_files": files.subset([1, 4]).digest(), "image_size": 8, "resized": 10}
     in_memory = ImageSet(files.pictures(torch.arange(6)), files.labels, files.classes)
-    assert DatasetSource("image_folder", in_memory, total=6).fingerprint == FolderSource(folder).fingerprint == {}
+    assert DatasetSource("image_folder", in_memory, total=6).fingerprint == {}
+    assert FolderSource(folder).fingerprint == {"test_files": files.digest()}
+    assert FolderSource(folder, size=70).fingerprint == {"test_files": files.digest(), "image_size": 70, "resized": 80}
 
 
 def test_a_folder_in_the_order_of_names(folder):
     source = FolderSource(folder)
     assert (source.name, source.total, source.size) == ("birds", 6, (14, 20))
-    assert source.classes == ["auk", "wren"]
+    assert source.classes == ("auk", "wren")
     assert source.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert source.indices.tolist() == [0, 1, 2, 3, 4, 5]
     expected = np.stack([np.asarray(picture(seed)) for seed in (10, 11, 12, 0, 1, 2)])
@@ -79,26 +84,121 @@ def test_other_kinds_of_pictures_become_rgb(tmp_path, mode):
     assert read.shape == (1, 14, 20, 3)
 
 
-@pytest.mark.parametrize("shape", [(20, 14), (14, 20), (33, 33), (64, 57), (9, 9)])
-def test_size_is_resize_and_center_crop_of_torchvision(tmp_path, shape):
+def test_deep_pictures_are_scaled_by_their_depth_or_named(tmp_path):
+    levels = np.arange(0, 256, 5, dtype=np.uint8).reshape(4, 13)
+    Image.fromarray(levels.astype(np.uint16) * 257).save(tmp_path / "0.png")
+    Image.fromarray(levels.astype(np.float32)).save(tmp_path / "1.tif")
+    source = FolderSource(tmp_path).readable(workers=1)
+    assert np.array_equal(source.read(0, 1)[0], np.stack([levels] * 3, axis=-1))
+    assert [each.file for each in source.left_out] == [f"{tmp_path.name}/1.tif"]
+
+
+@pytest.mark.parametrize("shape", [(20, 14), (14, 20), (33, 33), (64, 57), (9, 9), (90, 200)])
+@pytest.mark.parametrize(("size", "resized"), [(14, 14), (63, 63), (70, 80)])
+def test_size_is_resize_and_center_crop_of_torchvision(tmp_path, shape, size, resized):
     picture(3, *shape).save(tmp_path / "one.png")
-    expected = center_crop(resize(Image.open(tmp_path / "one.png"), 16), 14)
-    assert np.array_equal(FolderSource(tmp_path, size=14).read(0, 1)[0], np.asarray(expected))
+    expected = center_crop(resize(Image.open(tmp_path / "one.png"), resized), size)
+    assert np.array_equal(FolderSource(tmp_path, size=size).read(0, 1)[0], np.asarray(expected))
 
 
-def test_no_folder_no_pictures_several_sizes_damaged(folder, tmp_path):
+def test_no_folder_no_pictures_several_sizes(folder, tmp_path):
     with pytest.raises(BadInput, match=r"folder=.*nothing: no such folder"):
         FolderSource(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match=r"no picture in it; wanted is FOLDER/CLASS/PICTURE\.png"):
         FolderSource(tmp_path / "empty")
     picture(1, width=21).save(folder / "wren" / "3.png")
-    with pytest.raises(BadInput, match=r"3\.png is 21x14, the first picture 20x14; give size="):
+    with pytest.raises(BadInput, match=r"wren/3\.png is 21x14, the first picture 20x14; give size="):
         FolderSource(folder)
-    (folder / "wren" / "3.png").write_bytes(b"nothing")
-    with pytest.raises(BadInput, match=r"3\.png: not a picture"):
+
+
+# -- listed as a data set lists them -----------------------------------------------------------------------------------
+
+
+def litter(folder):
+    """What editors, disk stations and archives leave among pictures; and pictures of less usual endings."""
+    for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "lost+found"):
+        (folder / name / "wren").mkdir(parents=True)
+        picture(99).save(folder / name / "0.png")
+    (folder / "auk" / "._0.png").write_bytes(b"resource fork")
+    (folder / "auk" / "@eaDir").mkdir()
+    (folder / "auk" / "folder.png").mkdir()
+    for number, ending in enumerate((".gif", ".jfif", ".jpe", ".tga", ".PNM")):
+        picture(50 + number).save(folder / "wren" / f"more{ending}", {".jfif": "JPEG", ".PNM": "PPM"}.get(ending))
+
+
+@pytest.mark.parametrize("size", [None, 70])
+def test_a_folder_is_listed_as_a_data_set_lists_it(folder, tmp_path, size):
+    litter(folder)
+    settings = FolderSettings(folder=tmp_path / "data", image_size=70, resized=80, workers=0, resized_crop=False)
+    for part in ("train", "test"):
+        shutil.copytree(folder, tmp_path / "data" / part)
+    _, test = load_dataset("image_folder", "nowhere", folder=settings)
+    source = FolderSource(folder, size).readable(workers=2)
+    assert source.left_out == ()
+    assert source.classes == test.classes == ("auk", "wren")
+    assert source.labels.tolist() == test.labels.tolist() == [0] * 3 + [1] * 8
+    assert source.indices.tolist() == test.indices.tolist()
+    assert source.fingerprint["test_files"] == test.digest()
+    if size is not None:
+        assert np.array_equal(source.read(0, 11), DatasetSource("image_folder", test, 11).read(0, 11))
+
+
+def test_a_class_without_pictures_is_refused_as_by_a_data_set(folder):
+    (folder / "owl").mkdir()
+    told = re.escape(f"{folder / 'owl'}: no picture in it; wanted are {folder}/CLASS/PICTURE.jpg (or .png, ...)")
+    with pytest.raises(BadInput, match=told):
         FolderSource(folder)
+    with pytest.raises(BadInput, match=told):
+        listed(folder, class_names(folder), TestView(8, 10), "birds")
+
+
+def test_pictures_beside_hidden_folders_are_one_class(folder):
+    (folder / "wren" / ".ipynb_checkpoints").mkdir()
+    source = FolderSource(folder / "wren")
+    assert (source.classes, source.labels.tolist(), source.name) == (("wren",), [0, 0, 0], "wren")
+
+
+# -- what cannot be read -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(folder):
+    """Two of seven pictures cannot be read: one has no header, one ends too early."""
     whole = (folder / "wren" / "2.png").read_bytes()
+    (folder / "auk" / "1.png").write_bytes(b"nothing")
     (folder / "wren" / "3.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BadInput, match=r"3\.png: damaged"):
-        FolderSource(folder).read(0, 7)
+    return folder
+
+
+@pytest.mark.parametrize("size", [None, 14])
+def test_what_cannot_be_read_is_left_out_named_and_counted(damaged, capsys, size):
+    source = FolderSource(damaged, size).readable(workers=2)
+    assert [(each.index, each.file) for each in source.left_out] == [(1, "auk/1.png"), (6, "wren/3.png")]
+    assert source.left_out[0].reason == "not a picture"
+    assert (source.indices.tolist(), source.labels.tolist()) == ([0, 2, 3, 4, 5], [0, 0, 1, 1, 1])
+    assert (source.total, len(source.read(0, 5))) == (7, 5)
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "warning: birds: 2 of 7 images cannot be read and are left out: auk/1.png (not a picture); wren/3.png ("
+    )
+    assert told.count("\n") == 1
+
+
+def test_what_is_not_asked_for_is_not_looked_at(damaged, capsys):
+    source = FolderSource(damaged, limit=1).readable(workers=1)
+    assert (source.indices.tolist(), source.left_out, capsys.readouterr().err) == ([0], (), "")
+
+
+def test_the_first_that_can_be_read_tells_the_size(damaged):
+    (damaged / "auk" / "0.png").write_bytes(b"nothing")
+    assert FolderSource(damaged).size == (14, 20)
+
+
+@pytest.mark.parametrize("size", [None, 14])
+def test_none_can_be_read(folder, size):
+    for file in folder.rglob("*.png"):
+        file.write_bytes(b"nothing")
+    told = r"birds: none of the 6 images can be read: auk/0\.png \(not a picture\); .*; and 3 more"
+    with pytest.raises(BadInput, match=told):
+        FolderSource(folder, size).readable(workers=1)

@@ -12,9 +12,12 @@ from p2be_exp.corruptions import make
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import CIFAR
 from p2be_exp.corruptions.make import make_set
+from p2be_exp.corruptions.source import LeftOut
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.corruptions.textures import find_textures
+from p2be_exp.data.batch import Unreadable
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import LOCK
 
 NAMES = ("gaussian_noise", "fog", "jpeg_compression")
 SEVERITIES = (1, 2, 5)
@@ -28,6 +31,7 @@ class Source:
         self.indices = np.arange(n) if indices is None else np.array(indices)
         self.labels = np.arange(n)[self.indices] % 7
         self.images = np.random.default_rng(5).integers(256, size=(n, *size, 3)).astype(np.uint8)[self.indices]
+        self.classes, self.left_out = tuple("abcdefg"), ()
         self.fingerprint = {}
 
     def read(self, start, stop):
@@ -71,7 +75,7 @@ def without_times(manifest):
 def test_layout_and_content(tmp_path):
     source = Source()
     made(tmp_path / "set", source)
-    assert {file.name for file in (tmp_path / "set").iterdir()} == {
+    assert {file.name for file in (tmp_path / "set").iterdir()} - {LOCK} == {
         *(f"{name}.npy" for name in NAMES), "labels.npy", "manifest.json"
     }  # fmt: skip
     for name in NAMES:
@@ -92,6 +96,7 @@ def test_the_manifest(tmp_path, frost_dir):
     assert (manifest["height"], manifest["width"], manifest["severities"]) == (16, 24, [1, 2, 5])
     assert manifest["constants_of"] == "cifar"
     assert manifest["constants"]["fog"] == [list(constants) for constants in CIFAR["fog"]]
+    assert (manifest["classes"], manifest["unreadable"]) == (list("abcdefg"), [])
     assert "not the published files" in manifest["notice"]
     assert {"numpy", "scipy", "opencv", "pillow", "numba", "p2be-exp"} == set(manifest["versions"][0])
     assert manifest["left_out"] == {}
@@ -142,6 +147,25 @@ def test_a_part_of_a_data_set_has_the_same_images(tmp_path):
     for name in NAMES:
         for severity in SEVERITIES:
             assert np.array_equal(part.block(name, severity), whole.block(name, severity)[chosen])
+
+
+def test_images_that_cannot_be_read_are_noted_and_known_to_be_lacking(tmp_path):
+    source = Source(indices=[0, 1, 3])
+    source.left_out = (LeftOut(2, "c/2.png", "not a picture"),)
+    noted = [{"index": 2, "file": "c/2.png", "reason": "not a picture"}]
+    assert made(tmp_path / "set", source)["unreadable"] == noted
+    assert made(tmp_path / "set", source)["unreadable"] == noted  # once more: it goes on with it
+    stored = StoredSet(tmp_path / "set")
+    assert (stored.indices.tolist(), stored.unreadable) == ([0, 1, 3], {2: Unreadable("c/2.png", "not a picture")})
+
+
+def test_a_set_from_before_classes_were_noted_goes_on(tmp_path):
+    made(tmp_path / "set", names=("fog",))
+    file = tmp_path / "set" / "manifest.json"
+    old = {key: value for key, value in json.loads(file.read_text()).items() if key not in ("classes", "unreadable")}
+    file.write_text(json.dumps(old))
+    assert StoredSet(tmp_path / "set").unreadable == {}
+    assert made(tmp_path / "set")["classes"] == list("abcdefg")
 
 
 # -- stopped and continued --------------------------------------------------------------------------------------------
@@ -243,7 +267,7 @@ def test_an_error_while_making_leaves_nothing_that_looks_whole(tmp_path, monkeyp
     monkeypatch.setattr(make, "corrupt", failing)
     with pytest.raises(MemoryError):
         made(tmp_path / "set", workers=2)
-    assert {file.name for file in (tmp_path / "set").iterdir()} == {
+    assert {file.name for file in (tmp_path / "set").iterdir()} - {LOCK} == {
         "gaussian_noise.npy", ".fog.npy.part", "labels.npy", "manifest.json"
     }  # fmt: skip
 

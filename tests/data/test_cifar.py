@@ -7,11 +7,13 @@ import pickle
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from commandline import TINY, evaluate_clean, refusal, train
 from p2be_exp.data import cifar, fetching
 from p2be_exp.errors import BadInput
 
@@ -46,8 +48,8 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def test_reads_what_torchvision_reads(fake_cifar):
-    for train, ours in zip((True, False), cifar.load(fake_cifar.name, fake_cifar.root), strict=True):
-        theirs = fake_cifar.published(fake_cifar.root, train=train)
+    for training, ours in zip((True, False), cifar.load(fake_cifar.name, fake_cifar.root), strict=True):
+        theirs = fake_cifar.published(fake_cifar.root, train=training)
         assert np.array_equal(ours.images.permute(0, 2, 3, 1).numpy(), theirs.data)
         assert ours.labels.tolist() == theirs.targets
         assert list(ours.classes) == theirs.classes
@@ -185,3 +187,28 @@ def test_a_broken_torchvision_is_explained(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     with pytest.raises(BadInput, match=r"dataset=cifar10 needs torchvision.*in one command"):
         cifar.fetch("cifar10", tmp_path, download=False)
+
+
+def test_a_run_whose_published_data_moved(fake_cifar, tmp_path, monkeypatch):
+    """It finds them from another folder, where P2BE_DATA_DIR or data_dir= says; and never begins to download."""
+    monkeypatch.delenv("P2BE_DATA_DIR", raising=False)
+    data = tmp_path / "work" / "data"
+    data.mkdir(parents=True)
+    fake_cifar.folder.rename(data / fake_cifar.folder.name)
+    monkeypatch.chdir(tmp_path / "work")
+    small = ("batch_size=8", "limit_train=7", "limit_test=5", "epochs=1", "hydra.run.dir=run")
+    outcome = train(*TINY, f"dataset={fake_cifar.name}", *small)
+    assert outcome.code == 0, outcome.err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run, limit = "../work/run", "limit_test=5"
+    assert evaluate_clean(f"run={run}", limit, "name=there").code == 0
+    moved = data.rename(tmp_path / "moved")
+    assert "data_dir" in refusal(evaluate_clean(f"run={run}", limit, "name=gone"))
+    assert "data_dir" in refusal(train(f"resume={run}"))
+    assert evaluate_clean(f"run={run}", limit, "name=key", "data_dir=../moved").code == 0
+    assert train(f"resume={run}", "data_dir=../moved").code == 0
+    monkeypatch.setenv("P2BE_DATA_DIR", str(moved))
+    assert evaluate_clean(f"run={run}", limit, "name=variable").code == 0
+    assert train(f"resume={run}").code == 0
+    assert list(Path().iterdir()) == []

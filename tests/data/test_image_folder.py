@@ -37,7 +37,8 @@ def test_a_folder_in_the_order_of_names(birds):
     (birds / "train" / "auk" / "notes.txt").write_text("no picture")
     (birds / "train" / "auk" / ".hidden.png").write_text("no picture")
     (birds / "train" / "auk" / "folder.png").mkdir()
-    (birds / "train" / ".git").mkdir()
+    for name in (".git", ".ipynb_checkpoints", "@eaDir", "#recycle", "__MACOSX", "System Volume Information"):
+        (birds / "train" / name).mkdir()
     (birds / "train" / "README").write_text("no class")
     picture(1).save(birds / "train" / "owl" / "A.JPEG")
     train, test = load(birds)

@@ -169,7 +169,7 @@ def test_the_files_have_every_digit(tmp_path):
     given = comparison("networks", IMAGES + SEEDS)
     write_comparison(given, tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
-    assert sorted(file.name for file in folder.iterdir()) == ["compare.csv", "compare.json"]
+    assert sorted(file.name for file in folder.iterdir()) == [".lock", "compare.csv", "compare.json"]
     assert json.loads((folder / "compare.json").read_text()) == given
     rows = list(csv.DictReader((folder / "compare.csv").open(newline="")))
     assert list(rows[0]) == [

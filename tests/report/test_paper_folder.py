@@ -12,7 +12,7 @@ FILES = {"report.md": "a", "index.html": "b", "tables/table2.csv": "c", "figures
 
 
 def names(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
 
 
 def refusal(*arguments):

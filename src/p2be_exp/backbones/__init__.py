@@ -30,6 +30,7 @@ __all__ = [
     "check_image_size",
     "image_sizes",
     "list_backbones",
+    "size_advice",
 ]
 
 _BACKBONES: dict[str, Callable[..., Backbone]] = {
@@ -45,6 +46,10 @@ _BACKBONES: dict[str, Callable[..., Backbone]] = {
     "wrn16_1": partial(WideResNet, depth=16, widen=1),
     "wrn40_2": partial(WideResNet, depth=40, widen=2),
 }
+
+
+NAMED = 3
+"""Networks of another size that are named."""
 
 
 def list_backbones() -> list[str]:
@@ -68,8 +73,44 @@ def build_backbone(name: str, num_classes: int, **settings: Any) -> Backbone:
 
 def image_sizes(name: str) -> ImageSizes:
     """The images that a backbone takes, without building it; any where it does not say."""
+    return getattr(_class_of(name), "sizes", ImageSizes())
+
+
+def size_advice(name: str, size: int) -> str | None:
+    """What to say of a backbone on square images of another size than it is made for; None where they are near it.
+
+    More than twice or less than half the side counts as another size.
+
+    Args:
+        name: one of :func:`list_backbones`.
+        size: height and width of the images in pixels.
+
+    >>> size_advice("wrn40_2", 96)
+    'wrn40_2 is made for images of 32 x 32: a step at 96 x 96 is the work of 9 such'
+    >>> size_advice("wrn40_2", 64)
+    """
+    made_for = _made_for(name)
+    if made_for is None or made_for / 2 <= size <= made_for * 2:
+        return None
+    others = {other: _made_for(other) for other in list_backbones() if image_sizes(other).admit(size)}
+    fitting = [other for other, side in others.items() if side is not None and side / 2 <= size <= side * 2]
+    effect = (
+        f"a step at {size} x {size} is the work of {(size / made_for) ** 2:.0f} such"
+        if size > made_for
+        else f"its strides leave little of {size} x {size}"
+    )
+    some = ", ".join(fitting[:NAMED]) + (f" and {len(fitting) - NAMED} more" if len(fitting) > NAMED else "")
+    advice = f"; for these there are {some}" if fitting else ""
+    return f"{name} is made for images of {made_for} x {made_for}: {effect}{advice}"
+
+
+def _made_for(name: str) -> int | None:
+    return getattr(_class_of(name), "made_for", None)
+
+
+def _class_of(name: str) -> Any:
     factory = _BACKBONES[name]
-    return getattr(factory.func if isinstance(factory, partial) else factory, "sizes", ImageSizes())
+    return factory.func if isinstance(factory, partial) else factory
 
 
 def check_image_size(name: str, size: int) -> None:

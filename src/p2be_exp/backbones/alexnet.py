@@ -30,6 +30,7 @@ class AlexNet(Backbone):
 
     stem = StemShape(out_channels=64, kernel_size=11, stride=4, padding=2, bias=True, init="pytorch")
     sizes = ImageSizes(least=63)
+    made_for = 224
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

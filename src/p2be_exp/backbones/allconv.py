@@ -25,6 +25,7 @@ class AllConv(Backbone):
 
     stem = StemShape(out_channels=96, bias=True)
     sizes = ImageSizes(least=32, most=32)
+    made_for = 32
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

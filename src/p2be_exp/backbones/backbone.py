@@ -56,10 +56,12 @@ class Backbone(nn.Module, ABC):
     Attributes:
         stem: the first convolution that the trunk expects. A class attribute, or set before ``forward``.
         sizes: the images that the network takes; a class attribute, so that it is known before anything is built.
+        made_for: height and width in pixels of the images that it was designed for; None where it does not say.
     """
 
     stem: StemShape
     sizes: ImageSizes = ImageSizes()
+    made_for: int | None = None
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ codes (:class:`~p2be_exp.stem.EncodedConv2d`'s ``shift``), which is the same fun
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor
 
 from p2be_exp.backbones.torchvision_models import torchvision_models
+from p2be_exp.config.paths import user_path
 from p2be_exp.encodings import RGB, TableEncoding
 from p2be_exp.errors import BadInput
+from p2be_exp.saved_file import Damaged, not_a_number, read_saved
 
 if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
@@ -60,20 +63,27 @@ def read_weights(backbone: dict[str, Any]) -> PretrainedWeights | None:
     """The weights that a configuration's ``backbone`` group names; None where it names none.
 
     Raises:
-        BadInput: no such file, or not a state dict of this network.
+        BadInput: no such file; not a state dict of this network, or weights that are no numbers; a record that does not
+            match its checksum; a file named as a published one that is another.
     """
     name = backbone["name"]
     if name not in PRETRAINABLE or backbone["weights"] is None:
         return None
-    where, path = f"backbone.weights={backbone['weights']}", Path(backbone["weights"]).expanduser()
+    where, path = f"backbone.weights={backbone['weights']}", user_path("backbone.weights", backbone["weights"])
     if not path.is_file():
         raise BadInput(f"{where}: no such file; it is one that torchvision publishes, such as {name}-*.pth")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a file that is none of its own
-        raise BadInput(f"{where}: not a file of weights alone that PyTorch can read, or damaged") from error
+        _check_published(path, name, where)
+        found = read_saved(path, zipped=False)  # torchvision's older ones are no zip files
+    except OSError as error:
+        raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
+    except Damaged as error:
+        record = f" ({error.record})" if error.record else ""
+        raise BadInput(f"{where}: not a file of weights alone that PyTorch can read, or damaged{record}") from error
     stem, classifier = _LAYERS[name]
     _check(found, name, classifier, where)
+    if wrong := not_a_number(found):
+        raise BadInput(f"{where}: {wrong}")
     parts: dict[str, dict[str, Tensor]] = {"trunk": {}, "stem": {}, "classifier": {}}
     for key, value in found.items():
         layer, _, parameter = key.rpartition(".")
@@ -82,6 +92,20 @@ def read_weights(backbone: dict[str, Any]) -> PretrainedWeights | None:
         else:
             parts["classifier" if layer == classifier else "trunk"][key] = value
     return PretrainedWeights(str(path), **parts, classes=len(found[f"{classifier}.bias"]))
+
+
+def _check_published(path: Path, name: str, where: str) -> None:
+    """Check a file that has the name of one of torchvision's: such a name ends in 8 digits of the file's SHA-256."""
+    published = {weights.url.rpartition("/")[2] for weights in torchvision_models(name).get_model_weights(name)}
+    if path.name not in published:
+        return
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(path.stem.rpartition("-")[2]):
+        raise BadInput(
+            f"{where}: truncated or altered, its SHA-256 begins with {digest[:8]}; "
+            "fetch it again, or give it another name if it is one of your own"
+        )
 
 
 def _check(found: Any, name: str, classifier: str, where: str) -> None:

@@ -20,6 +20,7 @@ class ResNet18(Backbone):
 
     stem = StemShape(out_channels=64)
     sizes = ImageSizes(least=9)  # of 8 x 8 one position is left, which is too few to train on one image
+    made_for = 32
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -79,6 +80,7 @@ class ResNet50(Backbone):
 
     stem = StemShape(out_channels=64, kernel_size=7, stride=2, padding=3)
     sizes = ImageSizes(least=64)
+    made_for = 224
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

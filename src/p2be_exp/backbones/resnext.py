@@ -24,6 +24,7 @@ class ResNeXt(Backbone):
 
     stem = StemShape(out_channels=64)
     sizes = ImageSizes(least=8)
+    made_for = 32
 
     def __init__(self, groups: int, width: int, num_classes: int) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class WideResNet(Backbone):
 
     stem = StemShape(out_channels=16)
     sizes = ImageSizes(least=8)
+    made_for = 32
 
     def __init__(self, depth: int, widen: int, num_classes: int) -> None:
         super().__init__()

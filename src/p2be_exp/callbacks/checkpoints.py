@@ -11,11 +11,13 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from p2be_exp.atomic import write_bytes
+from p2be_exp.errors import BadInput
 from p2be_exp.runs import Run
+from p2be_exp.saved_file import Damaged, read_saved
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there; reads with ``weights_only=True`` always.
+    """Writes a checkpoint beside its place and moves it there; reads one whose checksums agree, and executes nothing.
 
     Lightning's own writing goes by way of the system's folder for temporary files, which may be small.
     """
@@ -27,18 +29,31 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_bytes(Path(path), buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Read a checkpoint; tensors, numbers, strings and containers only, whatever is asked for."""
-        return super().load_checkpoint(path, map_location=map_location, weights_only=True)
+        """Read a checkpoint onto the CPU; tensors, numbers, strings and containers only, whatever is asked for.
+
+        Raises:
+            BadInput: it cannot be read, or is damaged.
+        """
+        try:
+            return read_saved(Path(path))
+        except Damaged as error:
+            raise BadInput(f"{path} is damaged ({error})") from error
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror})") from error
+
+
+_NAMES = ("best.ckpt", "last.ckpt")
 
 
 class _Checkpoint(ModelCheckpoint):
     """Knows its files and the best score again where the run folder has been moved in the meantime."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
-            return str(Path(self.dirpath, Path(path).name)) if path else path
+        def here(path: str) -> str:  # Lightning removes what is not the best any more: never anything but a checkpoint
+            name = Path(path).name
+            return str(Path(self.dirpath, name if name in _NAMES else f"{self.filename}.ckpt"))
 
-        moved = {key: here(value) if key.endswith("_path") else value for key, value in state_dict.items()}
+        moved = {key: here(value) if key.endswith("_path") and value else value for key, value in state_dict.items()}
         best = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**moved, "dirpath": self.dirpath, "best_k_models": best})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytorch_lightning as pl
 
 from p2be_exp.atomic import write_text
 from p2be_exp.callbacks.watch import count_error
+from p2be_exp.errors import BadInput
+from p2be_exp.forms import unusable
 from p2be_exp.runs import Run
 from p2be_exp.training import TrainingModule
 
@@ -76,11 +79,23 @@ class EpochRows(pl.Callback):
 
 
 def read_rows(run: Run) -> list[dict[str, str]]:
-    """The rows of ``metrics.csv``; none where there is no file yet."""
-    if not run.metrics_file.exists():
+    """The rows of ``metrics.csv``; none where there is no file yet.
+
+    Raises:
+        BadInput: it is damaged, or cannot be read.
+    """
+    if not os.path.lexists(run.metrics_file):
         return []
-    with run.metrics_file.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with run.metrics_file.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if any(int(row["epoch"]) < 1 or None in row or None in row.values() for row in rows):
+            raise ValueError("a row of another length, or of no epoch")
+    except (KeyError, OSError, TypeError, ValueError, csv.Error) as error:
+        raise BadInput(
+            f"resume={run.path}: metrics.csv {unusable(error)}; remove it to go on without its rows"
+        ) from error
+    return rows
 
 
 def write_rows(run: Run, rows: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
@@ -18,7 +19,7 @@ from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.output import print_result
 
 if TYPE_CHECKING:
-    from p2be_exp.corruptions.source import ImageSource
+    from p2be_exp.corruptions.source import DatasetSource
 
 _HELP = """\
 Corrupted test images in the layout of CIFAR-10-C, from any data set.
@@ -63,6 +64,8 @@ def _command() -> None:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
     config = to_plain(compose_config("corruptions", arguments[1:]))
     check_config("corruptions", config)
+    for key in ("folder", "frost_dir", "out"):
+        config[key] = None if config[key] is None else str(user_path(key, config[key]))
     commands[arguments[0]](config)
 
 
@@ -94,7 +97,8 @@ def _make(config: dict[str, Any]) -> None:
     from p2be_exp.threads import usable_cpus
 
     with StopSignals():
-        textures, source = _textures(config, names), _source(config)
+        workers = config["workers"] or usable_cpus()
+        textures, source = _textures(config, names), _source(config).readable(workers)
         out = Path(config["out"])
         height, width = source.size
         print(
@@ -111,7 +115,7 @@ def _make(config: dict[str, Any]) -> None:
                     severities,
                     seed=config["seed"],
                     textures=textures,
-                    workers=config["workers"] or usable_cpus(),
+                    workers=workers,
                     progress=progress,
                 )
         except (Interrupted, KeyboardInterrupt):
@@ -161,7 +165,7 @@ def _preview(config: dict[str, Any]) -> None:
 def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     from p2be_exp.corruptions.textures import find_textures
 
-    folder = None if config["frost_dir"] is None else Path(config["frost_dir"]).expanduser()
+    folder = None if config["frost_dir"] is None else Path(config["frost_dir"])
     textures = find_textures(folder) if "frost" in names else None
     made_already = config["out"] is not None and (Path(config["out"]) / "frost.npy").is_file()
     if names == ("frost",) and textures is None and not made_already:
@@ -169,11 +173,11 @@ def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     return textures
 
 
-def _source(config: dict[str, Any]) -> ImageSource:
+def _source(config: dict[str, Any]) -> DatasetSource:
     from p2be_exp.corruptions.source import DatasetSource, FolderSource
 
     if config["folder"] is not None:
-        return FolderSource(Path(config["folder"]).expanduser(), config["size"], config["limit_test"])
+        return FolderSource(Path(config["folder"]), config["size"], config["limit_test"])
     if config["size"] is not None:
         raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
     from p2be_exp.data import FolderSettings, load_dataset

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from p2be_exp.atomic import is_leftover, refuse_links
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help
+from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
+from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.plugins import load_requested
+from p2be_exp.locations import locate
+from p2be_exp.ownership import LOCK, owned
+from p2be_exp.plugins import allow_requested, load_requested
 from p2be_exp.ranks import rank
-from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.runs import Run, expanded, find_run, load_checkpoint
 
 
 def main() -> int:
@@ -27,7 +34,8 @@ def main() -> int:
 
 
 def _command() -> None:
-    arguments = read_arguments(sys.argv[1:])
+    arguments = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    arguments = read_arguments(arguments)
     if {"-h", "--help"} & set(arguments):
         load_requested(arguments)
         print(evaluate_help())
@@ -36,6 +44,7 @@ def _command() -> None:
     if flags:
         raise BadInput(f"{flags[0]}: not a flag of evaluate.py, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
+    allow_requested(arguments)
     if "run" not in overrides:
         raise BadInput("run: which run to evaluate? run=FOLDER")
     if overrides["run"] == "null":
@@ -46,8 +55,33 @@ def _command() -> None:
     if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
         raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)
+    folder = results_folder(run, config, settings)
     load_checkpoint(run, settings["checkpoint"])
-    _evaluate(run, config, settings)
+    _evaluate(run, config, settings, folder)
+
+
+def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Path:
+    """Where the results go: ``out``, or a folder of the run.
+
+    Raises:
+        BadInput: it cannot be written, or holds something else.
+    """
+    if settings["out"] is None:
+        name = settings["name"] or default_name(config, settings["checkpoint"])
+        check_path("name", name)
+        refuse_links(run.path, f"evaluations/{name}", key="run")
+        if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
+            raise BadInput(f"run={run.path}: cannot be written; out=FOLDER puts the results elsewhere")
+        return run.path / "evaluations" / name
+    if settings["name"] is not None:
+        raise BadInput(f"out={settings['out']}: goes in the place of name={settings['name']}; give one of them")
+    folder = expanded(settings["out"], "out")
+    check_writable(folder, "out")
+    there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    strange = sorted(name for name in there if name != LOCK and not is_leftover(name))
+    if strange and ("results.json" not in strange or "run.json" in strange):
+        raise BadInput(f"out={folder}: holds {strange[0]}, which no evaluation has written; choose another folder")
+    return folder
 
 
 def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
@@ -68,8 +102,10 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
         if key not in config["dataset"]:
             raise BadInput(f"dataset_{key}={value}: {config['dataset']['name']} has no picture files to decode")
         config["dataset"][key] = value
+    words = {"data_dir": "data_dir", "dataset_dir": "dataset.dir"}
+    locate(config, run.info(), given=[words[key] for key in words if settings[key] is not None])
     config["corruption"] = resolved(
-        config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
+        config["corruption"], config["dataset"]["name"], user_path("data_dir", config["data_dir"])
     )
     check_source(config["corruption"]["name"], config["dataset"]["name"])
     return config
@@ -99,7 +135,7 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
     return "_".join(parts)
 
 
-def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> None:
+def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
     from p2be_exp.agreement import check_classes, check_images
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.images import corrupted_images
@@ -110,7 +146,9 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
     from p2be_exp.threads import set_threads
     from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
-    with StopSignals(), kept_process_state(), _told_how_to_go_on(config):
+    main, key = rank(config["trainer"]) == 0, "name" if settings["out"] is None else "out"
+    owner = owned(folder, key) if main else nullcontext()
+    with StopSignals(), kept_process_state(), _told_how_to_go_on(config), owner:
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])
@@ -126,12 +164,20 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Non
             "checkpoint": which,
             "step": load_checkpoint(run, which)["global_step"],
         }
-        name = settings["name"] or default_name(config, which)
-        if rank(config["trainer"]) == 0:
+        if main:
             where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
             print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,}) on {where}", flush=True)
-        folder = run.path / "evaluations" / name
-        evaluate(load_run(run.path, which), data, config, folder, decided, corrupted=corrupted, attacks=attacks)
+        evaluate(
+            load_run(run.path, which),
+            data,
+            config,
+            folder,
+            decided,
+            corrupted=corrupted,
+            attacks=attacks,
+            key=key,
+            run=run if key == "out" else None,
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from p2be_exp.atomic import full_line, is_full
-from p2be_exp.errors import BadInput, Interrupted, ResourceError
+from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
 from p2be_exp.output import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -19,6 +20,17 @@ IMPORT_ADVICE = (
     "torch and torchvision do not fit together; install both in one command, so that pip resolves them together: "
     "pip install --upgrade --force-reinstall 'torch>=2.11' 'torchvision>=0.26'"
 )
+
+
+_OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""What an operating system says of a file that a user named, and that no repetition would make usable."""
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise BadInput(f"the working folder cannot be read ({error.strerror}); change to one that is there") from error
 
 
 def exit_code_of(command: Callable[[], None]) -> int:
@@ -33,11 +45,12 @@ def exit_code_of(command: Callable[[], None]) -> int:
 def _exit_code_of(command: Callable[[], None]) -> int:
     wants_traceback = os.environ.get(FULL_ERROR) == "1"
     try:
+        _check_working_folder()
         command()
     except BadInput as error:
         if wants_traceback:
             traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")  # in one piece: other processes may say the same
+        sys.stderr.write(f"error: {one_line(error)}\n")  # in one piece: other processes may say the same
         return 2
     except (Interrupted, KeyboardInterrupt) as error:
         return 128 + getattr(error, "signal", 2)
@@ -46,9 +59,13 @@ def _exit_code_of(command: Callable[[], None]) -> int:
     except ResourceError as error:
         if wants_traceback:
             traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(error)}\n")
         return 1
     except OSError as error:
+        if error.errno in _OF_THE_FILE and error.filename is not None and not wants_traceback:
+            named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else "a file"
+            sys.stderr.write(f"error: {one_line(named)}: cannot be used ({error.strerror})\n")
+            return 2
         if not is_full(error) or wants_traceback:
             traceback.print_exc()
         else:

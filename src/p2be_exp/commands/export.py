@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
+from p2be_exp.plugins import allow_requested
 from p2be_exp.runs import Run, find_run, load_checkpoint, provenance
 
 if TYPE_CHECKING:
@@ -47,11 +49,13 @@ def _command() -> None:
         return
     if flags := [argument for argument in arguments if argument.startswith("-")]:
         raise BadInput(f"{flags[0]}: not a flag of p2be_exp.export, which takes KEY=VALUE (see --help)")
-    if "run" not in parse_overrides(arguments):
+    overrides = parse_overrides(arguments)
+    allow_requested(arguments)
+    if overrides.get("run", "null") == "null":
         raise BadInput("run: which run to export? run=FOLDER")
+    run = find_run(overrides["run"])  # before the rest, which imports the plug-ins that are named
     settings = to_plain(compose_config("export", arguments))
     check_config("export", settings)
-    run = find_run(settings["run"])
     file = _file(run, settings)
     checkpoint = load_checkpoint(run, settings["checkpoint"])
     _export(run, file, settings, checkpoint)
@@ -60,7 +64,7 @@ def _command() -> None:
 def _file(run: Run, settings: dict[str, Any]) -> Path:
     suffix = SUFFIXES[settings["format"]]
     try:
-        file = run.path / f"model{suffix}" if settings["out"] is None else Path(settings["out"]).expanduser()
+        file = run.path / f"model{suffix}" if settings["out"] is None else user_path("out", settings["out"])
         _check_place(file, suffix, settings)
     except OSError as error:  # a name that is too long
         raise BadInput(f"out={settings['out']}: cannot be written ({error.strerror})") from error
@@ -144,6 +148,6 @@ def description(run: Run, settings: dict[str, Any], checkpoint: dict[str, Any], 
         "seed": config["seed"],
         "checkpoint": settings["checkpoint"],
         "step": checkpoint["global_step"],
-        "trained": {"created": info["created"], "git_commit": info["git_commit"], "versions": info["versions"]},
+        "trained": {key: info.get(key) for key in ("created", "git_commit", "versions")},
         "exported": {key: here[key] for key in ("created", "git_commit", "versions")},
     }

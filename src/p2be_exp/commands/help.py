@@ -33,6 +33,7 @@ Evaluate a trained run.
   python evaluate.py run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN
   python evaluate.py run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]
   python evaluate.py run=RUN checkpoint=best limit_test=1000 name=first_thousand
+  python evaluate.py run=/shared/RUN out=my_evaluation           of a run that cannot be written
 
 Options, chosen with GROUP=OPTION:
 {groups}
@@ -40,8 +41,8 @@ Options, chosen with GROUP=OPTION:
 Keys, set with KEY=VALUE:
 {keys}
 
-The results are in RUN/evaluations/NAME: results.csv, results.json, per_image/, figures/. The same name and settings
-go on where they stopped; the same name with other settings is refused.
+The results are in RUN/evaluations/NAME (or out=FOLDER): results.csv, results.json, per_image/, figures/. The same name
+and settings go on where they stopped; the same name with other settings is refused.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM."""
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -33,10 +34,10 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
     def called(config: DictConfig) -> Any:
         sys.argv = typed  # what a run says of the command that made it, also in another process
         # Processes that the task starts inherit what the user has set; a launcher may have started this one.
-        with _environment(FULL_ERROR, before), lasting_output():
+        with _environment(FULL_ERROR, before), _folder(here), lasting_output():
             return task(config)
 
-    before = os.environ.get(FULL_ERROR)
+    before, here = os.environ.get(FULL_ERROR), Path.cwd()
     try:
         with (
             plain_errors([argument for argument in sys.argv[1:] if not argument.startswith("-")]),
@@ -46,6 +47,17 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
             hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="train")(called)()
     finally:
         sys.argv = typed
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Be in a folder for a while: hydra.job.chdir=true would give every relative path another meaning."""
+    before = Path.cwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @contextmanager

@@ -6,11 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.output import print_result
+from p2be_exp.plugins import allow_requested
 
 _HELP = """\
 Put together what runs have measured.
@@ -26,6 +27,7 @@ Keys, set with KEY=VALUE:
   out          the report's folder, where it takes an earlier report's place; without it: reports/<time>. Only the
                files that its report.json lists are replaced; a folder with a report.md of other origin is refused
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
+  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
 
 In the folder: index.html (one page with everything in it), report.md, tables/*.csv (a row a cell, in full precision),
 tables/*.tex (booktabs), figures/*.svg.
@@ -50,6 +52,7 @@ several of these joined by commas.
 Keys, set with KEY=VALUE:
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
   out          a folder for compare.csv and compare.json, in full precision
+  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
 
 Differences are B - A: negative where B has fewer errors.
 
@@ -73,13 +76,15 @@ def _report(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_HELP)
         return
-    paths, keys = _parsed(arguments, keys=("evaluation", "out"))
+    paths, keys = _parsed(arguments, keys=("evaluation", "out", "plugins"))
+    allow_requested(arguments)
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
-        if not Path(path).is_dir() and not Path(path.split(",")[0]).is_dir():
+        check_path("RUNS", first := path.split(",")[0])
+        if not is_folder(path) and not is_folder(first):
             raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
-    out = Path(keys.get("out") or Path("reports") / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}").expanduser()
+    out = user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
 
     from p2be_exp.report.paper.folder import check_folder
     from p2be_exp.report.paper.write import make_report, report_text, write_report
@@ -95,7 +100,8 @@ def _compare(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_COMPARE_HELP)
         return
-    sides, keys = _parsed(arguments, keys=("evaluation", "out"))
+    sides, keys = _parsed(arguments, keys=("evaluation", "out", "plugins"))
+    allow_requested(arguments)
     if len(sides) != 2:
         raise BadInput(f"compare: allowed are two sides, A and B, not {len(sides)} ({' '.join(sides) or 'none'})")
 
@@ -109,7 +115,7 @@ def _compare(arguments: Sequence[str]) -> None:
         print_result(comparison_table(comparison))
     else:
         print(comparison_table(comparison))
-        write_comparison(comparison, Path(keys["out"]).expanduser())
+        write_comparison(comparison, user_path("out", keys["out"]))
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 
 
@@ -134,6 +140,10 @@ def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], d
         if not value or key in found:
             raise BadInput(f"{argument}: one value is needed")
         found[key] = value
+    name = found.get("evaluation", "x")
+    if name in (".", "..") or "/" in name:
+        raise BadInput(f"evaluation={name}: allowed is the name of a folder, which is in RUN/evaluations/")
+    check_path("evaluation", name)
     return alone, found
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,11 +24,14 @@ from p2be_exp.commands.job import (
     check_writable,
     is_resumable,
     job_config,
+    patience,
     relative,
     train_job,
 )
 from p2be_exp.config.quoting import as_override, quoted, typed
-from p2be_exp.errors import BadInput, Interrupted, ResourceError
+from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
+from p2be_exp.forms import read_json, unusable
+from p2be_exp.ownership import owned
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
 
@@ -68,9 +72,12 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     folder = _folder(overrides)
     stages = _stages(sweep, folder)
     if wants_list(overrides):
-        print(list_jobs(*stages, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder))
+        with _told_with_file(sweep, given):
+            listed = list_jobs(*stages, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder)
+        print(listed)
         return
-    plans = [plan_jobs(stage) for stage in stages]
+    with _told_with_file(sweep, given):
+        plans = [plan_jobs(stage) for stage in stages]
     print(f"{sweep.title}\n{sum(map(len, plans))} jobs, scale={sweep.scale}, in {folder}", flush=True)
     code = 0
     for stage, jobs in zip(stages, plans, strict=True):
@@ -81,6 +88,17 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
         _report(folder)
     sys.exit(code)
+
+
+@contextmanager
+def _told_with_file(sweep: Sweep, given: Sequence[str]) -> Iterator[None]:
+    """Put the sweep's file before a refusal of what it says itself, and no override of the user's."""
+    try:
+        yield
+    except BadInput as error:
+        key = re.match(r"[\w.@/]+(?==)", str(error))
+        mine = key and not any(f"{key.group()}.".startswith(f"{each.split('=')[0].lstrip('+~')}.") for each in given)
+        raise (BadInput(f"sweeps/{sweep.name}.yaml: {error}") if mine else error) from error.__cause__
 
 
 def wants_list(overrides: Mapping[str, str]) -> bool:
@@ -203,7 +221,7 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
         return 0
     print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
     for name, (error, _) in failed.items():
-        print(f"  {name}: {error}", file=sys.stderr)
+        print(f"  {name}: {one_line(error)}", file=sys.stderr)
     return 2 if all(bad for _, bad in failed.values()) else 1
 
 
@@ -243,12 +261,12 @@ def _leave_to_submitit(stop: Interrupted, told: bool) -> None:
 
 def _tell_failure(run: Run, error: Exception) -> None:
     """Say what went wrong, in the folder too where no run was made that says it itself."""
-    bad, one_line = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
-    if not run.run_file.exists():
-        said = str(error) if one_line else f"{type(error).__name__}: {error}"
+    bad, told = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
+    if not run.run_file.exists() and not isinstance(error, NotOwned):
+        said = str(error) if told else f"{type(error).__name__}: {error}"
         run.set_status("failed", exit_code=2 if bad else 1, error=said)
-    if one_line:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    if told:
+        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
     else:
         traceback.print_exc()
 
@@ -270,9 +288,11 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
     group = folder.parent.name
     if config["sweeps"] is not None:
         group = f"{config['sweeps']}-{config['scale']}_{group}"
-    if run.run_file.exists():
-        return _go_on(config, run, group)
-    return train_job(config, run, sweep=group)
+    with owned(run.path, "hydra.sweep.dir", patience(run)):
+        if run.run_file.exists():
+            return _go_on(config, run, group)
+        run.check_new("hydra.sweep.dir")
+        return train_job(config, run, sweep=group)
 
 
 def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
@@ -283,7 +303,10 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)
-        return json.loads((run.path / "results.json").read_text(encoding="utf-8"))["clean_error"]
+        try:
+            return float(read_json(run.path / "results.json")["clean_error"])
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise BadInput(f"{key}={run.path.parent}: job {run.path.name}: results.json {unusable(error)}") from error
     check_not_running(run, key, config["trainer"])
     return train_job(config, run, resume=True, sweep=sweep)
 

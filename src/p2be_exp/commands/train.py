@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from p2be_exp.commands.exit_codes import exit_code_of
@@ -16,19 +18,22 @@ from p2be_exp.commands.job import (
     RESUMABLE,
     check_not_running,
     check_writable,
-    existing_part,
     is_resumable,
     job_config,
+    patience,
     relative,
     train_job,
 )
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.quoting import read_arguments, typed
+from p2be_exp.config.quoting import as_override, read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.plugins import load_requested
+from p2be_exp.locations import locate
+from p2be_exp.ownership import owned
+from p2be_exp.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.sweeps import check_grid
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
 _HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -41,16 +46,20 @@ def main() -> int:
 
 def _command() -> None:
     arguments = read_arguments(sys.argv[1:])
-    load_requested(arguments)
+    if any(argument.startswith("resume=") for argument in arguments):
+        allow_requested(arguments)  # to be imported once their files have been compared with the run's
+    else:
+        load_requested(arguments)
     if {"-h", "--help"} & set(arguments):
         print(train_help())
         return
     if (job := job_from_main()) is not None:
+        load_plugins(job["config"]["plugins"])
         train_job(job["config"], Run(job["run"]), resume=job["resume"])
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
-        hydra_main(lambda config: None, arguments)  # they show something and train nothing
+        _show(arguments)
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
         raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
@@ -63,11 +72,30 @@ def _command() -> None:
     elif wants_list(overrides):
         print(list_jobs(given))
     elif _MULTIRUN_FLAGS & set(flags):
+        if "hydra/sweeper" not in overrides:  # one that chooses the points itself reads the values in its own way
+            check_grid(given)
         if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
             check_writable(Path(folder), "hydra.sweep.dir")
         sys.exit(multirun(given))
     else:
         _single(arguments)
+
+
+def _show(arguments: list[str]) -> None:
+    """Let Hydra show what one of its own flags asks for; nothing is trained.
+
+    Raises:
+        BadInput: the flag has a value that it does not take.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            hydra_main(lambda config: None, arguments)
+    except SystemExit as exit_:
+        lines = said.getvalue().strip().splitlines()
+        if exit_.code != 2 or not lines:
+            raise
+        raise BadInput(lines[-1].partition("error: ")[2] or lines[-1]) from exit_
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------
@@ -82,18 +110,18 @@ def _single(arguments: list[str]) -> None:
         return
 
     failure: list[Exception] = []
-    existing = existing_part(Path(composed.hydra.run.dir))
+    run = Run(relative(Path(composed.hydra.run.dir).absolute()))
 
     def task(_: DictConfig) -> None:
-        folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            train_job(config, Run(relative(folder)))
+            train_job(config, run)
         except Exception as error:
             failure.append(error)  # Hydra would print lines of its own about it
-        finally:
-            _remove_empty(folder, below=existing)
 
-    hydra_main(task, arguments)
+    with owned(run.path, "hydra.run.dir"):  # before Hydra makes it: what a failed start leaves empty goes again
+        run.check_new("hydra.run.dir")
+        where = as_override("hydra.run.dir", run.path)  # the time in its name is that of now
+        hydra_main(task, [*arguments, where])
     if failure:
         raise failure[0]
 
@@ -102,8 +130,8 @@ def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = Path(composed.hydra.run.dir)
-    if (folder / "run.json").exists() and rank(trainer) == 0:
-        raise BadInput(f"hydra.run.dir={folder}: holds a run already; {typed(resume=folder)} goes on with it")
+    if rank(trainer) == 0:
+        Run(folder).check_new("hydra.run.dir")
     check_writable(folder, "hydra.run.dir")
 
 
@@ -114,11 +142,13 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
     run = find_run(overrides["resume"], key="resume")
-    config = _resumed_config(run, {key for key in overrides if key != "resume"}, arguments)
-    check_not_running(run, "resume", config["trainer"])
-    if run.checkpoint("last").exists():
-        load_checkpoint(run, key="resume")
-    train_job(config, run, resume=True)
+    config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
+    main = rank(config["trainer"]) == 0
+    with owned(run.path, "resume", patience(run)) if main else nullcontext():
+        check_not_running(run, "resume", config["trainer"])
+        if run.checkpoint("last").exists():
+            load_checkpoint(run, key="resume")
+        train_job(config, run, resume=True)
 
 
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
@@ -136,16 +166,6 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str,
             config[group][name] = composed[group][name]
         else:
             config[group] = composed[group]
+    locate(config, run.info(), given=keys)
     check_config("train", config)
     return config
-
-
-# -- folders ----------------------------------------------------------------------------------------------------------
-
-
-def _remove_empty(folder: Path, below: Path) -> None:
-    """Remove a folder where it is empty, and then those above it up to one that was there before."""
-    for each in (folder, *folder.parents):
-        if each == below or not each.is_dir() or any(each.iterdir()):
-            return
-        each.rmdir()

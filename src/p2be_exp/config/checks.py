@@ -10,8 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from p2be_exp.config.fields import LARGEST
 from p2be_exp.config.folders import PLUGIN_FOLDERS
+from p2be_exp.config.paths import check_path
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.config.types import unfit
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
 
@@ -31,6 +34,8 @@ def check_config(command: str, config: Mapping[str, Any]) -> None:
     """
     schema = COMMAND_SCHEMAS[command]
     check_values("", config, schema)
+    if "task_name" in config:
+        check_path("task_name", config["task_name"])
     if "plugins" in schema.__dataclass_fields__:
         _check_plugins(config["plugins"])
     for group in GROUP_SCHEMAS:
@@ -71,7 +76,7 @@ def check_group(group: str, config: Mapping[str, Any]) -> None:
 
 
 def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
-    """Check the values of one node against the ranges in its schema, and that it has these keys and no others."""
+    """Check the values of one node against the types and ranges in its schema; it has these keys and no others."""
     fields = {field.name: field for field in dataclasses.fields(schema)}
     for key in fields:
         if key not in node:
@@ -80,8 +85,12 @@ def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
         if key not in fields:
             raise BadInput(f"{prefix}{key}={value}: unknown key; there are: {', '.join(fields)}")
         allowed = fields[key].metadata.get("allowed")
-        if allowed is not None and value is not None and not allowed.admits(value):
-            raise BadInput(f"{prefix}{key}={value}: allowed is {allowed}")
+        if allowed is not None and value is not None and (why := allowed.refusal(value)):
+            raise BadInput(f"{prefix}{key}={value}: {why}")
+        if why := unfit(value, schema, key):
+            raise BadInput(f"{prefix}{key}={value}: {why}")
+        if fields[key].metadata.get("path") and value is not None:
+            check_path(f"{prefix}{key}", value)
 
 
 def _check_plugins(names: list[str]) -> None:
@@ -93,7 +102,7 @@ def _check_plugins(names: list[str]) -> None:
 
 
 def _check_batch(batch: Any) -> None:
-    if batch != "dynamic" and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+    if batch != "dynamic" and (isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= LARGEST):
         raise BadInput(f"batch={batch}: allowed is dynamic, or a number of images, 1 or more")
 
 
@@ -164,6 +173,8 @@ def _check_inner_attack(regime: Mapping[str, Any]) -> None:
     if "attack" not in regime:
         return
     inner = regime["attack"]
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
+        raise BadInput(f"regime.attack={inner}: choose with attack@regime.attack=, out of {', '.join(INNER_ATTACKS)}")
     if inner["name"] not in INNER_ATTACKS:
         raise BadInput(
             f"regime={regime['name']} attack@regime.attack={inner['name']}: it trains on adversarial images; "

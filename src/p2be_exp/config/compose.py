@@ -6,18 +6,25 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from p2be_exp.config.experiments import check_experiment, experiment_files, file_with
 from p2be_exp.config.folders import CONF_DIR, options_of
 from p2be_exp.config.quoting import hint, text_of
+from p2be_exp.config.ranges import check_ranges
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
+from p2be_exp.config.yaml_files import shown, yaml_line
 from p2be_exp.errors import BadInput
+from p2be_exp.suggestions import did_you_mean
 
 
 def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
@@ -34,8 +41,17 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
     from p2be_exp.plugins import load_requested  # which imports this package
 
     load_requested(overrides)
+    if command != "train" and (of_hydra := next((each for each in overrides if _key(each).startswith("hydra")), None)):
+        where = "; out=FOLDER says where the results go" if command == "evaluate" else ""
+        raise BadInput(f"{of_hydra}: goes with train.py; {_called(command)} has no keys of Hydra's{where}")
     register_schemas()
-    with plain_errors(overrides), _fresh_hydra(), initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR)):
+    _check_options(overrides)
+    with (
+        told_with_file(overrides),
+        plain_errors(overrides),
+        _fresh_hydra(),
+        initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR)),
+    ):
         return compose(command, list(overrides), return_hydra_config=with_hydra)
 
 
@@ -49,10 +65,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
     for argument in arguments:
         if argument.startswith("-"):
             continue
-        try:
-            override = OverridesParser.create().parse_override(argument)
-        except HydraException as error:
-            raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)}){hint(argument)}") from error
+        override = _parsed(argument)
         found[override.key_or_group] = "null" if override.is_delete() else text_of(argument, override)
     return found
 
@@ -67,10 +80,26 @@ def plain_errors(overrides: Sequence[str]) -> Iterator[None]:
     except OverrideParseException as error:
         told = f"{error.override}: not of the form KEY=VALUE ({_first_line(error)}){hint(error.override)}"
         raise BadInput(told) from error
-    except (ConfigCompositionException, OmegaConfBaseException, ValueError) as error:
+    except YAMLError as error:
+        raise BadInput(yaml_line(error)) from error
+    except RecursionError as error:
+        raise BadInput(f"{' '.join(overrides)}: nested too deeply") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(_describe(error, overrides)) from error
+
+
+@contextmanager
+def told_with_file(overrides: Sequence[str]) -> Iterator[None]:
+    """Put before a refusal the experiment's file where it is that, and no override, that has the key."""
+    try:
+        yield
+    except BadInput as error:
+        key = re.match(r"[\w.@/]+", str(error))
+        typed = any(key and f"{key.group()}.".startswith(f"{_key(each)}.") for each in overrides)
+        file = "" if key is None or typed else file_with(chosen_experiments(overrides), key.group())
+        raise (BadInput(f"{file}{error}") if file else error) from error.__cause__
 
 
 @contextmanager
@@ -86,6 +115,59 @@ def _fresh_hydra() -> Iterator[None]:
             GlobalHydra.instance().hydra = running
 
 
+def _parsed(argument: str) -> Override:
+    """One override by Hydra's grammar.
+
+    Raises:
+        BadInput: it is none.
+    """
+    check_ranges(argument)
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)}){hint(argument)}") from error
+    except RecursionError as error:
+        raise BadInput(f"{argument}: nested too deeply") from error
+
+
+def _check_options(overrides: Sequence[str]) -> None:
+    """Check that one option of a group is chosen, by its name: Hydra takes several, or says of none what it is not.
+
+    Raises:
+        BadInput: names the group and its options.
+    """
+    for argument in overrides:
+        override = _parsed(argument)
+        group = override.key_or_group
+        if group == "hydra.verbose" and not (isinstance(override.value(), bool | str) or _all_texts(override.value())):
+            raise BadInput(f"{argument}: allowed is true, false, or names of loggers")
+        is_option = group in GROUP_SCHEMAS or group == "experiment"
+        if not is_option or override.is_delete() or override.is_sweep_override():
+            continue
+        value = override.value()
+        if group == "experiment":
+            value = value if isinstance(value, str) else "several" if _all_texts(value) else None
+        if not isinstance(value, str | dict):
+            raise BadInput(f"{argument}: one is chosen by its name; there are: {', '.join(options_of(group))}")
+    for file in experiment_files(chosen_experiments(overrides)):
+        check_experiment(file)
+
+
+def chosen_experiments(overrides: Sequence[str]) -> list[str]:
+    """The experiments that overrides choose, in their order; several values of a sweep count as well."""
+    return [
+        name
+        for each in overrides
+        if each.lstrip("+").startswith("experiment=")
+        for name in re.split(r"[,\[\]'\" ]+", each.partition("=")[2])
+        if name
+    ]
+
+
+def _all_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
 def _unknown_option(error: MissingConfigException) -> str:
     if schema := re.fullmatch(r"/?schema/(\w+)/(\w+)", error.missing_cfg_file or ""):
         group, option = schema.groups()
@@ -96,26 +178,39 @@ def _unknown_option(error: MissingConfigException) -> str:
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
     group, option = (missing.group(1), missing.group(2)) if missing else (None, error.missing_cfg_file)
     options = error.options if error.options else options_of(group) if group else []
-    return f"{group}={option}: there is no such {group}; there are: {', '.join(sorted(options))}"
+    there = f"there is no such {group}; there are: {', '.join(sorted(options))}"
+    return f"{group}={option}: {there}{did_you_mean(option or '', options)}"
 
 
 def _describe(error: Exception, overrides: Sequence[str]) -> str:
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    causes = (error, error.__cause__, error.__context__)
+    cause = next((each for each in causes if isinstance(each, OmegaConfBaseException)), error)
     text = _first_line(cause)
+    file = _file_of(error)
     key = getattr(cause, "full_key", None) or _quoted(error)
     plain_key = re.sub(r"\[\d+\]$", "", key or "")
     last_first = reversed(overrides)  # of a key that is given twice, the last one counts
     given = next((item for item in last_first if key and f"{_key(item)}.".startswith(f"{plain_key}.")), None)
     subject = given or key or "configuration"
+    if file:
+        key, value = getattr(cause, "full_key", None) or "", getattr(cause, "value", None)
+        subject = f"{file}: {key}{'' if value is None else f'={value}'}" if key else file
+    said = f"{subject if given or key or file else ' '.join(overrides)}: {text}"
     if "not in" in text or str(error).startswith("Could not override"):
-        return f"{subject}: unknown key{_did_you_mean(_key(subject), overrides)}"
+        return f"{subject}: unknown key{_did_you_mean(key if file else _key(subject), overrides)}" if key else said
     if "could not be converted to" in text:
         return f"{subject}: not {_TYPES.get(text.rsplit(' ', 1)[-1], 'of the right type')}"
     if "is not a valid bool" in text:
         return f"{subject}: not true or false"
     if "is not Optional" in text or "Missing mandatory value" in text:
         return f"{subject}: a value is needed"
-    return f"{subject if given or key else ' '.join(overrides)}: {text}"
+    return said
+
+
+def _file_of(error: Exception) -> str | None:
+    """The experiment's file that an error of Hydra's is about."""
+    named = re.match(r"In '(?:[^']*/)?experiment/([^']+)'", _first_line(error))
+    return next((shown(file) for file in experiment_files([named.group(1)])), None) if named else None
 
 
 _TYPES = {"Integer": "a whole number", "Float": "a number"}

@@ -8,6 +8,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+LARGEST = 2**31 - 1
+"""The largest whole number of a key that names no smaller one: nothing is counted beyond it."""
+
 
 @dataclass(frozen=True)
 class Allowed:
@@ -30,13 +33,26 @@ class Allowed:
             return all(self.admits(item) for item in value)
         if self.choices is not None:
             return value in self.choices
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if isinstance(value, int) and self.high is None and value > LARGEST:
             return False
         return (
-            (self.low is None or value >= self.low)
+            (isinstance(value, int) or math.isfinite(value))
+            and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
         )
+
+    def refusal(self, value: Any) -> str | None:
+        """Why a value is not allowed; None where it is."""
+        if self.admits(value):
+            return None
+        numbers = value if isinstance(value, list | tuple) else [value]
+        bounded = self.high is not None or self.choices is not None
+        if not bounded and any(isinstance(each, int) and each > LARGEST for each in numbers):
+            return f"allowed is at most {LARGEST}"
+        return f"allowed is {self}"
 
     def __str__(self) -> str:
         if self.choices is not None:
@@ -51,6 +67,11 @@ class Allowed:
 def number(low: float | None = None, high: float | None = None, *, above: float | None = None) -> Any:
     """A mandatory number within bounds; its value stands in the YAML file."""
     return field(default=MISSING, metadata={"allowed": Allowed(low=low, high=high, above=above)})
+
+
+def path() -> Any:
+    """A mandatory path of a file or folder, as text; its value stands in the YAML file."""
+    return field(default=MISSING, metadata={"path": True})
 
 
 def choice(*choices: Any) -> Any:

@@ -10,6 +10,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from p2be_exp.picture_sizes import resized_for
+
 CONF_DIR = Path(__file__).resolve().parents[3] / "conf"
 """The folder of the package's own configuration files."""
 
@@ -44,3 +46,4 @@ class PluginSearchPath(SearchPathPlugin):
 
 Plugins.instance().register(PluginSearchPath)
 OmegaConf.register_new_resolver("plugins_from", split_plugins, replace=True)
+OmegaConf.register_new_resolver("resized_for", resized_for, replace=True)

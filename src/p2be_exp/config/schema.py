@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from p2be_exp.config.fields import choice, number
+from p2be_exp.config.fields import choice, number, path
 
 # -- encoding -----------------------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ class P2BEConfig:
     smoothness: str = choice("mean", "sum")
     slope_at_zero: float = choice(2.0, 4.0)
     init: str = choice("normal", "onehot", "thermometer")
-    table_from: str | None = MISSING
+    table_from: str | None = path()
 
 
 # -- backbone, data set -------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ class BackboneConfig:
 
 @dataclass
 class PretrainableBackboneConfig(BackboneConfig):
-    weights: str | None = MISSING
+    weights: str | None = path()
 
 
 @dataclass
@@ -75,14 +75,14 @@ class DownloadableDatasetConfig(DatasetConfig):
 class PicturesDatasetConfig(DatasetConfig):
     augmentation: str = choice("resized_crop", "flip_crop", "crop", "none")
     image_size: int = number(8, 4096)
-    resized: int = number(8, 4096)
+    resized: int = number(8, 8192)
     workers: int | None = number(0)
     timeout: float | None = number(above=0)
 
 
 @dataclass
 class FolderDatasetConfig(PicturesDatasetConfig):
-    dir: str | None = MISSING
+    dir: str | None = path()
 
 
 @dataclass
@@ -138,28 +138,28 @@ class _CorruptionConfig:
 
 @dataclass
 class CifarCConfig(_CorruptionConfig):
-    dir: str | None = MISSING
+    dir: str | None = path()
 
 
 @dataclass
 class ImageNetCConfig(_CorruptionConfig):
-    dir: str | None = MISSING
+    dir: str | None = path()
     crop: str = choice("center", "resize")
     workers: int | None = number(0)
 
 
 @dataclass
 class GeneratedConfig(_CorruptionConfig):
-    dir: str | None = MISSING
+    dir: str | None = path()
     seed: int = number(0, 2**32 - 1)
-    frost_dir: str | None = MISSING
+    frost_dir: str | None = path()
     workers: int | None = number(1)
 
 
 @dataclass
 class AutoCorruptionConfig(_CorruptionConfig):
     seed: int = number(0, 2**32 - 1)
-    frost_dir: str | None = MISSING
+    frost_dir: str | None = path()
     crop: str = choice("center", "resize")
     workers: int | None = number(1)
 
@@ -215,7 +215,7 @@ class GreedyConfig(AttackConfig):
 
 @dataclass
 class TransferConfig(AttackConfig):
-    source: str | None = MISSING
+    source: str | None = path()
     steps: int = number(1)
     restarts: int = number(1, 1000)
 
@@ -225,7 +225,7 @@ class SuiteConfig(AttackConfig):
     steps: int = number(1)
     restarts: int = number(1, 1000)
     queries: int = number(1)
-    source: str | None = MISSING
+    source: str | None = path()
 
 
 # -- optimization, trainer, logger, preset ------------------------------------------------------------------------
@@ -325,10 +325,10 @@ class TrainConfig:
     eval_batch_size: int | None = number(1)
     limit_train: int | None = number(1)
     limit_test: int | None = number(1)
-    data_dir: str = MISSING
+    data_dir: str = path()
     watch_every: int = number(0)
     departs_from_paper: str | None = MISSING
-    resume: str | None = MISSING
+    resume: str | None = path()
     plugins: list[str] = MISSING
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
@@ -337,8 +337,9 @@ class TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    run: str = MISSING
+    run: str = path()
     name: str | None = MISSING
+    out: str | None = path()
     checkpoint: str = choice("last", "best")
     attack: Any = MISSING
     corruption: Any = MISSING
@@ -346,8 +347,8 @@ class EvaluateConfig:
     seed: int = number(0, 2**32 - 1)
     eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
-    data_dir: str | None = MISSING
-    dataset_dir: str | None = MISSING
+    data_dir: str | None = path()
+    dataset_dir: str | None = path()
     dataset_workers: int | None = number(0)
     dataset_timeout: float | None = number(above=0)
     plugins: list[str] = MISSING
@@ -356,27 +357,28 @@ class EvaluateConfig:
 @dataclass
 class CorruptionsConfig:
     dataset: Any = MISSING
-    folder: str | None = MISSING
+    folder: str | None = path()
     size: int | None = number(8)
-    out: str | None = MISSING
+    out: str | None = path()
     names: Any = MISSING
     severities: list[int] = number(1, 5)
     seed: int = number(0, 2**32 - 1)
-    frost_dir: str | None = MISSING
+    frost_dir: str | None = path()
     workers: int | None = number(1)
     limit_test: int | None = number(1)
     image: int = number(0)
-    data_dir: str = MISSING
+    data_dir: str = path()
 
 
 @dataclass
 class ExportConfig:
-    run: str = MISSING
+    run: str = path()
     format: str = choice("torch_export", "onnx")
-    out: str | None = MISSING
+    out: str | None = path()
     checkpoint: str = choice("last", "best")
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
+    plugins: list[str] = MISSING
 
 
 @dataclass

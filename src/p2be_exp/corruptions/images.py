@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.corruptions.loader import ConditionLoader, ImagesOf
 from p2be_exp.corruptions.measures import Plan
 from p2be_exp.corruptions.names import select_names, select_severities
@@ -189,15 +190,16 @@ def corrupted_images(config: dict[str, Any]) -> CorruptedImages | None:
 
 
 def _source(config: dict[str, Any]) -> CorruptedImages | None:
-    wanted, dataset, data_dir = config["corruption"], config["dataset"]["name"], Path(config["data_dir"]).expanduser()
+    wanted, dataset = config["corruption"], config["dataset"]["name"]
+    data_dir = user_path("data_dir", config["data_dir"])
     if wanted["name"] == "none":
         return None
     wanted = resolved(wanted, dataset, data_dir)
     names, severities = select_names(wanted["names"]), select_severities(wanted["severities"])
     if wanted["name"] == "generated":
-        folder, frost_dir = (_path(wanted[key]) for key in ("dir", "frost_dir"))
+        folder, frost_dir = (_path(key, wanted[key]) for key in ("dir", "frost_dir"))
         return GeneratedImages(dataset, names, severities, wanted["seed"], folder, frost_dir, wanted["workers"])
-    folder = _path(wanted["dir"]) or data_dir / OFFICIAL_FOLDERS.get(dataset, "")
+    folder = _path("dir", wanted["dir"]) or data_dir / OFFICIAL_FOLDERS.get(dataset, "")
     if wanted["name"] == "cifar_c":
         return OfficialCifarC(folder, dataset, names, severities, key="corruption.dir")
     from p2be_exp.corruptions.imagenet_c import OfficialImageNetC
@@ -209,23 +211,32 @@ def stored_images(stored: StoredSet, name: str, severity: int, data: ImageDataMo
     """Reads the images of one cell of a stored set that belong to the images that ``data`` tests on.
 
     Raises:
-        BadInput: the stored set lacks some of these images, has other labels for them, or images of another size.
+        BadInput: the stored set lacks some of these images, has other labels for them, or images of another size. When
+            a cell is read: it is not what the manifest says.
     """
+    stored.noted(name, severity)
     clean = data.test_set()
     indices, labels = clean.indices.cpu().numpy(), clean.labels.cpu().numpy()
     order = np.argsort(stored.indices)
     places = np.searchsorted(stored.indices, indices, sorter=order)
     rows = order[np.minimum(places, len(order) - 1)]
-    if (stored.indices[rows] != indices).any():
+    there = stored.indices[rows] == indices
+    if any(index not in stored.unreadable for index in indices[~there].tolist()):
         raise BadInput(f"{key}={stored.folder}: {len(stored)} images a severity, not those that are tested on")
-    if (stored.labels[rows] != labels).any():
+    if (stored.labels[rows] != labels)[there].any():
         raise BadInput(f"{key}={stored.folder}: labels.npy has other labels than {data.name}'s test set")
     if stored.size != clean.size:
         found, expected = ("x".join(map(str, size)) for size in (stored.size, clean.size))
         raise BadInput(f"{key}={stored.folder}: images of {found}, {data.name} has {expected}")
 
     def images_of(places: Tensor) -> Part:
-        return Part.whole(stored.block(name, severity)[rows[places.numpy()]].transpose(0, 3, 1, 2))
+        kept = there[places.numpy()]
+        lacking = (stored.unreadable[index] for index in indices[places.numpy()[~kept]].tolist())
+        return Part(
+            stored.block(name, severity)[rows[places.numpy()[kept]]].transpose(0, 3, 1, 2),
+            kept,
+            tuple(each._replace(reason=f"not in the set: {each.reason}") for each in lacking),
+        )
 
     return images_of
 
@@ -255,7 +266,9 @@ def _check_files(stored: StoredSet, data: ImageDataModule) -> None:
 
 
 def _one(images_of: ImagesOf, place: int) -> NDArray[np.uint8]:
-    return images_of(torch.tensor([place])).images[0].transpose(1, 2, 0)
+    images = images_of(torch.tensor([place])).images
+    image = images[0] if len(images) else np.zeros(images.shape[1:], np.uint8)  # it is shown, not measured
+    return image.transpose(1, 2, 0)
 
 
 def _loader(images_of: ImagesOf, cell: tuple[str, int], data: ImageDataModule, workers: int) -> ConditionLoader:
@@ -274,5 +287,5 @@ def _loader(images_of: ImagesOf, cell: tuple[str, int], data: ImageDataModule, w
     )
 
 
-def _path(value: str | None) -> Path | None:
-    return None if value is None else Path(value).expanduser()
+def _path(key: str, value: str | None) -> Path | None:
+    return None if value is None else user_path(f"corruption.{key}", value)

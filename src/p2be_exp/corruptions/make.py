@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import time
@@ -25,9 +24,11 @@ from p2be_exp.corruptions.constants import FAMILIES, family_of
 from p2be_exp.corruptions.names import ALL
 from p2be_exp.corruptions.parallel import in_order
 from p2be_exp.corruptions.source import ImageSource
-from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest
+from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest, sha256_of
 from p2be_exp.corruptions.textures import Textures
 from p2be_exp.errors import BadInput
+from p2be_exp.forms import Form, misfit, unusable
+from p2be_exp.ownership import owned
 
 FORMAT_VERSION = 1
 """Version of a manifest's layout."""
@@ -39,6 +40,18 @@ CHUNK_BYTES = 1_500_000
 """Images that one thread corrupts at a time."""
 
 NOTICE = "made by p2be_exp with the published constants; these are not the published files"
+
+_FORM: Form = {
+    "blocks": dict,
+    "blocks.*": dict,
+    "blocks.*.sha256": str,
+    "constants": dict,
+    "frost_textures": (dict, type(None)),
+    "left_out": dict,
+    "versions": list,
+    "severities": list,
+}
+"""What is read of an earlier manifest to go on with its set; all of it is there."""
 
 Progress = Callable[[str, int, int], None]
 """Called with corruption, severity and the number of images that have just been done."""
@@ -76,7 +89,8 @@ def make_set(
     Raises:
         BadInput: the folder holds a set of other settings, or cannot be written.
     """
-    return _Maker(Path(out), source, names, severities, seed, textures).make(workers, progress)
+    with owned(Path(out), "out"):
+        return _Maker(Path(out), source, names, severities, seed, textures).make(workers, progress)
 
 
 class _Maker:
@@ -96,7 +110,6 @@ class _Maker:
     def make(self, workers: int, progress: Progress) -> dict[str, Any]:
         try:
             with told_when_full(self.out):
-                self.out.mkdir(parents=True, exist_ok=True)
                 remove_leftovers(self.out)
                 self._write_labels()
                 self._write_manifest()
@@ -112,7 +125,7 @@ class _Maker:
         n = len(self.source.labels)
         shape = (len(self.severities) * n, *self.source.size, 3)
         complete = file.is_file()
-        images = open_memmap(file, mode="r") if complete else _open_part(part, shape)
+        images = self._open_complete(file) if complete else _open_part(part, shape)
         for place, severity in enumerate(self.severities):
             block = images[place * n : (place + 1) * n]
             if self._is_done(name, severity, block):
@@ -132,6 +145,14 @@ class _Maker:
             with part.open("rb+") as written:
                 os.fsync(written.fileno())
             part.replace(file)
+
+    def _open_complete(self, file: Path) -> NDArray[np.uint8]:
+        try:
+            return open_memmap(file, mode="r")
+        except Exception as error:  # NumPy raises many kinds on a damaged file
+            if isinstance(error, PermissionError):
+                raise BadInput(f"out={self.out}: {file.name} {unusable(error)}") from error
+            raise BadInput(f"out={self.out}: {file.name} is not what {MANIFEST} says; remove it") from error
 
     def _make_block(self, block: NDArray[np.uint8], name: str, severity: int, workers: int, progress: Progress) -> None:
         chunk = max(1, CHUNK_BYTES // (self.source.size[0] * self.source.size[1] * 3))
@@ -156,7 +177,7 @@ class _Maker:
     def _is_done(self, name: str, severity: int, block: NDArray[np.uint8]) -> bool:
         """Whether the block is noted, and is what was noted: a crash may have lost pages that were not on disk yet."""
         noted = self.manifest["blocks"].get(f"{name}/{severity}")
-        return noted is not None and noted["sha256"] == sha256_of(block)
+        return noted is not None and noted.get("sha256") == sha256_of(block)
 
     def _manifest(self) -> dict[str, Any]:
         """The folder's manifest, or a new one; both with the settings of this call."""
@@ -166,7 +187,11 @@ class _Maker:
             if (self.out / LABELS).exists() or any((self.out / f"{name}.npy").exists() for name in ALL):
                 raise BadInput(f"out={self.out}: holds -C files without a manifest; choose another folder")
             return fresh
-        may_differ = ("blocks", "constants", "left_out", "versions", "frost_textures")
+        missing = (f"no {key}" for key in _FORM if "." not in key and key not in earlier)
+        if found := misfit(_FORM, earlier) or next(missing, None):
+            raise BadInput(f"out={self.out}: {MANIFEST} is damaged ({found})")
+        # Of which images it is made, and of which classes, is told by the digests; older sets do not name these.
+        may_differ = ("blocks", "constants", "left_out", "versions", "frost_textures", "classes", "unreadable")
         changed = [key for key in fresh if key not in may_differ and earlier.get(key) != fresh[key]]
         textures = (earlier["frost_textures"], fresh["frost_textures"])
         if None not in textures and textures[0] != textures[1]:
@@ -196,8 +221,10 @@ class _Maker:
             "generator_version": GENERATOR_VERSION,
             "notice": NOTICE,
             "dataset": source.name,
+            "classes": list(source.classes),
             "images": len(source.labels),
             "images_of_the_data_set": source.total,
+            "unreadable": [each._asdict() for each in source.left_out],
             "indices_sha256": sha256_of(np.ascontiguousarray(source.indices, dtype=np.int64)),
             "height": source.size[0],
             "width": source.size[1],
@@ -223,11 +250,6 @@ class _Maker:
             _save(self.out / INDICES, np.asarray(self.source.indices, dtype=np.int64))
 
 
-def sha256_of(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's bytes in C order, without header, as hexadecimal digits."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-
-
 def versions() -> dict[str, str]:
     """Versions of the packages that the bytes of a set may depend on."""
     modules = {"numpy": np, "scipy": scipy, "opencv": cv2, "pillow": PIL, "numba": numba}
@@ -236,19 +258,26 @@ def versions() -> dict[str, str]:
 
 def _open_part(part: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
+        if part.is_symlink() or part.stat().st_nlink > 1:  # somebody else's file
+            part.unlink()
         images = open_memmap(part, mode="r+")
         fits = images.shape == shape and images.dtype == np.uint8
-    except (OSError, ValueError):
+    except Exception:
         fits = False  # none, or one whose header was never finished
     if not fits:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         images = open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
     reserve(part, part.stat().st_size)
     return images
 
 
 def _save(file: Path, array: NDArray[Any]) -> None:
-    if file.is_file() and np.array_equal(np.load(file), array):
-        return
+    try:
+        if file.is_file() and np.array_equal(np.load(file), array):
+            return
+    except Exception:  # NumPy raises many kinds on a damaged file, which is written anew
+        pass
     content = io.BytesIO()
     np.save(content, array)
     write_bytes(file, content.getbuffer())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2be_exp.errors import BadInput
+from p2be_exp.suggestions import did_you_mean
 
 CATEGORIES = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -47,10 +48,13 @@ def select_names(wanted: str | Sequence[str], key: str = "names") -> tuple[str, 
     >>> select_names(["fog", "noise"])
     ('gaussian_noise', 'shot_noise', 'impulse_noise', 'fog')
     """
+    allowed = f"allowed are {', '.join((*GROUPS, *ALL))}"
+    if not isinstance(wanted, str | list | tuple):
+        raise BadInput(f"{key}={wanted}: one name or a list of them; {allowed}")
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in wanted:
-        if name not in ALL and name not in GROUPS:
-            raise BadInput(f"{key}={name}: allowed are {', '.join((*GROUPS, *ALL))}")
+        if not isinstance(name, str) or (name not in ALL and name not in GROUPS):
+            raise BadInput(f"{key}={name}: {allowed}{did_you_mean(str(name), (*GROUPS, *ALL))}")
     chosen = {member for name in wanted for member in GROUPS.get(name, (name,))}
     if not chosen:
         raise BadInput(f"{key}=[]: at least one corruption is needed")

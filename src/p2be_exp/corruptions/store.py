@@ -2,10 +2,14 @@
 
 ``NAME.npy`` is uint8 ``(S N, H, W, 3)``: a block of N images for each severity, ascending, each in the order of the
 test set. ``labels.npy`` has the labels of the N images S times over.
+
+The manifest has the SHA-256 of every block. It is compared when a block is first read, and again where its file has
+changed since; the published files have no manifest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import ALL, SEVERITIES
+from p2be_exp.data.batch import Unreadable
 from p2be_exp.errors import BadInput
 
 MANIFEST = "manifest.json"
 LABELS = "labels.npy"
 INDICES = "indices.npy"
+
+_sound: set[tuple[Any, ...]] = set()  # the blocks that this process has compared, by file, size and time
 
 
 class StoredSet:
@@ -34,9 +41,11 @@ class StoredSet:
         severities: ascending.
         labels: ``(N,)`` integers.
         indices: ``(N,)``, the position of each image in its test set.
+        unreadable: images of the test set that it lacks, by their position there: they could not be read.
 
     Raises:
-        BadInput: no such folder, labels missing, a file that is no such array or has another shape or type.
+        BadInput: no such folder, labels missing, a file that is no such array or has another shape or type, indices
+            that are not those of the manifest.
     """
 
     def __init__(self, folder: Path, key: str = "corruption.dir") -> None:
@@ -44,6 +53,7 @@ class StoredSet:
         if not self.folder.is_dir():
             raise BadInput(f"{key}={folder}: no such folder")
         self.manifest = self._read_manifest()
+        self.unreadable = _unreadable(self.manifest or {})
         self.severities: tuple[int, ...] = tuple(self.manifest["severities"]) if self.manifest else SEVERITIES
         self.names = tuple(name for name in ALL if (self.folder / f"{name}.npy").is_file())
         self.labels = self._read_labels()
@@ -62,9 +72,35 @@ class StoredSet:
         return len(self.labels)
 
     def block(self, name: str, severity: int) -> NDArray[np.uint8]:
-        """The images of one cell, ``(N, H, W, 3)``, mapped into memory: opened anew, so that its pages can go."""
+        """The images of one cell, ``(N, H, W, 3)``, mapped into memory: opened anew, so that its pages can go.
+
+        Raises:
+            BadInput: they are not what the manifest says.
+        """
         place = self.severities.index(severity)
-        return self._open(name)[place * len(self) : (place + 1) * len(self)]
+        file = _identity(self.folder / f"{name}.npy")  # before it is opened: what comes after that is another one
+        block = self._open(name)[place * len(self) : (place + 1) * len(self)]
+        noted = self.noted(name, severity)
+        if noted is not None and (file, severity, noted) not in _sound:
+            if sha256_of(block) != noted:
+                raise BadInput(
+                    f"{self._where(name)} is damaged (severity {severity} is not what {MANIFEST} says); "
+                    "remove it and make it again"
+                )
+            _sound.add((file, severity, noted))
+        return block
+
+    def noted(self, name: str, severity: int) -> str | None:
+        """SHA-256 of a cell in the manifest; None for the published files, which have none.
+
+        Raises:
+            BadInput: the manifest does not have it.
+        """
+        if self.manifest is None:
+            return None
+        if (block := self.manifest["blocks"].get(f"{name}/{severity}")) is None:
+            raise BadInput(f"{self._where(name)}: severity {severity} is not in {MANIFEST}")
+        return block["sha256"]
 
     def _where(self, name: str) -> str:
         return f"{self._key}={self.folder}: {name}.npy"
@@ -95,12 +131,17 @@ class StoredSet:
 
     def _read_indices(self) -> NDArray[np.int64]:
         file = self.folder / INDICES
-        if not file.is_file():
-            return np.arange(len(self.labels))
-        indices = np.array(_mapped(file, f"{self._key}={self.folder}: {INDICES}"))
+        indices = np.arange(len(self.labels))
+        if file.is_file():
+            indices = np.array(_mapped(file, f"{self._key}={self.folder}: {INDICES}"))
         if indices.shape != self.labels.shape or indices.dtype.kind not in "iu":
             raise BadInput(f"{self._key}={self.folder}: {INDICES} is {indices.dtype} {indices.shape}")
-        return indices.astype(np.int64)
+        indices = indices.astype(np.int64)
+        noted = (self.manifest or {}).get("indices_sha256")
+        if noted is not None and noted != sha256_of(indices):
+            told = "is not what" if file.is_file() else "is missing, or the labels are not those that"
+            raise BadInput(f"{self._key}={self.folder}: {INDICES} {told} {MANIFEST} says")
+        return indices
 
     def _read_manifest(self) -> dict[str, Any] | None:
         return read_manifest(self.folder, self._key)
@@ -117,15 +158,50 @@ def read_manifest(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        _ = manifest["severities"], manifest["blocks"], manifest["dataset"], manifest["seed"]
-    except (KeyError, TypeError, ValueError) as error:
+        sound, _ = _is_manifest(manifest), _unreadable(manifest)
+    except OSError as error:
+        raise BadInput(f"{key}={folder}: {MANIFEST} cannot be read ({error.strerror})") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadInput(f"{key}={folder}: {MANIFEST} is damaged") from error
+    if not sound:
+        raise BadInput(f"{key}={folder}: {MANIFEST} is damaged")
     return manifest
+
+
+def _unreadable(manifest: dict[str, Any]) -> dict[int, Unreadable]:
+    """Which images a set lacks; none where it was made before that was noted."""
+    return {each["index"]: Unreadable(each["file"], each["reason"]) for each in manifest.get("unreadable", ())}
+
+
+def _is_manifest(manifest: Any) -> bool:
+    severities, _ = manifest["severities"], (manifest["dataset"], manifest["seed"])
+    whole = bool(severities) and all(type(each) is int for each in severities)
+    digests = [block["sha256"] for block in manifest["blocks"].values()]
+    return whole and severities == sorted({*severities} & {*SEVERITIES}) and all(isinstance(d, str) for d in digests)
+
+
+def sha256_of(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's bytes in C order, without header, as hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+
+def _identity(file: Path) -> tuple[int, ...] | None:
+    """What tells a file from another one in its place; None where it is gone."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _mapped(file: Path, where: str) -> NDArray[Any]:
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        # NumPy says of a file that ends too early that it cannot be mapped, or that the header is wrong.
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        whole = array.offset + array.nbytes == file.stat().st_size  # else its header is another one
+    except PermissionError as error:
+        raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # NumPy raises many kinds; of a file that ends too early, that it cannot be mapped
         raise BadInput(f"{where}: truncated, or not an array file of NumPy") from error
+    if not whole:
+        raise BadInput(f"{where}: truncated, or not an array file of NumPy")
+    return array

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import PublishedFile, explained, fetch_archive, missing_line
 from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import FolderSettings, class_names, listed
@@ -39,7 +40,7 @@ def fetch(data_dir: str | Path, settings: FolderSettings, download: bool) -> Non
     Raises:
         BadInput: it is missing and cannot be had.
     """
-    home = Path(data_dir).expanduser() / "caltech101"
+    home = user_path("data_dir", data_dir) / "caltech101"
     if (home / PICTURES).is_dir():
         return
     with explained(missing_line("caltech101", [PICTURES], home, f"put the zip ({ARCHIVE.urls[0]}) into {home}")):
@@ -54,7 +55,7 @@ def load(data_dir: str | Path, settings: FolderSettings) -> tuple[FileSet, FileS
         BadInput: the folder is missing, has not 101 classes, or a class with too few pictures.
     """
     fetch(data_dir, settings, download=False)
-    folder = Path(data_dir).expanduser() / "caltech101" / PICTURES
+    folder = user_path("data_dir", data_dir) / "caltech101" / PICTURES
     classes = tuple(name for name in class_names(folder) if name != BACKGROUND)
     if len(classes) != NUM_CLASSES:
         raise BadInput(f"dataset=caltech101: {folder} has {len(classes)} classes, the published one {NUM_CLASSES}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import (
     PublishedFile,
     explained,
@@ -40,7 +41,7 @@ def fetch(name: str, data_dir: str | Path, download: bool) -> None:
     Raises:
         BadInput: files are missing and cannot be had.
     """
-    published, data_dir = _published(name), Path(data_dir).expanduser()
+    published, data_dir = _published(name), user_path("data_dir", data_dir)
     folder = data_dir / published.base_folder
     missing = [file for file in _checksums(published) if not (folder / file).is_file()]
     if not missing:
@@ -60,7 +61,7 @@ def load(name: str, data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
     Raises:
         BadInput: a file is missing, is not the published one, or holds something else than images.
     """
-    published, data_dir = _published(name), Path(data_dir).expanduser()
+    published, data_dir = _published(name), user_path("data_dir", data_dir)
     fetch(name, data_dir, download=False)
     folder, md5 = data_dir / published.base_folder, _checksums(published)
     meta = published.meta

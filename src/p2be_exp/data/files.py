@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from p2be_exp.augment.resized_crop import crop_box
 from p2be_exp.data.batch import Part, Unreadable
-from p2be_exp.data.decoding import DecodingError, TestView, cropped_levels, open_picture, test_levels
+from p2be_exp.data.decoding import DecodingError, TestView, WholeView, cropped_levels, open_picture, test_levels
 from p2be_exp.data.images import ImageSet, check_numbers
 from p2be_exp.errors import BadInput
 
@@ -45,7 +45,7 @@ class FileSet:
     names: Names | Callable[[], Names]
     labels: Tensor
     classes: tuple[str, ...]
-    view: TestView
+    view: TestView | WholeView
     name: str = "images"
     indices: Tensor = field(default=None)  # type: ignore[assignment]  # filled in below: it needs len(labels)
 
@@ -66,7 +66,7 @@ class FileSet:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
-        return self.view.side, self.view.side
+        return self.view.shape
 
     @property
     def device(self) -> torch.device:
@@ -87,13 +87,17 @@ class FileSet:
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells these images from others under the same name: the files, and what of a picture is tested on."""
-        return {"test_files": self.digest(), "image_size": self.view.side, "resized": self.view.resized}
+        return {"test_files": self.digest(), **self.view.settings()}
 
     def subset(self, positions: Tensor | Sequence[int]) -> FileSet:
         """The files at these positions of this set, in the order of `positions`."""
         positions = torch.as_tensor(positions, dtype=torch.int64)
         labels, indices = self.labels[positions], self.indices[positions]
         return FileSet(self.folder, self.files(positions), labels, self.classes, self.view, self.name, indices)
+
+    def seen_as(self, view: TestView | WholeView) -> FileSet:
+        """The same files in another view."""
+        return replace(self, view=view)
 
     def to(self, device: torch.device) -> FileSet:
         """Itself: files stay where they are."""
@@ -126,7 +130,7 @@ class FileSet:
         return ImageSet(torch.cat(images), self.labels[kept], self.classes, self.name, self.indices[kept])
 
 
-def decode(folder: Path, names: Names, view: TestView, draws: NDArray[np.float64] | None = None) -> Part:
+def decode(folder: Path, names: Names, view: TestView | WholeView, draws: NDArray[np.float64] | None = None) -> Part:
     """Decode image files; those that cannot be are left out.
 
     Args:
@@ -135,7 +139,7 @@ def decode(folder: Path, names: Names, view: TestView, draws: NDArray[np.float64
         view: what of a picture is tested on; its side is that of the training images, too.
         draws: `(n, DRAWS)`: a random resized crop and flip of each, for training; None: as tested on.
     """
-    images = np.empty((len(names), 3, view.side, view.side), dtype=np.uint8)
+    images = np.empty((len(names), 3, *view.shape), dtype=np.uint8)
     kept, unreadable = np.zeros(len(names), dtype=bool), []
     for place, name in enumerate(names):
         try:
@@ -144,7 +148,7 @@ def decode(folder: Path, names: Names, view: TestView, draws: NDArray[np.float64
                 levels = test_levels(picture, view)
             else:
                 box = crop_box(draws[place].tolist(), picture.height, picture.width)
-                levels = cropped_levels(picture, box, view.side)
+                levels = cropped_levels(picture, box, view.shape[0])
         except DecodingError as error:
             unreadable.append(Unreadable(os.fsdecode(name), str(error)))
             continue

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet, Names
 from p2be_exp.errors import BadInput
@@ -23,6 +24,12 @@ PICTURES = {
     *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 }
 """Endings of pictures, in small letters: one list for all machines, since the numbers of the images depend on it."""
+
+SYSTEM_FOLDERS = {
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin"),
+    *("system volume information", "lost+found", "__macosx", "__pycache__"),
+}
+"""Folders that disk stations, operating systems and archives leave among others, in small letters: never a class."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class FolderSettings:
         if "image_size" not in dataset:
             return None
         return cls(
-            folder=None if dataset.get("dir") is None else Path(dataset["dir"]).expanduser(),
+            folder=None if dataset.get("dir") is None else user_path("dataset.dir", dataset["dir"]),
             image_size=dataset["image_size"],
             resized=dataset["resized"],
             workers=dataset["workers"],
@@ -98,8 +105,14 @@ def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[Fil
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, sorted; hidden ones are passed over."""
-    return tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."))
+    """The names of the folders in a folder, sorted; hidden ones and :data:`SYSTEM_FOLDERS` are passed over."""
+    return tuple(
+        sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FOLDERS and entry.is_dir()
+        )
+    )
 
 
 def listed(folder: Path, classes: tuple[str, ...], view: TestView, name: str) -> FileSet:
@@ -138,7 +151,7 @@ def _parts(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[P
     """The folders of the training and of the test pictures."""
     if settings.folder is None and name == "image_folder":
         raise BadInput("dataset.dir: where are the pictures? dataset.dir=FOLDER, with train/ and test/ or val/ in it")
-    home = settings.folder or Path(data_dir).expanduser() / name
+    home = settings.folder or user_path("data_dir", data_dir) / name
     wanted = (
         f"wanted are {home}/train/CLASS/PICTURE and {home}/test/CLASS/PICTURE (or val)"
         if name == "image_folder"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import PublishedFile, fetch_files, read_checked, torchvision_dataset
 from p2be_exp.data.images import ImageSet
 from p2be_exp.errors import BadInput
@@ -44,7 +45,7 @@ def load(data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _folder(data_dir: str | Path) -> Path:
-    return Path(data_dir).expanduser() / "MNIST" / "raw"
+    return user_path("data_dir", data_dir) / "MNIST" / "raw"
 
 
 def _files() -> list[PublishedFile]:

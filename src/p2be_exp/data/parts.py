@@ -76,16 +76,32 @@ class PartsLoader(EpochLoader):
         )
 
     def _report(self, unreadable: list[Unreadable], images: int) -> None:
-        if not unreadable:
-            return
-        first = "; ".join(f"{each.file} ({each.reason})" for each in unreadable[:NAMED])
-        more = f"; and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
-        if self.world_size == 1 and len(unreadable) == images == len(self.labels):
-            raise BadInput(f"{self.name}: none of the {images:,} images can be read: {first}{more}")
-        share = " of this process" if self.world_size > 1 else ""
-        # One write, unlike print's two: several processes may write at a time.
-        sys.stderr.write(
-            f"warning: {self.name}: {len(unreadable):,} of {images:,} images{share} cannot be read and are left "
-            f"out: {first}{more}\n"
-        )
-        sys.stderr.flush()
+        whole = self.world_size == 1 and images == len(self.labels)
+        tell_left_out(self.name, unreadable, images, whole, " of this process" if self.world_size > 1 else "")
+
+
+def tell_left_out(name: str, unreadable: Sequence[Unreadable], images: int, whole: bool = True, of: str = "") -> None:
+    """Say on stderr which images cannot be read: the first by name, all by number; nothing where there are none.
+
+    Args:
+        name: what the images are called.
+        unreadable: those that cannot be read.
+        images: number of images that were asked for.
+        whole: these are all that there are.
+        of: what more is said of the images.
+
+    Raises:
+        BadInput: they are all that there are, and none can be read.
+    """
+    if not unreadable:
+        return
+    first = "; ".join(f"{each.file} ({each.reason})" for each in unreadable[:NAMED])
+    more = f"; and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
+    if whole and len(unreadable) == images:
+        raise BadInput(f"{name}: none of the {images:,} images can be read: {first}{more}")
+    # One write, unlike print's two: several processes may write at a time.
+    sys.stderr.write(
+        f"warning: {name}: {len(unreadable):,} of {images:,} images{of} cannot be read and are left out: "
+        f"{first}{more}\n"
+    )
+    sys.stderr.flush()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import PublishedFile, fetch_files, read_checked, torchvision_dataset
 from p2be_exp.data.images import ImageSet
 from p2be_exp.errors import BadInput
@@ -44,7 +45,7 @@ def load(data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def _folder(data_dir: str | Path) -> Path:
-    return Path(data_dir).expanduser() / "svhn"
+    return user_path("data_dir", data_dir) / "svhn"
 
 
 def _files() -> list[PublishedFile]:

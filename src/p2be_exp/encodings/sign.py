@@ -13,7 +13,7 @@ class _ApproximateSign(torch.autograd.Function):
     def forward(ctx, weight: Tensor, slope_at_zero: float) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.slope_at_zero = slope_at_zero
-        return torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
+        return _sign(weight)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
@@ -33,11 +33,18 @@ def approximate_sign(weight: Tensor, slope_at_zero: float = 4.0) -> Tensor:
         slope_at_zero: slope at exactly ``w = 0``: 4 in the reference code, where both halves apply, 2 in the paper.
 
     Returns:
-        -1 or +1, shape and dtype of ``weight``.
+        -1 or +1, shape and dtype of ``weight``. Without a gradient under ``torch.jit.trace``, whose graph can hold no
+        function of Python's.
 
     Source: Kishida & Nakayama 2022, section III; the value at zero from the reference implementation.
     """
+    if torch.jit.is_tracing():
+        return _sign(weight.detach())
     return _ApproximateSign.apply(weight, slope_at_zero)
+
+
+def _sign(weight: Tensor) -> Tensor:
+    return torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
 
 
 def binarize(weight: Tensor, slope_at_zero: float = 4.0) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 
 from p2be_exp.atomic import write_json, write_text
 from p2be_exp.errors import BadInput
+from p2be_exp.ownership import owned
 from p2be_exp.report.compare import ComparedRow
 
 _GROUPS = (
@@ -57,15 +58,16 @@ def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
     """Write ``compare.csv`` (the rows, in full precision) and ``compare.json`` (everything).
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: the folder cannot be written, or another process owns it.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(ComparedRow)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(comparison["rows"])
     try:
-        write_text(folder / "compare.csv", text.getvalue())
-        write_json(folder / "compare.json", comparison)
+        with owned(folder, "out"):
+            write_text(folder / "compare.csv", text.getvalue())
+            write_json(folder / "compare.json", comparison)
     except OSError as error:
         raise BadInput(f"out={folder}: cannot be written ({error.strerror})") from error
 

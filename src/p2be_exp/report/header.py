@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from p2be_exp.backbones import size_advice
 from p2be_exp.data import ImageDataModule
 from p2be_exp.probes import WORTH_SAYING
 from p2be_exp.ranks import processes
@@ -40,6 +41,8 @@ def run_header(
     }
     if bf16 is not None and bf16 >= WORTH_SAYING:
         lines["device"] += f" (trainer.precision=bf16 would be {bf16:.1f} times as fast here)"
+    if advice := size_advice(config["backbone"]["name"], data.image_size):
+        lines["sizes"] = advice
     if weights:
         lines["weights"] = weights
     if config["departs_from_paper"]:

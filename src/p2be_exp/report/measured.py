@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2be_exp.config.paths import check_path, is_folder
 from p2be_exp.errors import BadInput
+from p2be_exp.forms import read_json, unusable
 from p2be_exp.runs import Run, find_run
 
 EVALUATIONS = "evaluations"
@@ -86,10 +88,8 @@ class Measured:
         try:
             with np.load(file, allow_pickle=False) as saved:
                 images = Images(saved["index"], saved["label"], saved["wrong"].astype(bool))
-        except FileNotFoundError as error:
-            raise BadInput(f"{self}: per_image/{file.name} is missing") from error
         except Exception as error:  # NumPy and zipfile raise many kinds on a damaged file
-            raise BadInput(f"{self}: per_image/{file.name} is damaged") from error
+            raise BadInput(f"{self}: per_image/{file.name} {unusable(error)}") from error
         if Counts(int(images.wrong.sum()), len(images.wrong)) != self.counts[condition]:
             raise BadInput(f"{self}: per_image/{file.name} does not fit the row of {condition} in results.csv")
         return images
@@ -118,10 +118,12 @@ def split_folders(key: str, text: str) -> list[Path]:
     Raises:
         BadInput: no such folder.
     """
-    if text and Path(text).is_dir():
+    for part in text.split(","):
+        check_path(key, part)
+    if is_folder(text):
         return [Path(text)]
     for part in text.split(","):
-        if not part or not Path(part).is_dir():
+        if not is_folder(part):
             raise BadInput(f"{key}={part}: no such folder")
     return [Path(part) for part in text.split(",")]
 
@@ -131,7 +133,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     if is_evaluation(folder):
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
-        return [_read(key, folder, find_run(folder.absolute().parents[1], key))]
+        return [_read(key, folder, find_run(run_of(folder), key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]
 
 
@@ -154,10 +156,14 @@ def state_of(key: str, run: Run) -> str:
         BadInput: it is of another form.
     """
     status = run.status()
-    state = status.get("state", "finished") if isinstance(status, dict) else None
-    if not isinstance(state, str):
-        raise BadInput(f"{key}={run.path}: status.json is damaged")
-    return state
+    if not status and os.path.lexists(run.status_file):
+        try:
+            run.status_file.read_bytes()
+            why = "is damaged"
+        except OSError as error:
+            why = unusable(error)
+        raise BadInput(f"{key}={run.path}: status.json {why}")
+    return status.get("state", "finished")
 
 
 def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
@@ -176,7 +182,7 @@ def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
 
 def _read(key: str, folder: Path, run: Run) -> Measured:
     try:
-        settings = dict(json.loads((folder / "results.json").read_text(encoding="utf-8"))["settings"])
+        settings = dict(read_json(folder / "results.json")["settings"])
         _check_settings(settings)
         with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -185,7 +191,9 @@ def _read(key: str, folder: Path, run: Run) -> Measured:
             raise ValueError("a condition twice, or none at all")
     except FileNotFoundError as error:
         raise BadInput(f"{key}={folder}: no {Path(error.filename).name}; nothing was measured there yet") from error
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except OSError as error:
+        raise BadInput(f"{key}={folder}: {Path(error.filename or '').name} {unusable(error)}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise BadInput(f"{key}={folder}: results.csv or results.json is damaged") from error
     return Measured(key, folder, run, run.config(), settings, counts)
 
@@ -216,8 +224,21 @@ def is_run(folder: Path) -> bool:
 
 def is_evaluation(folder: Path) -> bool:
     """Whether a folder is where an evaluation of a run is."""
+    return run_of(folder) is not None
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run that an evaluation is of: the one that it is in, or that its ``results.json`` names; else None."""
+    if is_run(folder):
+        return None
     parents = folder.absolute().parents
-    return not is_run(folder) and len(parents) > 1 and parents[0].name == EVALUATIONS and is_run(parents[1])
+    if len(parents) > 1 and parents[0].name == EVALUATIONS and is_run(parents[1]):
+        return parents[1]
+    try:
+        named = read_json(folder / "results.json")["run"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    return Path(named) if isinstance(named, str) else None
 
 
 def _by_number(folder: Path) -> list[tuple[int, str]]:

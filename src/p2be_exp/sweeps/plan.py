@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 
 from p2be_exp.config import check_config, compose_config, to_plain
-from p2be_exp.config.compose import plain_errors
+from p2be_exp.config.compose import plain_errors, told_with_file
+from p2be_exp.config.folders import options_of
+from p2be_exp.config.ranges import MOST_JOBS, check_ranges
 from p2be_exp.errors import BadInput
 
 
@@ -40,11 +44,10 @@ def plan_jobs(arguments: Sequence[str]) -> list[Job]:
     Raises:
         BadInput: a job's configuration cannot be composed, or has a value that is not allowed.
     """
+    check_grid(arguments, globs=False)
     values: dict[str, list[str]] = {}  # of a key that is given twice, the last one counts
     with plain_errors(arguments):
         for each in OverridesParser.create().parse_overrides(list(arguments)):
-            if each.is_sweep_override() and (not each.is_discrete_sweep() or "glob(" in str(each.input_line)):
-                raise BadInput(f"{each.input_line}: the values have to be listed, A,B,C, or be a range(...)")
             several = each.sweep_string_iterator() if each.is_sweep_override() else [each.get_value_element_as_str()]
             values[each.get_key_element()] = list(several)
     points = itertools.product(*([f"{key}={value}" for value in there] for key, there in values.items()))
@@ -52,17 +55,46 @@ def plan_jobs(arguments: Sequence[str]) -> list[Job]:
     return [_job(number, point, composed) for number, point in enumerate(points)]
 
 
+def check_grid(arguments: Sequence[str], globs: bool = True) -> None:
+    """Check that overrides span a grid, of :data:`~p2be_exp.config.ranges.MOST_JOBS` jobs at most; none is listed.
+
+    Args:
+        arguments: overrides.
+        globs: whether ``glob(...)`` may stand for options of a group.
+
+    Raises:
+        BadInput: names the override, or the number of jobs.
+    """
+    counts: dict[str, int] = {}  # of a key that is given twice, the last one counts
+    for argument in arguments:
+        check_ranges(argument)
+    with plain_errors(arguments):
+        for each in OverridesParser.create().parse_overrides(list(arguments)):
+            globbed = each.value_type == ValueType.GLOB_CHOICE_SWEEP
+            if each.is_sweep_override() and (not each.is_discrete_sweep() or (globbed and not globs)):
+                raise BadInput(f"{each.input_line}: the values have to be listed, A,B,C, or be a range(...)")
+            if globbed and not options_of(each.key_or_group):
+                raise BadInput(
+                    f"{each.input_line}: glob(...) stands for options of a group; the values have to be listed"
+                )
+            several = each.is_sweep_override() and not globbed
+            counts[each.get_key_element()] = sum(1 for _ in each.sweep_iterator()) if several else 1
+    if (jobs := math.prod(counts.values())) > MOST_JOBS:
+        raise BadInput(f"{' '.join(arguments)}: {jobs:,} jobs; allowed are up to {MOST_JOBS:,}")
+
+
 def _job(number: int, overrides: Sequence[str], composed: dict[tuple[str, ...], dict[str, Any]]) -> Job:
     """One job; those that differ in the seed alone are composed once, since composing takes a tenth of a second."""
     kept = tuple(each for each in overrides if not each.startswith("hydra.sweep."))
     seed = next((each for each in kept if re.fullmatch(r"seed=\d+", each)), None)
     key = tuple(each for each in kept if each != seed)
-    if key not in composed:
-        composed[key] = to_plain(compose_config("train", kept))
-    config = copy.deepcopy(composed[key])
-    if seed is not None:
-        config["seed"] = int(seed.removeprefix("seed="))
-    check_config("train", config)
+    with told_with_file(kept):
+        if key not in composed:
+            composed[key] = to_plain(compose_config("train", kept))
+        config = copy.deepcopy(composed[key])
+        if seed is not None:
+            config["seed"] = int(seed.removeprefix("seed="))
+        check_config("train", config)
     subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), str(number))
     return Job(subdir, tuple(overrides), config)
 

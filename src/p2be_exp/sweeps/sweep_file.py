@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from p2be_exp.config.compose import CONF_DIR
 from p2be_exp.config.quoting import quoted
+from p2be_exp.config.yaml_files import read_yaml
 from p2be_exp.errors import BadInput
+from p2be_exp.suggestions import did_you_mean
 
 SWEEPS_DIR = CONF_DIR.parent / "sweeps"
 """The folder of the sweep files."""
@@ -60,24 +60,53 @@ def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Swe
         given: the user's overrides; one with several values takes the place of the file's in the grid.
 
     Raises:
-        BadInput: there is no such sweep or scale.
-        ValueError: the file is not of the form that ``docs/sweeps.md`` describes.
+        BadInput: there is no such sweep or scale, or its file is not of the form that ``docs/sweeps.md`` describes.
     """
     if name not in list_sweeps():
-        raise BadInput(f"sweeps={name}: there is no such sweep; there are: {', '.join(list_sweeps())}")
+        there = list_sweeps()
+        raise BadInput(
+            f"sweeps={name}: there is no such sweep; there are: {', '.join(there)}{did_you_mean(name, there)}"
+        )
     if scale not in SCALES:
         raise BadInput(f"scale={scale}: allowed is {', '.join(SCALES)}")
-    content = OmegaConf.to_container(OmegaConf.load(SWEEPS_DIR / f"{name}.yaml"), resolve=False)
-    if not isinstance(content, dict) or not {"title", "full", "small"} <= set(content) <= _SECTIONS:
-        raise ValueError(f"sweeps/{name}.yaml: sections are {', '.join(sorted(_SECTIONS))}")
+    content = read_yaml(SWEEPS_DIR / f"{name}.yaml")
+    _check_form(f"sweeps/{name}.yaml", content)
     about = " ".join(str(content["small"].pop("note", "") if scale == "small" else content.get("about", "")).split())
     content["full"].pop("note", None)
     common = {"sweeps": name, "scale": scale}
     if scale == "small":
         common["departs_from_paper"] = f"scale=small of sweeps={name}: {about}"
     grid = _overrides({**_at_scale(content, scale), **common}, given)
-    first = _overrides({**_first(content, scale), **common}, _shared(given)) if _needs_first(grid) else ()
+    first = _overrides({**_first(name, content, scale), **common}, _shared(given)) if _needs_first(grid) else ()
     return Sweep(name, scale, content["title"], about, grid, first)
+
+
+def _check_form(file: str, content: Any) -> None:
+    """Check that a sweep file has its sections, and that these have keys with values.
+
+    Raises:
+        BadInput: names the file, the section, the key and its value.
+    """
+    if not isinstance(content, dict) or not {"title", "full", "small"} <= set(content) <= _SECTIONS:
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else f"no sections ({content})"
+        raise BadInput(
+            f"{file}: sections are {', '.join(sorted(_SECTIONS))}; title, full and small are needed; {found}"
+        )
+    for key in ("title", "about"):
+        if not isinstance(content.get(key, ""), str):
+            raise BadInput(f"{file}: {key}={content[key]}: text is needed")
+    first = content.get("first", {"full": {}})
+    if not isinstance(first, dict) or not {"full"} <= set(first) <= {"full", "small"}:
+        raise BadInput(f"{file}: first={first}: sections of it are full, small; full is needed")
+    sections = {name: content[name] for name in ("full", "small")}
+    for name, section in {**sections, **{f"first.{name}": keys for name, keys in first.items()}}.items():
+        if not isinstance(section, dict):
+            raise BadInput(f"{file}: {name}={section}: keys with values are needed")
+        for key, value in section.items():
+            if not isinstance(key, str) or isinstance(value, dict):
+                raise BadInput(f"{file}: {name}: {key}={value}: keys are written as on the command line, GROUP.KEY")
+            if value == []:
+                raise BadInput(f"{file}: {name}: {key}=[]: at least one value is needed")
 
 
 def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
@@ -86,10 +115,10 @@ def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if value != "drop"}
 
 
-def _first(content: Mapping[str, Any], scale: str) -> dict[str, Any]:
+def _first(name: str, content: Mapping[str, Any], scale: str) -> dict[str, Any]:
     if "first" not in content:
-        raise ValueError(f"{FIRST} needs a section first")
-    return _at_scale(content["first"], scale)
+        raise BadInput(f"sweeps/{name}.yaml: {FIRST} needs a section first")
+    return _at_scale({"small": {}, **content["first"]}, scale)
 
 
 def _needs_first(grid: Sequence[str]) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2be_exp.atomic import write_json, write_text
+from p2be_exp.atomic import refuse_links, write_json, write_text
 from p2be_exp.errors import BadInput
+from p2be_exp.forms import read_json
+from p2be_exp.ownership import owned
 from p2be_exp.report.measured import is_evaluation, is_run
 from p2be_exp.runs import FORMAT_VERSION, now
 
@@ -42,7 +43,13 @@ def write_files(out: Path, files: Mapping[str, str]) -> None:
     Raises:
         BadInput: the folder cannot be written, or a file in it is not a report's and would be replaced.
     """
+    with owned(out, "out"):
+        _write(out, files)
+
+
+def _write(out: Path, files: Mapping[str, str]) -> None:
     check_folder(out)
+    refuse_links(out, "tables", "figures", key="out")
     earlier = _files_of_a_report(out)
     _check_free(out, files, earlier)
     try:
@@ -66,7 +73,7 @@ def _check_free(out: Path, names: Mapping[str, str] | tuple[str, ...], own: set[
 def _files_of_a_report(out: Path) -> set[str]:
     """The files that the manifest lists, of a report's kinds; empty where there is none."""
     try:
-        listed = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]
+        listed = read_json(out / MANIFEST)["files"]
         return {name for name in listed if _OWN.fullmatch(name)}
     except (FileNotFoundError, NotADirectoryError):
         return set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.errors import BadInput
+from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.report.measured import (
     EVALUATIONS,
     Measured,
@@ -104,11 +104,10 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _result(measured: Measured) -> Result:
-    summary = json.loads((measured.folder / "results.json").read_text(encoding="utf-8"))
+    summary = read_json(measured.folder / "results.json")
     run, info = measured.run.path, measured.run.info()
     _check_form("results.json", _SUMMARY, summary)
     _check_form("results.json", _SETTINGS, measured.settings)
-    _check_form("run.json", _INFO, info)
     if asked := measured.settings["corruption"].get("names"):
         select_names(asked, "results.json: corruption.names")
     names = (each.name for each in (run / EVALUATIONS).glob("*") if each.resolve() != measured.folder.resolve())
@@ -140,7 +139,7 @@ def _steps(result: Result) -> int | None:
     """Steps of the whole training: what a finished run says itself, else from its images; None if neither is known."""
     run, config = result.measured.run, result.measured.config
     try:
-        own = json.loads((run.path / "results.json").read_text(encoding="utf-8"))["settings"]
+        own = read_json(run.path / "results.json")["settings"]
         if own["checkpoint"] == "last" and isinstance(own["step"], int):
             return own["step"]
     except (OSError, KeyError, TypeError, ValueError):
@@ -169,40 +168,14 @@ _SETTINGS = {
     "step": (int, _NONE),
     "test_files": (str, _NONE),
 }
-_INFO = {
-    "command": (list, _NONE),
-    "command.*": str,
-    "git_commit": (str, _NONE),
-    "versions": (dict, _NONE),
-    "versions.torch": str,
-    "sweep": (dict, _NONE),
-    "sweep.name": (str, _NONE),
-    "sweep.scale": (str, _NONE),
-    "classes": (list, _NONE),
-    "dataset": (dict, _NONE),
-    "trained_on": (dict, _NONE),
-    "trained_on.precision": str,
-    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
-}
-"""What the report reads of the files, by key, and what it may be; ``*`` stands for every entry of a list."""
+"""What the report reads of the files, by key, and what it may be; see :mod:`p2be_exp.forms`."""
 
 
-def _check_form(file: str, form: dict[str, Any], content: Any) -> None:
+def _check_form(file: str, form: Form, content: Any) -> None:
     """Check the form of a JSON file's content; keys may be missing.
 
     Raises:
         BadInput: names the key whose value is of another form.
     """
-    for key, kinds in form.items():
-        for found in _values(content, key.split(".")):
-            if not isinstance(found, kinds) or isinstance(found, bool):
-                raise BadInput(f"{file} is damaged ({key.removesuffix('.*')}: {json.dumps(found)[:60]})")
-
-
-def _values(content: Any, path: Sequence[str]) -> list[Any]:
-    if not path:
-        return [content]
-    first, *rest = path
-    if first == "*":
-        return [found for each in content for found in _values(each, rest)] if isinstance(content, list) else []
-    return _values(content[first], rest) if isinstance(content, dict) and first in content else []
+    if found := misfit(form, content):
+        raise BadInput(f"{file} is damaged ({found})")

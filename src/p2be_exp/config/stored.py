@@ -1,0 +1,95 @@
+"""Reading a configuration that somebody has stored: plain values, of which nothing is resolved or repeated.
+
+A ``config.yaml`` may come from a stranger. OmegaConf would resolve what is written in it (``${oc.env:NAME}`` tells a
+variable of the reader's), and YAML's anchors make a few hundred bytes grow without end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LARGEST = 2**20
+"""Bytes of a stored configuration at most; a real one has about 3,000."""
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without anchors, aliases, tags, merge keys, times, and keys that stand twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError(f"line {event.start_mark.line + 1}: an anchor (& or *)")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ValueError(f"line {line}: a key that is no text")
+            if key.value in seen:
+                raise ValueError(f"line {line}: the key {key.value} twice")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Plain.yaml_implicit_resolvers = {
+    first: [
+        (tag, form) for tag, form in resolvers if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# YAML 1.1 takes 1e-5 for a text; OmegaConf, which writes these files, for a number.
+_Plain.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+)
+
+
+def read_stored(file: Path) -> Any:
+    """The content of a stored configuration.
+
+    Args:
+        file: YAML as :meth:`p2be_exp.runs.Run.create` writes it.
+
+    Returns:
+        Dictionaries, lists, texts, numbers, truth values and None.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is larger than :data:`LARGEST`, no YAML, or not plain: an anchor, a tag, an interpolation
+            (``${...}``), a key twice. The message is one line.
+    """
+    with Path(file).open("rb") as content:
+        data = content.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes")
+    try:
+        value = yaml.load(data, Loader=_Plain)  # a safe loader, and less
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}{getattr(error, 'problem', None) or 'not YAML'}") from error
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+    if (text := next(interpolations(value), None)) is not None:
+        raise ValueError(f"an interpolation, {text!r}; a stored configuration is plain")
+    return value
+
+
+def interpolations(value: Any) -> Iterator[str]:
+    """The texts in a configuration that OmegaConf would take for an interpolation."""
+    if isinstance(value, str):
+        if "${" in value:
+            yield value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from interpolations(key)
+            yield from interpolations(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from interpolations(each)

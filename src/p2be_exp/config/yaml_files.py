@@ -1,0 +1,67 @@
+"""YAML files that a person writes: experiments and sweeps, read so that a mistake in one is told with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader  # the one that Hydra reads with, which refuses a key that is there twice
+from yaml import YAMLError
+
+from p2be_exp.config.folders import CONF_DIR
+from p2be_exp.errors import BadInput
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file, with its interpolations as they are written.
+
+    Raises:
+        BadInput: names the file, and the line where there is one: it cannot be read or is no YAML; a key is there
+            twice.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+        return OmegaConf.to_container(OmegaConf.create(content), resolve=False) if _is_nest(content) else content
+    except YAMLError as error:
+        raise BadInput(yaml_line(error, file)) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{shown(file)}: not a text in UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise BadInput(f"{shown(file)}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # OmegaConf's own, of keys and interpolations
+        raise BadInput(f"{shown(file)}: {_first_line(error)}") from error
+
+
+def yaml_line(error: YAMLError, file: Path | None = None) -> str:
+    """One line about an error of YAML: file, line, what is wrong there.
+
+    Args:
+        error: as PyYAML or OmegaConf raised it.
+        file: that was read; None for the one that the error names.
+    """
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or _first_line(error)
+    if "'\\t'" in problem:
+        problem = "a tab; YAML is indented with spaces"
+    elif "could not determine a constructor" in problem:
+        problem = "a tag (!) that is not plain YAML"
+    where = [] if file is None and mark is None else [shown(file or Path(mark.name))]
+    if mark is not None:
+        where.append(f"line {mark.line + 1}")
+    return ": ".join([", ".join(where), problem] if where else [problem])
+
+
+def _is_nest(content: Any) -> bool:
+    return isinstance(content, dict | list)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def shown(file: Path) -> str:
+    """A file as a person names it: from ``conf/`` or ``sweeps/`` on where it is the project's own, else as it is."""
+    home = CONF_DIR.parent
+    return str(file.relative_to(home)) if file.is_relative_to(home) else str(file)
