@@ -32,8 +32,8 @@ from p2be_exp.callbacks import (
 from p2be_exp.callbacks.epoch_rows import read_rows
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
 from p2be_exp.data import FolderSettings, ImageDataModule
+from p2be_exp.early_checks import attack_source, table_source
 from p2be_exp.encodings import P2BE
-from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.locations import locations
 from p2be_exp.model import EncodedClassifier
@@ -48,7 +48,7 @@ from p2be_exp.report.header import run_header
 from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
 from p2be_exp.results import Results, check_results
-from p2be_exp.runs import Run, find_run, load_checkpoint, load_run
+from p2be_exp.runs import Run, load_checkpoint, load_run
 from p2be_exp.threads import set_threads
 from p2be_exp.tracking import StepLog, log_results, run_name
 from p2be_exp.trainer import (
@@ -274,18 +274,7 @@ def planned_attacks(config: dict[str, Any]) -> list[Attack]:
         check_serves("regime.attack", config["regime"]["attack"], encoding)
     if wanted.get("source") is None:
         return plan_attacks(wanted, encoding)
-    run = find_run(wanted["source"], key="attack.source")
-    other = run.config()
-    if other["dataset"]["name"] != config["dataset"]["name"]:
-        raise BadInput(
-            f"attack.source={wanted['source']}: trained on {other['dataset']['name']}; "
-            f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
-        )
-    sizes = [each["dataset"].get("image_size") for each in (other, config)]
-    if sizes[0] != sizes[1]:
-        raise BadInput(
-            f"attack.source={wanted['source']}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed"
-        )
+    other = attack_source(config).config()
     name = f"{other['encoding']['name']}_{other['backbone']['name']}"
     return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"], key="attack.source")))
 
@@ -312,16 +301,9 @@ def fixed_table(config: dict[str, Any]) -> Any:
     Raises:
         BadInput: no such run, or its table is no P2BE table of the same M.
     """
-    source = config["encoding"].get("table_from")
-    if source is None:
+    run = table_source(config)
+    if run is None:
         return None
-    run = find_run(source, key="encoding.table_from")
-    encoding = run.config()["encoding"]
-    if encoding["name"] != "p2be" or encoding["M"] != config["encoding"]["M"]:
-        found = f"{encoding['name']}, M={encoding.get('M', 1)}"
-        raise BadInput(
-            f"encoding.table_from={source}: a p2be table with M={config['encoding']['M']} is needed, not {found}"
-        )
     return load_checkpoint(run, key="encoding.table_from")["state_dict"]["model.encoding.weight"]
 
 

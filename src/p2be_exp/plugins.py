@@ -326,21 +326,27 @@ def _keep_digest(module: str) -> None:
 
 def forget(name: str) -> None:
     """Take back all that a plug-in has registered, so that it can be loaded anew."""
+    if registered := [key for key, module in _OWNERS.items() if _belongs(module, name)]:
+        _unregister(registered)
+    PLUGIN_FOLDERS.pop(name, None)
+    _ALLOWED.discard(name)
+    for known in (_DIGESTS, sys.modules):
+        for module in [each for each in known if _belongs(each, name)]:
+            del known[module]
+
+
+def _unregister(options: Iterable[tuple[str, str]]) -> None:
+    """Remove options, each a group and a name, from where their classes are; PyTorch is imported with these."""
     from p2be_exp.attacks.build import _ATTACKS
     from p2be_exp.backbones import _BACKBONES
     from p2be_exp.encodings import _ENCODINGS
     from p2be_exp.regimes import _REGIMES
 
     registries = {"encoding": _ENCODINGS, "backbone": _BACKBONES, "regime": _REGIMES, "attack": _ATTACKS}
-    for group, option in [key for key, module in _OWNERS.items() if _belongs(module, name)]:
+    for group, option in options:
         del _OWNERS[group, option], registries[group][option], GROUP_SCHEMAS[group][option]
         if group == "attack" and option in INNER_ATTACKS:
             INNER_ATTACKS.remove(option)
-    PLUGIN_FOLDERS.pop(name, None)
-    _ALLOWED.discard(name)
-    for known in (_DIGESTS, sys.modules):
-        for module in [each for each in known if _belongs(each, name)]:
-            del known[module]
 
 
 def _names(argument: str) -> list[str]:

@@ -347,12 +347,12 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     Raises:
         BadInput: it is missing, cannot be read or is damaged, or weights in it are no numbers.
     """
-    from p2be_exp.saved_file import Damaged, not_a_number, read_saved
-
     file = run.checkpoint(which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
+    from p2be_exp.saved_file import Damaged, not_a_number, read_saved  # and PyTorch with it, which takes seconds
+
     where = f"{key}={run.path}: checkpoints/{file.name}"
     try:
         checkpoint = read_saved(file)

@@ -21,6 +21,7 @@ from pytorch_lightning.plugins.environments import (
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 from pytorch_lightning.utilities import rank_zero_only
 
+from p2be_exp.early_checks import NO_BF16, NO_GPU
 from p2be_exp.errors import BadInput
 from p2be_exp.process_state import LIGHTNING_LOGGERS
 from p2be_exp.ranks import check_launcher, has_place, launcher, rank, start_own_processes
@@ -39,7 +40,7 @@ def check_devices(config: dict[str, Any]) -> None:
     """
     check_launcher(config)
     if config["accelerator"] == "gpu" and not torch.cuda.is_available():
-        raise BadInput(f"trainer={config['name']}: no GPU was found; allowed here is trainer=cpu or trainer=auto")
+        raise BadInput(f"trainer={config['name']}: {NO_GPU}")
     if on_gpu(config) and config["devices"] > torch.cuda.device_count():
         raise BadInput(f"trainer.devices={config['devices']}: there are {torch.cuda.device_count()} GPUs")
     cpus = usable_cpus()
@@ -49,9 +50,7 @@ def check_devices(config: dict[str, Any]) -> None:
             f"trainer.devices={config['devices']}: as many processes on {cpus} CPUs; allowed here are 1 to {most}"
         )
     if config["precision"] == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
-        raise BadInput(
-            "trainer.precision=bf16: this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
-        )
+        raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
 
 
 def cpu_computes_bf16() -> bool:

@@ -71,6 +71,16 @@ def test_a_run_is_found_under_its_name_and_under_what_is_printed_of_it(workdir, 
     assert found == [name] * 6
 
 
+def test_a_folder_named_as_the_home_folder_is_printed_as_one_of_here(workdir, four_epochs, monkeypatch):
+    monkeypatch.setenv("HOME", str(workdir / "home"))
+    for folder in ("~", "home/läuft"):
+        (workdir / folder).parent.mkdir(exist_ok=True)
+        (workdir / folder).symlink_to(four_epochs)
+    assert resume_command(Run("~")) == "python train.py 'resume=\"./~\"'"
+    assert runs.find_run("~/läuft").path == workdir / "home" / "läuft"
+    assert "no checkpoints/best.ckpt" in refusal(evaluate_clean("run=~/läuft", "checkpoint=best"))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_says_how_it_is_gone_on_with(monkeypatch, name):
     arguments = [*TINY, "epochs=1", "limit_train=16", "limit_test=10"]

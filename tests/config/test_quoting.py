@@ -44,7 +44,7 @@ def read(argument: str) -> str:
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_what_is_typed_comes_back(text):
-    (argument,) = shlex.split(typed(run=text))
+    (argument,) = shlex.split(typed(as_override("run", text)))
     assert read(argument) == text
     assert parse_overrides([argument]) == {"run": text}
     assert read_arguments([argument]) == [argument]

@@ -8,12 +8,12 @@ from typing import Any
 
 from p2be_exp.backbones.alexnet import AlexNet
 from p2be_exp.backbones.allconv import AllConv
-from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape
+from p2be_exp.backbones.backbone import Backbone, StemShape
 from p2be_exp.backbones.densenet import DenseNet
 from p2be_exp.backbones.resnet import ResNet18, ResNet50
 from p2be_exp.backbones.resnext import ResNeXt
 from p2be_exp.backbones.wide_resnet import WideResNet
-from p2be_exp.errors import BadInput
+from p2be_exp.config.image_sizes import ImageSizes, check_taken
 
 __all__ = [
     "AlexNet",
@@ -128,8 +128,4 @@ def check_image_size(name: str, size: int) -> None:
     ...
     p2be_exp.errors.BadInput: backbone=allconv: takes images of 32 x 32 pixels, not 224 x 224; ...
     """
-    if image_sizes(name).admit(size):
-        return
-    others = [other for other in list_backbones() if image_sizes(other).admit(size)]
-    advice = f"{size} x {size} is for {', '.join(others)}" if others else "no backbone takes these"
-    raise BadInput(f"backbone={name}: takes images of {image_sizes(name)} pixels, not {size} x {size}; {advice}")
+    check_taken(name, size, {other: image_sizes(other) for other in list_backbones()})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape
+from p2be_exp.backbones.backbone import Backbone, StemShape
 from p2be_exp.backbones.dropout import ImageDropout
 from p2be_exp.backbones.torchvision_models import torchvision_models
+from p2be_exp.config.image_sizes import ImageSizes
 
 
 class AlexNet(Backbone):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape, init_convolutions
+from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
 from p2be_exp.backbones.dropout import ImageDropout
+from p2be_exp.config.image_sizes import ImageSizes
 
 _POOLED = 8  # rows and columns that the final mean covers
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from p2be_exp.config.image_sizes import ImageSizes
+
 
 @dataclass(frozen=True)
 class StemShape:
@@ -25,29 +27,6 @@ class StemShape:
     padding: int = 1
     bias: bool = False
     init: Literal["he", "pytorch"] = "he"
-
-
-@dataclass(frozen=True)
-class ImageSizes:
-    """The height and width of the images that a network takes, in pixels.
-
-    Attributes:
-        least: smallest.
-        most: largest; None for no bound.
-    """
-
-    least: int = 1
-    most: int | None = None
-
-    def admit(self, size: int) -> bool:
-        """Whether images of ``size`` x ``size`` are taken."""
-        return size >= self.least and (self.most is None or size <= self.most)
-
-    def __str__(self) -> str:
-        least = f"{self.least} x {self.least}"
-        if self.most is None:
-            return f"{least} or more"
-        return least if self.most == self.least else f"{least} to {self.most} x {self.most}"
 
 
 class Backbone(nn.Module, ABC):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape, init_convolutions
+from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+from p2be_exp.config.image_sizes import ImageSizes
 
 _BLOCKS = 3
 _BOTTLENECK = 4  # channels between the two convolutions of a layer, in units of the growth

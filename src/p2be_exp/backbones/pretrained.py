@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from p2be_exp.backbones.torchvision_models import torchvision_models
-from p2be_exp.config.paths import user_path
+from p2be_exp.early_checks import weights_file
 from p2be_exp.encodings import RGB, TableEncoding
 from p2be_exp.errors import BadInput
 from p2be_exp.saved_file import Damaged, not_a_number, read_saved
@@ -69,9 +69,7 @@ def read_weights(backbone: dict[str, Any]) -> PretrainedWeights | None:
     name = backbone["name"]
     if name not in PRETRAINABLE or backbone["weights"] is None:
         return None
-    where, path = f"backbone.weights={backbone['weights']}", user_path("backbone.weights", backbone["weights"])
-    if not path.is_file():
-        raise BadInput(f"{where}: no such file; it is one that torchvision publishes, such as {name}-*.pth")
+    where, path = f"backbone.weights={backbone['weights']}", weights_file(name, backbone["weights"])
     try:
         _check_published(path, name, where)
         found = read_saved(path, zipped=False)  # torchvision's older ones are no zip files

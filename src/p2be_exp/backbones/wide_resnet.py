@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2be_exp.backbones.backbone import Backbone, ImageSizes, StemShape, init_convolutions
+from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+from p2be_exp.config.image_sizes import ImageSizes
 
 
 class WideResNet(Backbone):

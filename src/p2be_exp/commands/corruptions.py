@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.job import check_writable
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
+from p2be_exp.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.output import print_result
 
@@ -91,6 +93,9 @@ def _make(config: dict[str, Any]) -> None:
     if config["out"] is None:
         raise BadInput("out: which folder to write to? out=FOLDER")
     names, severities = select_names(config["names"]), select_severities(config["severities"])
+    check_writable(Path(config["out"]), "out")
+    _check_source(config)
+    textures = _textures(config, names)
     from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.make import make_set
     from p2be_exp.corruptions.progress import BlockProgress
@@ -98,7 +103,7 @@ def _make(config: dict[str, Any]) -> None:
 
     with StopSignals():
         workers = config["workers"] or usable_cpus()
-        textures, source = _textures(config, names), _source(config).readable(workers)
+        source = _source(config).readable(workers)
         out = Path(config["out"])
         height, width = source.size
         print(
@@ -130,6 +135,8 @@ def _make(config: dict[str, Any]) -> None:
 def _preview(config: dict[str, Any]) -> None:
     names = ALL if config["names"] == "test" else select_names(config["names"])
     out = Path(config["out"] or "corruptions.png")
+    check_writable(out.absolute().parent, "out")
+    _check_source(config)
     textures, source = _textures(config, names), _source(config)
     if config["image"] >= len(source.labels):
         raise BadInput(f"image={config['image']}: allowed are 0 to {len(source.labels) - 1}")
@@ -173,13 +180,21 @@ def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     return textures
 
 
+def _check_source(config: dict[str, Any]) -> None:
+    """What can be refused before PyTorch is imported, which takes seconds."""
+    if config["folder"] is None:
+        if config["size"] is not None:
+            raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
+        check_data(config)
+    elif not Path(config["folder"]).is_dir():
+        raise BadInput(f"folder={config['folder']}: no such folder")
+
+
 def _source(config: dict[str, Any]) -> DatasetSource:
     from p2be_exp.corruptions.source import DatasetSource, FolderSource
 
     if config["folder"] is not None:
         return FolderSource(Path(config["folder"]), config["size"], config["limit_test"])
-    if config["size"] is not None:
-        raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
     from p2be_exp.data import FolderSettings, load_dataset
     from p2be_exp.data.split import limit_test
 

@@ -20,6 +20,7 @@ from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved
+from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.locations import locate
 from p2be_exp.ownership import LOCK, owned
@@ -56,6 +57,7 @@ def _command() -> None:
         raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)
     folder = results_folder(run, config, settings)
+    check_early(config, training=False)
     load_checkpoint(run, settings["checkpoint"])
     _evaluate(run, config, settings, folder)
 

@@ -15,6 +15,7 @@ from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.paths import check_path
 from p2be_exp.config.stored import interpolations
+from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput
 from p2be_exp.ownership import holds
 from p2be_exp.plugins import load_plugins
@@ -55,6 +56,7 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
 
 def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.jobs.train`); the clean test error."""
+    check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
     from p2be_exp.jobs import train
 

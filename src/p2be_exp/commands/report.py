@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.commands.job import check_writable
 from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.output import print_result
@@ -90,6 +91,7 @@ def _report(arguments: Sequence[str]) -> None:
     from p2be_exp.report.paper.write import make_report, report_text, write_report
 
     check_folder(out)
+    check_writable(out, "out")
     report = make_report(paths, keys.get("evaluation"))
     write_report(report, out)
     print(report_text(report))

@@ -27,6 +27,7 @@ from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.config.quoting import as_override, read_arguments
+from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput
 from p2be_exp.locations import locate
 from p2be_exp.ownership import owned
@@ -148,6 +149,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
     with owned(run.path, "resume", patience(run)) if main else nullcontext():
         check_not_running(run, "resume", config["trainer"])
         if run.checkpoint("last").exists():
+            check_early(config, fresh=False)
             load_checkpoint(run, key="resume")
         train_job(config, run, resume=True)
 

@@ -11,6 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from p2be_exp.config.ranges import check_ranges
+
 _PATHS = (
     *("data_dir", "dataset_dir", "dir", "folder", "frost_dir", "out"),
     *("resume", "run", "source", "table_from", "weights"),
@@ -20,13 +22,14 @@ _NAMES = ("name", "task_name")
 """Keys whose value becomes the name of a folder."""
 
 
-def typed(*arguments: str, **values: str | Path) -> str:
-    """What a person types into a shell to give these arguments, and after them KEY=VALUE for each of the values.
+def typed(*arguments: str, **paths: str | Path) -> str:
+    """What a person types into a shell to give these arguments, and after them KEY=PATH for each of the paths.
 
     >>> typed("python", "train.py", resume="logs/a (1)")
     'python train.py \\'resume="logs/a (1)"\\''
     """
-    return shlex.join([*arguments, *(as_override(key, value) for key, value in values.items())])
+    here = {key: f"./{path}" if str(path).startswith("~") else path for key, path in paths.items()}  # no home folder
+    return shlex.join([*arguments, *(as_override(key, path) for key, path in here.items())])
 
 
 def as_override(key: str, value: str | Path) -> str:
@@ -82,9 +85,10 @@ def _with_quotes(argument: str, grid: bool) -> str:
     key, given, value = argument.partition("=")
     if not given or not value or value[0] in "'\"" or not (key in _NAMES or key.rpartition(".")[2] in _PATHS):
         return argument
+    check_ranges(argument)
     try:
         override = OverridesParser.create().parse_override(argument)
-    except HydraException:
+    except (HydraException, RecursionError):
         return as_override(key, value)
     if override.is_sweep_override():
         return argument if grid else as_override(key, value)
@@ -95,6 +99,6 @@ def _reads_as(text: str) -> bool:
     """Whether Hydra reads a value without quotes as the text that it is."""
     try:
         override = OverridesParser.create().parse_override(f"key={text}")
-    except HydraException:
+    except (HydraException, RecursionError):
         return False
     return not override.is_sweep_override() and isinstance(override.value(), str) and override.value() == text

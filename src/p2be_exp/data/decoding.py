@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from p2be_exp.augment.resized_crop import CropBox
 from p2be_exp.data.depth import deep_levels
+
+if TYPE_CHECKING:
+    from p2be_exp.augment.resized_crop import CropBox
 
 MAX_PIXELS = 178_956_970
 """Pixels that a picture may have, and a scaled one: 537 MB in RGB. Pillow's own bound, which others may have lifted."""

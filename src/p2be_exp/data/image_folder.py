@@ -9,15 +9,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from p2be_exp.config.paths import user_path
 from p2be_exp.data.decoding import TestView
-from p2be_exp.data.files import FileSet, Names
 from p2be_exp.errors import BadInput
+
+if TYPE_CHECKING:
+    from p2be_exp.data.files import FileSet, Names
 
 PICTURES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".apng", ".gif", ".webp", ".avif"),
@@ -126,6 +127,10 @@ def listed(folder: Path, classes: tuple[str, ...], view: TestView, name: str) ->
     Raises:
         BadInput: there is no class, or one without a picture.
     """
+    import torch  # which takes seconds: whether a folder is there is known without it
+
+    from p2be_exp.data.files import FileSet
+
     names, counts = [], []
     for each in classes:
         pictures = picture_names(folder / each)
