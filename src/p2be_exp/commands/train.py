@@ -25,7 +25,7 @@ from p2be_exp.commands.job import (
 )
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.paths import check_path, user_path
+from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import as_override, read_arguments
 from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput
@@ -131,7 +131,6 @@ def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = user_path("hydra.run.dir", composed.hydra.run.dir)
-    check_path("hydra.run.dir", folder)
     if rank(trainer) == 0:
         Run(folder).check_new("hydra.run.dir")
     check_writable(folder, "hydra.run.dir")
