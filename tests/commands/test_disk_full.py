@@ -51,7 +51,7 @@ def test_a_training_stops_in_one_line_and_can_be_gone_on_with(workdir, four_epoc
 
 
 def test_on_a_disk_without_any_space_the_status_is_true(workdir):
-    said = one_line(on_small_disk(16, workdir, str(ROOT / "train.py"), *TINY, "hydra.run.dir=disk/run"))
+    said = one_line(on_small_disk(24, workdir, str(ROOT / "train.py"), *TINY, "hydra.run.dir=disk/run"))
     assert "checkpoints/last.ckpt" in said
     assert Run(workdir / "after" / "run").status()["state"] == "failed"
 
