@@ -33,7 +33,7 @@ def states(folder="sweep"):
 
 
 def untouched(folder):
-    return {file: file.stat().st_mtime_ns for file in Path(folder).rglob("*") if file.is_file()}
+    return {file: file.stat().st_mtime_ns for file in Path(folder).rglob("[!.]*") if file.is_file()}
 
 
 def test_a_list_of_jobs_trains_nothing(workdir):
