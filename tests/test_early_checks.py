@@ -87,7 +87,7 @@ CASES = {
     "tracking": ["workspac", "workspace x=1", "workspace dry_run=perhaps"],
 }
 ALL_OF_THEM = """
-import contextlib, importlib, io, json, sys
+import contextlib, importlib, io, json, os, sys
 from p2be_exp import early_checks
 early_checks._surely_no_gpu = lambda: True
 told = []
@@ -99,7 +99,7 @@ for command, cases in json.loads(sys.argv[1]).items():
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main()
         slow = [name for name in ("torch", "pytorch_lightning", "numba") if name in sys.modules]
-        told.append([f"{command} {case}", code, slow, err.getvalue()])
+        told.append([f"{command} {case}", code, slow, err.getvalue(), sorted(os.listdir())])
 print(json.dumps(told))
 """
 
@@ -116,11 +116,11 @@ def test_pytorch_is_not_imported_for_bad_input(workdir, four_epochs):
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    for case, code, slow, told in json.loads(process.stdout):
+    for case, code, slow, told, left in json.loads(process.stdout):
         assert (code, slow) == (2, []), (case, told)
         assert told.startswith("error: "), case
         assert told.count("\n") == 1, case
-    assert sorted(path.name for path in workdir.iterdir()) == ["RUN", "file"]
+        assert {*left} - {"logs"} == {"RUN", "file"}, case  # logs: Hydra's, of a grid
 
 
 def test_the_sizes_are_those_of_backbones_and_data_sets():

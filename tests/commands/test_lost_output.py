@@ -52,12 +52,10 @@ def assert_trained(run, four_epochs):
     assert len(rows_of(run / "results.csv")) == 1
 
 
-@pytest.mark.parametrize("both", [False, True])
-def test_a_training_whose_pipes_are_closed(workdir, four_epochs, both):
-    told = io.StringIO()
+def test_a_training_whose_pipes_are_closed(workdir, four_epochs):
     with closed_pipe() as out, closed_pipe() as err:
-        code = call(train.main, out, err if both else told, *TINY, "epochs=4", "hydra.run.dir=run")
-    assert (code, told.getvalue()) == (0, "")
+        code = call(train.main, out, err, *TINY, "epochs=4", "hydra.run.dir=run")
+    assert code == 0
     assert_trained(workdir / "run", four_epochs)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.job import check_writable
+from p2be_exp.commands.job import existing_part
 from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.output import print_result
@@ -91,7 +93,8 @@ def _report(arguments: Sequence[str]) -> None:
     from p2be_exp.report.paper.write import make_report, report_text, write_report
 
     check_folder(out)
-    check_writable(out, "out")
+    if not existing_part(out).is_dir():  # told now, not once everything has been read and drawn
+        raise BadInput(f"out={out}: cannot be written ({os.strerror(errno.ENOTDIR)})")
     report = make_report(paths, keys.get("evaluation"))
     write_report(report, out)
     print(report_text(report))
