@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commandline import QUICKSTART, TINY, at_batch, checkpoint_of, copy_of, rows_of, train, weights_of
+from commandline import QUICKSTART, TINY, at_batch, checkpoint_of, copy_of, refusal, rows_of, train, weights_of
 from p2be_exp import jobs
 from p2be_exp.runs import Run
 
@@ -147,3 +147,9 @@ def written():
     """When each file of two jobs was written, apart from their locks, which are taken to look at them."""
     files = [file for run in "01" for file in Path("sweep", run).rglob("[!.]*")]
     return {file: file.stat().st_mtime_ns for file in files}
+
+
+def test_what_is_wrong_with_the_whole_grid_changes_nothing_on_disk(workdir):
+    for wrong in (["encodng.M=8,16"], ["encoding=rbg,p2be"], ["seed=0,1", "epochs=many"]):
+        assert refusal(train("-m", *TINY, *wrong))
+    assert list(Path().iterdir()) == []

@@ -212,3 +212,9 @@ def test_a_run_whose_published_data_moved(fake_cifar, tmp_path, monkeypatch):
     assert evaluate_clean(f"run={run}", limit, "name=variable").code == 0
     assert train(f"resume={run}").code == 0
     assert list(Path().iterdir()) == []
+
+
+def test_a_download_that_fails_leaves_no_folder(fake_cifar, tmp_path):
+    with pytest.raises(BadInput, match="download failed"):
+        cifar.fetch(fake_cifar.name, tmp_path / "new" / "data", download=True)
+    assert not (tmp_path / "new").exists()

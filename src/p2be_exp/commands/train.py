@@ -34,7 +34,7 @@ from p2be_exp.ownership import owned
 from p2be_exp.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.ranks import job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
-from p2be_exp.sweeps import check_grid
+from p2be_exp.sweeps import check_first, check_grid
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
 _HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -75,6 +75,7 @@ def _command() -> None:
     elif _MULTIRUN_FLAGS & set(flags):
         if "hydra/sweeper" not in overrides:  # one that chooses the points itself reads the values in its own way
             check_grid(given)
+            check_first(given)
         if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
             check_writable(place := user_path("hydra.sweep.dir", folder), "hydra.sweep.dir")
             given += [as_override("hydra.sweep.dir", place)] if folder.startswith("~") else []

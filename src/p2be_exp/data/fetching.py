@@ -7,7 +7,7 @@ import http.client
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +58,10 @@ def fetch_files(name: str, folder: Path, files: Sequence[PublishedFile], downloa
     with explained(missing_line(name, [file.name for file in missing], folder, f"put {wanted} there")):
         if not download:
             raise NotDownloadedError
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in missing:
-            _download(file, folder)
+        with _filled_or_gone(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in missing:
+                _download(file, folder)
 
 
 def fetch_archive(archive: PublishedFile, folder: Path, download: bool) -> Path:
@@ -73,11 +74,23 @@ def fetch_archive(archive: PublishedFile, folder: Path, download: bool) -> Path:
 
     path = folder / archive.name
     if download:
-        with network_timeout(TIMEOUT_SECONDS):
+        with _filled_or_gone(folder), network_timeout(TIMEOUT_SECONDS):
             download_url(archive.urls[0], folder, archive.name, archive.md5)
     if not check_integrity(path, archive.md5):
         raise NotDownloadedError
     return path
+
+
+@contextmanager
+def _filled_or_gone(folder: Path) -> Iterator[None]:
+    """Remove a folder that was made in the block and is empty at its end, and those above it that are."""
+    above = [each for each in (folder.absolute(), *folder.absolute().parents) if not each.exists()]
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the first that is not empty
+            for each in above:
+                each.rmdir()
 
 
 class NotDownloadedError(RuntimeError):

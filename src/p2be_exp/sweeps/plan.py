@@ -55,6 +55,26 @@ def plan_jobs(arguments: Sequence[str]) -> list[Job]:
     return [_job(number, point, composed) for number, point in enumerate(points)]
 
 
+def check_first(arguments: Sequence[str]) -> None:
+    """Check that the first point of a grid can be composed: what is wrong with it is mostly wrong with all of them.
+
+    Hydra would find out too, once it has written into the sweep's folder.
+
+    Args:
+        arguments: overrides, checked by :func:`check_grid`.
+
+    Raises:
+        BadInput: an unknown key or option, or a value of the wrong type.
+    """
+    first = []
+    for each in OverridesParser.create().parse_overrides(list(arguments)):
+        if each.value_type == ValueType.GLOB_CHOICE_SWEEP:
+            continue
+        value = next(iter(each.sweep_string_iterator())) if each.is_sweep_override() else None
+        first.append(each.input_line if value is None else f"{each.input_line.partition('=')[0]}={value}")
+    compose_config("train", first)
+
+
 def check_grid(arguments: Sequence[str], globs: bool = True) -> None:
     """Check that overrides span a grid, of :data:`~p2be_exp.config.ranges.MOST_JOBS` jobs at most; none is listed.
 
