@@ -197,8 +197,8 @@ def test_bad_input(workdir, four_epochs, arguments, message):
     ("out", "why"),
     [
         ("~nouser/x.pt2", "there is no such home folder"),
-        ("x" * 300 + ".pt2", "cannot be written (File name too long)"),
-        ("y" * 300 + "/x.pt2", "cannot be written (File name too long)"),
+        ("x" * 300 + ".pt2", "a name of 304 bytes; allowed are 255"),
+        ("y" * 300 + "/x.pt2", "a name of 300 bytes; allowed are 255"),
     ],
 )
 def test_places_that_cannot_be(workdir, four_epochs, out, why):
