@@ -216,7 +216,7 @@ def test_a_lock_is_let_go_where_a_signal_comes_while_it_is_taken(tmp_path, monke
 def test_a_refusal_needs_no_signature(tmp_path, text):
     with held_elsewhere(tmp_path):
         (tmp_path / LOCK).write_text(text)
-        with pytest.raises(InUse, match="in use by another process$"), owned(tmp_path, "out"):
+        with pytest.raises(InUse, match=r"in use by another process$"), owned(tmp_path, "out"):
             pytest.fail("it is another's")
 
 

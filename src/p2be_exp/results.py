@@ -20,7 +20,7 @@ from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
 from p2be_exp.forms import unusable
 from p2be_exp.runs import FORMAT_VERSION, Run, now, versions
-from p2be_exp.saved_results import check_arrays, read_lines, read_settings
+from p2be_exp.saved_results import check_arrays, open_arrays, read_lines, read_settings
 from p2be_exp.statistics import wilson_interval
 
 
@@ -196,7 +196,7 @@ class Results:
 
     def images(self, condition: str) -> dict[str, np.ndarray]:
         """The arrays behind a row."""
-        with np.load(self._images_file(condition)) as images:
+        with open_arrays(self._images_file(condition)) as images:
             return dict(images)
 
     def zero_gradient(self, condition: str) -> float | None:
@@ -287,7 +287,7 @@ class Results:
             return {name: Row(**line) for name, line in read_lines(self.table_file).items()}
 
     def _read_images(self, row: Row) -> None:
-        with _told(self.folder, "per_image", self._key), np.load(self._images_file(row.condition)) as images:
+        with _told(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
             check_arrays(images, row.n, row.n_wrong)
             self._note(row.condition, images)
 
@@ -316,7 +316,7 @@ def check_results(folder: Path, key: str) -> None:
     with _told(folder, "results.csv", key):
         lines = read_lines(folder / "results.csv")
     for name, line in lines.items():
-        with _told(folder, "per_image", key), np.load(_images_file(folder, name)) as images:
+        with _told(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
             check_arrays(images, line["n"], line["n_wrong"])
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from p2be_exp.foreign_files import open_file
+
 _PIECE = 1 << 20  # bytes
 
 
@@ -43,7 +45,8 @@ def read_saved(file: Path, zipped: bool = True) -> Any:
         Damaged: a record does not match its checksum, or it is no such file.
         OSError: it cannot be read.
     """
-    content = Path(file).read_bytes()
+    with open_file(file) as stream:
+        content = stream.read()
     if zipped or content.startswith(b"PK"):
         check_records(content)
     try:

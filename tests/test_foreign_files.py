@@ -1,0 +1,98 @@
+"""Files of a folder that somebody else may have made: what is no file, or never ends, is told and not waited for."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commandline import HANGS, compare, copy_of, refusal, report
+from p2be_exp import foreign_files, saved_results
+from p2be_exp.config.stored import read_stored
+from p2be_exp.foreign_files import open_file, read_text
+from p2be_exp.forms import read_json
+from p2be_exp.report.measured import find_measured
+from p2be_exp.results import check_results
+from p2be_exp.runs import Run
+from p2be_exp.saved_file import read_saved
+from p2be_exp.saved_results import read_lines
+
+
+def a_pipe(file):
+    os.mkfifo(file)
+
+
+def without_end(file):
+    file.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("read", [open_file, read_text, read_json, read_lines, read_stored, read_saved])
+def test_a_device_is_no_file(tmp_path, read):
+    """A link to it; what reads it would not come back."""
+    without_end(tmp_path / "file")
+    with pytest.raises(OSError, match=r"a pipe or a device, no file"):
+        read(tmp_path / "file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError) as error:
+        open_file(tmp_path / "nowhere")
+    assert Path(error.value.filename).name == "nowhere"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    a_pipe(tmp_path / "pipe")
+    code = "import sys, pathlib; from p2be_exp.forms import read_json; read_json(pathlib.Path(sys.argv[1]))"
+    call = [sys.executable, "-c", code, str(tmp_path / "pipe")]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=HANGS, check=False)
+    assert done.stderr.splitlines()[-1].startswith("OSError: [Errno 22] a pipe or a device, no file")
+
+
+def test_a_text_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign_files, "MOST_BYTES", 10)
+    (tmp_path / "file").write_text("1234567890")
+    assert read_text(tmp_path / "file") == "1234567890"
+    (tmp_path / "file").write_text("12345678901")
+    with pytest.raises(OSError, match="larger than 10 bytes"):
+        read_text(tmp_path / "file")
+
+
+@pytest.mark.parametrize("damage", [a_pipe, without_end])
+@pytest.mark.parametrize("name", ["status.json", "results.json", "results.csv", "per_image/clean.npz"])
+def test_a_run_with_such_a_file(workdir, four_epochs, name, damage):
+    run = copy_of(four_epochs, workdir / "run")
+    (run / name).unlink()
+    damage(run / name)
+    why = f"{Path(name).name} cannot be read (a pipe or a device, no file)"
+    if name.startswith("per_image"):
+        (measured,) = find_measured("A", "run")
+        with pytest.raises(ValueError, match=re.escape(why)):
+            measured.images("clean")
+    else:
+        assert why in refusal(report("run", "out=out"))
+        assert why in refusal(compare("run", str(four_epochs)))
+    if name != "status.json":
+        with pytest.raises(ValueError, match="cannot be read"):
+            check_results(run, "resume")
+    else:
+        assert Run(run).status() == {}
+
+
+def test_arrays_of_a_row_are_no_larger_than_its_images_make_them(workdir, four_epochs, monkeypatch):
+    run = copy_of(four_epochs, workdir / "run")
+    file = run / "per_image" / "clean.npz"
+    arrays = dict(np.load(file))
+    most = len(arrays["index"])
+    monkeypatch.setattr(saved_results, "MOST_IMAGES", most)
+    check_results(run, "resume")
+    np.savez_compressed(file, **{**arrays, "index": np.zeros(100 * most, np.int64)})
+    loaded = []
+    monkeypatch.setattr(saved_results.NpzFile, "__getitem__", lambda self, name: loaded.append(name))
+    (measured,) = find_measured("A", "run")
+    for read in (lambda: check_results(run, "resume"), lambda: measured.images("clean")):
+        with pytest.raises(ValueError, match="is damaged"):
+            read()
+    assert loaded == []
