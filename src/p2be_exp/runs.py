@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -351,7 +351,9 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     where = f"{key}={run.path}: checkpoints/{file.name}"
     try:
         checkpoint = read_saved(file)
-        weights, _ = dict(checkpoint["state_dict"]), checkpoint["hyper_parameters"]["num_classes"]
+        weights = dict(checkpoint["state_dict"])
+        if wrong := _misfit(checkpoint, weights):
+            raise Damaged(wrong)
     except OSError as error:
         raise BadInput(f"{where} cannot be read ({error.strerror})") from error
     except Exception as error:
@@ -361,6 +363,18 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
         raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
     return checkpoint
+
+
+def _misfit(checkpoint: Mapping[str, Any], weights: Mapping[str, Any]) -> str | None:
+    """What of a checkpoint no training writes; None where nothing is."""
+    classes, step = checkpoint["hyper_parameters"]["num_classes"], checkpoint["global_step"]
+    if type(step) is not int or step < 0:
+        return f"global_step: {step!r:.60}"
+    # A network for any other number would be built before its weights turn out not to fit, whatever memory it takes.
+    shapes = (getattr(value, "shape", ()) for value in weights.values())
+    if type(classes) is not int or classes < 1 or all(classes not in shape for shape in shapes):
+        return f"num_classes: {classes!r:.60}"
+    return None
 
 
 def _fill_in(config: dict[str, Any]) -> None:
