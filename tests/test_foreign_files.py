@@ -76,7 +76,7 @@ def test_a_run_with_such_a_file(workdir, four_epochs, name, damage):
         assert why in refusal(compare("run", str(four_epochs)))
     if name != "status.json":
         with pytest.raises(ValueError, match="cannot be read"):
-            check_results(run, "resume")
+            check_results(run, "resume", {})
     else:
         assert Run(run).status() == {}
 
@@ -87,12 +87,12 @@ def test_arrays_of_a_row_are_no_larger_than_its_images_make_them(workdir, four_e
     arrays = dict(np.load(file))
     most = len(arrays["index"])
     monkeypatch.setattr(saved_results, "MOST_IMAGES", most)
-    check_results(run, "resume")
+    check_results(run, "resume", {})
     np.savez_compressed(file, **{**arrays, "index": np.zeros(100 * most, np.int64)})
     loaded = []
     monkeypatch.setattr(saved_results.NpzFile, "__getitem__", lambda self, name: loaded.append(name))
     (measured,) = find_measured("A", "run")
-    for read in (lambda: check_results(run, "resume"), lambda: measured.images("clean")):
+    for read in (lambda: check_results(run, "resume", {}), lambda: measured.images("clean")):
         with pytest.raises(ValueError, match="is damaged"):
             read()
     assert loaded == []

@@ -107,7 +107,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             check_classes(data, run)
             check_files(data, run)
             read_rows(run)  # what cannot be gone on with is told now, not after the training
-            check_results(run.path, "resume")
+            check_results(run.path, "resume", evaluation_settings(config, corrupted))
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
@@ -141,7 +141,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
                 attacks=attacks,
                 loggers=loggers,
                 figures=figures,
-                key="hydra.run.dir",
+                key="resume" if resume else "hydra.run.dir",
             )
 
 

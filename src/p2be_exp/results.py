@@ -125,10 +125,7 @@ class Results:
         self.settings = json.loads(json.dumps(settings))
         self._key = key
         if os.path.lexists(self.summary_file):
-            earlier = self._earlier_settings(key)
-            changed = [name for name in {**earlier, **self.settings} if earlier.get(name) != self.settings.get(name)]
-            if changed:
-                told = ", ".join(f"{name}={earlier.get(name)}" for name in changed)
+            if told := _changed(self._earlier_settings(key), self.settings):
                 raise BadInput(
                     f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name"
                 )
@@ -292,6 +289,12 @@ class Results:
             self._note(row.condition, images)
 
 
+def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The settings that were others, as they were, in words; empty where none were."""
+    changed = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
+    return ", ".join(f"{name}={earlier.get(name)}" for name in changed)
+
+
 @contextmanager
 def _told(folder: Path, what: str, key: str) -> Iterator[None]:
     """Say of a file that cannot be read which it is, and what to do about it."""
@@ -304,15 +307,22 @@ def _told(folder: Path, what: str, key: str) -> Iterator[None]:
         raise BadInput(f"{key}={folder.name}: {what} {unusable(error)}; {remove}") from error
 
 
-def check_results(folder: Path, key: str) -> None:
+def check_results(folder: Path, key: str, settings: Mapping[str, Any]) -> None:
     """Check that the results in a folder, if there are any, can be gone on with.
 
+    Args:
+        folder: of a run.
+        key: the option under which the user named it, for the message.
+        settings: what is known of those that it would be measured with now.
+
     Raises:
-        BadInput: a file of them is damaged, or cannot be read.
+        BadInput: a file of them is damaged, or cannot be read; or they are of other settings.
     """
-    with _told(folder, "results.json", key):
-        if os.path.lexists(folder / "results.json"):
-            read_settings(folder / "results.json")
+    if os.path.lexists(folder / "results.json"):
+        with _told(folder, "results.json", key):
+            earlier = read_settings(folder / "results.json")
+        if told := _changed(earlier, {**earlier, **json.loads(json.dumps(settings))}):
+            raise BadInput(f"{key}={folder}: holds results of other settings ({told}); go on with the same")
     with _told(folder, "results.csv", key):
         lines = read_lines(folder / "results.csv")
     for name, line in lines.items():
