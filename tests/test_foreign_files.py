@@ -1,5 +1,6 @@
 """Files of a folder that somebody else may have made: what is no file, or never ends, is told and not waited for."""
 
+import errno
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commandline import HANGS, compare, copy_of, refusal, report
+from commandline import HANGS, compare, copy_of, evaluate_clean, export, refusal, report, train
 from p2be_exp import foreign_files, saved_results
 from p2be_exp.config.stored import read_stored
 from p2be_exp.foreign_files import open_file, read_text
@@ -96,3 +97,41 @@ def test_arrays_of_a_row_are_no_larger_than_its_images_make_them(workdir, four_e
         with pytest.raises(ValueError, match="is damaged"):
             read()
     assert loaded == []
+
+
+def test_a_run_of_somebody_else_is_named(workdir, four_epochs, monkeypatch):
+    """In a folder that is closed to this user it cannot even be seen whether there is a run."""
+    closed_to_this_user(monkeypatch, copy_of(four_epochs, workdir / "runs" / "closed"))
+    why = "runs/closed: cannot be read (Permission denied)"
+    assert refusal(report("runs", "out=out")) == f"RUNS={why}; no run has results to report"
+    copy_of(four_epochs, workdir / "runs" / "open")
+    outcome = report("runs", "out=out")
+    assert outcome.code == 0, outcome.err
+    assert why in outcome.out
+    for command, key in ((evaluate_clean, "run"), (train, "resume"), (export, "run")):
+        assert refusal(command(f"{key}=runs/closed")) == f"{key}={why}"
+
+
+def closed_to_this_user(monkeypatch, folder):
+    """As a folder of mode 700 that is another's; nothing is closed to the user who runs some tests."""
+    original = os.stat
+
+    def stat(path, **keys):
+        if folder in Path(os.fsdecode(path)).absolute().parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return original(path, **keys)
+
+    monkeypatch.setattr(os, "stat", stat)
+
+
+def test_data_in_somebody_elses_folder_may_be_elsewhere_too(workdir, monkeypatch):
+    from p2be_exp.locations import locate, locations
+
+    for name in ("closed/data", "mine"):
+        Path(name).mkdir(parents=True)
+    config = {"data_dir": "closed/data", "dataset": {}}
+    info = {"locations": locations(config)}
+    closed_to_this_user(monkeypatch, workdir / "closed")
+    monkeypatch.setenv("P2BE_DATA_DIR", "mine")
+    locate(config, info)
+    assert config["data_dir"] == "mine"

@@ -124,11 +124,9 @@ class Results:
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         self._key = key
-        if os.path.lexists(self.summary_file):
-            if told := _changed(self._earlier_settings(key), self.settings):
-                raise BadInput(
-                    f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name"
-                )
+        there = os.path.lexists(self.summary_file)
+        if there and (told := _changed(self._earlier_settings(key), self.settings)):
+            raise BadInput(f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name")
         self.rows = self._read_rows()
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}

@@ -273,9 +273,12 @@ def find_run(path: str | Path, key: str = "run") -> Run:
             was not allowed, is missing, or is another file than the one it was made with.
     """
     run = Run(user_path(key, path))
-    if not run.path.is_dir():
-        raise BadInput(f"{key}={path}: no such folder")
-    missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
+    try:
+        if not run.path.is_dir():
+            raise BadInput(f"{key}={path}: no such folder")
+        missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
+    except OSError as error:  # somebody else's
+        raise BadInput(f"{key}={path}: cannot be read ({error.strerror})") from error
     if missing:
         raise BadInput(f"{key}={path}: not a run folder ({' and '.join(missing)} missing)")
     try:

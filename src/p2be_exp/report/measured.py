@@ -233,7 +233,10 @@ def _counts(row: dict[str, str]) -> Counts:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is meant to be a run: a job that failed early has left its status alone, and is not skipped."""
-    return any((folder / name).is_file() for name in ("run.json", "status.json"))
+    try:
+        return any((folder / name).is_file() for name in ("run.json", "status.json"))
+    except PermissionError:  # somebody else's, who is to be named
+        return True
 
 
 def is_evaluation(folder: Path) -> bool:
