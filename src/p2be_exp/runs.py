@@ -24,6 +24,7 @@ from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.ownership import LOCK, holds
+from p2be_exp.plugin_files import is_module_name
 from p2be_exp.plugins import allow, digests, load_plugins_of
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
     if isinstance(config, dict) and isinstance(config.get("plugins"), list):
-        if not all(isinstance(name, str) for name in config["plugins"]):
+        if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
         load_plugins_of(config, recorded, f"{key}={path}")
     try:
