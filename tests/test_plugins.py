@@ -564,9 +564,7 @@ def test_a_module_that_is_loaded_and_has_no_file(workdir, four_epochs):
         plugins.PLUGIN_FOLDERS.pop("torch.ops", None)
 
 
-@pytest.mark.parametrize(
-    "listed", ["- [a]", "- 1", "- {a: b}", "- ''", "- a,evil", "- a..b", "- ../a", "- a b"]
-)
+@pytest.mark.parametrize("listed", ["- [a]", "- 1", "- {a: b}", "- ''", "- a,evil", "- a..b", "- ../a", "- a b"])
 def test_a_run_whose_list_of_plug_ins_is_damaged(workdir, four_epochs, listed):
     run = Run(copy_of(four_epochs, workdir / "run"))
     run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:\n{listed}"))

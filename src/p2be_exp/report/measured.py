@@ -148,7 +148,9 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     if is_evaluation(folder):
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
-        return [_read(key, folder, find_run(run_of(folder), key))]
+        if not is_folder(run := run_of(folder)):
+            raise BadInput(f"{key}={folder}: measured on the run {run}, which is not there")
+        return [_read(key, folder, find_run(run, key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]
 
 
