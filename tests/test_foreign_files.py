@@ -3,12 +3,14 @@
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from commandline import HANGS, compare, copy_of, evaluate_clean, export, refusal, report, train
 from p2be_exp import foreign_files, saved_results
@@ -135,3 +137,27 @@ def test_data_in_somebody_elses_folder_may_be_elsewhere_too(workdir, monkeypatch
     monkeypatch.setenv("P2BE_DATA_DIR", "mine")
     locate(config, info)
     assert config["data_dir"] == "mine"
+
+
+def test_what_a_stranger_wrote_is_shown_and_not_obeyed(workdir, four_epochs):
+    """A terminal takes some characters for commands: a new title, another colour, a line that covers the one before."""
+    control = "\x1b]0;title\x07\x9b31m\r\b"
+    run = Run(copy_of(four_epochs, workdir / "run"))
+    config = run.config() | {"departs_from_paper": f"a{control}note"}
+    run.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+    copy_of(four_epochs, workdir / "runs" / f"x{control}")
+    copy_of(four_epochs, workdir / "runs" / "open")
+    Run(workdir / "runs" / f"x{control}").set_status("failed", error=control)
+    outcomes = (train("resume=run"), report("runs", "out=out"), compare("run", "runs/open"), evaluate_clean("run=run"))
+    for outcome in outcomes:
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", outcome.out + outcome.err), outcome
+    assert r"a\x1b]0;title\x07\x9b31m\r\x08note" in outcomes[0].out
+    assert r"runs/x\x1b]0;title\x07\x9b31m\r\x08: not finished" in outcomes[1].out
+
+
+def test_a_file_in_a_folders_place_is_named(workdir, four_epochs):
+    run = copy_of(four_epochs, workdir / "run")
+    shutil.rmtree(run / "figures")
+    (run / "figures").write_text("precious")
+    assert refusal(train("resume=run")) == "run/figures: cannot be used (File exists)"
+    assert (run / "figures").read_text() == "precious"

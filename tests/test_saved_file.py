@@ -244,6 +244,33 @@ def test_numbers_that_no_training_writes(run, key, value):
     assert str(refused.value) == f"run={run.path}: checkpoints/last.ckpt is damaged ({key}: {value!r})"
 
 
+@pytest.mark.parametrize(
+    "key", ["pytorch-lightning_version", "loops", "callbacks", "optimizer_states", "lr_schedulers", "epoch"]
+)
+def test_a_training_goes_on_with_what_a_training_keeps(tmp_path, four_epochs, key):
+    checkpoint = torch.load(Run(four_epochs).checkpoint(), weights_only=True)
+    file = tmp_path / "last.ckpt"
+    torch.save(checkpoint, file)
+    assert AtomicCheckpointIO().load_checkpoint(file).keys() == checkpoint.keys()
+    for odd in ({key: ("x",)}, {}):
+        torch.save({name: value for name, value in checkpoint.items() if name != key} | odd, file)
+        with pytest.raises(BadInput, match=rf"last\.ckpt is damaged \({key} is not what a training keeps\)$"):
+            AtomicCheckpointIO().load_checkpoint(file)
+
+
+@pytest.mark.parametrize("table", [None, torch.zeros(256, 5), torch.zeros(3, 8), "text"], ids=str)
+def test_a_table_of_another_form_is_not_taken_over(workdir, four_epochs, table):
+    run = Run(copy_of(four_epochs, workdir / "run"))
+    checkpoint = torch.load(run.checkpoint(), weights_only=True)
+    checkpoint["state_dict"]["model.encoding.weight"] = table
+    if table is None:
+        del checkpoint["state_dict"]["model.encoding.weight"]
+    torch.save(checkpoint, run.checkpoint())
+    message = refusal(train(*TINY, "encoding.table_from=run", "hydra.run.dir=new"))
+    assert message == "encoding.table_from=run: checkpoints/last.ckpt does not fit config.yaml"
+    assert not (workdir / "new").exists()
+
+
 # -- every way to a checkpoint -------------------------------------------------------------------------------------
 
 

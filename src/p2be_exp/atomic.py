@@ -206,7 +206,7 @@ def remove_leftovers(*folders: Path) -> None:
     for folder in folders:
         if folder.is_dir():
             for part in folder.iterdir():
-                if is_leftover(part.name):
+                if is_leftover(part.name) and (part.is_symlink() or not part.is_dir()):  # a folder is somebody's
                     part.unlink(missing_ok=True)
 
 

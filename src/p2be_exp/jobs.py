@@ -37,6 +37,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.locations import locations
 from p2be_exp.model import EncodedClassifier
+from p2be_exp.output import for_terminal
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
 from p2be_exp.probes import IMAGES, bf16_factor
@@ -322,7 +323,10 @@ def fixed_table(config: dict[str, Any]) -> Any:
         raise BadInput(
             f"encoding.table_from={source}: a p2be table with M={config['encoding']['M']} is needed, not {found}"
         )
-    return load_checkpoint(run, key="encoding.table_from")["state_dict"]["model.encoding.weight"]
+    table = load_checkpoint(run, key="encoding.table_from")["state_dict"].get("model.encoding.weight")
+    if getattr(table, "shape", None) != (256, encoding["M"]):
+        raise BadInput(f"encoding.table_from={source}: checkpoints/last.ckpt does not fit config.yaml")
+    return table
 
 
 def prepare(
@@ -376,7 +380,7 @@ def prepare(
         device = trained_on(config["trainer"], run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
         bf16 = _bf16_factor(config, module, data)
-        print(run_header(config, run.path, data, parameters, loaded, bf16), flush=True)
+        print(for_terminal(run_header(config, run.path, data, parameters, loaded, bf16)), flush=True)
     return trainer, module
 
 

@@ -32,6 +32,7 @@ from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.forms import read_json, unusable
+from p2be_exp.output import for_terminal
 from p2be_exp.ownership import owned
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
@@ -148,7 +149,8 @@ def _report(folder: Path) -> None:
 
     report = make_report([str(folder)])
     write_report(report, folder / "report")
-    print(f"\n{report_text(report)}\n\nreport in {folder / 'report'}: index.html, report.md, tables/, figures/")
+    text = for_terminal(report_text(report))
+    print(f"\n{text}\n\nreport in {folder / 'report'}: index.html, report.md, tables/, figures/")
 
 
 def _new_folder(task_name: str) -> str:

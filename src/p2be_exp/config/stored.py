@@ -15,8 +15,8 @@ import yaml
 
 from p2be_exp.foreign_files import open_file
 
-LARGEST = 2**20
-"""Bytes of a stored configuration at most; a real one has about 3,000."""
+LARGEST = 2**16
+"""Bytes of a stored configuration at most; a real one has about 3,000. A mebibyte can take YAML's parser 17 seconds."""
 
 
 class _Plain(yaml.SafeLoader):
