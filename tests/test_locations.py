@@ -176,6 +176,11 @@ def test_what_out_cannot_be(workdir, four_epochs):
     assert refusal(evaluate_clean("run=run", "out=mine")) == (
         "out=mine: holds notes.txt, which no evaluation has written; choose another folder"
     )
+    for content in ('{"a": 1}', "{", "[]", '{"settings": 3}'):  # somebody's, who is not told to remove the folder
+        Path("mine/results.json").write_text(content)
+        assert refusal(evaluate_clean("run=run", "out=mine")) == (
+            "out=mine: holds results.json, which no evaluation has written; choose another folder"
+        )
     assert refusal(evaluate_clean("run=run", "out=run")).startswith("out=run: holds ")
     assert refusal(evaluate_clean("run=run", "out=file")).startswith("out=file: cannot be written")
     assert refusal(evaluate_clean("run=run", "out=new", "name=mine")) == (

@@ -384,6 +384,13 @@ def test_nothing_is_written_or_removed_through_links(workdir, four_epochs):
     Path("run/evaluations").symlink_to(workdir / "elsewhere")
     assert refusal(evaluate_clean("run=run", "name=mine")).startswith("run=run: evaluations in it is a link")
 
+    (run / "tensorboard").mkdir()
+    (run / "tensorboard" / "hparams.yaml").symlink_to(workdir / "elsewhere" / "new.yaml")
+    message = refusal(train("resume=run", "logger=tensorboard"))
+    assert message == "resume=run: tensorboard/hparams.yaml in it is a link; nothing is written through links"
+    assert contents("elsewhere") == before
+    (run / "tensorboard" / "hparams.yaml").unlink()
+
     (run / "per_image").rename("elsewhere/per_image")
     (run / "per_image").symlink_to(workdir / "elsewhere/per_image")
     before = contents("elsewhere")

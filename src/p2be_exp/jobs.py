@@ -113,7 +113,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
         if main and resume:
-            refuse_links(run.path, *run.FOLDERS, "tensorboard", "wandb", key="resume")
+            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
