@@ -271,3 +271,11 @@ def test_a_byte_that_is_no_utf_8_has_one_spelling_and_comes_back(tmp_path):
     assert back == (name, [name])
     overwrite_json(tmp_path / "a.json", name)
     assert os.fsencode(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) == b"caf\xe9 \xc3\xb6l"
+
+
+def test_what_is_called_like_a_leftover_and_is_a_folder_stays(tmp_path):
+    (tmp_path / ".a.abcd1234.part").mkdir()
+    (tmp_path / ".b.abcd1234.part").symlink_to(tmp_path)
+    (tmp_path / ".c.abcd1234.part").touch()
+    remove_leftovers(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".a.abcd1234.part"]

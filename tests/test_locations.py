@@ -148,6 +148,14 @@ def test_results_go_where_out_says(workdir, four_epochs, rgb_run):
     assert other.is_dir()
 
 
+def test_results_whose_run_is_not_here_say_so(workdir):
+    Path("mine").mkdir()
+    Path("mine/results.json").write_text('{"run": "/nowhere/run", "settings": {}}')
+    why = "measured on the run /nowhere/run, which is not there"
+    assert refusal(report("mine", "out=out")) == f"RUNS=mine: {why}; no run has results to report"
+    assert refusal(compare("mine", "mine")) == f"A=mine: {why}"
+
+
 @pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir", "hydra.job.chdir"])
 def test_hydras_keys_are_trainings_alone(workdir, four_epochs, key):
     copy_of(four_epochs, workdir / "run")
@@ -168,6 +176,11 @@ def test_what_out_cannot_be(workdir, four_epochs):
     assert refusal(evaluate_clean("run=run", "out=mine")) == (
         "out=mine: holds notes.txt, which no evaluation has written; choose another folder"
     )
+    for content in ('{"a": 1}', "{", "[]", '{"settings": 3}'):  # somebody's, who is not told to remove the folder
+        Path("mine/results.json").write_text(content)
+        assert refusal(evaluate_clean("run=run", "out=mine")) == (
+            "out=mine: holds results.json, which no evaluation has written; choose another folder"
+        )
     assert refusal(evaluate_clean("run=run", "out=run")).startswith("out=run: holds ")
     assert refusal(evaluate_clean("run=run", "out=file")).startswith("out=file: cannot be written")
     assert refusal(evaluate_clean("run=run", "out=new", "name=mine")) == (

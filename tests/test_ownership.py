@@ -27,7 +27,7 @@ from commandline import (
     train,
     wait_until,
 )
-from p2be_exp import load_run
+from p2be_exp import load_run, ownership
 from p2be_exp.errors import BadInput, InUse
 from p2be_exp.ownership import LOCK, holds, owned
 from p2be_exp.results import CLEAN, Results, Row
@@ -182,6 +182,42 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     with pytest.raises(BadInput, match=r"out: cannot be written \(.lock is a link\)$"), owned(tmp_path / "out", "out"):
         pytest.fail("through a link")
     assert (tmp_path / "victim").read_text() == "precious"
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_lock_file_that_is_somebodys_is_locked_and_left_as_it_is(tmp_path, link):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "victim").write_text(json.dumps({"pid": 1, "host": "a"}) if link else "precious")
+    if link:
+        (tmp_path / "out" / LOCK).hardlink_to(tmp_path / "victim")
+    else:
+        (tmp_path / "victim").rename(tmp_path / "out" / LOCK)
+    before = (tmp_path / "out" / LOCK).read_bytes()
+    with owned(tmp_path / "out", "out") as locked:
+        assert locked
+        assert taken_by_another_process(tmp_path / "out") == "refused"
+    assert (tmp_path / "out" / LOCK).read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["_is_still", "_sign"])
+def test_a_lock_is_let_go_where_a_signal_comes_while_it_is_taken(tmp_path, monkeypatch, place):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ownership, place, stopped)
+        with pytest.raises(KeyboardInterrupt), owned(tmp_path, "out"):
+            pytest.fail("it was stopped before")
+    assert not holds(tmp_path)
+    assert taken_by_another_process(tmp_path) == "taken"
+
+
+@pytest.mark.parametrize("text", ['{"pid": Infinity, "host": ""}', "[" * 999, "[]", '{"pid": 1}', "\0"])
+def test_a_refusal_needs_no_signature(tmp_path, text):
+    with held_elsewhere(tmp_path):
+        (tmp_path / LOCK).write_text(text)
+        with pytest.raises(InUse, match=r"in use by another process$"), owned(tmp_path, "out"):
+            pytest.fail("it is another's")
 
 
 def test_patience_waits_for_an_owner_that_goes(tmp_path):
@@ -348,6 +384,13 @@ def test_nothing_is_written_or_removed_through_links(workdir, four_epochs):
     Path("run/evaluations").symlink_to(workdir / "elsewhere")
     assert refusal(evaluate_clean("run=run", "name=mine")).startswith("run=run: evaluations in it is a link")
 
+    (run / "tensorboard").mkdir()
+    (run / "tensorboard" / "hparams.yaml").symlink_to(workdir / "elsewhere" / "new.yaml")
+    message = refusal(train("resume=run", "logger=tensorboard"))
+    assert message == "resume=run: tensorboard/hparams.yaml in it is a link; nothing is written through links"
+    assert contents("elsewhere") == before
+    (run / "tensorboard" / "hparams.yaml").unlink()
+
     (run / "per_image").rename("elsewhere/per_image")
     (run / "per_image").symlink_to(workdir / "elsewhere/per_image")
     before = contents("elsewhere")
@@ -378,6 +421,27 @@ def test_a_set_is_not_made_in_somebody_elses_file(workdir, link):
     assert Path("victim.npy").read_bytes() == before
     assert Path("out/fog.npy").read_bytes() == Path("wanted/fog.npy").read_bytes()
     assert not Path("out/fog.npy").is_symlink()
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_hydra_writes_of_a_sweep_through_no_link(workdir, link):
+    """Its multirun.yaml is opened by name."""
+    Path("sweep").mkdir()
+    Path("victim").write_text("precious")
+    getattr(Path("sweep/multirun.yaml"), link)(workdir / "victim")
+    why = "hydra.sweep.dir=sweep: multirun.yaml in it is a link; nothing is written through links"
+    for arguments in (["-m", "seed=0,1"], ["sweeps=table2", "scale=small"]):
+        assert refusal(train(*TINY, *arguments, "hydra.sweep.dir=sweep")) == why
+    assert Path("victim").read_text() == "precious"
+    assert [file.name for file in Path("sweep").iterdir()] == ["multirun.yaml"]
+
+
+def test_a_report_of_a_sweep_is_not_written_through_a_link(workdir):
+    Path("sweep").mkdir()
+    Path("elsewhere").mkdir()
+    Path("sweep/report").symlink_to(workdir / "elsewhere")
+    message = refusal(train("sweeps=table2", "scale=small", "hydra.sweep.dir=sweep"))
+    assert message == "hydra.sweep.dir=sweep: report in it is a link; nothing is written through links"
 
 
 def test_a_last_word_on_a_full_disk_is_not_written_through_a_link(tmp_path, monkeypatch):

@@ -545,7 +545,26 @@ def test_an_inner_attack_counts(plugin):
         plugins.check_unchanged(config, {}, "run=run")
 
 
-@pytest.mark.parametrize("listed", ["- [a]", "- 1", "- {a: b}"])
+def test_a_module_that_is_loaded_and_has_no_file(workdir, four_epochs):
+    """Nothing in the current folder is taken for it: neither the file that it names, nor a conf/ beside that."""
+    run = Run(copy_of(four_epochs, workdir / "run"))
+    run.config_file.write_text(run.config_file.read_text().replace("plugins: []", "plugins:\n- torch.ops"))
+    file = Path(sys.modules["torch.ops"].__file__)
+    try:
+        assert not file.is_absolute()
+        Path("conf").mkdir()
+        for there in (False, True):
+            if there:
+                file.write_text(EVIL)
+            outcome = evaluate_clean("run=run", "limit_test=5", f"name={there}")
+            assert outcome.code == 0, outcome.err
+            assert plugins.PLUGIN_FOLDERS.pop("torch.ops") is None
+        assert not Path("imported").exists()
+    finally:
+        plugins.PLUGIN_FOLDERS.pop("torch.ops", None)
+
+
+@pytest.mark.parametrize("listed", ["- [a]", "- 1", "- {a: b}", "- ''", "- a,evil", "- a..b", "- ../a", "- a b"])
 def test_a_run_whose_list_of_plug_ins_is_damaged(workdir, four_epochs, listed):
     run = Run(copy_of(four_epochs, workdir / "run"))
     run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:\n{listed}"))

@@ -167,6 +167,16 @@ def test_with_augmix_and_a_validation_split(monkeypatch, tmp_path):
     assert rows_of(run / "metrics.csv")[1]["val/error"]
 
 
+def test_results_of_other_settings_are_told_before_the_training(workdir, four_epochs):
+    """The precision goes with resume=; the run stays what it was, finished."""
+    run = copy_of(four_epochs, workdir / "run")
+    before = Run(run).status()
+    message = refusal(train("resume=run", "trainer.precision=bf16"))
+    assert message == "resume=run: holds results of other settings (precision=32); go on with the same"
+    assert Run(run).status() == before
+    assert train("resume=run", "trainer.precision=auto").code == 0
+
+
 def test_an_interrupted_evaluation_goes_on(monkeypatch, four_epochs):
     original = EvaluationModule.test_step
     done = []

@@ -16,10 +16,16 @@ from p2be_exp.errors import BadInput
 from p2be_exp.runs import Run, load_checkpoint
 from p2be_exp.saved_file import Damaged, not_a_number, read_saved
 
-WEIGHTS = {"model.table": torch.arange(12.0).view(3, 4), "model.stem": torch.linspace(-1, 1, 30), "sum": torch.ones(2)}
+WEIGHTS = {
+    "model.table": torch.arange(12.0).view(3, 4),
+    "model.bias": torch.zeros(3),
+    "model.stem": torch.linspace(-1, 1, 30),
+    "sum": torch.ones(2),
+}
 STATE = {
     "state_dict": WEIGHTS,
     "hyper_parameters": {"num_classes": 3, "name": "p2be"},
+    "global_step": 7,
     "optimizer_states": [{"momentum": torch.linspace(0, 1, 30).double(), "step": 7}],
     "loops": {"seen": [1, 2.5, "three", None]},
 }
@@ -44,6 +50,9 @@ def records(content: bytes) -> dict[str, range]:
 
 def flipped(content: bytes, place: int, bits: int = 1) -> bytes:
     return content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :]
+
+
+VIEWED = torch.zeros(100_000)
 
 
 @pytest.fixture
@@ -182,6 +191,84 @@ def test_a_network_of_nan_is_refused(run, name):
 def test_what_training_kept_beside_the_model_is_its_own(run):
     run.checkpoint().write_bytes(saved({**STATE, "state_dict": {**WEIGHTS, "sum": torch.full((2,), NAN)}}))
     assert load_checkpoint(run)["state_dict"]["sum"].isnan().all()
+
+
+# -- tensors and numbers that no training writes ---------------------------------------------------------------------
+
+
+def in_itself():
+    found = [torch.ones(2)]
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (torch.zeros(1).expand(10**12), "its tensors would be 4,[0-9,]+ bytes"),
+        ([{"deep": (torch.zeros(3, 1).expand(3, 10**9),)}], "its tensors would be 12,[0-9,]+ bytes"),
+        ({"views": [VIEWED[n:] for n in range(20)]}, None),
+        ({"views": [VIEWED[n:] for n in range(20_000)]}, "its tensors would be 7,[0-9,]+ bytes"),
+        (torch.zeros(1).expand(1000, 1000), None),
+        (torch.zeros(4, device="meta"), "a tensor in it is not a plain one"),
+        (torch.eye(4).to_sparse(), "a tensor in it is not a plain one"),
+        (in_itself(), None),
+        (torch.empty(0), None),
+        (torch.arange(12.0).view(3, 4).t()[1:], None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("place", ["state_dict", "optimizer_states"])
+def test_tensors_that_no_training_writes(run, odd, why, place):
+    state = {**STATE, place: {**WEIGHTS, "model.odd": odd}}
+    run.checkpoint().write_bytes(saved(state))
+    if why is None:
+        load_checkpoint(run)
+        return
+    with pytest.raises(BadInput, match=rf"checkpoints/last\.ckpt is damaged \({why}\)$"):
+        load_checkpoint(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("num_classes", value) for value in ("ten", -3, 0, 2.5, None, True, 10**11, [3])),
+        *(("global_step", value) for value in ("ten", -3, 2.5, None, True, [3])),
+    ],
+)
+def test_numbers_that_no_training_writes(run, key, value):
+    state = {**STATE, "global_step": value} if key == "global_step" else {**STATE, "hyper_parameters": {key: value}}
+    run.checkpoint().write_bytes(saved(state))
+    with pytest.raises(BadInput) as refused:
+        load_checkpoint(run)
+    assert str(refused.value) == f"run={run.path}: checkpoints/last.ckpt is damaged ({key}: {value!r})"
+
+
+@pytest.mark.parametrize(
+    "key", ["pytorch-lightning_version", "loops", "callbacks", "optimizer_states", "lr_schedulers", "epoch"]
+)
+def test_a_training_goes_on_with_what_a_training_keeps(tmp_path, four_epochs, key):
+    checkpoint = torch.load(Run(four_epochs).checkpoint(), weights_only=True)
+    file = tmp_path / "last.ckpt"
+    torch.save(checkpoint, file)
+    assert AtomicCheckpointIO().load_checkpoint(file).keys() == checkpoint.keys()
+    for odd in ({key: ("x",)}, {}):
+        torch.save({name: value for name, value in checkpoint.items() if name != key} | odd, file)
+        with pytest.raises(BadInput, match=rf"last\.ckpt is damaged \({key} is not what a training keeps\)$"):
+            AtomicCheckpointIO().load_checkpoint(file)
+
+
+@pytest.mark.parametrize("table", [None, torch.zeros(256, 5), torch.zeros(3, 8), "text"], ids=str)
+def test_a_table_of_another_form_is_not_taken_over(workdir, four_epochs, table):
+    run = Run(copy_of(four_epochs, workdir / "run"))
+    checkpoint = torch.load(run.checkpoint(), weights_only=True)
+    checkpoint["state_dict"]["model.encoding.weight"] = table
+    if table is None:
+        del checkpoint["state_dict"]["model.encoding.weight"]
+    torch.save(checkpoint, run.checkpoint())
+    message = refusal(train(*TINY, "encoding.table_from=run", "hydra.run.dir=new"))
+    assert message == "encoding.table_from=run: checkpoints/last.ckpt does not fit config.yaml"
+    assert not (workdir / "new").exists()
 
 
 # -- every way to a checkpoint -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,20 +174,26 @@ def reserve(path: Path, size: int) -> None:
 
 
 def refuse_links(folder: Path, *below: str, key: str) -> None:
-    """Check that folders which are about to be written into are no links: their owner may be somebody else.
+    """Check that what is about to be written into is no link: what it leads to may be somebody else's.
 
     Args:
         folder: as the user gave it; itself it may be a link.
-        below: paths in it.
+        below: folders in it, or files that a library opens by their names.
         key: the option under which the user gave it, for the message.
 
     Raises:
-        BadInput: one is a link, or is in a folder that is one.
+        BadInput: one is a link, or is in a folder that is one; or a file that has a second name, or is none (a pipe).
     """
     for name in below:
         for path in (Path(name), *Path(name).parents[:-1]):
-            if (Path(folder) / path).is_symlink():
+            try:
+                status = (Path(folder) / path).lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if stat.S_ISLNK(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink > 1):
                 raise BadInput(f"{key}={folder}: {path} in it is a link; nothing is written through links")
+            if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+                raise BadInput(f"{key}={folder}: {path} in it is neither a file nor a folder")
 
 
 def is_leftover(name: str) -> bool:
@@ -199,7 +206,7 @@ def remove_leftovers(*folders: Path) -> None:
     for folder in folders:
         if folder.is_dir():
             for part in folder.iterdir():
-                if is_leftover(part.name):
+                if is_leftover(part.name) and (part.is_symlink() or not part.is_dir()):  # a folder is somebody's
                     part.unlink(missing_ok=True)
 
 

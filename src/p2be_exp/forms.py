@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from p2be_exp.foreign_files import read_text
+
 Form = Mapping[str, type | tuple[type, ...]]
 """For every key that is read the types that its value may have; ``*`` stands for every entry of a list or mapping."""
 
@@ -37,7 +39,7 @@ def read_json(file: Path) -> Any:
         ValueError: it is no JSON, or nested without end.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(read_text(file))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

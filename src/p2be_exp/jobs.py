@@ -37,6 +37,7 @@ from p2be_exp.encodings import P2BE
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.locations import locations
 from p2be_exp.model import EncodedClassifier
+from p2be_exp.output import for_terminal
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import digests_of_attack, load_plugins
 from p2be_exp.probes import IMAGES, bf16_factor
@@ -107,12 +108,12 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             check_classes(data, run)
             check_files(data, run)
             read_rows(run)  # what cannot be gone on with is told now, not after the training
-            check_results(run.path, "resume")
+            check_results(run.path, "resume", evaluation_settings(config, corrupted))
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
         if main and resume:
-            refuse_links(run.path, *run.FOLDERS, "tensorboard", "wandb", key="resume")
+            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()
         if main and not resume:
             sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
@@ -141,7 +142,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
                 attacks=attacks,
                 loggers=loggers,
                 figures=figures,
-                key="hydra.run.dir",
+                key="resume" if resume else "hydra.run.dir",
             )
 
 
@@ -304,7 +305,10 @@ def fixed_table(config: dict[str, Any]) -> Any:
     run = table_source(config)
     if run is None:
         return None
-    return load_checkpoint(run, key="encoding.table_from")["state_dict"]["model.encoding.weight"]
+    table = load_checkpoint(run, key="encoding.table_from")["state_dict"].get("model.encoding.weight")
+    if getattr(table, "shape", None) != (256, config["encoding"]["M"]):
+        raise BadInput(f"encoding.table_from={run.path}: checkpoints/last.ckpt does not fit config.yaml")
+    return table
 
 
 def prepare(
@@ -358,7 +362,7 @@ def prepare(
         device = trained_on(config["trainer"], run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
         bf16 = _bf16_factor(config, module, data)
-        print(run_header(config, run.path, data, parameters, loaded, bf16), flush=True)
+        print(for_terminal(run_header(config, run.path, data, parameters, loaded, bf16)), flush=True)
     return trainer, module
 
 

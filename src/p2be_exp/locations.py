@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from p2be_exp.config.paths import is_folder
+
 VARIABLE = "P2BE_DATA_DIR"
 """Environment variable that ``data_dir`` is by default."""
 
@@ -42,10 +44,10 @@ def locate(config: dict[str, Any], info: Mapping[str, Any], given: Collection[st
             continue
         here, named = _expanded(value).absolute(), os.environ.get(VARIABLE) if key == "data_dir" else None
         place = _stored(info, key, value) or here
-        if not place.is_dir() and named:
+        if not is_folder(place) and named:
             place = Path(named)
         else:
-            if not place.is_dir() and here.is_dir():
+            if not is_folder(place) and is_folder(here):
                 place = here
             if "download" in config["dataset"]:
                 config["dataset"]["download"] = False

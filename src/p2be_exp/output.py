@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -117,13 +118,24 @@ def lasting_output() -> Iterator[None]:
             _with_errors(stream, errors)
 
 
+def for_terminal(text: str) -> str:
+    """A text of several lines that does to a terminal nothing but show itself.
+
+    Names and remarks in it may be a stranger's; control characters, which a terminal obeys, are written as escapes.
+
+    >>> for_terminal("a\\x1b]0;title\\x07\\n")
+    'a\\\\x1b]0;title\\\\x07\\n'
+    """
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
+
+
 def print_result(text: str) -> None:
     """Print what a command was asked for, where nothing else keeps it.
 
     Raises:
         SystemExit: with 1; it could not be written, which has been told. A reader that has enough is no failure.
     """
-    print(text, flush=True)
+    print(for_terminal(text), flush=True)
     if getattr(sys.stdout, "lost", None) is not None:
         raise SystemExit(1)
 

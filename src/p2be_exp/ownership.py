@@ -94,32 +94,30 @@ def _take(folder: Path, key: str, patience: float) -> tuple[tuple[int, int], boo
     with _GUARD:
         while True:
             descriptor, made = _open(file, key)
-            status = os.fstat(descriptor)
-            place = (status.st_dev, status.st_ino)
-            if place in _HELD:
-                os.close(descriptor)
-                _HELD[place].jobs += 1
-                return place, True
+            kept = False
             try:
+                status = os.fstat(descriptor)
+                place = (status.st_dev, status.st_ino)
+                if place in _HELD:
+                    _HELD[place].jobs += 1
+                    return place, True
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_still(file, place):  # else its owner has just removed it, with the folder that was empty
+                    _sign(descriptor)
+                    _HELD[place] = _Held(descriptor, made)
+                    kept = True
+                    return place, True
             except OSError as error:
                 if error.errno in _NO_LOCKS:
-                    os.close(descriptor)
                     return place, False
-                owner = _owner(descriptor)
-                os.close(descriptor)
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
                 if time.monotonic() >= until:
-                    raise InUse(f"{key}={folder}: in use by {owner}") from error
+                    raise InUse(f"{key}={folder}: in use by {_owner(descriptor)}") from error
                 time.sleep(0.2)
-                continue
-            if not _is_still(file, place):  # its owner has just removed it, with the folder that was empty
-                os.close(descriptor)
-                continue
-            _sign(descriptor)
-            _HELD[place] = _Held(descriptor, made)
-            return place, True
+            finally:
+                if not kept:  # a signal may have come as well: what stayed open would be locked to the process's end
+                    os.close(descriptor)
 
 
 def _open(file: Path, key: str) -> tuple[int, bool]:
@@ -147,19 +145,29 @@ def _is_still(file: Path, place: tuple[int, int]) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write who holds the lock, for whoever is refused; it decides nothing."""
+    """Write who holds the lock, for whoever is refused; it decides nothing.
+
+    Where the file has another name, too, or holds anything but such a signature, it is somebody's, and stays as it is.
+    """
     text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
     with contextlib.suppress(OSError):  # a full disk
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text, 0)
+        status = os.fstat(descriptor)
+        if status.st_nlink == 1 and (not status.st_size or _signed(descriptor)):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text, 0)
 
 
 def _owner(descriptor: int) -> str:
+    return _signed(descriptor) or "another process"
+
+
+def _signed(descriptor: int) -> str | None:
+    """Who signed a lock last, as text; None where it holds anything else."""
     try:
         signed = json.loads(os.pread(descriptor, 1000, 0))
-        return f"process {int(signed['pid'])} on {str(signed['host'])[:100]!s}"
-    except (OSError, KeyError, TypeError, ValueError):
-        return "another process"
+        return f"process {int(signed['pid'])} on {str(signed['host'])[:100]}"
+    except Exception:  # whatever was put there: JSON without end, numbers that are none
+        return None
 
 
 def _release(place: tuple[int, int], folder: Path, existing: Path | None, refused: bool) -> None:

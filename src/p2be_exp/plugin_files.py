@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 
+def is_module_name(text: str) -> bool:
+    """Whether a text is the name of a module, its packages' before it, as an import statement has them."""
+    return all(part.isidentifier() for part in text.split("."))
+
+
 def digest_of(file: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -319,9 +319,14 @@ def _chosen(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _keep_digest(module: str) -> None:
+    if file := _file_of(module):
+        _DIGESTS[module] = digest_of(file)
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module that is loaded; some name one, as seen from nowhere, that there is not (``torch.ops``)."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    if file:
-        _DIGESTS[module] = digest_of(Path(file))
+    return Path(file) if file and Path(file).is_absolute() and Path(file).is_file() else None
 
 
 def forget(name: str) -> None:
@@ -365,9 +370,9 @@ def _load(name: str, where: str) -> None:
         raise BadInput(f"{where}: plug-in {name} is {inside}, inside a run folder; nothing there is imported")
     before = set(_OWNERS)
     try:
-        module = importlib.import_module(name)
-        file = getattr(module, "__file__", None)
-        folder = Path(file).resolve().parent / "conf" if file else None
+        importlib.import_module(name)
+        file = _file_of(name)
+        folder = file.resolve().parent / "conf" if file else None
         PLUGIN_FOLDERS[name] = folder if folder is not None and folder.is_dir() else None
         _keep_digest(name)
         _check_files(key for key in _OWNERS if key not in before or _belongs(_OWNERS[key], name))

@@ -20,7 +20,7 @@ from p2be_exp.corruptions import measures
 from p2be_exp.errors import BadInput
 from p2be_exp.forms import unusable
 from p2be_exp.runs import FORMAT_VERSION, Run, now, versions
-from p2be_exp.saved_results import check_arrays, read_lines, read_settings
+from p2be_exp.saved_results import check_arrays, open_arrays, read_lines, read_settings
 from p2be_exp.statistics import wilson_interval
 
 
@@ -124,14 +124,9 @@ class Results:
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         self._key = key
-        if os.path.lexists(self.summary_file):
-            earlier = self._earlier_settings(key)
-            changed = [name for name in {**earlier, **self.settings} if earlier.get(name) != self.settings.get(name)]
-            if changed:
-                told = ", ".join(f"{name}={earlier.get(name)}" for name in changed)
-                raise BadInput(
-                    f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name"
-                )
+        there = os.path.lexists(self.summary_file)
+        if there and (told := _changed(self._earlier_settings(key), self.settings)):
+            raise BadInput(f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name")
         self.rows = self._read_rows()
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}
@@ -196,7 +191,7 @@ class Results:
 
     def images(self, condition: str) -> dict[str, np.ndarray]:
         """The arrays behind a row."""
-        with np.load(self._images_file(condition)) as images:
+        with open_arrays(self._images_file(condition)) as images:
             return dict(images)
 
     def zero_gradient(self, condition: str) -> float | None:
@@ -287,9 +282,15 @@ class Results:
             return {name: Row(**line) for name, line in read_lines(self.table_file).items()}
 
     def _read_images(self, row: Row) -> None:
-        with _told(self.folder, "per_image", self._key), np.load(self._images_file(row.condition)) as images:
+        with _told(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
             check_arrays(images, row.n, row.n_wrong)
             self._note(row.condition, images)
+
+
+def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The settings that were others, as they were, in words; empty where none were."""
+    changed = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
+    return ", ".join(f"{name}={earlier.get(name)}" for name in changed)
 
 
 @contextmanager
@@ -304,19 +305,26 @@ def _told(folder: Path, what: str, key: str) -> Iterator[None]:
         raise BadInput(f"{key}={folder.name}: {what} {unusable(error)}; {remove}") from error
 
 
-def check_results(folder: Path, key: str) -> None:
+def check_results(folder: Path, key: str, settings: Mapping[str, Any]) -> None:
     """Check that the results in a folder, if there are any, can be gone on with.
 
+    Args:
+        folder: of a run.
+        key: the option under which the user named it, for the message.
+        settings: what is known of those that it would be measured with now.
+
     Raises:
-        BadInput: a file of them is damaged, or cannot be read.
+        BadInput: a file of them is damaged, or cannot be read; or they are of other settings.
     """
-    with _told(folder, "results.json", key):
-        if os.path.lexists(folder / "results.json"):
-            read_settings(folder / "results.json")
+    if os.path.lexists(folder / "results.json"):
+        with _told(folder, "results.json", key):
+            earlier = read_settings(folder / "results.json")
+        if told := _changed(earlier, {**earlier, **json.loads(json.dumps(settings))}):
+            raise BadInput(f"{key}={folder}: holds results of other settings ({told}); go on with the same")
     with _told(folder, "results.csv", key):
         lines = read_lines(folder / "results.csv")
     for name, line in lines.items():
-        with _told(folder, "per_image", key), np.load(_images_file(folder, name)) as images:
+        with _told(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
             check_arrays(images, line["n"], line["n_wrong"])
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.ownership import LOCK, holds
+from p2be_exp.plugin_files import is_module_name
 from p2be_exp.plugins import allow, digests, load_plugins_of
 
 if TYPE_CHECKING:
@@ -273,9 +274,12 @@ def find_run(path: str | Path, key: str = "run") -> Run:
             was not allowed, is missing, or is another file than the one it was made with.
     """
     run = Run(user_path(key, path))
-    if not run.path.is_dir():
-        raise BadInput(f"{key}={path}: no such folder")
-    missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
+    try:
+        if not run.path.is_dir():
+            raise BadInput(f"{key}={path}: no such folder")
+        missing = [file.name for file in (run.config_file, run.run_file) if not file.is_file()]
+    except OSError as error:  # somebody else's
+        raise BadInput(f"{key}={path}: cannot be read ({error.strerror})") from error
     if missing:
         raise BadInput(f"{key}={path}: not a run folder ({' and '.join(missing)} missing)")
     try:
@@ -289,7 +293,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     if version != FORMAT_VERSION:
         raise BadInput(f"{key}={path}: run format {version}, this version reads {FORMAT_VERSION}")
     if isinstance(config, dict) and isinstance(config.get("plugins"), list):
-        if not all(isinstance(name, str) for name in config["plugins"]):
+        if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
         load_plugins_of(config, recorded, f"{key}={path}")
     try:
@@ -356,7 +360,9 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     where = f"{key}={run.path}: checkpoints/{file.name}"
     try:
         checkpoint = read_saved(file)
-        weights, _ = dict(checkpoint["state_dict"]), checkpoint["hyper_parameters"]["num_classes"]
+        weights = dict(checkpoint["state_dict"])
+        if wrong := _misfit(checkpoint, weights):
+            raise Damaged(wrong)
     except OSError as error:
         raise BadInput(f"{where} cannot be read ({error.strerror})") from error
     except Exception as error:
@@ -366,6 +372,18 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
         raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
     return checkpoint
+
+
+def _misfit(checkpoint: Mapping[str, Any], weights: Mapping[str, Any]) -> str | None:
+    """What of a checkpoint no training writes; None where nothing is."""
+    classes, step = checkpoint["hyper_parameters"]["num_classes"], checkpoint["global_step"]
+    if type(step) is not int or step < 0:
+        return f"global_step: {step!r:.60}"
+    # A network for any other number would be built before its weights turn out not to fit, whatever memory it takes.
+    shapes = (getattr(value, "shape", ()) for value in weights.values())
+    if type(classes) is not int or classes < 1 or all(classes not in shape for shape in shapes):
+        return f"num_classes: {classes!r:.60}"
+    return None
 
 
 def _fill_in(config: dict[str, Any]) -> None:

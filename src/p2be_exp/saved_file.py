@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from p2be_exp.foreign_files import open_file
+
 _PIECE = 1 << 20  # bytes
 
 
@@ -43,13 +45,16 @@ def read_saved(file: Path, zipped: bool = True) -> Any:
         Damaged: a record does not match its checksum, or it is no such file.
         OSError: it cannot be read.
     """
-    content = Path(file).read_bytes()
+    with open_file(file) as stream:
+        content = stream.read()
     if zipped or content.startswith(b"PK"):
         check_records(content)
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
         raise Damaged from error
+    check_tensors(saved)
+    return saved
 
 
 def check_records(content: bytes) -> None:
@@ -83,6 +88,45 @@ def _check_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:
                 pass
     except Exception as error:
         raise Damaged(f"record {name} does not match its checksum") from error
+
+
+def check_tensors(saved: Any) -> None:
+    """Check that the tensors in what was saved are plain ones, and together not much larger than the file.
+
+    A tensor of 10^12 values can be one number and the word that it is repeated; whoever counts its NaN counts long.
+
+    Args:
+        saved: containers of any depth, which may contain themselves.
+
+    Raises:
+        Damaged: a tensor is sparse, quantised or without values; or all together are larger than :data:`_SMALL` and
+            than :data:`_SHARED` times what the file has of them.
+    """
+    seen: dict[int, Any] = {}  # by identity; kept, or another object could get the same one
+    stored: dict[int, int] = {}
+    size, left = 0, [saved]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen[id(each)] = each
+        if isinstance(each, Tensor):
+            if each.layout != torch.strided or each.device.type != "cpu" or each.is_quantized:
+                raise Damaged("a tensor in it is not a plain one")
+            stored[each.untyped_storage().data_ptr()] = each.untyped_storage().nbytes()
+            size += each.numel() * each.element_size()
+        elif isinstance(each, Mapping):
+            left += [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple | set):
+            left += each
+    if size > max(_SMALL, _SHARED * sum(stored.values())):
+        raise Damaged(f"its tensors would be {size:,} bytes")
+
+
+_SMALL = 2**32
+"""Bytes that all tensors of a file may have, however few of them are in the file."""
+_SHARED = 16
+"""How many tensors may share their values, on average: some networks use a layer's weights several times."""
 
 
 def not_a_number(weights: Mapping[str, Any]) -> str | None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
+from p2be_exp.foreign_files import open_file, read_text
 from p2be_exp.forms import read_json
+
+MOST_IMAGES = 10_000_000
+"""Images behind one row of results at most; the largest test set in use has 50,000."""
+
+_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient")
+"""Arrays with one value an image."""
 
 _WHOLE = ("severity", "eps_levels", "n", "n_wrong")
 _REAL = ("error", "ci_low", "ci_high", "seconds")
@@ -40,8 +50,7 @@ def read_lines(file: Path) -> dict[str, dict[str, Any]]:
     """
     if not os.path.lexists(file):
         return {}
-    with file.open(newline="", encoding="utf-8") as text:
-        lines = [_parsed(line) for line in csv.DictReader(text)]
+    lines = [_parsed(line) for line in csv.DictReader(io.StringIO(read_text(file), newline=""))]
     found = {line["condition"]: line for line in lines}
     if len(found) < len(lines):
         raise ValueError("a condition twice")
@@ -85,3 +94,24 @@ def check_arrays(images: Mapping[str, np.ndarray], n: int, n_wrong: int) -> None
     zeros = images.get("zero_gradient")
     if zeros is not None and (zeros.shape != (n,) or zeros.dtype.kind != "f"):
         raise ValueError(f"zero_gradient is {zeros.dtype} {zeros.shape}")
+
+
+@contextmanager
+def open_arrays(file: Path) -> Iterator[NpzFile]:
+    """The arrays behind a row of results, each read when it is asked for; nothing is executed.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no ``.npz``, or an array with one value an image is larger than :data:`MOST_IMAGES` make it:
+            a compressed array of nothing can be a thousand times its file. Other errors where it is damaged.
+    """
+    with open_file(file) as stream:
+        arrays = np.load(stream, allow_pickle=False)
+        if not isinstance(arrays, NpzFile):
+            raise ValueError("no .npz")
+        with arrays:
+            for record in arrays.zip.infolist():
+                by_image = record.filename.removesuffix(".npy") in _BY_IMAGE
+                if by_image and record.file_size > 8 * MOST_IMAGES + 1000:  # its header besides
+                    raise ValueError(f"{record.filename} has {record.file_size:,} bytes")
+            yield arrays

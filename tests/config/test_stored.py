@@ -59,7 +59,7 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: [1", "line 1: "),
         ("[" * 5000, "too deeply nested"),
         ("a: \x00", "not YAML"),
-        ("# " + "x" * LARGEST, "more than 1,048,576 bytes"),
+        ("# " + "x" * LARGEST, "more than 65,536 bytes"),
     ],
 )
 def test_what_is_not_plain_is_refused_in_one_line(tmp_path, text, why):

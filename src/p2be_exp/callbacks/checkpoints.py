@@ -35,12 +35,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             BadInput: it cannot be read, or is damaged.
         """
         try:
-            return read_saved(Path(path))
+            checkpoint = read_saved(Path(path))
+            if missing := [key for key, kind in _OF_A_TRAINING.items() if not isinstance(checkpoint.get(key), kind)]:
+                raise Damaged(f"{missing[0]} is not what a training keeps")
+            return checkpoint
         except Damaged as error:
             raise BadInput(f"{path} is damaged ({error})") from error
         except OSError as error:
             raise BadInput(f"{path} cannot be read ({error.strerror})") from error
 
+
+_OF_A_TRAINING = {
+    **{"pytorch-lightning_version": str, "epoch": int, "global_step": int, "state_dict": dict},
+    **{"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list},
+}
+"""What a training goes on with, by key; without its loops it would start anew with weights that are not new."""
 
 _NAMES = ("best.ckpt", "last.ckpt")
 

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from p2be_exp.atomic import write_text
 from p2be_exp.callbacks.watch import count_error
 from p2be_exp.errors import BadInput
+from p2be_exp.foreign_files import read_text
 from p2be_exp.forms import unusable
 from p2be_exp.runs import Run
 from p2be_exp.training import TrainingModule
@@ -87,8 +88,7 @@ def read_rows(run: Run) -> list[dict[str, str]]:
     if not os.path.lexists(run.metrics_file):
         return []
     try:
-        with run.metrics_file.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_text(run.metrics_file), newline="")))
         if any(int(row["epoch"]) < 1 or None in row or None in row.values() for row in rows):
             raise ValueError("a row of another length, or of no epoch")
     except (KeyError, OSError, TypeError, ValueError, csv.Error) as error:

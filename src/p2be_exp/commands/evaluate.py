@@ -22,6 +22,7 @@ from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, s
 from p2be_exp.corruptions.official import resolved
 from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.forms import read_json
 from p2be_exp.locations import locate
 from p2be_exp.ownership import LOCK, owned
 from p2be_exp.plugins import allow_requested, load_requested
@@ -81,9 +82,18 @@ def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     strange = sorted(name for name in there if name != LOCK and not is_leftover(name))
-    if strange and ("results.json" not in strange or "run.json" in strange):
-        raise BadInput(f"out={folder}: holds {strange[0]}, which no evaluation has written; choose another folder")
+    if strange and ("run.json" in strange or not _is_evaluation(folder)):
+        named = "results.json" if "results.json" in strange and "run.json" not in strange else strange[0]
+        raise BadInput(f"out={folder}: holds {named}, which no evaluation has written; choose another folder")
     return folder
+
+
+def _is_evaluation(folder: Path) -> bool:
+    """Whether the ``results.json`` in a folder is one of ours."""
+    try:
+        return isinstance(read_json(folder / "results.json")["settings"], dict)
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
 
 
 def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,18 @@ IMPORT_ADVICE = (
 )
 
 
-_OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+_OF_THE_FILE = (
+    *(
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+    ),
+)
 """What an operating system says of a file that a user named, and that no repetition would make usable."""
 
 

@@ -13,7 +13,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.job import existing_part
 from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
-from p2be_exp.output import print_result
+from p2be_exp.output import for_terminal, print_result
 from p2be_exp.plugins import allow_requested
 
 _HELP = """\
@@ -97,7 +97,7 @@ def _report(arguments: Sequence[str]) -> None:
         raise BadInput(f"out={out}: cannot be written ({os.strerror(errno.ENOTDIR)})")
     report = make_report(paths, keys.get("evaluation"))
     write_report(report, out)
-    print(report_text(report))
+    print(for_terminal(report_text(report)))
     print(f"\nreport in {out}: index.html, report.md, tables/, figures/")
 
 
@@ -119,7 +119,7 @@ def _compare(arguments: Sequence[str]) -> None:
     if "out" not in keys:
         print_result(comparison_table(comparison))
     else:
-        print(comparison_table(comparison))
+        print(for_terminal(comparison_table(comparison)))
         write_comparison(comparison, user_path("out", keys["out"]))
         print(f"\ncompare.csv and compare.json in {keys['out']}")
 

@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from p2be_exp.atomic import is_full
+from p2be_exp.atomic import is_full, refuse_links
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     check_not_running,
@@ -32,6 +32,7 @@ from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.forms import read_json, unusable
+from p2be_exp.output import for_terminal
 from p2be_exp.ownership import owned
 from p2be_exp.runs import Run, find_run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
@@ -124,9 +125,23 @@ def _folder(overrides: Mapping[str, str]) -> Path:
     folder = overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train")))
     if "${" in folder:
         raise BadInput(f"hydra.sweep.dir={folder}: with sweeps= a plain folder is needed")
-    place = user_path("hydra.sweep.dir", folder)
+    return sweep_folder(folder)
+
+
+def sweep_folder(text: str) -> Path:
+    """The folder of a sweep that a user names.
+
+    Raises:
+        BadInput: it cannot be written, or something in it that is written by its name is a link.
+    """
+    place = user_path("hydra.sweep.dir", text)
     check_writable(place, "hydra.sweep.dir")
+    refuse_links(place, *_WRITTEN_BY_NAME, key="hydra.sweep.dir")
     return place
+
+
+_WRITTEN_BY_NAME = ("multirun.yaml", "optimization_results.yaml", "report")
+"""What Hydra, its sweepers and the report of a sweep write in its folder, the first two through any link."""
 
 
 def _report(folder: Path) -> None:
@@ -134,7 +149,8 @@ def _report(folder: Path) -> None:
 
     report = make_report([str(folder)])
     write_report(report, folder / "report")
-    print(f"\n{report_text(report)}\n\nreport in {folder / 'report'}: index.html, report.md, tables/, figures/")
+    text = for_terminal(report_text(report))
+    print(f"\n{text}\n\nreport in {folder / 'report'}: index.html, report.md, tables/, figures/")
 
 
 def _new_folder(task_name: str) -> str:

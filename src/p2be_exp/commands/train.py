@@ -23,7 +23,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
-from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, wants_list
+from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import as_override, read_arguments
@@ -77,7 +77,7 @@ def _command() -> None:
             check_grid(given)
             check_first(given)
         if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
-            check_writable(place := user_path("hydra.sweep.dir", folder), "hydra.sweep.dir")
+            place = sweep_folder(folder)
             given += [as_override("hydra.sweep.dir", place)] if folder.startswith("~") else []
         sys.exit(multirun(given))
     else:

@@ -39,8 +39,11 @@ def check_path(key: str, text: str | os.PathLike[str]) -> None:
         raise BadInput(f"{key}={text}: a path of {len(encoded)} bytes; allowed are {PATH_BYTES}")
 
 
-def is_folder(text: str) -> bool:
-    """Whether a text, which may be several paths joined by commas and too long for one, is a folder."""
+def is_folder(text: str | Path) -> bool:
+    """Whether a text, which may be several paths joined by commas and too long for one, is a folder.
+
+    One inside a folder that is closed to this user is none.
+    """
     try:
         return bool(text) and Path(text).is_dir()
     except OSError:

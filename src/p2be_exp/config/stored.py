@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
-LARGEST = 2**20
-"""Bytes of a stored configuration at most; a real one has about 3,000."""
+from p2be_exp.foreign_files import open_file
+
+LARGEST = 2**16
+"""Bytes of a stored configuration at most; a real one has about 3,000. A mebibyte can take YAML's parser 17 seconds."""
 
 
 class _Plain(yaml.SafeLoader):
@@ -64,7 +66,7 @@ def read_stored(file: Path) -> Any:
         ValueError: it is larger than :data:`LARGEST`, no YAML, or not plain: an anchor, a tag, an interpolation
             (``${...}``), a key twice. The message is one line.
     """
-    with Path(file).open("rb") as content:
+    with open_file(file) as content:
         data = content.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"more than {LARGEST:,} bytes")

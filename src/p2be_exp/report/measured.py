@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from p2be_exp.config.paths import check_path, is_folder
 from p2be_exp.errors import BadInput
+from p2be_exp.foreign_files import read_text
 from p2be_exp.forms import read_json, unusable
 from p2be_exp.runs import Run, find_run
+from p2be_exp.saved_results import open_arrays
 
 EVALUATIONS = "evaluations"
 """The folder of a run that holds its evaluations."""
@@ -86,7 +89,7 @@ class Measured:
         """
         file = self.folder / "per_image" / f"{condition.replace('/', '-')}.npz"
         try:
-            with np.load(file, allow_pickle=False) as saved:
+            with open_arrays(file) as saved:
                 images = Images(saved["index"], saved["label"], saved["wrong"].astype(bool))
             _check_arrays(images)
         except Exception as error:  # NumPy and zipfile raise many kinds on a damaged file
@@ -145,7 +148,9 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     if is_evaluation(folder):
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
-        return [_read(key, folder, find_run(run_of(folder), key))]
+        if not is_folder(run := run_of(folder)):
+            raise BadInput(f"{key}={folder}: measured on the run {run}, which is not there")
+        return [_read(key, folder, find_run(run, key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]
 
 
@@ -170,7 +175,7 @@ def state_of(key: str, run: Run) -> str:
     status = run.status()
     if not status and os.path.lexists(run.status_file):
         try:
-            run.status_file.read_bytes()
+            read_text(run.status_file)
             why = "is damaged"
         except OSError as error:
             why = unusable(error)
@@ -196,8 +201,7 @@ def _read(key: str, folder: Path, run: Run) -> Measured:
     try:
         settings = dict(read_json(folder / "results.json")["settings"])
         _check_settings(settings)
-        with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_text(folder / "results.csv"), newline="")))
         counts = {row["condition"]: _counts(row) for row in rows}
         if len(counts) != len(rows) or not rows:
             raise ValueError("a condition twice, or none at all")
@@ -231,7 +235,10 @@ def _counts(row: dict[str, str]) -> Counts:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is meant to be a run: a job that failed early has left its status alone, and is not skipped."""
-    return any((folder / name).is_file() for name in ("run.json", "status.json"))
+    try:
+        return any((folder / name).is_file() for name in ("run.json", "status.json"))
+    except PermissionError:  # somebody else's, who is to be named
+        return True
 
 
 def is_evaluation(folder: Path) -> bool:
