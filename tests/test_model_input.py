@@ -198,6 +198,15 @@ def test_an_exported_model_gives_the_same_logits(given):
     torch.testing.assert_close(program(more), model(more))
 
 
+@pytest.mark.parametrize("encoding", [RGB(), OneHot(8)], ids=lambda e: e.name)  # P2BE's sign has no rule for vmap
+def test_vmap_reads_the_values_of_all_samples(encoding):
+    model, images = small(encoding), levels() / 255
+    logits = torch.vmap(lambda image: model(image[None])[0])
+    torch.testing.assert_close(logits(images), model(images))
+    with pytest.raises(BadInput, match=r"from 0 to 1\.5"):
+        logits(with_one(1.5))
+
+
 def test_a_shape_alone_can_be_asked_for():
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         assert small()(mode.from_tensor(levels() / 255)).shape == (2, 5)

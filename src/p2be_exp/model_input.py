@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from p2be_exp.errors import BadInput
@@ -55,6 +56,8 @@ def check_model_input(images: Any) -> None:
 def _check_values(images: Tensor) -> None:
     if torch.compiler.is_exporting() or _has_no_values(images):
         return
+    if not torch.compiler.is_compiling():
+        images = _of_all_samples(images)
     low, high = images.aminmax()  # NaN where there is one
     if torch.compiler.is_compiling():
         torch._assert_async((low >= -TOLERANCE) & (high <= 1 + TOLERANCE), f"images outside [0, 1]: {_ADVICE}")
@@ -64,6 +67,13 @@ def _check_values(images: Tensor) -> None:
         finite = math.isfinite(low) and math.isfinite(high)
         found = f"values from {low:.6g} to {high:.6g}" if finite else "values that are not finite"
         raise BadInput(f"images: {images.dtype} {tuple(images.shape)} with {found}, {_WANTED}: {_ADVICE}")
+
+
+def _of_all_samples(images: Tensor) -> Tensor:
+    """What a transform of ``torch.func`` has wrapped: under ``vmap`` one sample has no values that can be read."""
+    while is_functorch_wrapped_tensor(images):
+        images = get_unwrapped(images)
+    return images
 
 
 def _has_no_values(images: Tensor) -> bool:

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import center_crop, resize
 
-from p2be_exp.corruptions.source import DatasetSource, FolderSource
+from p2be_exp.corruptions.source import DatasetSource, FolderSource, at_a_time
 from p2be_exp.data import FolderSettings, ImageSet, load_dataset
 from p2be_exp.data.decoding import TestView
+from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import class_names, listed
 from p2be_exp.errors import BadInput
 
@@ -183,6 +184,18 @@ def test_what_cannot_be_read_is_left_out_named_and_counted(damaged, capsys, size
         "warning: birds: 2 of 7 images cannot be read and are left out: auk/1.png (not a picture); wren/3.png ("
     )
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("size", "most"), [((700, 800), 1), ((40, 30), 416)])
+def test_few_large_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch, size, most):
+    """32 photographs of 12 megapixels, on every thread, were more than a gigabyte each."""
+    for number in range(3):
+        picture(number, *size).save(tmp_path / f"{number}.png")
+    asked, read = [], FileSet.read
+    monkeypatch.setattr(FileSet, "read", lambda self, places: asked.append(len(places)) or read(self, places))
+    FolderSource(tmp_path).readable(workers=1)
+    assert asked == [min(most, 3)] * (3 // min(most, 3))
+    assert at_a_time(size) == most
 
 
 def test_what_is_not_asked_for_is_not_looked_at(damaged, capsys):

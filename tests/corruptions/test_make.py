@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from p2be_exp.corruptions import make
+from p2be_exp.corruptions import make, source
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import CIFAR
 from p2be_exp.corruptions.make import make_set
@@ -40,7 +40,7 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(make, "CHUNK_BYTES", 5 * 16 * 24 * 3)  # five images
+    monkeypatch.setattr(source, "CHUNK_BYTES", 5 * 16 * 24 * 3)  # five images
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import functional
 
@@ -156,6 +156,16 @@ def test_a_box_is_torchvisions_resized_crop(flip):
             expected = functional.hflip(expected) if flip else expected
             found = cropped_levels(image, CropBox(top, left, height, width, flip), 32)
             assert np.array_equal(found, as_array(expected))
+
+
+def test_postscript_is_not_run(tmp_path, monkeypatch):
+    """Pillow goes by the content, and hands such a file to Ghostscript where that is installed."""
+    ran = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: ran.append("gs") or picture(1).im)
+    picture(1).save(tmp_path / "page.png", format="EPS")
+    with pytest.raises(DecodingError, match=r"^PostScript, which is a program$"):
+        open_picture(tmp_path / "page.png")
+    assert not ran
 
 
 def test_what_gives_no_picture_says_why(tmp_path):

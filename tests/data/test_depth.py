@@ -1,6 +1,7 @@
 """Grey pictures of more than 8 bits: every depth that Pillow opens becomes levels, or is named with a reason."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from p2be_exp.data.decoding import DecodingError, TestView, open_picture
+from p2be_exp.data.depth import deep_levels
 from p2be_exp.data.image_folder import listed
 from pictures import picture
 
@@ -114,3 +116,19 @@ def test_a_data_set_leaves_them_out_and_goes_on(tmp_path):
     assert part.kept.tolist() == [True, False, True]
     assert part.unreadable == (("wren/1.tif", "grey floats from 0 to 255: allowed are 0 to 1"),)
     assert part.images[1].max() > 200
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.uint16, 65535), (np.float32, 1)])
+def test_a_large_picture_is_scaled_a_part_at_a_time(dtype, most):
+    """In float64 at once it took 25 bytes a value: 4.4 GB for a picture of the most pixels that are read."""
+    values = (np.arange(2048 * 2048) % 65536).reshape(2048, 2048)
+    picture = Image.fromarray((values / (65535 // most)).astype(dtype))
+    picture.format = "PNG"
+    tracemalloc.start()
+    try:
+        levels = deep_levels(picture)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(levels, np.floor(values / 257 + 0.5))
+    assert peak < values.size * (3 * np.dtype(dtype).itemsize + 3)

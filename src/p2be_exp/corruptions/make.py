@@ -23,7 +23,7 @@ from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import FAMILIES, family_of
 from p2be_exp.corruptions.names import ALL
 from p2be_exp.corruptions.parallel import in_order
-from p2be_exp.corruptions.source import ImageSource
+from p2be_exp.corruptions.source import ImageSource, at_a_time
 from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest, sha256_of
 from p2be_exp.corruptions.textures import Textures
 from p2be_exp.errors import BadInput
@@ -35,9 +35,6 @@ FORMAT_VERSION = 1
 
 GENERATOR_VERSION = 1
 """Raised whenever the same arguments give other bytes: sets of two versions are never mixed."""
-
-CHUNK_BYTES = 1_500_000
-"""Images that one thread corrupts at a time."""
 
 NOTICE = "made by p2be_exp with the published constants; these are not the published files"
 
@@ -155,7 +152,7 @@ class _Maker:
             raise BadInput(f"out={self.out}: {file.name} is not what {MANIFEST} says; remove it") from error
 
     def _make_block(self, block: NDArray[np.uint8], name: str, severity: int, workers: int, progress: Progress) -> None:
-        chunk = max(1, CHUNK_BYTES // (self.source.size[0] * self.source.size[1] * 3))
+        chunk = at_a_time(self.source.size)
         spans = [(start, min(start + chunk, len(block))) for start in range(0, len(block), chunk)]
 
         def work(span: tuple[int, int]) -> int:

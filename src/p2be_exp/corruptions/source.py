@@ -22,8 +22,13 @@ from p2be_exp.picture_sizes import resized_for
 if TYPE_CHECKING:
     from p2be_exp.data.registry import AnySet
 
-LOOK = 32
-"""Images that are read at a time to see whether they can be."""
+CHUNK_BYTES = 1_500_000
+"""Images that one thread works on at a time, in bytes; one image at least."""
+
+
+def at_a_time(size: tuple[int, int]) -> int:
+    """Number of images, of this height and width, that one thread works on at a time."""
+    return max(1, CHUNK_BYTES // (size[0] * size[1] * 3))
 
 
 class LeftOut(NamedTuple):
@@ -106,7 +111,7 @@ class DatasetSource:
             return self
         kept: list[int] = []
         unreadable: list[Unreadable] = []
-        chunks = torch.arange(len(self._images)).split(LOOK)
+        chunks = torch.arange(len(self._images)).split(at_a_time(self.size))
         for chunk, (mask, faults) in zip(chunks, in_order(self._look, chunks, workers), strict=True):
             kept += chunk[torch.from_numpy(mask)].tolist()
             unreadable += faults

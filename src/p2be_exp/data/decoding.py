@@ -96,10 +96,13 @@ def open_picture(file: Path | str) -> Image.Image:
 
     Raises:
         DecodingError: no file, no picture, one that is not whole, of a depth that is not known, or of more than
-            :data:`MAX_PIXELS`: a file of a few bytes may unpack to more than there is memory.
+            :data:`MAX_PIXELS`: a file of a few bytes may unpack to more than there is memory. PostScript, whatever its
+            name ends in: that is a program, and Pillow would have Ghostscript run it.
     """
     try:
         with Path(file).open("rb") as content, Image.open(content) as picture:
+            if picture.format == "EPS":
+                raise DecodingError("PostScript, which is a program")
             if picture.width * picture.height > MAX_PIXELS:
                 raise DecodingError(f"{picture.width}x{picture.height}, more than {MAX_PIXELS:,} pixels")
             levels = deep_levels(picture)

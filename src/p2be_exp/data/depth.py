@@ -18,6 +18,7 @@ SIXTEEN_BITS = {"PNG", "PPM", "JPEG2000"}
 LEAST_SHARE = 128
 """Of the values that a depth has, the first of so many parts would leave two levels at most: a black picture."""
 
+_PART = 1 << 18  # values that are scaled at a time: a large picture in float64 would be four times what Pillow holds
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
 
@@ -68,7 +69,7 @@ def _of_integers(picture: Image.Image, tags: Mapping[int, Any], signed: bool) ->
         raise DepthError(
             f"grey values up to {high:,} alone, of {most:,} in {bits} bits: nearly black; save it with 8 or 16 bits"
         )
-    return _nearest(values.astype(np.float64) * (255 / most))
+    return _nearest(values, 255 / most)
 
 
 def _of_floats(values: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -77,8 +78,14 @@ def _of_floats(values: NDArray[np.floating]) -> NDArray[np.uint8]:
         raise DepthError(f"grey floats from {low:g} to {high:g}: allowed are 0 to 1")
     if 0 < high < 1 / LEAST_SHARE:
         raise DepthError(f"grey floats up to {high:g} alone, of 1: nearly black")
-    return _nearest(values.astype(np.float64) * 255)
+    return _nearest(values, 255)
 
 
-def _nearest(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return np.floor(values + 0.5).astype(np.uint8)
+def _nearest(values: NDArray[Any], scale: float) -> NDArray[np.uint8]:
+    """Scaled values, none of them negative, as the nearest levels; in float64, a few rows at a time."""
+    levels = np.empty(values.shape, dtype=np.uint8)
+    rows = max(1, _PART // values.shape[1])
+    for start in range(0, len(values), rows):
+        part = slice(start, start + rows)
+        levels[part] = np.multiply(values[part], scale, dtype=np.float64) + 0.5  # cut off on assignment
+    return levels
