@@ -34,6 +34,7 @@ from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
 from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.early_checks import attack_source, table_source
 from p2be_exp.encodings import P2BE
+from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule, attack_condition, condition_loader, list_conditions
 from p2be_exp.locations import locations
 from p2be_exp.model import EncodedClassifier
