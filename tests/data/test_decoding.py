@@ -69,12 +69,20 @@ def test_what_is_tested_on_is_torchvisions_resize_and_centre_crop(size, side, re
 
 
 @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (30_000, 2)])
-def test_a_picture_that_would_be_too_large_once_scaled(size):
-    """At 256 pixels a side 60,000 x 1 would be 3,932,160,000 pixels."""
+def test_a_picture_that_would_be_too_large_once_scaled(size, monkeypatch):
+    """At 256 pixels a side 60,000 x 1 would be 3,932,160,000 pixels: 16 GB, which some machines have."""
+    made, resize = [], Image.Image.resize
+
+    def small(image, size, *how, **box):
+        made.append(size)
+        return resize(image, min(size, (224, 224)), *how, **box)
+
+    monkeypatch.setattr(Image.Image, "resize", small)
     long = max(size)
     steps = np.linspace(0, 255, long).astype(np.uint8)
     image = Image.fromarray(np.broadcast_to(steps if size[0] > 1 else steps[:, None], size[::-1]).copy()).convert("RGB")
     square = np.asarray(resize_and_crop(image, 224, 256)).astype(int)
+    assert made == [(224, 224)]
     assert square.shape == (224, 224, 3)
     assert (abs(square - steps[long // 2]) <= 1).all()  # the middle of it, less than 4 of its pixels wide
     assert test_levels(image, TestView(224, 256)).shape == (224, 224, 3)

@@ -44,6 +44,6 @@ class Rounding:
         if self.buckets is None:
             return mixture.add_(_OFFSET[self.to]).to(torch.int32).to(torch.uint8)  # by way of int32: faster
         floored = (mixture + _OFFSET[self.to]).to(torch.int32)
-        bucket = mixture.mul_(self.buckets / _MAX_LEVEL).floor_().clamp_(max=self.buckets - 1)
+        bucket = mixture.mul_(self.buckets / _MAX_LEVEL).floor_()  # M at 255 alone, which it leaves where it is
         first = bucket.mul_(_MAX_LEVEL / self.buckets).sub_(_HAIR).ceil_()  # the lowest level of the bucket
         return torch.maximum(floored, first.to(torch.int32)).to(torch.uint8)

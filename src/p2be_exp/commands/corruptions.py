@@ -103,7 +103,10 @@ def _make(config: dict[str, Any]) -> None:
 
     with StopSignals():
         workers = config["workers"] or usable_cpus()
-        source = _source(config).readable(workers)
+        source = _source(config)
+        if source.fingerprint:  # of picture files: decoding tens of thousands takes minutes
+            print(f"{source.name}: {len(source.labels):,} pictures, each read once before anything is made", flush=True)
+        source = source.readable(workers)
         out = Path(config["out"])
         height, width = source.size
         print(
