@@ -220,6 +220,30 @@ def test_a_refusal_needs_no_signature(tmp_path, text):
             pytest.fail("it is another's")
 
 
+def test_a_block_that_goes_to_another_folder_removes_nothing_there(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere" / "out").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with owned(Path("out"), "out"):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "out").is_dir()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lock_that_cannot_be_removed_is_let_go_and_hides_no_refusal(tmp_path, monkeypatch):
+    def refused(*arguments, **keys):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def job():
+        with owned(tmp_path, "out"):
+            patched.setattr(Path, "unlink", refused)
+            raise BadInput("the reason")
+
+    with monkeypatch.context() as patched, pytest.raises(BadInput, match="the reason"):
+        job()
+    assert not holds(tmp_path)
+    assert taken_by_another_process(tmp_path) == "taken"
+
+
 def test_patience_waits_for_an_owner_that_goes(tmp_path):
     with held_elsewhere(tmp_path) as other:
         other.stdin.write("\n")
@@ -347,6 +371,15 @@ def test_a_folder_with_somebodys_files_is_refused(workdir, name):
         assert outcome.code == 2
         assert f"=mine: holds {name}, which no run has written; choose another folder" in outcome.err
         assert contents("mine") == before
+
+
+@pytest.mark.parametrize("name", ["config.yaml", ".hydra", "status.json", ".config.yaml.abcd1234.part"])
+def test_a_folder_with_links_is_no_start_that_was_killed(workdir, four_epochs, name):
+    source = {"config.yaml": Run(four_epochs).config_file, "status.json": Run(four_epochs).status_file}
+    Path("mine").mkdir()
+    Path("mine", name).symlink_to(source.get(name, workdir))
+    message = refusal(train(*TINY, "hydra.run.dir=mine", "epochs=1"))
+    assert message == f"hydra.run.dir=mine: holds {name}, which no run has written; choose another folder"
 
 
 def test_what_a_killed_start_left_behind_is_no_hindrance(workdir, four_epochs):

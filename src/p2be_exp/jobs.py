@@ -106,10 +106,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         data.prepare_data()
         data.setup()
         if resume:
-            check_classes(data, run)
-            check_files(data, run)
-            read_rows(run)  # what cannot be gone on with is told now, not after the training
-            check_results(run.path, "resume", evaluation_settings(config, corrupted))
+            _check_resumed(run, data, evaluation_settings(config, corrupted))
         check_source_classes(data, config)
         check_images(data, corrupted)
         main = rank(config["trainer"]) == 0
@@ -117,11 +114,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()
         if main and not resume:
-            sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
-            named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
-            files = {"files": digests} if (digests := data.digests()) else {}
-            places = {"locations": locations(config)}
-            run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
+            _create(run, config, data)
         with recorded(run, config, sweep) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
@@ -145,6 +138,23 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
                 figures=figures,
                 key="resume" if resume else "hydra.run.dir",
             )
+
+
+def _check_resumed(run: Run, data: ImageDataModule, settings: dict[str, Any]) -> None:
+    """Tell now, and not after the training, what of a run cannot be gone on with."""
+    check_classes(data, run)
+    check_files(data, run)
+    read_rows(run)
+    check_results(run.path, "resume", settings)
+
+
+def _create(run: Run, config: dict[str, Any], data: ImageDataModule) -> None:
+    """Write what a new run is."""
+    sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
+    named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
+    files = {"files": digests} if (digests := data.digests()) else {}
+    places = {"locations": locations(config)}
+    run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
 
 
 def evaluate(

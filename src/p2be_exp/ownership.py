@@ -67,9 +67,9 @@ def owned(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
         InUse: another process holds it.
         BadInput: the folder cannot be made or written.
     """
-    folder = Path(folder)
-    existing = next((each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()), None)
-    place, locked = _take(folder, key, patience)
+    here = Path(folder).absolute()  # the block may go to another folder
+    existing = next((each for each in (here, *here.parents) if each.exists()), None)
+    place, locked = _take(Path(folder), key, patience)
     refused = False
     try:
         yield locked
@@ -77,7 +77,7 @@ def owned(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
         refused = True
         raise
     finally:
-        _release(place, folder, existing, refused)
+        _release(place, here, existing, refused)
 
 
 def holds(folder: Path) -> bool:
@@ -178,22 +178,24 @@ def _release(place: tuple[int, int], folder: Path, existing: Path | None, refuse
         held.jobs -= 1
         if held.jobs:
             return
-        _remove_empty(folder, existing)
-        if refused and held.made:
-            (folder / LOCK).unlink(missing_ok=True)
-        del _HELD[place]
-        os.close(held.descriptor)
+        try:
+            _remove_empty(folder, existing)
+            if refused and held.made and _is_still(folder / LOCK, place):
+                (folder / LOCK).unlink()
+        except OSError:
+            pass  # a file that stays is no reason to hide how the block ended
+        finally:
+            del _HELD[place]
+            os.close(held.descriptor)
 
 
 def _remove_empty(folder: Path, existing: Path | None) -> None:
     """Remove a folder that was made for a job and has nothing but the lock in it, and those above that were made."""
-    if existing is None or folder.absolute() == existing or not folder.is_dir():
-        return
-    if any(each.name != LOCK for each in folder.iterdir()):
-        return
     with contextlib.suppress(OSError):
+        if existing is None or folder == existing or any(each.name != LOCK for each in folder.iterdir()):
+            return
         (folder / LOCK).unlink(missing_ok=True)
-        for each in (folder.absolute(), *folder.absolute().parents):
+        for each in (folder, *folder.parents):
             if each == existing or any(each.iterdir()):
                 return
             each.rmdir()

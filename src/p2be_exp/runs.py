@@ -148,6 +148,8 @@ class Run:
 
     def _is_left_behind(self, file: Path) -> bool:
         """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run."""
+        if file.is_symlink():  # what it leads to is somebody's, whatever it is called
+            return False
         if file.name in (LOCK, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
             return True
         if file == self.status_file:

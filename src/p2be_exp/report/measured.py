@@ -174,10 +174,10 @@ def state_of(key: str, run: Run) -> str:
     """
     status = run.status()
     if not status and os.path.lexists(run.status_file):
+        why = "is damaged"
         try:
             read_text(run.status_file)
-            why = "is damaged"
-        except OSError as error:
+        except (OSError, ValueError) as error:
             why = unusable(error)
         raise BadInput(f"{key}={run.path}: status.json {why}")
     return status.get("state", "finished")
