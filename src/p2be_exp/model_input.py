@@ -20,7 +20,7 @@ TOLERANCE = 1e-3
 """How far outside [0, 1] a float may be: a quarter of a level, above what resizing and clipping leave behind."""
 
 _WANTED = "wanted are uint8 levels or floats in [0, 1], (B, 3, H, W)"
-_ADVICE = "give levels as uint8, or divide them by 255; do not normalise them"
+_ADVICE = "give levels as uint8, or divide them by 255; do not normalise them; clamp what noise has moved outside"
 
 
 class NotImages(BadInput, TypeError):  # noqa: N818  # a BadInput
