@@ -258,7 +258,9 @@ def test_a_training_goes_on_with_what_a_training_keeps(tmp_path, four_epochs, ke
             AtomicCheckpointIO().load_checkpoint(file)
 
 
-@pytest.mark.parametrize("table", [None, torch.zeros(256, 5), torch.zeros(3, 8), "text"], ids=str)
+@pytest.mark.parametrize(
+    "table", [None, torch.zeros(256, 5), torch.zeros(3, 8), "text"], ids=["none", "five columns", "three rows", "text"]
+)
 def test_a_table_of_another_form_is_not_taken_over(workdir, four_epochs, table):
     run = Run(copy_of(four_epochs, workdir / "run"))
     checkpoint = torch.load(run.checkpoint(), weights_only=True)
