@@ -384,7 +384,7 @@ def test_a_folder_with_links_is_no_start_that_was_killed(workdir, four_epochs, n
 
 def test_what_a_killed_start_left_behind_is_no_hindrance(workdir, four_epochs):
     Path("run").mkdir()
-    for name in (".config.yaml.abcd1234.part", LOCK):
+    for name in (".config.yaml.abcd1234.part", LOCK, "train.log"):
         Path("run", name).write_text("half")
     Path("run/config.yaml").write_bytes(Run(four_epochs).config_file.read_bytes())
     Run("run").set_status("failed", exit_code=2, error="no data")

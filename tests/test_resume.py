@@ -296,7 +296,7 @@ def test_a_finished_run_only_prints_its_table_again(workdir, four_epochs, monkey
     assert "clean                                 40" in outcome.out
     after = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     changed = {file.name for file in after if after[file] != before.get(file)}
-    assert changed <= {"status.json", "results.json", "table_similarity.png", "run.json"}
+    assert changed <= {".lock", "status.json", "results.json", "table_similarity.png", "run.json"}
     assert after.keys() == before.keys()
     assert Run(run).status()["state"] == "finished"
 

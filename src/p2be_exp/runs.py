@@ -36,6 +36,9 @@ FORMAT_VERSION = 1
 Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or raises this number.
 """
 
+_OUTPUT = (".log", ".out", ".err")
+"""Endings of files that a command's output is written to (``> RUN/train.log``); no run has files that end so."""
+
 _OF_HYDRA = (".hydra", "hydra_app.log")
 """What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
 
@@ -147,9 +150,14 @@ class Run:
             )
 
     def _is_left_behind(self, file: Path) -> bool:
-        """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run."""
+        """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run.
+
+        So is what a user has a command's output written to: it is there before the command starts.
+        """
         if file.is_symlink():  # what it leads to is somebody's, whatever it is called
             return False
+        if file.suffix in _OUTPUT and file.is_file():
+            return True
         if file.name in (LOCK, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
             return True
         if file == self.status_file:

@@ -34,7 +34,7 @@ def holds(call, arguments, folder) -> None:
 
 @pytest.mark.slow
 def test_train(workdir, times):
-    @cases(110, times)
+    @cases(55, times)
     @given(arguments=arguments_of("train"))
     def of_every_case(arguments):
         holds(train, arguments, workdir)
@@ -43,7 +43,7 @@ def test_train(workdir, times):
 
 
 def test_a_grid(workdir, times):
-    @cases(20, times)
+    @cases(10, times)
     @given(arguments=arguments_of("train", "-m", "dataset=digits"))
     def of_every_case(arguments):
         small = (mock.patch(f"p2be_exp.{module}.MOST_JOBS", 4) for module in ("config.ranges", "sweeps.plan"))
@@ -59,7 +59,7 @@ def test_a_grid(workdir, times):
 
 @pytest.mark.slow
 def test_evaluate(workdir, four_epochs, times):
-    @cases(60, times)
+    @cases(30, times)
     @given(arguments=arguments_of("evaluate", f"run={four_epochs}", "corruption=none", "attack=none"))
     def of_every_case(arguments):
         holds(evaluate, arguments, workdir)
@@ -68,7 +68,7 @@ def test_evaluate(workdir, four_epochs, times):
 
 
 def test_corruptions(workdir, times):
-    @cases(40, times)
+    @cases(20, times)
     @given(
         command=st.sampled_from(["make", "preview", "list", "mak", ""]),
         arguments=arguments_of("corruptions", "out=x", "names=fog"),
@@ -80,7 +80,7 @@ def test_corruptions(workdir, times):
 
 
 def test_export(workdir, four_epochs, times):
-    @cases(30, times)
+    @cases(15, times)
     @given(arguments=arguments_of("export", f"run={four_epochs}"))
     def of_every_case(arguments):
         holds(export, arguments, workdir)
@@ -89,7 +89,7 @@ def test_export(workdir, four_epochs, times):
 
 
 def test_the_panels(workdir, times):
-    @cases(20, times)
+    @cases(10, times)
     @given(arguments=arguments_of("tracking", "dry_run=true"))
     def of_every_case(arguments):
         holds(tracking, ["workspace", *arguments, "dry_run=true"], workdir)
@@ -101,7 +101,7 @@ def test_report(workdir, times):
     runs = values.map(lambda value: [value])
     keys = st.tuples(st.sampled_from(["out=", "evaluation=", "x=", "--", "out"]), values).map("".join)
 
-    @cases(40, times)
+    @cases(20, times)
     @given(command=st.sampled_from([[], ["compare"], ["compare", "."]]), first=runs, last=st.lists(keys, max_size=2))
     def of_every_case(command, first, last):
         holds(report, [*command, *first, *last], workdir)

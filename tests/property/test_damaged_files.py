@@ -70,7 +70,7 @@ def _checked(command, *arguments):
 
 
 def test_evaluating_a_run(workdir, measured, times):
-    @cases(50, times)
+    @cases(25, times)
     @given(damage=damages(*RUN, CHECKPOINT), seed=seeds)
     def of_every_case(damage, seed):
         holds(measured / "run", workdir / "run", *damage, seed, lambda run: _checked(evaluate_clean, f"run={run}"))
@@ -79,7 +79,7 @@ def test_evaluating_a_run(workdir, measured, times):
 
 
 def test_exporting_a_run(workdir, measured, times):
-    @cases(20, times)
+    @cases(10, times)
     @given(damage=damages("config.yaml", "run.json", CHECKPOINT), seed=seeds)
     def of_every_case(damage, seed):
         holds(measured / "run", workdir / "run", *damage, seed, lambda run: _checked(export, f"run={run}", "out=x.pt2"))
@@ -88,7 +88,7 @@ def test_exporting_a_run(workdir, measured, times):
 
 
 def test_loading_a_run(workdir, measured, times):
-    @cases(40, times)
+    @cases(20, times)
     @given(damage=damages("config.yaml", "run.json", CHECKPOINT), seed=seeds)
     def of_every_case(damage, seed):
         run = damaged_copy(measured / "run", workdir / "run", *damage, seed)
@@ -103,7 +103,7 @@ def test_loading_a_run(workdir, measured, times):
 def test_going_on_with_an_evaluation(workdir, measured, times):
     clean = json.loads((measured / "run" / "evaluations" / "mine" / "results.json").read_text())["conditions"]
 
-    @cases(25, times)
+    @cases(12, times)
     @given(damage=damages(*(f"evaluations/mine/{file}" for file in RESULTS)), seed=seeds)
     def of_every_case(damage, seed):
         target = workdir / "run"
@@ -117,7 +117,7 @@ def test_going_on_with_an_evaluation(workdir, measured, times):
 def test_resuming_a_run(workdir, measured, times):
     wrong = json.loads((measured / "run" / "results.json").read_text())["conditions"]["clean"]["n_wrong"]
 
-    @cases(20, times)
+    @cases(10, times)
     @given(damage=damages("run.json", "status.json", "metrics.csv", *RESULTS, CHECKPOINT), seed=seeds)
     def of_every_case(damage, seed):
         target = workdir / "run"
@@ -129,7 +129,7 @@ def test_resuming_a_run(workdir, measured, times):
 
 
 def test_comparing_runs(workdir, measured, times):
-    @cases(60, times)
+    @cases(30, times)
     @given(damage=damages(*RUN), seed=seeds)
     def of_every_case(damage, seed):
         other = measured / "other"
@@ -141,7 +141,7 @@ def test_comparing_runs(workdir, measured, times):
 def test_a_report_of_several_runs_leaves_out_the_damaged_one(workdir, measured, times):
     runs = copy_of(measured, workdir / "runs")
 
-    @cases(15, times)
+    @cases(10, times)
     @given(damage=damages(*RUN), seed=seeds)
     def of_every_case(damage, seed):
         def call(run):
@@ -175,7 +175,7 @@ def test_reading_a_set(workdir, corrupted, times):
 
     _, indices, images = blocks(corrupted)
 
-    @cases(60, times)
+    @cases(30, times)
     @given(damage=damages(*SET), seed=seeds)
     def of_every_case(damage, seed):
         folder = damaged_copy(corrupted, workdir / "set", *damage, seed)
@@ -190,7 +190,7 @@ def test_reading_a_set(workdir, corrupted, times):
 
 
 def test_going_on_with_a_set(workdir, corrupted, times):
-    @cases(20, times)
+    @cases(10, times)
     @given(damage=damages(*SET), seed=seeds)
     def of_every_case(damage, seed):
         folder = damaged_copy(corrupted, workdir / "set", *damage, seed)
