@@ -18,7 +18,7 @@ from slurm_cluster import SlurmCannotRun, SlurmCluster
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 WAIT_HERE = '''
-"""Waits for a signal, in the batches for which the run's folder has a file ``wait-EPOCH-BATCH``."""
+"""Waits for a signal, in the batches for which the folder RUN.marks has a file ``wait-EPOCH-BATCH``."""
 
 import time
 from pathlib import Path
@@ -30,7 +30,7 @@ step = TrainingModule.training_step
 
 
 def training_step(self, batch, batch_idx):
-    mark = Path(self.trainer.default_root_dir, f"wait-{self.current_epoch}-{batch_idx}")
+    mark = Path(f"{self.trainer.default_root_dir}.marks", f"wait-{self.current_epoch}-{batch_idx}")
     if self.global_rank == 0 and mark.exists():
         mark.rename(mark.with_name(f"waits-{self.current_epoch}-{batch_idx}"))
         (stop,) = (each for each in self.trainer.callbacks if isinstance(each, StopOnSignal))
@@ -64,8 +64,9 @@ def slurm(cluster):
 
 
 @pytest.fixture
-def workdir(tmp_path):
-    """A folder with train.py, the page's job script and the plug-in that waits."""
+def workdir(tmp_path, monkeypatch):
+    """A folder with train.py, the page's job script and the plug-in that waits, which is allowed as the page says."""
+    monkeypatch.setenv("P2BE_PLUGINS", "wait_here")
     shutil.copy(ROOT / "train.py", tmp_path)
     (tmp_path / "wait_here.py").write_text(WAIT_HERE)
     (tmp_path / "train.sh").write_text(script_of("train.sh"))
@@ -86,14 +87,15 @@ def script_of(name: str) -> str:
 
 def wait_at(run: Path, *places: str) -> None:
     """Let a run wait for a signal at some batches, each named EPOCH-BATCH."""
-    run.mkdir(parents=True, exist_ok=True)
+    marks = run.with_name(f"{run.name}.marks")
+    marks.mkdir(parents=True, exist_ok=True)
     for place in places:
-        (run / f"wait-{place}").touch()
+        (marks / f"wait-{place}").touch()
 
 
 def until_it_waits(slurm: SlurmCluster, run: Path, place: str) -> None:
     """Wait until a run has come to a batch."""
-    slurm.wait((run / f"waits-{place}").exists, f"{run.name} at {place}")
+    slurm.wait((run.with_name(f"{run.name}.marks") / f"waits-{place}").exists, f"{run.name} at {place}")
 
 
 def assert_ends_as(run: Path, whole: Path) -> None:

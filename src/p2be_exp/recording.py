@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -43,7 +43,8 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
     except Interrupted as stop:
         record("interrupted", 128 + stop.signal, signal=stop.signal)
         if main:
-            print(f"\nstopped; to go on: {resume_command(run)}", file=sys.stderr, flush=True)
+            command = resume_command(run, config["plugins"])
+            print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
         raise
     except BadInput as error:
         record("failed", 2, error=str(error))
@@ -56,6 +57,12 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None) -> Iterator[li
         record("finished", 0)
 
 
-def resume_command(run: Run) -> str:
-    """What to type to go on with a run."""
-    return typed("python", "train.py", resume=run.path)
+def resume_command(run: Run, plugins: Sequence[str] = ()) -> str:
+    """What to type to go on with a run.
+
+    Args:
+        run: the folder.
+        plugins: those that it needs, which are named again.
+    """
+    named = [f"plugins=[{','.join(plugins)}]"] if plugins else []
+    return typed("python", "train.py", *named, resume=run.path)

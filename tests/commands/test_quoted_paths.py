@@ -77,6 +77,7 @@ def test_a_folder_named_as_the_home_folder_is_printed_as_one_of_here(workdir, fo
         (workdir / folder).parent.mkdir(exist_ok=True)
         (workdir / folder).symlink_to(four_epochs)
     assert resume_command(Run("~")) == "python train.py 'resume=\"./~\"'"
+    assert resume_command(Run("r"), ["a", "b.c"]) == "python train.py 'plugins=[a,b.c]' resume=r"
     assert runs.find_run("~/läuft").path == workdir / "home" / "läuft"
     assert "no checkpoints/best.ckpt" in refusal(evaluate_clean("run=~/läuft", "checkpoint=best"))
 
