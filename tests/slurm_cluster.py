@@ -99,7 +99,7 @@ class SlurmCluster:
     @property
     def environment(self) -> dict[str, str]:
         """Of a process that is to use this cluster."""
-        outer = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+        outer = {key: value for key, value in os.environ.items() if key in _TESTS or not key.startswith(_FOREIGN)}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{outer.get('PATH', '')}"  # "python" is this one
         own = {"PATH": programs, "SLURM_CONF": str(self.folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
         return {**outer, **own}
@@ -224,6 +224,9 @@ class SlurmCluster:
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
 _FOREIGN = ("SLURM", "SBATCH", "SUBMITIT", "P2BE", "HYDRA", "WANDB", "PL_")
 """How variables begin that a job is not to see."""
+
+_TESTS = ("P2BE_PLUGINS",)
+"""Those that a test sets for its jobs."""
 
 _MUNGE_FILES = {
     "socket": "socket",
