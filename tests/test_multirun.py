@@ -108,12 +108,12 @@ def test_several_devices_are_refused_in_a_sweep():
 
 def test_a_sweep_does_not_write_over_runs(workdir, four_epochs):
     run = copy_of(four_epochs, workdir / "sweep" / "0")
-    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    before = {file: file.read_bytes() for file in run.rglob("[!.]*") if file.is_file()}
     outcome = train("-m", *SHORT, "encoding.M=8", "seed=0")
     assert outcome.code == 2
     assert "error: hydra.sweep.dir=" in outcome.err
     assert "job 0 there has epochs=4, this one 1" in outcome.err
-    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert before == {file: file.read_bytes() for file in run.rglob("[!.]*") if file.is_file()}
 
 
 def test_a_signal_stops_the_sweep_and_the_job_can_be_gone_on_with(monkeypatch):

@@ -28,6 +28,7 @@ STATE = {
     "global_step": 7,
     "optimizer_states": [{"momentum": torch.linspace(0, 1, 30).double(), "step": 7}],
     "loops": {"seen": [1, 2.5, "three", None]},
+    **{"pytorch-lightning_version": "2.6.6", "epoch": 1, "callbacks": {}, "lr_schedulers": []},
 }
 
 

@@ -67,7 +67,8 @@ def test_along_m_and_lambda(lengths):
 def table_of(workdir, name, weight, **more):
     folder = write_recipe(name, "", {"clean": 22.0}, **more)
     (folder / "checkpoints").mkdir()
-    saved = {"state_dict": {"model.encoding.weight": weight}, "hyper_parameters": {"num_classes": 100}}
+    weights = {"model.encoding.weight": weight, "model.trunk.classifier.bias": torch.zeros(100)}
+    saved = {"state_dict": weights, "hyper_parameters": {"num_classes": 100}, "global_step": 1}
     torch.save(saved, folder / "checkpoints" / "last.ckpt")
     return gather([name])[0][0]
 
