@@ -10,11 +10,6 @@ from commandline import QUICKSTART, train, trained
 from rounding import OtherRounding
 
 
-def pytest_xdist_auto_num_workers(config):
-    """One process more than CPUs: tests of job scripts and of whole commands wait for most of their time."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_runtest_setup(item):
     """A test that needs a GPU is skipped where PyTorch sees none."""
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
