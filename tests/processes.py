@@ -2,13 +2,14 @@
 
 A command is ``train.py`` or ``evaluate.py`` with faults: a few lines of Python that one rank runs at one place of its
 work (see :data:`PLACES`). Ranks and the test meet at files in a folder of marks, never by sleeping: ``tell(NAME)``
-makes one, ``wait(NAME)`` waits for it. Every process of a command is found by a mark in its environment, whoever its
-parent is by then.
+makes one, ``wait(NAME)`` waits for it. Every process of a command is found by a mark in its environment, or in its name
+where it is a warm one (see :mod:`warm`), whoever its parent is by then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from typing import Literal
 import pytest
 
 from commandline import Outcome
+from warm import WarmProcess, WarmStart
 
 BOUND = 90.0
 """Seconds in which each thing that a test waits for has to come, on a busy machine, too; else it is a failure."""
@@ -50,7 +52,7 @@ class Command:
         first: the processes that were started here, by rank; the others are their children.
     """
 
-    def __init__(self, folder: Path, mark: str, first: list[subprocess.Popen]) -> None:
+    def __init__(self, folder: Path, mark: str, first: list[subprocess.Popen | WarmProcess]) -> None:
         self.folder, self.first, self._mark = folder, first, mark
         self.marks = folder / "marks"
 
@@ -109,11 +111,12 @@ class Command:
         """The processes of the command that are still there, children of nobody included; zombies are none."""
         entry = f"{_MARK}={self._mark}".encode()
         found = []
-        for file in Path("/proc").glob("[0-9]*/environ"):
-            pid = int(file.parent.name)
+        for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-                if entry in file.read_bytes().split(b"\0") and _state(pid) not in "ZX":
-                    found.append(pid)
+                named = (folder / "comm").read_text().rstrip("\n") == self._mark
+                marked = named or entry in (folder / "environ").read_bytes().split(b"\0")
+                if marked and _state(int(folder.name)) not in "ZX":
+                    found.append(int(folder.name))
         return found
 
     def kill(self) -> None:
@@ -124,7 +127,8 @@ class Command:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
         for process in self.first:
-            process.wait()
+            while process.poll() is None:
+                time.sleep(0.01)
 
     # -- output ----------------------------------------------------------------------------------------------------
 
@@ -164,6 +168,7 @@ def started(
     launcher: Launcher = "own",
     ranks: tuple[int, ...] = (0, 1),
     environment: Mapping[str, str] | None = None,
+    warm: bool = True,
 ) -> Iterator[Command]:
     """Start a command in a folder; at the end of the block nothing of it is left, or the test fails.
 
@@ -177,6 +182,7 @@ def started(
         launcher: what starts the ranks.
         ranks: those that are started by hand.
         environment: further variables.
+        warm: have the libraries imported beforehand; not by torchrun.
     """
     if not Path("/proc/self/environ").exists():
         pytest.skip("no /proc here to find processes by")
@@ -185,23 +191,27 @@ def started(
     (marks / "faults.json").write_text(json.dumps({"first": first, **(faults or {})}))
     script = folder / f"{command}.py"
     script.write_text(f"FAULTS, MARKS, COMMAND = {_FAULTS!r}, {str(marks)!r}, {command!r}\n" + _SCRIPT)
-    mark = uuid.uuid4().hex
+    mark = f"t-{uuid.uuid4().hex[:12]}"
     keep = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
     common = {**keep, "OMP_NUM_THREADS": "1", _MARK: mark}
-    run = [sys.executable, str(script), *arguments, *DDP]
+    run = [str(script), *arguments, *DDP]
     if launcher == "torchrun":
-        torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
-        run[1:1] = torchrun
+        run = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", *run]
     each = [torchrun_variables(rank) for rank in ranks] if launcher == "by hand" else [{}]
     port = {"MASTER_PORT": str(free_port())} if launcher == "by hand" else {}
-    processes = []
+    processes: list[subprocess.Popen | WarmProcess] = []
     for number, variables in enumerate(each):
         with (marks / f"out {number}").open("ab") as out, (marks / f"err {number}").open("ab") as err:
+            env = {**common, **variables, **port, **(environment or {})}
+            if warm and launcher != "torchrun":
+                code = marks / f"code {number}"
+                processes.append(_warm_start().start(run, folder, env, out.fileno(), err.fileno(), mark, code))
+                continue
             processes.append(
                 subprocess.Popen(
-                    run,
+                    [sys.executable, *run],
                     cwd=folder,
-                    env={**common, **variables, **port, **(environment or {})},
+                    env=env,
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
@@ -214,6 +224,11 @@ def started(
         running.ended()
     finally:
         running.kill()
+
+
+@functools.cache
+def _warm_start() -> WarmStart:
+    return WarmStart()  # ends with this process
 
 
 def torchrun_variables(rank: int, world: int = 2) -> dict[str, str]:
