@@ -51,6 +51,7 @@ from p2be_exp.report.similarity import draw_similarity
 from p2be_exp.report.table import results_table
 from p2be_exp.results import Results, check_results
 from p2be_exp.runs import Run, load_checkpoint, load_run
+from p2be_exp.system.together import together
 from p2be_exp.threads import set_threads
 from p2be_exp.tracking import StepLog, log_results, run_name
 from p2be_exp.trainer import (
@@ -92,7 +93,8 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
 def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) -> dict[str, Any]:
     if not resume:  # a configuration of one's own; those of a run that is read are find_run's to load
         load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
-    with StopSignals() as signals:
+    key = "resume" if resume else "hydra.run.dir"
+    with StopSignals() as signals, together(config["trainer"], run.path, key, signals.watch):
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])
@@ -115,7 +117,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             run.remove_leftovers()
         if main and not resume:
             _create(run, config, data)
-        with recorded(run, config, sweep) as loggers:
+        with recorded(run, config, sweep, signals.watch) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
                 module.model.encoding.weight.data.copy_(table)
@@ -136,7 +138,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
                 attacks=attacks,
                 loggers=loggers,
                 figures=figures,
-                key="resume" if resume else "hydra.run.dir",
+                key=key,
             )
 
 
@@ -345,8 +347,9 @@ def prepare(
     pl.seed_everything(config["seed"], verbose=False)
     module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
     loaded = load_weights(module.model, weights) if weights is not None else None
+    rows = EpochRows(run, config["watch_every"])
     callbacks: list[pl.Callback] = [
-        EpochRows(run, config["watch_every"]),
+        rows,
         EpochsDone(run),
         StopOnSignal(run, signals),
         *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
@@ -354,8 +357,8 @@ def prepare(
     ]
     if config["trainer"]["progress"]:
         callbacks.append(ThreadAdvice())
-        callbacks.insert(0, Progress())  # before the rows: they end the epoch's means
-    if loggers:
+        callbacks.insert(1, Progress(rows))
+    if "log_every_n_steps" in config["logger"]:  # on every rank, though rank 0 alone has loggers
         callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))
     trainer = build_trainer(
         config["trainer"],

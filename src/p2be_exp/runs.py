@@ -27,6 +27,7 @@ from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.ownership import LOCK, holds
 from p2be_exp.plugin_files import is_module_name
 from p2be_exp.plugins import allow, digests, load_plugins_of
+from p2be_exp.system.peers import FOLDER
 
 if TYPE_CHECKING:
     from p2be_exp.model import EncodedClassifier
@@ -159,7 +160,7 @@ class Run:
             return False
         if file.suffix in _OUTPUT and file.is_file():
             return True
-        if file.name in (LOCK, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
+        if file.name in (LOCK, FOLDER, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
             return True
         if file == self.status_file:
             return self.status().get("state") in get_args(State)
@@ -403,6 +404,7 @@ def _fill_in(config: dict[str, Any]) -> None:
     config["optim"].setdefault("schedule", "cosine")
     config["optim"].setdefault("milestones", [])
     config["optim"].setdefault("gamma", 0.1)
+    config["trainer"].setdefault("timeout", 600.0)
     for key, value in {"sweeps": None, "scale": "full", "dry_run": False, "plugins": []}.items():
         config.setdefault(key, value)
 

@@ -18,13 +18,15 @@ from pytorch_lightning.plugins.environments import (
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
-from pytorch_lightning.strategies import DDPStrategy, Strategy
+from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_only
 
 from p2be_exp.early_checks import NO_BF16, NO_GPU
 from p2be_exp.errors import BadInput
 from p2be_exp.process_state import LIGHTNING_LOGGERS
 from p2be_exp.ranks import check_launcher, has_place, launcher, processes_here, rank, start_own_processes
+from p2be_exp.system.strategy import Processes, take_no_signals
+from p2be_exp.system.together import start_of
 from p2be_exp.threads import usable_cpus
 
 FEW_PROCESSES = 4
@@ -114,7 +116,9 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
         "logger": False,
     }
     with _without_trainer_variables():
-        return pl.Trainer(**{**defaults, **settings, "plugins": plugins})
+        trainer = pl.Trainer(**{**defaults, **settings, "plugins": plugins})
+    take_no_signals(trainer)
+    return trainer
 
 
 @contextmanager
@@ -130,7 +134,8 @@ def _without_trainer_variables() -> Iterator[None]:
 def _strategy(config: dict[str, Any]) -> str | Strategy:
     if config["strategy"] != "ddp":
         return "auto"
-    return DDPStrategy(process_group_backend=None if on_gpu(config) else "gloo")
+    backend = None if on_gpu(config) else "gloo"
+    return Processes(config["timeout"], start_of(config), process_group_backend=backend)
 
 
 # -- the processes that Lightning believes in -------------------------------------------------------------------------
@@ -148,6 +153,11 @@ class _OwnProcesses(LightningEnvironment):
     def __init__(self, placed: bool) -> None:
         super().__init__()
         self.creates_processes_externally = self._placed = placed
+
+    @property
+    def main_port(self) -> int:
+        """The port of the store, which the launcher has opened; what the user's environment says is another's."""
+        return int(os.environ["MASTER_PORT"])
 
     def local_rank(self) -> int:
         return super().local_rank() if self._placed else 0

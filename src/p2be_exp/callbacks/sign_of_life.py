@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytorch_lightning as pl
@@ -32,13 +32,19 @@ class EpochsDone(pl.Callback):
 
 
 @contextmanager
-def heartbeat(run: Run) -> Iterator[None]:
-    """Renew the sign of life every 15 seconds while the block runs, from a thread, whatever the block is doing."""
+def heartbeat(run: Run, going: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Renew the sign of life every 15 seconds while the block runs, from a thread, whatever the block is doing.
+
+    Args:
+        run: whose.
+        going: whether the job can go on; while it waits for a rank that is stopped, it gives no sign.
+    """
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(INTERVAL):
-            run.renew_status()
+            if going():
+                run.renew_status()
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from p2be_exp.errors import Interrupted
 from p2be_exp.runs import Run
 from p2be_exp.signals import stop_signals
+from p2be_exp.system.watch import Watch
 
 
 class StopSignals:
@@ -23,22 +25,28 @@ class StopSignals:
     step can be finished and saved; a second one raises at once. SIGHUP is never that second one: a shell whose terminal
     is gone passes it on, and the system sends its own.
 
+    Where the main thread hears nothing, in a wait inside of a library, a thread ends the process at the second signal.
+
     Attributes:
         received: the signal that was noted, None before.
         deferred: whether a signal is noted instead of raised.
+        watch: the thread.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.deferred = False
+        self.watch = Watch(lambda: self.deferred)
         self._stopping = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         self.listen()
+        self.watch.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self.watch.__exit__(*error)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -50,6 +58,11 @@ class StopSignals:
             self._before.setdefault(number, before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        self.watch.heard()
+        if number == signal.SIGTERM and (reason := self.watch.asked_to_end()) is not None:
+            if sys.exc_info()[1] is None:  # else this rank is on its way out already
+                raise reason
+            return
         if self._stopping and number == signal.SIGHUP:
             return
         self._stopping = True
@@ -72,7 +85,6 @@ class StopOnSignal(pl.Callback):
         self.run, self.signals = run, signals
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.signals.listen()  # Lightning has put its own SIGTERM handler in place by now
         self.signals.deferred = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

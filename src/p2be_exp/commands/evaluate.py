@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2be_exp.atomic import is_leftover, refuse_links
 from p2be_exp.commands.exit_codes import exit_code_of
@@ -29,6 +29,10 @@ from p2be_exp.ownership import LOCK, owned
 from p2be_exp.plugins import allow_requested, load_requested
 from p2be_exp.ranks import check_launcher, rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.system.peers import FOLDER
+
+if TYPE_CHECKING:
+    from p2be_exp.system.watch import Watch
 
 
 def main() -> int:
@@ -83,7 +87,7 @@ def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -
     folder = user_path("out", settings["out"])
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    strange = sorted(name for name in there if name != LOCK and not is_leftover(name))
+    strange = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
     if strange and ("run.json" in strange or not _is_evaluation(folder)):
         named = "results.json" if "results.json" in strange and "run.json" not in strange else strange[0]
         raise BadInput(f"out={folder}: holds {named}, which no evaluation has written; choose another folder")
@@ -157,12 +161,19 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder
     from p2be_exp.process_state import kept_process_state
     from p2be_exp.report.header import device_line
     from p2be_exp.runs import load_run
+    from p2be_exp.system.together import together
     from p2be_exp.threads import set_threads
     from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
 
     main, key = rank(config["trainer"]) == 0, "name" if settings["out"] is None else "out"
     owner = owned(folder, key) if main else nullcontext()
-    with StopSignals(), kept_process_state(), _told_how_to_go_on(config), owner:
+    with (
+        StopSignals() as signals,
+        kept_process_state(),
+        _told_how_to_go_on(config, signals.watch),
+        owner,
+        together(config["trainer"], folder, key, signals.watch),
+    ):
         check_devices(config["trainer"])
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])
@@ -195,11 +206,14 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder
 
 
 @contextmanager
-def _told_how_to_go_on(config: dict[str, Any]) -> Iterator[None]:
+def _told_how_to_go_on(config: dict[str, Any], watch: Watch) -> Iterator[None]:
+    told = f"\nstopped; to go on: {typed('python', 'evaluate.py', *sys.argv[1:])}\n"
+    main = rank(config["trainer"]) == 0
+    if main:
+        watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))
     try:
         yield
     except Interrupted:
-        if rank(config["trainer"]) == 0:
-            command = typed("python", "evaluate.py", *sys.argv[1:])
-            print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
+        if main:
+            print(told, end="", file=sys.stderr, flush=True)
         raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,9 @@ from p2be_exp.output import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for the traceback of what is told in one line, too."""
+
+TO_END = 15.0
+"""Seconds that the interpreter has to end where other processes may be waited for."""
 
 IMPORT_ADVICE = (
     "torch and torchvision do not fit together; install both in one command, so that pip resolves them together: "
@@ -50,7 +55,23 @@ def exit_code_of(command: Callable[[], None]) -> int:
     A lost output (a closed pipe, a terminal that is gone, a full disk) is no failure: the command ends as it would.
     """
     with lasting_output():
-        return _exit_code_of(command)
+        code = _exit_code_of(command)
+        if code:
+            _end_for_sure(code)
+        return code
+
+
+def _end_for_sure(code: int) -> None:
+    """End a process that had others beside it, also where PyTorch, when it is put away, waits for them."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return
+
+    def end() -> None:
+        time.sleep(TO_END)
+        os._exit(code)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def _exit_code_of(command: Callable[[], None]) -> int:
@@ -83,6 +104,9 @@ def _exit_code_of(command: Callable[[], None]) -> int:
             sys.stderr.write(f"error: {full_line(Path(error.filename or '.'), error)}\n")
         return 1
     except RuntimeError as error:
+        if (ending := getattr(error, "ending", None)) is not None:  # another rank's; its traceback is its own
+            sys.stderr.write(f"error: {one_line(error)}\n")
+            return ending.exit_code
         if "torchvision::nms does not exist" not in str(error):
             traceback.print_exc()
             return 1

@@ -258,6 +258,7 @@ class TrainerConfig:
     strategy: str = choice("auto", "ddp")
     precision: str = choice("auto", "32", "bf16")
     sync_batchnorm: bool = MISSING
+    timeout: float = number(above=0)
     progress: bool = MISSING
 
 

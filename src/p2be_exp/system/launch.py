@@ -1,0 +1,68 @@
+"""The processes of a job that the first of them starts, one for each further device of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from p2be_exp.system.peers import Ending
+
+if TYPE_CHECKING:
+    from p2be_exp.system.peers import Peers
+
+LAST = 20.0
+"""Seconds that the others have to end after the first one; what is left then is killed."""
+
+
+class Children:
+    """The processes that this one started, by rank."""
+
+    def __init__(self) -> None:
+        self._by_rank: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, number: int) -> None:
+        """Start this very command again as ranks 1 to ``number`` - 1; they know their place by ``LOCAL_RANK``."""
+        for rank in range(1, number):
+            environment = {**os.environ, "LOCAL_RANK": str(rank)}
+            self._by_rank[rank] = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
+
+    def failed(self, peers: Peers) -> Ending | None:
+        """How a child ended that had not done its part, and left no word; None where there is none."""
+        for rank, child in self._by_rank.items():
+            if child.poll() is not None and not peers.is_done(rank):
+                return peers.ended() or Ending(rank, 1, _how(child.returncode))
+        return None
+
+    def wait(self, seconds: float = LAST) -> None:
+        """Wait until all have ended; kill those that have not after some seconds."""
+        until = time.monotonic() + seconds
+        for child in self._by_rank.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, until - time.monotonic()))
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill those that are left."""
+        for child in self._by_rank.values():
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        self._by_rank.clear()
+
+
+children = Children()
+"""Those of this process."""
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        memory = "; is there enough memory?" if -code == signal.SIGKILL else ""
+        return f"ended by {signal.Signals(-code).name}{memory}"
+    return f"ended by signal {-code}"

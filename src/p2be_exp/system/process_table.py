@@ -1,0 +1,32 @@
+"""What the operating system says of another process of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+ProcessState = Literal["alive", "stopped", "gone"]
+"""``stopped`` by SIGSTOP or a debugger; ``gone``: no such process, or one that has ended and waits for its parent."""
+
+
+def state_of(pid: int) -> ProcessState:
+    """The state of a process; where there is no ``/proc``, a stopped one counts as alive."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone" if Path("/proc/self/stat").exists() else _by_signal(pid)
+    except OSError:
+        return "alive"
+    letter = status.rpartition(b") ")[2][:1]  # the name before it may hold anything, brackets too
+    return {b"T": "stopped", b"t": "stopped", b"Z": "gone", b"X": "gone"}.get(letter, "alive")
+
+
+def _by_signal(pid: int) -> ProcessState:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "gone"
+    except PermissionError:
+        pass
+    return "alive"

@@ -1,0 +1,158 @@
+"""Where the ranks of a job meet: a key-value store that rank 0 keeps, and the wait until all of them have come.
+
+The wait is a loop in Python, so that a signal, or the failure of another rank, ends it, and it says whom it waits for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import torch
+from torch.distributed import PrefixStore, Store, TCPStore
+
+from p2be_exp.errors import ResourceError
+
+SAID_AFTER = 5.0
+"""Seconds after which a wait says what it waits for."""
+
+SAID_AFTER_STARTING = 30.0
+"""The same where this process has just started the others: they take seconds to import PyTorch."""
+
+EXCHANGES = timedelta(minutes=30)
+"""For how long a rank waits in an exchange at least: the share of one may take longer than that of another."""
+
+
+def open_store() -> TCPStore:
+    """The store of a job whose processes all run on this machine, on a port that was free."""
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def meet(
+    rank: int, size: int, address: str, port: int, timeout: float, *, keeps: TCPStore | None = None, start: str = ""
+) -> Store:
+    """Wait until all ranks have come.
+
+    Args:
+        rank: of this process.
+        size: number of ranks.
+        address: of the machine of rank 0.
+        port: where its store listens.
+        timeout: seconds to wait at most.
+        keeps: the store, where rank 0 has opened it already.
+        start: tells one start of the job from others that use one store.
+
+    Returns:
+        The store that all of them have.
+
+    Raises:
+        ResourceError: another program listens at the port, or not all ranks have come in time.
+    """
+    by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun keeps it
+    wait = _Wait(timeout, SAID_AFTER if keeps is None else SAID_AFTER_STARTING)
+    if keeps is None and rank == 0 and not by_agent:
+        _check_free(port)
+        keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
+    if keeps is None:
+        where = f"rank {rank}: waiting for rank 0 at {address}:{port}"
+        late = f"rank 0 did not come ({address}:{port} does not answer)"
+        wait.until(lambda: _answers(address, port), lambda: where, lambda: late)
+        keeps = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+    store = PrefixStore(f"p2be_exp/{start}", keeps)
+    store.set(f"rank/{rank}", b"here")
+
+    def missing() -> list[int]:
+        return [each for each in range(size) if not store.check([f"rank/{each}"])]
+
+    def whom() -> str:
+        return ", ".join(f"rank {each}" for each in missing())
+
+    said = (lambda: f"waiting for {whom()}") if rank == 0 else (lambda: "")
+    wait.until(lambda: not missing(), said, lambda: f"{whom()} did not come")
+    return PrefixStore("group", store)
+
+
+def join(store: Store, backend: str, rank: int, size: int, timeout: float, device: torch.device) -> None:
+    """Make the process group of all ranks, which have met.
+
+    Args:
+        store: that they have.
+        backend: ``nccl`` or ``gloo``.
+        rank: of this process.
+        size: number of ranks.
+        timeout: as above.
+        device: of this process.
+    """
+    torch.distributed.init_process_group(
+        backend,
+        store=store,
+        rank=rank,
+        world_size=size,
+        timeout=max(EXCHANGES, timedelta(seconds=timeout)),
+        device_id=None if device.type == "cpu" else device,
+    )
+
+
+class _Wait:
+    """A wait of a limited time for one thing after another."""
+
+    def __init__(self, timeout: float, said_after: float) -> None:
+        self.timeout = timeout
+        self._until = time.monotonic() + timeout
+        self._say_at = time.monotonic() + said_after
+
+    def until(self, there: Callable[[], bool], what: Callable[[], str], late: Callable[[], str]) -> None:
+        """Look until something is there.
+
+        Args:
+            there: whether it is.
+            what: is waited for; nothing is said where it is empty.
+            late: what has not come in time.
+        """
+        for pause in _pauses():
+            if there():
+                return
+            now = time.monotonic()
+            if now >= self._until:
+                raise ResourceError(f"trainer.timeout={self.timeout:g}: {late()}")
+            if now >= self._say_at and (said := what()):
+                self._say_at = float("inf")
+                print(f"{said} (for {self.timeout:g} s at most, trainer.timeout)", file=sys.stderr, flush=True)
+            time.sleep(pause)
+
+
+def _pauses() -> Iterator[float]:
+    pause = 0.02
+    while True:
+        yield pause
+        pause = min(0.2, 1.2 * pause)
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=2.0):
+            return True
+    except OSError:
+        return False
+
+
+def _check_free(port: int) -> None:
+    """Check that rank 0 can listen at a port.
+
+    PyTorch would say that it cannot in ten lines.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as there:
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PyTorch does
+        try:
+            there.bind(("", port))
+            there.listen(1)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            why = "is taken by another program" if error.errno == errno.EADDRINUSE else "is not allowed"
+            raise ResourceError(f"MASTER_PORT={port}: the port {why} on {socket.gethostname()}; set another") from error

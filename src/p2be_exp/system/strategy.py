@@ -1,0 +1,110 @@
+"""Lightning's DDP with processes that fail as well as one: started, met and ended by this package."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies.launchers.launcher import _Launcher
+from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
+
+from p2be_exp.system.launch import children
+from p2be_exp.system.rendezvous import join, meet, open_store
+from p2be_exp.system.together import leave_reason
+
+_STORES: list[torch.distributed.TCPStore] = []
+"""That this process keeps for the others; the last one is that of its job."""
+
+
+class Processes(DDPStrategy):
+    """DDP whose processes are started by :class:`Launcher`, and wait for one another as a user can see and end.
+
+    Args:
+        timeout: seconds to wait for the others to come.
+        start: tells one start of the job from others that use one store.
+        settings: of Lightning's strategy.
+    """
+
+    def __init__(self, timeout: float, start: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._patience, self._start = timeout, start
+
+    def _configure_launcher(self) -> None:
+        self._launcher = Launcher(self)
+
+    def setup_distributed(self) -> None:
+        """Meet the other ranks, once for all trainers of a process."""
+        self.set_world_ranks()
+        if not torch.distributed.is_initialized():
+            environment = self.cluster_environment
+            keeps = _STORES[-1] if _STORES else None
+            rank, size, timeout = self.global_rank, self.world_size, self._patience
+            address, port = environment.main_address, environment.main_port
+            store = meet(rank, size, address, port, timeout, keeps=keeps, start=self._start)
+            backend = self._get_process_group_backend()
+            join(store, backend, rank, size, timeout, self.root_device)
+            if backend == "nccl":
+                atexit.register(_leave_group)
+        super().setup_distributed()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Leave the reason before anything is put away, which on a GPU may wait for the others."""
+        leave_reason(exception)
+        super().on_exception(exception)
+
+
+class Launcher(_Launcher):
+    """Starts the processes of this machine, where nothing else has.
+
+    Unlike Lightning's, it has no thread that kills all of them when one has failed: they end by themselves, each with
+    the reason (see :mod:`~p2be_exp.system.together`).
+    """
+
+    def __init__(self, strategy: Processes) -> None:
+        self._strategy = strategy
+
+    @property
+    def is_interactive_compatible(self) -> bool:
+        """Whether a notebook can use it: it runs a script again."""
+        return False
+
+    def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        """Start the others, then call a function."""
+        environment = self._strategy.cluster_environment
+        environment.validate_settings(num_devices=self._strategy.num_processes, num_nodes=self._strategy.num_nodes)
+        if not environment.creates_processes_externally:
+            _STORES.append(open_store())
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_STORES[-1].port), "NODE_RANK": "0"}
+            os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": str(self._strategy.num_processes)}
+            children.start(self._strategy.num_processes)
+        return function(*args, **kwargs)
+
+    def kill(self, signum: int) -> None:
+        """Lightning's way to end the others, which here end by themselves."""
+
+
+class NoSignals(_SignalConnector):
+    """Leaves the signals to :class:`~p2be_exp.callbacks.stop.StopSignals`.
+
+    Lightning's own handler of SIGTERM talks to the other ranks, which may be anywhere.
+    """
+
+    def register_signal_handlers(self) -> None:
+        """Register nothing."""
+        self.received_sigterm = False
+
+
+def take_no_signals(trainer: pl.Trainer) -> None:
+    """Have a trainer leave the signals alone."""
+    trainer._signal_connector = NoSignals(trainer)
+
+
+def _leave_group() -> None:
+    with contextlib.suppress(Exception):
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,226 @@
+"""A thread that looks after a job where its main thread cannot: it stands in a library that waits, and hears no signal.
+
+Python runs the handler of a signal in the main thread, between two of its instructions. A main thread that waits inside
+PyTorch for ranks that do not answer runs none, so that neither a signal nor the failure of another rank would reach it.
+This thread hears of signals through :func:`signal.set_wakeup_fd`, looks at the other ranks twice a second, and ends the
+process where the main thread does not come out by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from p2be_exp.errors import Interrupted
+from p2be_exp.signals import stop_signals
+from p2be_exp.system.launch import children
+from p2be_exp.system.peers import Ending, PeerFailed, Peers
+
+LOOK = 0.5
+"""Seconds between two looks at the other ranks."""
+BEAT = 15.0
+"""Seconds between two signs of life to ranks of other machines."""
+UNHEARD = 2.0
+"""Seconds after which a first signal that the main thread has not heard of is answered from here."""
+AFTER_SECOND = 5.0
+"""Seconds that the main thread has to come out after a second signal."""
+AFTER_ENDING = 12.0
+"""Seconds that the main thread of rank 0 has to come out, and to write its status, after another rank has ended."""
+AFTER_ENDING_ELSEWHERE = 2.0
+"""The same of another rank, which has nothing to write; rank 0 waits for it."""
+
+
+class Watch:
+    """Looks after the main thread of this process while it is entered, which the main thread has to do.
+
+    Args:
+        defers: whether the main thread, at the moment, finishes what it does before it stops.
+
+    Attributes:
+        ending: how another rank ended, or this process's parent; None before. The handler of SIGTERM, which is
+            called as soon as it is known, has to raise it.
+        waited_for: what of the other ranks cannot go on at the moment, a line each.
+        last_words: called before the process is ended from here, with how it ends and whether it is by another rank's
+            ending; it has to be quick.
+    """
+
+    def __init__(self, defers: Callable[[], bool] = lambda: False) -> None:
+        self._defers = defers
+        self.ending: Ending | None = None
+        self.waited_for: list[str] = []
+        self.last_words: Callable[[Ending], None] = lambda ending: None
+        self._peers: Peers | None = None
+        self._parent: int | None = None
+        self._heard = 0  # signals whose handler has run
+        self._arrived: list[int] = []
+        self._own = 0  # of these, sent from here
+        self._deadline: tuple[float, Ending] | None = None
+        self._unheard: float | None = None
+        self._over = threading.Event()
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> Watch:
+        self._over.clear()
+        self._inbox, self._outbox = os.pipe()
+        os.set_blocking(self._inbox, False)
+        os.set_blocking(self._outbox, False)
+        self._main, self._process = threading.get_ident(), os.getpid()
+        self._before = signal.set_wakeup_fd(self._outbox, warn_on_full_buffer=False)
+        _ENTERED.append(self)
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._over.set()
+        with contextlib.suppress(OSError):
+            os.write(self._outbox, b"\0")
+        self._thread.join()
+        signal.set_wakeup_fd(self._before)
+        _ENTERED.remove(self)
+        os.close(self._inbox)
+        os.close(self._outbox)
+
+    # -- the main thread says ----------------------------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """The handler of a signal runs."""
+        self._heard += 1
+
+    def asked_to_end(self) -> BaseException | None:
+        """What the main thread has to raise because another rank has ended; None where none has.
+
+        To be called by the handler of a signal: a launcher sends one to the ranks that are left, too.
+        """
+        if self._peers is None:
+            return None
+        ending = self.ending or reason_of(self._peers)
+        return None if ending is None else ending.error()
+
+    def accompany(self, peers: Peers | None, parent: int | None = None) -> None:
+        """Look at the other ranks of a job from now on, and at the process that started this one; None: no more."""
+        with self._guard:
+            self._peers, self._parent = peers, parent
+
+    def is_coming_out(self) -> None:
+        """The main thread has come out of its work and needs no help any more."""
+        with self._guard:
+            self._peers, self._parent, self._deadline = None, None, None
+
+    # -- this thread -------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        beat = 0.0
+        while not self._over.is_set():
+            ready, _, _ = select.select([self._inbox], [], [], LOOK)
+            if os.getpid() != self._process:  # a child that was forked; it has no such thread, but be sure
+                return
+            for number in os.read(self._inbox, 4096) if ready else b"":
+                self._arrive(number)
+            with self._guard:
+                self._look()
+                if self._peers is not None and time.monotonic() - beat >= BEAT:
+                    self._peers.register()
+                    beat = time.monotonic()
+                self._answer()
+                if self._deadline is not None and time.monotonic() >= self._deadline[0]:
+                    self._end(self._deadline[1])
+
+    def _arrive(self, number: int) -> None:
+        """Note a signal."""
+        if number == signal.SIGTERM and self._own:
+            self._own -= 1
+            return
+        if number not in stop_signals() or (self._arrived and number == signal.SIGHUP):  # which comes twice
+            return
+        self._arrived.append(number)
+        if len(self._arrived) == 1:
+            self._unheard = time.monotonic() + UNHEARD
+        elif len(self._arrived) == 2:
+            self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(0, Interrupted(number)))
+
+    def _answer(self) -> None:
+        """Answer a first signal that came in a wait: for another rank, which is then told, or for something else."""
+        if self._unheard is None or time.monotonic() < self._unheard:
+            return
+        self._unheard = None
+        if self._heard:
+            return
+        number = self._arrived[0]
+        if self._peers is None or self._defers():
+            _say(f"{signal.Signals(number).name}: comes in the middle of a wait (once more: stop at once)")
+            return
+        ending = Ending.of(self._peers.rank, Interrupted(number))
+        self._peers.leave(ending)
+        self._end_by(time.monotonic() + self._time_left(), ending)
+
+    def _time_left(self) -> float:
+        return AFTER_ENDING_ELSEWHERE if self._peers is not None and self._peers.rank else AFTER_ENDING
+
+    def _look(self) -> None:
+        """Look at the other ranks, and at the parent."""
+        if self._parent is not None and os.getppid() != self._parent:
+            self._end(Ending(0, 1, "its process is gone"))
+        if self._peers is None or self.ending is not None:
+            return
+        ending = reason_of(self._peers)
+        if ending is not None:
+            self.ending = ending
+            self._end_by(time.monotonic() + self._time_left(), ending)
+            self._own += 1
+            signal.pthread_kill(self._main, signal.SIGTERM)  # a sleep ends by a true signal alone
+            return
+        waited_for = self._peers.waited_for()
+        for line in waited_for:
+            if self._peers.rank == 0 and line not in self.waited_for:
+                _say(line)
+        self.waited_for = waited_for
+
+    def _end_by(self, when: float, ending: Ending) -> None:
+        if self._deadline is None or when < self._deadline[0]:
+            self._deadline = when, ending
+
+    def _end(self, ending: Ending) -> None:
+        """End the process, with those that it started."""
+        with contextlib.suppress(Exception):
+            self.last_words(ending)
+        if ending.signal is None and self._peers is not None and self._peers.rank == 0:
+            _say(f"error: {PeerFailed(ending)}")
+        for child in multiprocessing.active_children():
+            child.kill()
+        children.kill()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(ending.exit_code)
+
+
+def reason_of(peers: Peers) -> Ending | None:
+    """How another rank ended before the job was done; None while none has, as far as can be told."""
+    return peers.ended() or children.failed(peers) or peers.lost()
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode())
+
+
+_ENTERED: list[Watch] = []
+
+
+def _forget() -> None:
+    """In a forked child: its signals are no business of its parent's watch."""
+    if _ENTERED:
+        with contextlib.suppress(ValueError):  # forked by another thread than the main one, and not by us
+            signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_forget)
