@@ -127,9 +127,8 @@ class Watch:
                 self._arrive(number)
             with self._guard:
                 self._look()
-                if self._peers is not None and time.monotonic() - beat >= BEAT:
-                    self._peers.register()
-                    beat = time.monotonic()
+                if self._peers is not None and time.monotonic() >= beat:
+                    beat = time.monotonic() + (BEAT if self._peers.register() else 0.0)
                 self._answer()
                 if self._deadline is not None and time.monotonic() >= self._deadline[0]:
                     self._end(self._deadline[1])
