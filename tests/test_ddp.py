@@ -73,9 +73,10 @@ def ranks(folder: Path) -> list[dict]:
 def whole(tmp_path_factory):
     """A folder with a run by two processes in one go, and what each of them saw."""
     folder = tmp_path_factory.mktemp("ddp")
-    outcome = run_driver(folder, *ARGUMENTS, *DDP, "hydra.run.dir=run")
+    outcome = run_driver(folder, *ARGUMENTS, *DDP, "trainer.progress=true", "watch_every=1", "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("results in run") == 1
+    (folder / "out.txt").write_text(outcome.out)
     return folder
 
 
@@ -89,7 +90,7 @@ def test_both_processes_have_the_same_weights_at_the_end(whole):
     first, second = ranks(whole)
     assert first["world_size"] == second["world_size"] == 2
     assert first["weights"] == second["weights"]
-    assert {path.name for path in whole.iterdir()} == {"run", "driver.py", "rank0.json", "rank1.json"}
+    assert {path.name for path in whole.iterdir()} == {"run", "driver.py", "rank0.json", "rank1.json", "out.txt"}
 
 
 def test_every_image_is_trained_on_once_an_epoch(whole):
@@ -110,6 +111,23 @@ def test_every_image_counts_once_in_the_rows(whole):
         wrong = float(row["train/error"]) * 41 / 100
         assert wrong == pytest.approx(round(wrong), abs=1e-9)
         assert 0 < wrong <= 41
+
+
+def test_an_epoch_ends_with_the_numbers_of_its_row(whole):
+    lines = [line for line in (whole / "out.txt").read_text().splitlines() if line.startswith("epoch ")]
+    done = [line for line in lines if " done: " in line]
+    rows = rows_of(whole / "run" / "metrics.csv")
+    assert len(done) == len(rows) == 3
+    for line, row in zip(done, rows, strict=True):
+        means = " ".join(f"{name} {float(row[f'train/{name}']):.3f}" for name in ("loss", "ce", "smoothness", "error"))
+        assert line.startswith(f"epoch {row['epoch']}/3 done: {means} | lr/")
+    assert all("(first process)" in line for line in lines if line not in done)  # where the machine is slow
+
+
+def test_what_is_watched_is_what_the_evaluation_finds(whole):
+    (clean,) = rows_of(whole / "run" / "results.csv")
+    watched = float(rows_of(whole / "run" / "metrics.csv")[-1]["test/error"])
+    assert watched * 41 / 100 == pytest.approx(int(clean["n_wrong"]), abs=1e-9)
 
 
 def test_every_test_image_counts_once(whole):
@@ -181,5 +199,8 @@ def test_sigterm_to_one_process_stops_both_and_the_run_can_be_gone_on_with(tmp_p
     assert [place[:2] for place in first["seen"]] == [[1, 3], [1, 4], [2, 0], [2, 1], [2, 2], [2, 3], [2, 4]]
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert_equal(checkpoint_of(run)[part], checkpoint_of(whole / "run")[part], part)
-    assert untimed(run / "metrics.csv") == untimed(whole / "run" / "metrics.csv")
+    watched = untimed(whole / "run" / "metrics.csv")  # the only difference: the training is the same
+    assert untimed(run / "metrics.csv") == [
+        {name: value for name, value in row.items() if name != "test/error"} for row in watched
+    ]
     assert untimed(run / "results.csv") == untimed(whole / "run" / "results.csv")

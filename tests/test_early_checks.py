@@ -53,6 +53,12 @@ CASES = {
         "dataset=digits encoding.table_from=RUN encoding.M=16",
         "dataset=digits backbone=resnet50",
         "dataset=imagenet backbone=resnet50 backbone.weights=nowhere",
+        "dataset=digits trainer=ddp trainer.num_nodes=2 hydra.run.dir=x",
+        "torchrun dataset=digits hydra.run.dir=x",
+        "torchrun dataset=digits trainer=ddp hydra.run.dir=x",
+        "torchrun resume=RUN",
+        "torchrun -m seed=0,1",
+        "torchrun sweeps=table2",
     ],
     "evaluate": [
         "",
@@ -67,6 +73,8 @@ CASES = {
         "run=RUN attack=transfer attack.source=nowhere",
         "run=RUN trainer=gpu",
         "run=RUN encoding=rgb",
+        "run=RUN trainer=ddp trainer.num_nodes=2",
+        "torchrun run=RUN",
     ],
     "corruptions": [
         "mak",
@@ -78,25 +86,34 @@ CASES = {
         "make out=c dataset=cifar10 dataset.download=false data_dir=nowhere",
         "make out=c dataset=digits names=[frost] frost_dir=nowhere",
         "preview out=file/c.png dataset=digits",
+        "torchrun make out=c dataset=digits",
     ],
     "report": [
         *("nowhere", "compare RUN", "compare RUN nowhere", "compare RUN RUN"),
-        *("RUN evaluation=none", "RUN out=file/x"),
+        *("RUN evaluation=none", "RUN out=file/x", "torchrun RUN"),
     ],
-    "export": ["format=onnx", "run=nowhere", "run=RUN format=x", "run=RUN out=x.txt", "run=RUN checkpoint=best"],
-    "tracking": ["workspac", "workspace x=1", "workspace dry_run=perhaps"],
+    "export": [
+        *("format=onnx", "run=nowhere", "run=RUN format=x", "run=RUN out=x.txt", "run=RUN checkpoint=best"),
+        "torchrun run=RUN",
+    ],
+    "tracking": ["workspac", "workspace x=1", "workspace dry_run=perhaps", "torchrun workspace"],
 }
+"""By command; what begins with torchrun as the first of two processes that it started."""
 ALL_OF_THEM = """
 import contextlib, importlib, io, json, os, sys
+from unittest import mock
 from p2be_exp import early_checks
 early_checks._surely_no_gpu = lambda: True
 told = []
+torchrun = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "abc"}
 for command, cases in json.loads(sys.argv[1]).items():
     main = importlib.import_module(f"p2be_exp.commands.{command}").main
     for case in cases:
-        sys.argv = ["train.py", *case.split(" ")] if case not in ("", "a b") else ["train.py", *filter(None, [case])]
+        words = case.removeprefix("torchrun ")
+        sys.argv = ["train.py", *words.split(" ")] if words not in ("", "a b") else ["train.py", *filter(None, [words])]
+        variables = torchrun if words != case else {}
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.dict(os.environ, variables):
             code = main()
         slow = [name for name in ("torch", "pytorch_lightning", "numba") if name in sys.modules]
         told.append([f"{command} {case}", code, slow, err.getvalue(), sorted(os.listdir())])

@@ -347,8 +347,9 @@ def prepare(
     pl.seed_everything(config["seed"], verbose=False)
     module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
     loaded = load_weights(module.model, weights) if weights is not None else None
+    rows = EpochRows(run, config["watch_every"])
     callbacks: list[pl.Callback] = [
-        EpochRows(run, config["watch_every"]),
+        rows,
         EpochsDone(run),
         StopOnSignal(run, signals),
         *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
@@ -356,8 +357,8 @@ def prepare(
     ]
     if config["trainer"]["progress"]:
         callbacks.append(ThreadAdvice())
-        callbacks.insert(0, Progress())  # before the rows: they end the epoch's means
-    if loggers:
+        callbacks.insert(1, Progress(rows))
+    if "log_every_n_steps" in config["logger"]:  # on every rank, though rank 0 alone has loggers
         callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))
     trainer = build_trainer(
         config["trainer"],

@@ -24,7 +24,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from p2be_exp.early_checks import NO_BF16, NO_GPU
 from p2be_exp.errors import BadInput
 from p2be_exp.process_state import LIGHTNING_LOGGERS
-from p2be_exp.ranks import check_launcher, has_place, launcher, rank, start_own_processes
+from p2be_exp.ranks import check_launcher, has_place, launcher, processes_here, rank, start_own_processes
 from p2be_exp.system.strategy import Processes, take_no_signals
 from p2be_exp.system.together import start_of
 from p2be_exp.threads import usable_cpus
@@ -43,6 +43,8 @@ def check_devices(config: dict[str, Any]) -> None:
     check_launcher(config)
     if config["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise BadInput(f"trainer={config['name']}: {NO_GPU}")
+    if on_gpu(config) and (here := processes_here(config)) > config["devices"]:
+        raise BadInput(f"trainer.devices={config['devices']}: {here} processes were started on this machine")
     if on_gpu(config) and config["devices"] > torch.cuda.device_count():
         raise BadInput(f"trainer.devices={config['devices']}: there are {torch.cuda.device_count()} GPUs")
     cpus = usable_cpus()
@@ -170,6 +172,9 @@ class _SlurmTasks(SLURMEnvironment):
     @staticmethod
     def _validate_srun_variables() -> None:
         """Lightning's own check refuses ``--ntasks`` without ``--ntasks-per-node``."""
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Lightning's own check goes by what the job asked for, and not by the step that this process is in."""
 
 
 def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:

@@ -1,16 +1,20 @@
 """The rows of metrics.csv: their file, and their numbers after a training."""
 
 import csv
+from pathlib import Path
 
 import pytest
 import torch
 
+from commandline import assert_equal
 from p2be_exp.callbacks.epoch_rows import EpochRows, read_rows, write_rows
+from p2be_exp.callbacks.watch import count_error
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import ImageDataModule
 from p2be_exp.runs import Run
 from p2be_exp.trainer import build_trainer
 from p2be_exp.training import TrainingModule
+from two_ranks import on_two_ranks
 
 
 def test_columns_in_order_of_appearance_and_the_timings_last(tmp_path):
@@ -52,18 +56,22 @@ def config(**values) -> dict:
     return to_plain(compose_config("train", [f"{key}={value}" for key, value in given.items()]))
 
 
-def fit(settings: dict, run: Run, watch_every: int = 0) -> TrainingModule:
+def data_of(settings: dict) -> ImageDataModule:
     keys = ("batch_size", "eval_batch_size", "seed", "limit_train", "limit_test")
-    data = ImageDataModule(
-        "digits", run.path, **{key: settings[key] for key in keys}, val_size=0, split_seed=0, download=False
-    )
+    given = {key: settings[key] for key in keys} | {"val_size": settings["dataset"]["val_size"]}
+    data = ImageDataModule("digits", "no folder", **given, split_seed=0, download=False)
     data.setup()
+    return data
+
+
+def fit(settings: dict, run: Run, watch_every: int = 0, rows: EpochRows | None = None) -> TrainingModule:
+    data = data_of(settings)
     torch.manual_seed(0)
     module = TrainingModule(settings, 10, len(data.train_dataloader()))
     trainer = build_trainer(
         settings["trainer"],
         max_epochs=settings["epochs"],
-        callbacks=[EpochRows(run, watch_every)],
+        callbacks=[rows or EpochRows(run, watch_every)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         default_root_dir=run.path,
@@ -124,3 +132,72 @@ def test_a_loss_that_is_no_number_stops_the_training_after_its_row(tmp_path):
     with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch \d; lower optim.lr"):
         fit(settings, run)
     assert read_rows(run)[-1]["train/loss"] in {"nan", "inf"}
+
+
+# -- two ranks --------------------------------------------------------------------------------------------------------
+
+SHARED = {"trainer": "ddp", "trainer.accelerator": "cpu", "epochs": 2, "limit_train": 22, "limit_test": 200}
+"""Each rank ends an epoch with images of its own."""
+
+
+def trained_by_two(folder: Path, watch_every: int = 0, **more) -> tuple[list[dict], list[list]]:
+    """The state that each rank ends with; and of each the batch norms' means that it measured with, in order."""
+    folder.mkdir()
+
+    def train(rank: int) -> tuple[dict, list]:
+        used = []
+
+        def note(module, inputs):
+            if not module.training:
+                used.append(torch.cat([value for name, value in module.named_buffers() if "running" in name]))
+
+        patched = pytest.MonkeyPatch()
+        patched.setattr(TrainingModule, "on_fit_start", lambda self: self.model.register_forward_pre_hook(note))
+        module = fit(config(**SHARED, **more), Run(folder), watch_every)
+        return dict(module.state_dict()), used
+
+    ended = on_two_ranks(folder, train)
+    return [each.value[0] for each in ended], [each.value[1] for each in ended]
+
+
+def error_of(state: dict, settings: dict, split: str) -> float:
+    """What the weights give in one process, in percent, by batches as each of two has them."""
+    data = data_of({**settings, "eval_batch_size": settings["eval_batch_size"] // 2})
+    module = TrainingModule(settings, 10, 6)
+    module.load_state_dict(state)
+    return count_error(module, getattr(data, f"{split}_dataloader")())
+
+
+def test_what_two_ranks_watch_is_the_error_of_what_is_saved_and_changes_no_training(tmp_path):
+    watched, used = trained_by_two(tmp_path / "watched", watch_every=1)
+    assert len(used[0]) > 1
+    assert_equal(*used)
+    row = read_rows(Run(tmp_path / "watched"))[-1]
+    assert float(row["test/error"]) == pytest.approx(error_of(watched[0], config(**SHARED), "test"), abs=1e-9)
+    unwatched, used = trained_by_two(tmp_path / "unwatched")
+    assert used == [[], []]
+    assert_equal(watched[0], unwatched[0])
+
+
+def test_what_two_ranks_validate_is_the_error_of_what_is_saved(tmp_path):
+    more = {"dataset.val_size": 152}
+    states, used = trained_by_two(tmp_path / "validated", **more)
+    assert len(used[0]) > 1
+    assert_equal(*used)
+    row = read_rows(Run(tmp_path / "validated"))[-1]
+    assert float(row["val/error"]) == pytest.approx(error_of(states[0], config(**SHARED, **more), "val"), abs=1e-9)
+
+
+def test_the_row_of_two_ranks_is_that_of_all_their_images(tmp_path):
+    """Of 22, each once: the error is a whole number of them, on either rank."""
+
+    def train(rank: int) -> dict[str, float]:
+        rows = EpochRows(Run(tmp_path))
+        fit(config(**SHARED), Run(tmp_path), rows=rows)
+        return rows.means
+
+    first, second = (each.value for each in on_two_ranks(tmp_path, train))
+    assert first == second
+    assert first["error"] * 22 / 100 == pytest.approx(round(first["error"] * 22 / 100), abs=1e-9)
+    row = read_rows(Run(tmp_path))[-1]
+    assert {name: float(row[f"train/{name}"]) for name in first} == first

@@ -1,6 +1,7 @@
 """The loader of image files: the same batches by any workers and ranks, resumed anywhere, and images left out."""
 
 import itertools
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from commandline import wait_until
 from p2be_exp.augment.resized_crop import DRAWS
 from p2be_exp.data import ImageSet, ResidentLoader, file_loader
 from p2be_exp.data.decoding import TestView
@@ -21,6 +23,7 @@ from p2be_exp.data.files import FileSet, decode
 from p2be_exp.data.image_folder import listed
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.system.process_table import state_of
 from pictures import WNIDS, damage, write_part
 
 CPU = torch.device("cpu")
@@ -153,7 +156,7 @@ def test_the_workers_leave_the_stop_signals_to_the_main_process(folder, number, 
     if number == signal.SIGUSR1:  # one of Slurm's
         monkeypatch.setenv("SLURM_JOB_ID", "1")
     if not started:  # as if it had not got as far as ignoring them
-        monkeypatch.setattr(file_loader, "_start_worker", lambda worker: None)
+        monkeypatch.setattr(file_loader, "_start_worker", lambda main, worker: None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     mine = loader(listed_in(folder), workers=1, keep_workers=True)
     served = iter(mine)
@@ -285,9 +288,41 @@ def test_a_kept_worker_that_is_slow_to_begin_the_next_pass_is_waited_for(folder,
     mine.close()
 
 
-def test_among_several_ranks_it_does_not(folder, stuck):
-    with pytest.raises(ResourceError, match="within"):
-        list(loader(listed_in(folder), workers=1, stop=lambda: signal.SIGTERM, timeout=0.5, world_size=2))
+def test_among_several_ranks_a_stop_signal_ends_the_wait_and_nothing_can_be_saved(folder, stuck, capfd):
+    with pytest.raises(Interrupted) as stopped:
+        list(loader(listed_in(folder), workers=1, stop=lambda: signal.SIGTERM, rank=1, world_size=2))
+    assert (stopped.value.signal, stopped.value.waiting) == (signal.SIGTERM, False)
+    assert capfd.readouterr().err == (
+        "SIGTERM: made/train: rank 1 waits for pictures that do not come, the others for it: this step cannot be "
+        "finished and saved; steps since the last checkpoint are lost\n"
+    )
+
+
+@pytest.mark.parametrize("in_a_picture", [True, False])
+def test_no_worker_stays_behind_a_process_that_is_killed(folder, monkeypatch, in_a_picture):
+    """Whether it decodes, as long as that may take, or waits for what to decode next."""
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 600)  # PyTorch's own look
+    if in_a_picture:
+        monkeypatch.setattr(FileLoader, "chunk", 1)
+        decoded = iter([decode] * 2 + [lambda *arguments: time.sleep(600)] * 20)
+        monkeypatch.setattr(file_loader, "decode", lambda *arguments: next(decoded)(*arguments))
+    here, there = multiprocessing.Pipe()
+
+    def epoch() -> None:
+        mine = loader(listed_in(folder), workers=2, keep_workers=True)
+        served = iter(mine)
+        next(served)
+        there.send([worker.pid for worker in mine._decoder._iterator._workers])
+        time.sleep(600)
+
+    main = multiprocessing.get_context("fork").Process(target=epoch)
+    main.start()
+    there.close()
+    workers = here.recv()
+    assert [state_of(worker) for worker in workers] == ["alive"] * 2
+    main.kill()
+    main.join()
+    wait_until(lambda: all(state_of(worker) == "gone" for worker in workers))
 
 
 # -- images that cannot be read ---------------------------------------------------------------------------------------

@@ -4,16 +4,24 @@ import importlib.util
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
+import pytorch_lightning as pl
+import torch
 import wandb
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from commandline import TINY, at_batch, refusal, rows_of, train
 from p2be_exp import tracking
 from p2be_exp.config import compose_config, to_plain
+from p2be_exp.data import ImageSet, ResidentLoader
 from p2be_exp.runs import Run
+from two_ranks import on_two_ranks
 from wandb_records import keys_of, of_kind, records
 
 OFFLINE = ["logger=wandb", "logger.mode=offline", "logger.log_every_n_steps=2"]
@@ -170,6 +178,69 @@ def test_tensorboard_that_is_not_installed_is_bad_input(workdir, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = refusal(train(*TINY, "logger=tensorboard", "hydra.run.dir=run"))
     assert message == "logger=tensorboard: not installed; pip install p2be-exp[tensorboard]"
+
+
+# -- several processes ------------------------------------------------------------------------------------------------
+
+
+class Terms(pl.LightningModule):
+    """The loss of an image is its index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch, batch_idx):
+        loss = 0 * self.layer(torch.ones(1, 1)).sum() + batch.indices[: max(batch.count, 1)].float().mean()
+        self.last_terms = {"loss": loss.detach()}
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def step_log(folder, rank: int = 0, world_size: int = 1) -> list:
+    """What is logged of batches of three, by a logger that the first process alone has."""
+    logged = []
+    logger = mock.create_autospec(CSVLogger, instance=True, log_dir=str(folder))
+    logger.log_metrics.side_effect = lambda values, step: logged.append((step, values)) if "epoch" in values else None
+    images = ImageSet(torch.zeros(7, 3, 2, 2, dtype=torch.uint8), torch.zeros(7).long(), ("a",))
+    several = {"strategy": DDPStrategy(cluster_environment=TorchElasticEnvironment())} if world_size > 1 else {}
+    pl.Trainer(
+        accelerator="cpu",
+        devices=world_size,
+        max_epochs=2,
+        logger=logger if rank == 0 else False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[tracking.StepLog(every_n_steps=1)],
+        default_root_dir=folder,
+        **several,
+    ).fit(Terms(), ResidentLoader(images, 3, shuffle_seed=None, rank=rank, world_size=world_size))
+    return logged
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_step_of_two_processes_is_logged_as_that_of_one(tmp_path):
+    """Batches of three and of one image, so that the two have shares of one and two, and of one and none."""
+    first, second = (each.value for each in on_two_ranks(tmp_path, lambda rank: step_log(tmp_path, rank, 2)))
+    assert second == []
+    assert first == [
+        (step, {"step/loss": pytest.approx(loss, abs=1e-6), "epoch": epoch})
+        for step, (epoch, loss) in enumerate([(0, 1), (0, 4), (0, 6), (1, 1), (1, 4), (1, 6)], 1)
+    ]
+    assert step_log(tmp_path) == first
+
+
+def test_a_step_without_an_image_that_can_be_read_is_not_logged():
+    logger = mock.Mock()
+    trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
+    module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)})
+    for count in (0, 3):
+        tracking.StepLog(1).on_train_batch_end(trainer, module, None, SimpleNamespace(count=count), 0)
+    assert logger.log_metrics.call_args_list == [mock.call({"step/loss": 2.5, "epoch": 0}, step=1)]
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -32,10 +32,14 @@ class EpochRows(pl.Callback):
     Args:
         run: where ``metrics.csv`` is.
         watch_every: the test error is measured every so many epochs, for the eye alone; 0 for never.
+
+    Attributes:
+        means: of the loss, its terms and the error in the last epoch that is over, over the images of all ranks.
     """
 
     def __init__(self, run: Run, watch_every: int = 0) -> None:
         self.run, self.watch_every = run, watch_every
+        self.means: dict[str, float] = {}
         self._start = 0.0
         self._images = 0
 
@@ -51,11 +55,11 @@ class EpochRows(pl.Callback):
         self._images += batch.global_count
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
-        means = pl_module.train_meter.means()  # waits for the device, so that the time is that of the work
+        self.means = pl_module.train_meter.means()  # waits for the device, so that the time is that of the work
         seconds = time.perf_counter() - self._start
         epoch = trainer.current_epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step}
-        row |= {f"train/{name}": value for name, value in means.items()}
+        row |= {f"train/{name}": value for name, value in self.means.items()}
         pl_module.train_meter.reset()
         if pl_module.val_error is not None:
             row["val/error"] = pl_module.val_error

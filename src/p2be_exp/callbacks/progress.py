@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from p2be_exp.callbacks.epoch_rows import EpochRows
 from p2be_exp.training import TrainingModule
 
 REFRESH = 0.5
@@ -18,10 +19,18 @@ FIRST_LINE, NEXT_LINES = 20.0, 60.0
 
 
 class Progress(pl.callbacks.ProgressBar):
-    """A bar over the whole run on a terminal; elsewhere one line an epoch, and one a minute in long epochs."""
+    """A bar over the whole run on a terminal; elsewhere one line an epoch, and one a minute in long epochs.
 
-    def __init__(self) -> None:
+    An epoch ends with the numbers of its row. Within an epoch those of this process are shown, and called so where
+    there are others: those of all would have every process wait for the rest.
+
+    Args:
+        rows: a callback in front of this one.
+    """
+
+    def __init__(self, rows: EpochRows) -> None:
         super().__init__()
+        self._rows = rows
         self._enabled = True
         self._terminal = sys.stderr.isatty()
         self._bar: tqdm | None = None
@@ -51,11 +60,12 @@ class Progress(pl.callbacks.ProgressBar):
         now = time.monotonic()
         if not self._enabled or now - self._said < (REFRESH if self._terminal else NEXT_LINES):
             return
-        self._say(trainer, pl_module, f"step {batch_idx + 1}/{trainer.num_training_batches}")
+        losses = _named(pl_module.train_meter.local_means()) + " (first process)" * (trainer.world_size > 1)
+        self._say(trainer, pl_module, f"step {batch_idx + 1}/{trainer.num_training_batches}", losses)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         if self._enabled:
-            self._say(trainer, pl_module, "done", end_of_epoch=True)
+            self._say(trainer, pl_module, "done", _named(self._rows.means))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()
@@ -63,10 +73,9 @@ class Progress(pl.callbacks.ProgressBar):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._close()
 
-    def _say(self, trainer: pl.Trainer, module: TrainingModule, where: str, end_of_epoch: bool = False) -> None:
+    def _say(self, trainer: pl.Trainer, module: TrainingModule, where: str, losses: str) -> None:
         self._said = time.monotonic()
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        losses = " ".join(f"{name} {value:.3f}" for name, value in module.train_meter.local_means().items())
         rates = " ".join(f"lr/{name} {rate:.2g}" for name, rate in module.learning_rates().items())
         elapsed = self._said - self._begin
         speed = f"{self._images / elapsed:.0f} images/s"
@@ -82,6 +91,10 @@ class Progress(pl.callbacks.ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _named(means: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.3f}" for name, value in means.items())
 
 
 def duration(seconds: float) -> str:

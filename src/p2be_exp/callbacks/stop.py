@@ -36,7 +36,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: int | None = None
         self.deferred = False
-        self.watch = Watch()
+        self.watch = Watch(lambda: self.deferred)
         self._stopping = False
         self._before: dict[int, Any] = {}
 

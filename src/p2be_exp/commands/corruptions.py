@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.commands.job import check_writable
+from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.paths import user_path
@@ -19,6 +20,7 @@ from p2be_exp.corruptions.names import ALL, category_of, select_names, select_se
 from p2be_exp.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.output import print_result
+from p2be_exp.torchrun import check_one_process
 
 if TYPE_CHECKING:
     from p2be_exp.corruptions.source import DatasetSource
@@ -51,7 +53,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, S
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(_command)
+    return exit_code_of(told_by_rank(_command))
 
 
 def _command() -> None:
@@ -64,6 +66,7 @@ def _command() -> None:
         raise BadInput(f"{arguments[0]}: not a command; there are: {', '.join(commands)}")
     if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
+    check_one_process(f"p2be_exp.corruptions {arguments[0]}")
     config = to_plain(compose_config("corruptions", arguments[1:]))
     check_config("corruptions", config)
     for key in ("folder", "frost_dir", "out"):

@@ -14,6 +14,7 @@ from p2be_exp.atomic import is_leftover, refuse_links
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help
 from p2be_exp.commands.job import check_writable, existing_part
+from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
 from p2be_exp.config.paths import check_path, user_path
@@ -26,7 +27,7 @@ from p2be_exp.forms import read_json
 from p2be_exp.locations import locate
 from p2be_exp.ownership import LOCK, owned
 from p2be_exp.plugins import allow_requested, load_requested
-from p2be_exp.ranks import rank
+from p2be_exp.ranks import check_launcher, rank
 from p2be_exp.runs import Run, find_run, load_checkpoint
 from p2be_exp.system.peers import FOLDER
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(_command)
+    return exit_code_of(told_by_rank(_command))
 
 
 def _command() -> None:
@@ -58,6 +59,7 @@ def _command() -> None:
     run = find_run(overrides["run"])  # before the rest: an option may be one of its plug-ins'
     settings = to_plain(compose_config("evaluate", arguments))
     check_config("evaluate", settings)
+    check_launcher(settings["trainer"])
     if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
         raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.plugins import allow_requested
 from p2be_exp.runs import Run, find_run, load_checkpoint, provenance
+from p2be_exp.torchrun import check_one_process
 
 if TYPE_CHECKING:
     from p2be_exp.export import StemForm
@@ -39,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 bad input."""
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(_command)
+    return exit_code_of(told_by_rank(_command))
 
 
 def _command() -> None:
@@ -47,6 +49,7 @@ def _command() -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(keys=keys_of("export")))
         return
+    check_one_process("p2be_exp.export")
     if flags := [argument for argument in arguments if argument.startswith("-")]:
         raise BadInput(f"{flags[0]}: not a flag of p2be_exp.export, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)

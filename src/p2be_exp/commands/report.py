@@ -11,10 +11,12 @@ from datetime import datetime
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.job import existing_part
+from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config.paths import check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
 from p2be_exp.output import for_terminal, print_result
 from p2be_exp.plugins import allow_requested
+from p2be_exp.torchrun import check_one_process
 
 _HELP = """\
 Put together what runs have measured.
@@ -64,7 +66,7 @@ Exit codes: 0 done, 1 failed, 2 bad input."""
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(_command)
+    return exit_code_of(told_by_rank(_command))
 
 
 def _command() -> None:
@@ -72,6 +74,8 @@ def _command() -> None:
     if name in ("-h", "--help"):
         print(_HELP)
         return
+    if not {"-h", "--help"} & set(arguments):
+        check_one_process("p2be_exp.report")
     _COMMANDS.get(name, _report)(arguments if name in _COMMANDS else sys.argv[1:])
 
 

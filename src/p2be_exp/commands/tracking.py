@@ -6,10 +6,12 @@ import sys
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.output import print_result
+from p2be_exp.torchrun import check_one_process
 
 _HELP = """\
 Make a view of a W&B project with the panels that compare encodings.
@@ -28,7 +30,7 @@ Exit codes: 0 done, 1 failed, 2 bad input."""
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(_command)
+    return exit_code_of(told_by_rank(_command))
 
 
 def _command() -> None:
@@ -36,6 +38,7 @@ def _command() -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(keys=keys_of("tracking")))
         return
+    check_one_process("p2be_exp.tracking")
     if arguments[0] != "workspace":
         raise BadInput(f"{arguments[0]}: not a command; there is: workspace")
     if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:

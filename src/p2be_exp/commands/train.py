@@ -23,6 +23,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.paths import user_path
@@ -32,9 +33,10 @@ from p2be_exp.errors import BadInput
 from p2be_exp.locations import locate
 from p2be_exp.ownership import owned
 from p2be_exp.plugins import allow_requested, load_plugins, load_requested
-from p2be_exp.ranks import job_from_main, rank, started_from_outside
+from p2be_exp.ranks import check_launcher, job_from_main, rank, started_from_outside
 from p2be_exp.runs import Run, find_run, load_checkpoint
 from p2be_exp.sweeps import check_first, check_grid
+from p2be_exp.torchrun import check_one_process
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
 _HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -42,7 +44,7 @@ _HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--s
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(_command)
+    return exit_code_of(told_by_rank(_command))
 
 
 def _command() -> None:
@@ -69,10 +71,13 @@ def _command() -> None:
     if overrides.get("resume", "null") != "null":
         _resume(overrides, given, flags)
     elif overrides.get("sweeps", "null") != "null":
+        check_one_process("a sweep")
         named_sweep(given, overrides)
     elif wants_list(overrides):
+        check_one_process("dry_run=true")
         print(list_jobs(given))
     elif _MULTIRUN_FLAGS & set(flags):
+        check_one_process("a sweep")
         if "hydra/sweeper" not in overrides:  # one that chooses the points itself reads the values in its own way
             check_grid(given)
             check_first(given)
@@ -107,6 +112,7 @@ def _show(arguments: list[str]) -> None:
 def _single(arguments: list[str]) -> None:
     composed = compose_config("train", arguments, with_hydra=True)
     config = job_config(composed)
+    check_launcher(config["trainer"])
     _check_folder(composed, config["trainer"])
     if rank(config["trainer"]) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
         train_job(config, Run(user_path("hydra.run.dir", composed.hydra.run.dir)))
@@ -145,6 +151,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
     run = find_run(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
+    check_launcher(config["trainer"])
     main = rank(config["trainer"]) == 0
     with owned(run.path, "resume", patience(run)) if main else nullcontext():
         check_not_running(run, "resume", config["trainer"])

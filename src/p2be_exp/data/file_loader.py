@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +29,7 @@ from p2be_exp.data.parts import PartsLoader
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness import ImageRandom, Purpose
 from p2be_exp.signals import stop_signals
+from p2be_exp.system.parent import end_with_parent
 
 CHUNK = 32
 """Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
@@ -184,19 +189,28 @@ class FileLoader(PartsLoader):
     def _check_wait(self, seconds: float) -> None:
         """End a wait for pictures that has become too long, or that a stop signal came in.
 
-        Among several ranks the signal does not end it: the others would wait for this one in their next step.
+        Among several ranks nothing can be saved then: the others are in a step that this one has not begun.
         """
-        if self.world_size == 1 and (number := self.stop()) is not None:
+        if (number := self.stop()) is not None:
             self._stop_seen = seconds if self._stop_seen is None else self._stop_seen
             if seconds - self._stop_seen >= GRACE:
                 self._stuck = True
-                raise Interrupted(number, waiting=True)
+                alone = self.world_size == 1
+                if not alone:
+                    sys.stderr.write(self._not_saved(number))
+                raise Interrupted(number, waiting=alone)
         if self.timeout is not None and seconds > self.timeout:
             self._stuck = True
             raise ResourceError(
                 f"{self.name}: no picture came from the {self.workers} processes that decode within "
                 f"{self.timeout:g} s (dataset.timeout); {self._fewer()}, faster storage or a longer timeout may help"
             )
+
+    def _not_saved(self, number: int) -> str:
+        return (
+            f"{signal.Signals(number).name}: {self.name}: rank {self.rank} waits for pictures that do not come, the "
+            "others for it: this step cannot be finished and saved; steps since the last checkpoint are lost\n"
+        )
 
     def _fewer(self) -> str:
         return f"fewer dataset.workers (evaluate.py: dataset_workers; now {self.workers})"
@@ -215,7 +229,7 @@ class FileLoader(PartsLoader):
             batch_size=None,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_start_worker if self.workers else None,
+            worker_init_fn=partial(_start_worker, os.getpid()) if self.workers else None,
             persistent_workers=self.keep_workers and self.workers > 0,
             generator=torch.Generator(),  # else every epoch would draw from the global one
         )
@@ -283,12 +297,14 @@ def _as_it_is(item: object) -> object:
     return item
 
 
-def _start_worker(worker: int) -> None:
-    """Leave the signals that stop a job to the main process, which finishes its step and saves.
+def _start_worker(main: int, worker: int) -> None:
+    """Leave the signals that stop a job to the main process, which finishes its step and saves, and end with it.
 
-    A terminal sends SIGINT, a batch system SIGTERM, to every process of the group. A worker whose main process is gone
-    ends all the same: PyTorch has it look after that one every few seconds.
+    A terminal sends SIGINT, a batch system SIGTERM, to every process of the group. PyTorch has a worker look every few
+    seconds whether its main process is still there, but not in the middle of a picture that dead storage never sends.
     """
+    if multiprocessing.get_start_method() == "fork":  # else another process than the main one may have started it
+        end_with_parent(main)
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
 

@@ -28,7 +28,7 @@ FOLDER = ".ranks"
 SILENT = 60.0
 """Seconds without a sign of life after which a rank of another machine is told to be silent."""
 
-_NAME = re.compile(r"[0-9a-f]+-[0-9]+\.(here|end|done)(\.part)?")
+_NAME = re.compile(r"[0-9a-f]+-[0-9]+\.(here|open|end|done)(\.part)?")
 _STARTED = time.time()
 _STALE = 30.0
 """Seconds that the first rank may start after another has failed; what is older, an earlier start left behind."""
@@ -120,8 +120,8 @@ class Peers:
 
     # -- this rank ---------------------------------------------------------------------------------------------------
 
-    def register(self) -> None:
-        """Say that this rank is here, or still here."""
+    def register(self) -> bool:
+        """Say that this rank is here, or still here; whether there was a folder to say it in."""
         if self._makes_folder:
             with contextlib.suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,8 @@ class Peers:
         try:
             os.utime(file)
         except OSError:
-            self._write(file, {"pid": os.getpid(), "host": socket.gethostname()})
+            return self._write(file, {"pid": os.getpid(), "host": socket.gethostname()})
+        return True
 
     def leave(self, ending: Ending, patience: float = 0.0) -> bool:
         """Leave how this rank ends, the first time that it is said.
@@ -150,6 +151,10 @@ class Peers:
                 break
             time.sleep(0.1)
         return self._left
+
+    def announce(self) -> None:
+        """Say that the port at which the ranks meet is this rank's own, and not another program's."""
+        self._write(self._file(self.rank, "open"), {})
 
     def finish(self) -> None:
         """Say that this rank has done its part."""
@@ -208,6 +213,10 @@ class Peers:
                 here = self._read(rank, "here")
                 found.append(Registered(rank, int(here["pid"]), str(here["host"])))
         return found
+
+    def is_open(self, rank: int) -> bool:
+        """Whether a rank has said that the port at which the ranks meet is its own."""
+        return self._file(rank, "open").exists()
 
     def is_done(self, rank: int) -> bool:
         """Whether a rank has done its part."""

@@ -17,12 +17,16 @@ import torch
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from p2be_exp.errors import ResourceError
+from p2be_exp.system.peers import Peers
 
 SAID_AFTER = 5.0
 """Seconds after which a wait says what it waits for."""
 
 SAID_AFTER_STARTING = 30.0
 """The same where this process has just started the others: they take seconds to import PyTorch."""
+
+UNSEEN = 60.0
+"""Seconds after which a rank that sees no announcement goes by the port alone: file servers show new files late."""
 
 EXCHANGES = timedelta(minutes=30)
 """For how long a rank waits in an exchange at least: the share of one may take longer than that of another."""
@@ -34,7 +38,15 @@ def open_store() -> TCPStore:
 
 
 def meet(
-    rank: int, size: int, address: str, port: int, timeout: float, *, keeps: TCPStore | None = None, start: str = ""
+    rank: int,
+    size: int,
+    address: str,
+    port: int,
+    timeout: float,
+    *,
+    keeps: TCPStore | None = None,
+    start: str = "",
+    peers: Peers | None = None,
 ) -> Store:
     """Wait until all ranks have come.
 
@@ -46,6 +58,7 @@ def meet(
         timeout: seconds to wait at most.
         keeps: the store, where rank 0 has opened it already.
         start: tells one start of the job from others that use one store.
+        peers: where rank 0 announces its store; PyTorch hears nothing while it talks to a program of another kind.
 
     Returns:
         The store that all of them have.
@@ -58,11 +71,14 @@ def meet(
     if keeps is None and rank == 0 and not by_agent:
         _check_free(port)
         keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
+        if peers is not None:
+            peers.announce()
     if keeps is None:
+        seen = _Announced(None if by_agent else peers)
         where = f"rank {rank}: waiting for rank 0 at {address}:{port}"
         late = f"rank 0 did not come ({address}:{port} does not answer)"
-        wait.until(lambda: _answers(address, port), lambda: where, lambda: late)
-        keeps = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=60))
+        wait.until(lambda: _answers(address, port) and seen(), lambda: where, lambda: late)
+        keeps = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=20))
     store = PrefixStore(f"p2be_exp/{start}", keeps)
     store.set(f"rank/{rank}", b"here")
 
@@ -96,6 +112,17 @@ def join(store: Store, backend: str, rank: int, size: int, timeout: float, devic
         timeout=max(EXCHANGES, timedelta(seconds=timeout)),
         device_id=None if device.type == "cpu" else device,
     )
+
+
+class _Announced:
+    """Whether rank 0 has announced its store, or could have, in a folder that this rank may not see."""
+
+    def __init__(self, peers: Peers | None) -> None:
+        self._peers = peers
+        self._until = time.monotonic() + UNSEEN
+
+    def __call__(self) -> bool:
+        return self._peers is None or self._peers.is_open(0) or time.monotonic() >= self._until
 
 
 class _Wait:

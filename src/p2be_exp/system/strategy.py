@@ -16,7 +16,7 @@ from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnect
 
 from p2be_exp.system.launch import children
 from p2be_exp.system.rendezvous import join, meet, open_store
-from p2be_exp.system.together import leave_reason
+from p2be_exp.system.together import current_peers, leave_reason
 
 _STORES: list[torch.distributed.TCPStore] = []
 """That this process keeps for the others; the last one is that of its job."""
@@ -46,7 +46,7 @@ class Processes(DDPStrategy):
             keeps = _STORES[-1] if _STORES else None
             rank, size, timeout = self.global_rank, self.world_size, self._patience
             address, port = environment.main_address, environment.main_port
-            store = meet(rank, size, address, port, timeout, keeps=keeps, start=self._start)
+            store = meet(rank, size, address, port, timeout, keeps=keeps, start=self._start, peers=current_peers())
             backend = self._get_process_group_backend()
             join(store, backend, rank, size, timeout, self.root_device)
             if backend == "nccl":

@@ -26,6 +26,9 @@ PEERS = "P2BE_PEERS"
 PATIENCE = 10.0
 """Seconds that a rank waits for the reason of another whose connection is gone, or for a place to leave its own."""
 
+LATE = 5.0
+"""Seconds that rank 0, at the end of a job, waits for a rank that has not come yet."""
+
 _CURRENT: list[Peers] = []
 
 
@@ -66,8 +69,10 @@ def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -
         watch.is_coming_out()
         peers.finish()
         if peers.rank == 0:
-            _wait_for_the_others(peers)
-            children.wait()
+            if launcher(trainer) == "lightning":
+                children.wait()
+            else:
+                _wait_for_the_others(peers)
             peers.remove()
 
 
@@ -147,9 +152,12 @@ def _reason(watch: Watch, peers: Peers) -> Ending | None:
 
 
 def _wait_for_the_others(peers: Peers) -> None:
-    """Wait until the other ranks have read how this one ended, and have done their part."""
-    until = time.monotonic() + LAST
-    while time.monotonic() < until and peers.are_working():
+    """Wait until the other ranks have read how this one ended, and have done their part; some may not have come yet."""
+    begin = time.monotonic()
+    while time.monotonic() < begin + LAST:
+        late = len(peers.registered()) < peers.size - 1 and time.monotonic() < begin + LATE
+        if not late and not peers.are_working():
+            return
         time.sleep(0.05)
 
 

@@ -33,11 +33,16 @@ UNHEARD = 2.0
 AFTER_SECOND = 5.0
 """Seconds that the main thread has to come out after a second signal."""
 AFTER_ENDING = 12.0
-"""Seconds that the main thread has to come out, up to the writing of its status, after another rank has ended."""
+"""Seconds that the main thread of rank 0 has to come out, and to write its status, after another rank has ended."""
+AFTER_ENDING_ELSEWHERE = 2.0
+"""The same of another rank, which has nothing to write; rank 0 waits for it."""
 
 
 class Watch:
     """Looks after the main thread of this process while it is entered, which the main thread has to do.
+
+    Args:
+        defers: whether the main thread, at the moment, finishes what it does before it stops.
 
     Attributes:
         ending: how another rank ended, or this process's parent; None before. The handler of SIGTERM, which is
@@ -47,7 +52,8 @@ class Watch:
             ending; it has to be quick.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, defers: Callable[[], bool] = lambda: False) -> None:
+        self._defers = defers
         self.ending: Ending | None = None
         self.waited_for: list[str] = []
         self.last_words: Callable[[Ending], None] = lambda ending: None
@@ -121,9 +127,8 @@ class Watch:
                 self._arrive(number)
             with self._guard:
                 self._look()
-                if self._peers is not None and time.monotonic() - beat >= BEAT:
-                    self._peers.register()
-                    beat = time.monotonic()
+                if self._peers is not None and time.monotonic() >= beat:
+                    beat = time.monotonic() + (BEAT if self._peers.register() else 0.0)
                 self._answer()
                 if self._deadline is not None and time.monotonic() >= self._deadline[0]:
                     self._end(self._deadline[1])
@@ -142,13 +147,22 @@ class Watch:
             self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(0, Interrupted(number)))
 
     def _answer(self) -> None:
-        """Say what to do about a first signal that came in a wait."""
+        """Answer a first signal that came in a wait: for another rank, which is then told, or for something else."""
         if self._unheard is None or time.monotonic() < self._unheard:
             return
         self._unheard = None
-        if self._heard == 0:
-            name = signal.Signals(self._arrived[0]).name
-            _say(f"{name}: comes in the middle of a wait (once more: stop at once)")
+        if self._heard:
+            return
+        number = self._arrived[0]
+        if self._peers is None or self._defers():
+            _say(f"{signal.Signals(number).name}: comes in the middle of a wait (once more: stop at once)")
+            return
+        ending = Ending.of(self._peers.rank, Interrupted(number))
+        self._peers.leave(ending)
+        self._end_by(time.monotonic() + self._time_left(), ending)
+
+    def _time_left(self) -> float:
+        return AFTER_ENDING_ELSEWHERE if self._peers is not None and self._peers.rank else AFTER_ENDING
 
     def _look(self) -> None:
         """Look at the other ranks, and at the parent."""
@@ -159,7 +173,7 @@ class Watch:
         ending = reason_of(self._peers)
         if ending is not None:
             self.ending = ending
-            self._end_by(time.monotonic() + AFTER_ENDING, ending)
+            self._end_by(time.monotonic() + self._time_left(), ending)
             self._own += 1
             signal.pthread_kill(self._main, signal.SIGTERM)  # a sleep ends by a true signal alone
             return
