@@ -21,12 +21,10 @@ def with_mounts(script: str, *arguments, cwd: Path, **environment: str) -> Outco
 
     Skips the test where no file system can be mounted.
     """
-    namespace = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c"]
-    lines = f'{{\n{script}\n}} || {{ echo "cannot be mounted" >&2; exit 1; }}\nexec "$@"'
     keep = {key: value for key, value in os.environ.items() if not key.startswith(("P2BE", "HYDRA", "WANDB", "PL_"))}
     try:
         process = subprocess.Popen(
-            [*namespace, lines, "sh", sys.executable, *map(str, arguments)],
+            [*mounting(script), sys.executable, *map(str, arguments)],
             cwd=cwd,
             env={**keep, "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,
@@ -36,6 +34,22 @@ def with_mounts(script: str, *arguments, cwd: Path, **environment: str) -> Outco
     except FileNotFoundError:
         pytest.skip("no unshare here")
     outcome = finish(process)
+    skip_unless_mounted(outcome)
+    return outcome
+
+
+def mounting(script: str, then: str = 'exec "$@"') -> list[str]:
+    """The beginning of a command that runs in a mount namespace of its own.
+
+    Args:
+        script: mounts, lines of a shell script.
+        then: the same, with the command as its arguments.
+    """
+    namespace = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", "sh", "-c"]
+    return [*namespace, f'{{\n{script}\n}} || {{ echo "cannot be mounted" >&2; exit 1; }}\n{then}', "sh"]
+
+
+def skip_unless_mounted(outcome: Outcome) -> None:
+    """Skip the test whose command could not be started."""
     if "cannot be mounted" in outcome.err or "unshare failed" in outcome.err:
         pytest.skip("no file system can be mounted here (unshare --mount)")
-    return outcome
