@@ -19,6 +19,7 @@ from benchmarks.gpu.part import Task, attempt
 from benchmarks.gpu.part_step import TOGETHER
 from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import ENCODINGS, parse_settings
+from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
 from benchmarks.gpu.training_rows import published_cells
@@ -112,6 +113,7 @@ def test_every_variant_is_measured_beside_its_baselines(rows, monkeypatch):
         return original(variant, *settings)
 
     monkeypatch.setattr(part_step, "make_step", make_step)
+    monkeypatch.setitem(SIZES, "test", replace(SIZES["test"], rounds=1))
     part_step.run(task(rows))
     kinds = [(regime, precision) for precision in ("bf16", "32") for regime in ("standard", "augmix")]
     variants = [variant for group in TOGETHER for variant in group if variant != "onehot"]
