@@ -71,8 +71,8 @@ def meet(
     if keeps is None and rank == 0 and not by_agent:
         _check_free(port)
         keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
-    if keeps is not None and peers is not None:
-        peers.announce()
+    if rank == 0 and peers is not None:
+        peers.announce()  # also where the store was opened before: the others look for it
     if keeps is None:
         seen = _Announced(None if by_agent else peers)
         where = f"rank {rank}: waiting for rank 0 at {address}:{port}"
