@@ -68,9 +68,10 @@ def meet(
     """
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun keeps it
     wait = _Wait(timeout, SAID_AFTER if keeps is None else SAID_AFTER_STARTING)
-    if keeps is None and rank == 0 and not by_agent:
-        _check_free(port)
-        keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
+    if rank == 0 and not by_agent:
+        if keeps is None:
+            _check_free(port)
+            keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
         if peers is not None:
             peers.announce()
     if keeps is None:
