@@ -12,13 +12,14 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -169,11 +170,12 @@ def started(
     ranks: tuple[int, ...] = (0, 1),
     environment: Mapping[str, str] | None = None,
     warm: bool = True,
+    within: Sequence[str] = (),
 ) -> Iterator[Command]:
     """Start a command in a folder; at the end of the block nothing of it is left, or the test fails.
 
     Args:
-        folder: where it runs, without another command's marks.
+        folder: where it runs; an earlier command's marks in it are removed.
         command: which.
         arguments: its own; those of two processes come in addition.
         faults: by ``RANK PLACE``, what is run there: ``tell``, ``wait``, ``blocked`` (in a collective that nobody
@@ -182,11 +184,13 @@ def started(
         launcher: what starts the ranks.
         ranks: those that are started by hand.
         environment: further variables.
-        warm: have the libraries imported beforehand; not by torchrun.
+        warm: have the libraries imported beforehand; not by torchrun, and not within another program.
+        within: a program and its arguments, to which the whole command is appended.
     """
     if not Path("/proc/self/environ").exists():
         pytest.skip("no /proc here to find processes by")
     marks = folder / "marks"
+    shutil.rmtree(marks, ignore_errors=True)
     marks.mkdir()
     (marks / "faults.json").write_text(json.dumps({"first": first, **(faults or {})}))
     script = folder / f"{command}.py"
@@ -203,13 +207,13 @@ def started(
     for number, variables in enumerate(each):
         with (marks / f"out {number}").open("ab") as out, (marks / f"err {number}").open("ab") as err:
             env = {**common, **variables, **port, **(environment or {})}
-            if warm and launcher != "torchrun":
+            if warm and launcher != "torchrun" and not within:
                 code = marks / f"code {number}"
                 processes.append(_warm_start().start(run, folder, env, out.fileno(), err.fileno(), mark, code))
                 continue
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, *run],
+                    [*within, sys.executable, *run],
                     cwd=folder,
                     env=env,
                     stdin=subprocess.DEVNULL,
