@@ -1,7 +1,6 @@
 """The commands of docs/distributed.md by two processes on a CPU; the one for Slurm is in test_slurm.py."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import uuid
@@ -13,7 +12,7 @@ import pytest
 from commandline import ROOT, TINY, untimed
 from launcher_pages import commands, in_small
 from p2be_exp.runs import Run
-from processes import _FOREIGN, _MARK, Command, free_port
+from processes import Command, free_port, marked_environment
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +44,7 @@ def launched(folder: Path, *each: list[str], **variables: str) -> Iterator[Comma
     """Type commands in a folder beside one another; at the end of the block nothing of them is left."""
     marks, mark = folder / "marks", f"t-{uuid.uuid4().hex[:12]}"
     marks.mkdir()
-    keep = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
-    environment = {**keep, "OMP_NUM_THREADS": "1", _MARK: mark, **variables}
+    environment = {**marked_environment(mark), **variables}
     python = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
     typed = []
     for number, (program, *words) in enumerate(each):
