@@ -196,8 +196,7 @@ def started(
     script = folder / f"{command}.py"
     script.write_text(f"FAULTS, MARKS, COMMAND = {_FAULTS!r}, {str(marks)!r}, {command!r}\n" + _SCRIPT)
     mark = f"t-{uuid.uuid4().hex[:12]}"
-    keep = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
-    common = {**keep, "OMP_NUM_THREADS": "1", _MARK: mark}
+    common = marked_environment(mark)
     run = [str(script), *arguments, *DDP]
     if launcher == "torchrun":
         run = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", *run]
@@ -233,6 +232,12 @@ def started(
 @functools.cache
 def _warm_start() -> WarmStart:
     return WarmStart()  # ends with this process
+
+
+def marked_environment(mark: str) -> dict[str, str]:
+    """The variables of a command of a test, without those that a launcher may have set, and with its mark."""
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    return {**keep, "OMP_NUM_THREADS": "1", _MARK: mark}
 
 
 def torchrun_variables(rank: int, world: int = 2) -> dict[str, str]:

@@ -353,15 +353,6 @@ def test_a_process_of_its_own_with_a_stray_variable(environment, workdir, variab
     assert list((workdir / "run" / "tensorboard").glob("events.*"))
 
 
-@pytest.mark.slow
-def test_two_processes_beside_a_stray_rank(environment, workdir):
-    environment({"RANK": "1", "LOCAL_RANK": "1", "MASTER_PORT": "abc"})
-    outcome = finish(start(ROOT / "train.py", *TINY, *DDP, "epochs=1", "hydra.run.dir=run", cwd=workdir))
-    assert outcome.code == 0, outcome.err
-    assert Run("run").info()["trained_on"]["processes"] == 2
-    assert Run("run").status()["state"] == "finished"
-
-
 def test_several_processes_from_outside_need_a_folder_that_they_share(environment, workdir):
     environment(SRUN)
     said = refusal(train(*TINY, *DDP))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from commandline import ROOT, TINY, assert_equal, checkpoint_of, finish, start, trained, untimed, weights_of
+from launcher_pages import commands, in_small
 from p2be_exp.runs import Run
 from slurm_cluster import SlurmCannotRun, SlurmCluster
 
@@ -173,8 +174,11 @@ def test_two_processes_of_one_training_are_requeued_together(slurm, workdir):
 
     run = workdir / "run"
     wait_at(run, "0-2")
-    tasks = ("--nodes=1", "--ntasks-per-node=2")
-    job = slurm.submit(workdir / "train.sh", "--job-name=it", *tasks, run, *ARGUMENTS, *DDP, cwd=workdir)
+    program, *words = in_small(commands()["sbatch"], str(run))  # of docs/distributed.md, on one node
+    asked = [word.replace("--nodes=2", "--nodes=1").replace("gpu:4", "gpu:1") for word in words]
+    asked = [word for word in asked if word not in ("train.sh", "trainer.num_nodes=2")]
+    assert program == "sbatch"
+    job = slurm.submit(workdir / "train.sh", "--job-name=it", *asked, "plugins=[wait_here]", cwd=workdir)
     until_it_waits(slurm, run, "0-2")
     slurm.run("scontrol", "requeue", job)
     slurm.start_now(job)
