@@ -24,6 +24,7 @@ from p2be_exp.commands import report as report_command
 from p2be_exp.commands import tracking as tracking_command
 from p2be_exp.commands import train as train_command
 from p2be_exp.training import TrainingModule
+from warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[1]
 HANGS = 600.0
@@ -109,18 +110,22 @@ def refusal(outcome: Outcome) -> str:
 
 def start(script: Path, *arguments, cwd: Path) -> subprocess.Popen:
     """A Python script as a process of its own, with one thread."""
-    keep = {key: value for key, value in os.environ.items() if not key.startswith(("P2BE", "HYDRA", "WANDB", "PL_"))}
     return subprocess.Popen(
         [sys.executable, str(script), *arguments],
         cwd=cwd,
-        env={**keep, "OMP_NUM_THREADS": "1"},
+        env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(process: subprocess.Popen) -> Outcome:
+def start_warm(script: Path, *arguments, cwd: Path) -> WarmProcess:
+    """As :func:`start`, without the seconds in which PyTorch is imported: where the start is not what is tested."""
+    return WarmProcess(script, *map(str, arguments), cwd=cwd, env=_environment())
+
+
+def finish(process: subprocess.Popen | WarmProcess) -> Outcome:
     """Wait for the end of a process."""
     try:
         out, err = process.communicate(timeout=HANGS)
@@ -131,7 +136,7 @@ def finish(process: subprocess.Popen) -> Outcome:
     return Outcome(process.returncode, out, err)
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen | WarmProcess | None = None) -> None:
     """Look until a condition holds, or the process that is to make it hold has ended."""
     deadline = time.monotonic() + HANGS
     while not condition() and (process is None or process.poll() is None):
@@ -195,6 +200,11 @@ def assert_equal(one, other, where: str = "") -> None:
         assert torch.equal(one, other), where
     else:
         assert one == other, where
+
+
+def _environment() -> dict[str, str]:
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("P2BE", "HYDRA", "WANDB", "PL_"))}
+    return {**keep, "OMP_NUM_THREADS": "1"}
 
 
 def _call(main, name: str, arguments) -> Outcome:

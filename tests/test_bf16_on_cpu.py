@@ -17,7 +17,7 @@ from commandline import (
     finish,
     refusal,
     rows_of,
-    start,
+    start_warm,
     train,
     trained,
     untimed,
@@ -215,8 +215,9 @@ def test_killed_and_gone_on_with_it_is_as_in_one_go(workdir, monkeypatch, lowere
     """With the CPU's own instructions, in a process that is killed."""
     run, driver = workdir / "run", workdir / "driver.py"
     driver.write_text(KILLED)
-    assert finish(start(driver, *TINY, BF16, "epochs=3", f"hydra.run.dir={run}", cwd=workdir)).code == -signal.SIGKILL
-    outcome = finish(start(ROOT / "train.py", f"resume={run}", cwd=workdir))
+    outcome = finish(start_warm(driver, *TINY, BF16, "epochs=3", f"hydra.run.dir={run}", cwd=workdir))
+    assert outcome.code == -signal.SIGKILL
+    outcome = finish(start_warm(ROOT / "train.py", f"resume={run}", cwd=workdir))
     assert outcome.code == 0, outcome.err
     assert untimed(run / "metrics.csv") == untimed(lowered / "metrics.csv")
     assert_equal(checkpoint_of(run)["state_dict"], checkpoint_of(lowered)["state_dict"])

@@ -19,6 +19,7 @@ from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditi
 from p2be_exp.model import EncodedClassifier
 from p2be_exp.results import CLEAN, Condition, Results
 from p2be_exp.trainer import build_trainer
+from two_ranks import on_two_ranks
 
 FOG = Condition("corruption", "fog", severity=1)
 
@@ -132,6 +133,28 @@ def test_ranks_without_results_write_nothing(tmp_path):
     trainer.test(module, ResidentLoader(image_set(5), 4, shuffle_seed=None), verbose=False)
     assert list(tmp_path.iterdir()) == []
     assert seen == [4, 1]
+
+
+def test_every_rank_measures_with_the_batch_norms_of_the_first(tmp_path):
+    """At the end of a training those of the others have seen other images; the first one's are saved."""
+    data = image_set(22)
+
+    def measure(rank: int) -> None:
+        model = small_model()
+        for name, buffer in model.named_buffers():
+            if "running_mean" in name:
+                buffer += rank
+        config = to_plain(compose_config("evaluate", ["run=x", "trainer=ddp", "trainer.accelerator=cpu"]))["trainer"]
+        trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False)
+        results = Results(tmp_path / "two", {}) if rank == 0 else None
+        loader = ResidentLoader(data, 4, shuffle_seed=None, rank=rank, world_size=2)
+        trainer.test(EvaluationModule(model, [CLEAN], results), [loader], verbose=False)
+
+    on_two_ranks(tmp_path, measure)
+    evaluate(small_model(), [CLEAN], [data], tmp_path / "one", batch_size=2)
+    two, one = (np.load(tmp_path / name / "per_image" / "clean.npz") for name in ("two", "one"))
+    assert np.array_equal(two["index"], one["index"])
+    assert np.abs(two["confidence"] - one["confidence"]).max() < 1e-5
 
 
 def test_the_clean_condition_is_the_test_set(tmp_path):

@@ -505,14 +505,14 @@ def test_a_checkpoint_names_no_file_that_is_removed_but_its_own():
 @pytest.mark.slow
 def test_two_processes_that_resume_one_run(workdir, four_epochs):
     """Started together, one trains on, the other is refused; three times."""
-    from commandline import ROOT, finish, start
+    from commandline import ROOT, finish, start_warm
 
     whole = copy_of(four_epochs, workdir / "run")
     for file in ("results.csv", "results.json"):
         (whole / file).unlink()
-    first = start(ROOT / "train.py", "resume=run", "trainer.progress=false", cwd=workdir)
+    first = start_warm(ROOT / "train.py", "resume=run", "trainer.progress=false", cwd=workdir)
     wait_until(lambda: (workdir / "run" / LOCK).read_text() != "" and holder_of("run") == first.pid, first)
-    second = start(ROOT / "train.py", "resume=run", cwd=workdir)
+    second = start_warm(ROOT / "train.py", "resume=run", cwd=workdir)
     codes = sorted((finish(first).code, finish(second).code))
     assert codes in ([0, 2], [0, 0])  # both where the second came after the first had ended
     assert Run("run").status()["state"] == "finished"

@@ -24,7 +24,7 @@ from commandline import (
     finish,
     refusal,
     rows_of,
-    start,
+    start_warm,
     train,
     trained,
     untimed,
@@ -233,7 +233,7 @@ def killed_at(epoch, batch, *arguments):
     """A training in a process of its own that SIGKILL ends in a batch of an epoch, both counted from 0."""
     script = Path("driver.py")
     script.write_text(DRIVER.format(where=(epoch, batch)))
-    outcome = finish(start(script.absolute(), *arguments, cwd=Path()))
+    outcome = finish(start_warm(script.absolute(), *arguments, cwd=Path()))
     assert outcome.code == -signal.SIGKILL, outcome.err
 
 
@@ -264,7 +264,7 @@ def test_killed_before_the_first_epoch_ended_starts_over_in_the_same_folder(four
 @pytest.mark.slow
 def test_sigterm_from_outside_and_the_very_command_that_is_printed(workdir, monkeypatch):
     arguments = [*TINY, "epochs=4000", "limit_train=160", "hydra.run.dir=run"]  # which would take an hour
-    process = start(ROOT / "train.py", *arguments, cwd=workdir)
+    process = start_warm(ROOT / "train.py", *arguments, cwd=workdir)
     run = workdir / "run"
     wait_until((run / "metrics.csv").exists, process)
     process.send_signal(signal.SIGTERM)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from omegaconf import OmegaConf
 
 from p2be_exp.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
+from p2be_exp.attempts import STATUS, is_complete, this_attempt
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import typed
@@ -195,7 +196,7 @@ class Run:
 
     def set_status(self, state: State, **details: Any) -> None:
         """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
-        here = {"pid": os.getpid(), "host": socket.gethostname(), **slurm_start()}
+        here = {"pid": os.getpid(), "host": socket.gethostname(), **this_attempt()}
         status = {"state": state, **here, "alive": now(), **details}
         with self._status_lock:
             overwrite_json(self.status_file, status)
@@ -241,12 +242,10 @@ _INFO: Form = {
 _STATUS: Form = {
     "state": str,
     "pid": int,
-    "host": str,
     "alive": str,
     "exit_code": int,
     "error": str,
-    "slurm_job": str,
-    "slurm_restarts": int,
+    **STATUS,
 }
 """What is read of ``status.json``, by key."""
 
@@ -261,16 +260,9 @@ def _is_status(status: Any) -> bool:
         return False
     if "alive" in status:
         _ = datetime.fromisoformat(status["alive"]) - datetime.now(UTC)
-    if "slurm_job" in status and "slurm_restarts" not in status:
+    if not is_complete(status):
         return False
     return 0 < status.get("pid", 1) < 2**31
-
-
-def slurm_start() -> dict[str, Any]:
-    """Which start of which job of Slurm's this process is in: ``slurm_job`` and ``slurm_restarts``; {} outside."""
-    if "SLURM_JOB_ID" not in os.environ:
-        return {}
-    return {"slurm_job": os.environ["SLURM_JOB_ID"], "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
 def find_run(path: str | Path, key: str = "run") -> Run:

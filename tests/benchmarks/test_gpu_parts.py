@@ -8,21 +8,23 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks.gpu import part_step, part_tests, part_train
+from benchmarks.gpu import one_encoding, part_step, part_tests, part_train
 from benchmarks.gpu.one_encoding import OneEncoding
 from benchmarks.gpu.part import Task, attempt
 from benchmarks.gpu.part_step import TOGETHER
 from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import ENCODINGS, parse_settings
+from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
 from benchmarks.gpu.training_rows import published_cells
 from benchmarks.kernels import GpuWork
-from commandline import copy_of
+from commandline import copy_of, corruptions, evaluate, train
 from p2be_exp.runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +113,7 @@ def test_every_variant_is_measured_beside_its_baselines(rows, monkeypatch):
         return original(variant, *settings)
 
     monkeypatch.setattr(part_step, "make_step", make_step)
+    monkeypatch.setitem(SIZES, "test", replace(SIZES["test"], rounds=1))
     part_step.run(task(rows))
     kinds = [(regime, precision) for precision in ("bf16", "32") for regime in ("standard", "augmix")]
     variants = [variant for group in TOGETHER for variant in group if variant != "onehot"]
@@ -324,11 +327,55 @@ def test_without_a_rehearsal_one_epoch_is_planned_and_the_failure_noted(rows, tm
 # -- everything --------------------------------------------------------------------------------------------------------
 
 
+class Ran:
+    """A command that has run in this process, as a process that has ended."""
+
+    def __init__(self, command, *, stdout, **settings):
+        words = [str(word) for word in command[list(command).index(sys.executable) + 1 :]]
+        if words[0] == "-m":
+            assert words[1] == "p2be_exp.corruptions"
+            outcome = corruptions(*words[2:])
+        else:
+            outcome = {"train.py": train, "evaluate.py": evaluate}[Path(words[0]).name](*words[1:])
+        stdout.write(outcome.out + outcome.err)
+        self.returncode = outcome.code
+
+    def poll(self):
+        return self.returncode
+
+
+@pytest.mark.slow
+def test_every_command_of_a_training_part_does_what_it_is_for(rows, tmp_path, monkeypatch):
+    """The rehearsal in a process of its own, the commands in this one."""
+    work = tmp_path / "work"
+    monkeypatch.setattr(part_train, "LOOK", 0.0)
+    monkeypatch.setattr(part_train, "usable_cpus", lambda: 1)
+    given = task(rows, f"work={work}", "encodings=p2be", "epochs=2")
+    speed = part_train._rehearsed(given)
+    assert min(speed) > 0
+    monkeypatch.setattr(part_train, "_rehearsed", lambda _: speed)
+    processes = SimpleNamespace(Popen=Ran, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr(one_encoding, "subprocess", processes)
+    monkeypatch.setattr(part_train, "subprocess", processes)
+    part_train.run(given)
+    assert not rows.of("Notes"), rows.of("Notes")
+    result = rows.of("Encodings")[-1]
+    assert (result["epochs"], result["state"], result["cells"]) == ("2 of 2", "done", "4 of 4")
+    assert 0 <= result["mean"] <= 100
+    assert result["ls_pga_at_8"].endswith(" on 10")
+    assert (work / "corrupted" / "fog.npy").is_file()
+    assert Path(rows.of("Archives")[-1]["file"]).name == "p2be.zip"
+
+
 @pytest.mark.slow
 def test_the_command_ends_with_its_table(tmp_path):
+    """In processes of their own, down to a training that is refused at once: its folder has a damaged run."""
     out, work = tmp_path / "out", tmp_path / "work"
+    (work / "p2be").mkdir(parents=True)
+    (work / "p2be" / "run.json").write_text("{")
+    PLAN.write(work)
     command = [sys.executable, "-m", "benchmarks.gpu", f"out={out}", f"work={work}", "size=test", "minutes=30",
-               "encodings=p2be", "parts=train", "epochs=2"]  # fmt: skip
+               "encodings=p2be", "parts=train", "epochs=1000"]  # fmt: skip
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -338,9 +385,7 @@ def test_the_command_ends_with_its_table(tmp_path):
     assert names == {"rows.jsonl", "table.md", "p2be.zip"} | ({"log.txt"} & names)
     rows = Rows(json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines())
     assert [row["state"] for row in rows.of("Parts")] == ["running", "done"]
-    assert not rows.of("Notes"), rows.of("Notes")
-    result = rows.of("Encodings")[-1]
-    assert (result["epochs"], result["state"], result["cells"]) == ("2 of 2", "done", "4 of 4")
-    assert 0 <= result["mean"] <= 100
-    assert result["ls_pga_at_8"].endswith(" on 10")
-    assert (work / "corrupted" / "fog.npy").is_file()
+    (note,) = rows.of("Notes")
+    assert note["what"] == "p2be, train"
+    assert note["note"].startswith(f"exit code 2: error: resume={work}/p2be: ")
+    assert note["note"] in table

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commandline import corruptions, finish, refusal, start, wait_until
+from commandline import corruptions, finish, refusal, start_warm, wait_until
 from p2be_exp.corruptions import ALL, corrupt, make
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.data import load_dataset
@@ -137,7 +137,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(workdir):
     arguments = ["make", "dataset=digits", "out=set", "names=[noise,contrast,pixelate]", "workers=1"]
     script = workdir / "driver.py"
     script.write_text(DRIVER)
-    process = start(script, *arguments, cwd=workdir)
+    process = start_warm(script, *arguments, cwd=workdir)
     wait_until(Path("set/gaussian_noise.npy").exists, process)
     process.send_signal(signal.SIGTERM)
     outcome = finish(process)

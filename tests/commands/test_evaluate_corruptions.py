@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import commandline
-from commandline import QUICKSTART, copy_of, corruptions, finish, refusal, rows_of, start, train, wait_until
+from commandline import QUICKSTART, copy_of, corruptions, finish, refusal, rows_of, start_warm, train, wait_until
 from p2be_exp import load_run
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
 from p2be_exp.corruptions.images import corrupted_images
@@ -161,7 +161,7 @@ def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run,
     folder = run / "evaluations" / "last_clean_generated_first40"
     script = workdir / "driver.py"
     script.write_text(DRIVER)
-    process = start(script, *arguments, cwd=workdir)
+    process = start_warm(script, *arguments, cwd=workdir)
     wanted = 30 if number == signal.SIGKILL else 50
     wait_until(lambda: len(list(folder.glob("per_image/*.npz"))) >= wanted, process)
     process.send_signal(number)

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from commandline import ROOT, TINY, assert_equal, at_batch, checkpoint_of, copy_of, finish, rows_of, start, untimed
+from commandline import ROOT, TINY, assert_equal, at_batch, checkpoint_of, copy_of, finish, rows_of, start_warm, untimed
 from p2be_exp.commands import corruptions, evaluate, export, report, train
 from p2be_exp.runs import Run
 
@@ -117,7 +117,7 @@ def test_a_comparison_that_nothing_keeps_fails_on_a_full_disk(four_epochs, with_
 
 @pytest.mark.slow
 def test_head_takes_the_first_line_of_a_training(workdir, four_epochs):
-    process = start(ROOT / "train.py", *TINY, "epochs=4", "hydra.run.dir=run", cwd=workdir)
+    process = start_warm(ROOT / "train.py", *TINY, "epochs=4", "hydra.run.dir=run", cwd=workdir)
     process.stdout.readline()
     process.stdout.close()
     process.stdout = None

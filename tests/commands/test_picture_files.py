@@ -24,7 +24,7 @@ from commandline import (
     finish,
     refusal,
     rows_of,
-    start,
+    start_warm,
     train,
     untimed,
 )
@@ -224,7 +224,7 @@ def test_shared_memory_that_is_too_small_is_one_line_and_the_advice_in_it_helps(
                  "regime=standard", "epochs=1", "limit_train=700", "batch_size=700", "trainer=cpu",
                  "trainer.progress=false", "dataset.workers=8", "hydra.run.dir=run"]  # fmt: skip
     mount = "mount -t tmpfs -o size=64m tmpfs /dev/shm"
-    outcome = with_mounts(mount, ROOT / "train.py", *arguments, cwd=Path.cwd())
+    outcome = with_mounts(mount, ROOT / "train.py", *arguments, cwd=Path.cwd(), warm=True)
     assert outcome.code == 1, outcome.err
     assert "Traceback" not in outcome.err, outcome.err
     (line,) = (each for each in outcome.err.splitlines() if "UserWarning" not in each and each[0] != " ")
@@ -535,7 +535,7 @@ if __name__ == "__main__":
 def drive(command, *arguments, stop):
     script = Path("driver.py")
     script.write_text(DRIVER)
-    return finish(start(script, command, "stop" if stop else "go", *map(str, arguments), cwd=Path.cwd()))
+    return finish(start_warm(script, command, "stop" if stop else "go", *map(str, arguments), cwd=Path.cwd()))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The loader of image files: the same batches by any workers and ranks, resumed anywhere, and images left out."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -298,14 +299,11 @@ def test_among_several_ranks_a_stop_signal_ends_the_wait_and_nothing_can_be_save
     )
 
 
-@pytest.mark.parametrize("in_a_picture", [True, False])
-def test_no_worker_stays_behind_a_process_that_is_killed(folder, monkeypatch, in_a_picture):
-    """Whether it decodes, as long as that may take, or waits for what to decode next."""
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 600)  # PyTorch's own look
-    if in_a_picture:
-        monkeypatch.setattr(FileLoader, "chunk", 1)
-        decoded = iter([decode] * 2 + [lambda *arguments: time.sleep(600)] * 20)
-        monkeypatch.setattr(file_loader, "decode", lambda *arguments: next(decoded)(*arguments))
+def test_no_worker_stays_behind_a_process_that_is_killed(folder, monkeypatch):
+    """In the middle of a picture, however long that takes."""
+    monkeypatch.setattr(FileLoader, "chunk", 1)
+    decoded = iter([decode] * 2 + [lambda *arguments: time.sleep(600)] * 20)
+    monkeypatch.setattr(file_loader, "decode", lambda *arguments: next(decoded)(*arguments))
     here, there = multiprocessing.Pipe()
 
     def epoch() -> None:
@@ -322,7 +320,12 @@ def test_no_worker_stays_behind_a_process_that_is_killed(folder, monkeypatch, in
     assert [state_of(worker) for worker in workers] == ["alive"] * 2
     main.kill()
     main.join()
-    wait_until(lambda: all(state_of(worker) == "gone" for worker in workers))
+    try:
+        wait_until(lambda: all(state_of(worker) == "gone" for worker in workers))
+    finally:
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 # -- images that cannot be read ---------------------------------------------------------------------------------------

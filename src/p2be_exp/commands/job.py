@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from p2be_exp.attempts import follows
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.paths import check_path
@@ -20,7 +21,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.ownership import holds
 from p2be_exp.plugins import load_plugins
 from p2be_exp.ranks import rank
-from p2be_exp.runs import Run, slurm_start
+from p2be_exp.runs import Run
 
 RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
@@ -33,6 +34,20 @@ CLOCKS_DIFFER = 30
 def is_resumable(key: str) -> bool:
     """Whether a key, or the group that it is in, does not change what is trained."""
     return key in RESUMABLE or key.partition(".")[0] in RESUMABLE
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """The keys of what is trained that have other values in two configurations, with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in [*one, *(key for key in other if key not in one)]:
+        if is_resumable(f"{prefix}{key}"):
+            continue
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            found |= differences(mine, theirs, f"{prefix}{key}.")
+        elif mine != theirs:
+            found[f"{prefix}{key}"] = (mine, theirs)
+    return found
 
 
 def job_config(composed: DictConfig) -> dict[str, Any]:
@@ -88,23 +103,16 @@ def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
     silent = (datetime.now(UTC) - datetime.fromisoformat(status["alive"])).total_seconds()
     here = status.get("host") == socket.gethostname()
     ended = here and (holds(run.path) or status["pid"] == os.getpid() or not _alive(status["pid"]))
-    gone = ended or _was_requeued(status)
+    gone = ended or follows(status)
     if -CLOCKS_DIFFER < silent < 120 and not gone:
         where = "" if here else f" on {status.get('host')}, or stopped less than two minutes ago"
         raise BadInput(f"{key}={run.path}: still running as process {status['pid']}{where}")
 
 
 def patience(run: Run) -> float:
-    """Seconds to wait for the lock of a folder: where Slurm has ended its owner on another node, a file server may keep
-    the lock until it notices."""
-    return 120.0 if _was_requeued(run.status()) else 0.0
-
-
-def _was_requeued(status: Mapping[str, Any]) -> bool:
-    """Whether this is a later start of the job of Slurm's that wrote a status: Slurm has ended the earlier one."""
-    now = slurm_start()
-    same = "slurm_job" in now and now["slurm_job"] == status.get("slurm_job")
-    return same and now["slurm_restarts"] > status["slurm_restarts"]
+    """Seconds to wait for the lock of a folder: where a launcher has ended its owner on another node, a file server may
+    keep the lock until it notices."""
+    return 120.0 if follows(run.status()) else 0.0
 
 
 def _alive(pid: int) -> bool:

@@ -22,7 +22,7 @@ from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     check_not_running,
     check_writable,
-    is_resumable,
+    differences,
     job_config,
     patience,
     relative,
@@ -317,7 +317,7 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
     """The result of a job that is finished; one that was stopped is gone on with."""
     key = "hydra.sweep.dir"
     find_run(run.path, key)
-    for name, (value, wanted) in _differences(run.config(), config).items():
+    for name, (value, wanted) in differences(run.config(), config).items():
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)
@@ -327,17 +327,3 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
             raise BadInput(f"{key}={run.path.parent}: job {run.path.name}: results.json {unusable(error)}") from error
     check_not_running(run, key, config["trainer"])
     return train_job(config, run, resume=True, sweep=sweep)
-
-
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """The keys of what is trained that have other values in two configurations, with both values."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in [*one, *(key for key in other if key not in one)]:
-        if is_resumable(f"{prefix}{key}"):
-            continue
-        mine, theirs = one.get(key), other.get(key)
-        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            found |= _differences(mine, theirs, f"{prefix}{key}.")
-        elif mine != theirs:
-            found[f"{prefix}{key}"] = (mine, theirs)
-    return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from p2be_exp.attempts import follows
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import train_help
 from p2be_exp.commands.hydra_app import hydra_main
@@ -17,6 +18,7 @@ from p2be_exp.commands.job import (
     RESUMABLE,
     check_not_running,
     check_writable,
+    differences,
     is_resumable,
     job_config,
     patience,
@@ -113,13 +115,17 @@ def _single(arguments: list[str]) -> None:
     composed = compose_config("train", arguments, with_hydra=True)
     config = job_config(composed)
     check_launcher(config["trainer"])
-    _check_folder(composed, config["trainer"])
+    named = Run(user_path("hydra.run.dir", composed.hydra.run.dir))
+    again = _holds_an_earlier_attempt(named)
+    _check_folder(composed, config["trainer"], again)
     if rank(config["trainer"]) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
-        train_job(config, Run(user_path("hydra.run.dir", composed.hydra.run.dir)))
+        # Rank 0 may be making the run at this moment. A checkpoint there is of an earlier attempt: rank 0 goes on from
+        # it, or refuses the folder.
+        train_job(config, named, resume=named.checkpoint("last").exists())
         return
 
     failure: list[Exception] = []
-    run = Run(relative(user_path("hydra.run.dir", composed.hydra.run.dir).absolute()))
+    run = Run(relative(named.path.absolute()))
 
     def task(_: DictConfig) -> None:
         try:
@@ -127,20 +133,51 @@ def _single(arguments: list[str]) -> None:
         except Exception as error:
             failure.append(error)  # Hydra would print lines of its own about it
 
-    with owned(run.path, "hydra.run.dir"):  # before Hydra makes it: what a failed start leaves empty goes again
+    with owned(
+        run.path, "hydra.run.dir", patience(run)
+    ):  # before Hydra makes it: what a failed start leaves goes again
+        if again:
+            _go_on(config, run)
+            return
         run.check_new("hydra.run.dir")
         hydra_main(task, [*arguments, as_override("hydra.run.dir", run.path)])  # the time in its name is that of now
         if failure:
             raise failure[0]
 
 
-def _check_folder(composed: DictConfig, trainer: dict[str, Any]) -> None:
+def _check_folder(composed: DictConfig, trainer: dict[str, Any], again: bool) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = user_path("hydra.run.dir", composed.hydra.run.dir)
-    if rank(trainer) == 0:
+    if rank(trainer) == 0 and not again:
         Run(folder).check_new("hydra.run.dir")
     check_writable(folder, "hydra.run.dir")
+
+
+# -- one run, once more: torchrun or Slurm started the same command again ---------------------------------------------
+
+
+def _holds_an_earlier_attempt(run: Run) -> bool:
+    """Whether a folder holds the run that an earlier attempt of this launch made, whatever became of it."""
+    return run.run_file.exists() and run.config_file.exists() and follows(run.status())
+
+
+def _go_on(config: dict[str, Any], run: Run) -> None:
+    """Go on with the run of an earlier attempt, which the launcher has ended.
+
+    Raises:
+        BadInput: it is one of another configuration, or cannot be used.
+    """
+    key = "hydra.run.dir"
+    find_run(run.path, key)
+    for name, (value, wanted) in differences(run.config(), config).items():
+        raise BadInput(
+            f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
+        )
+    check_not_running(run, key, config["trainer"])
+    if run.checkpoint("last").exists():
+        load_checkpoint(run, key=key)
+    train_job(config, run, resume=True)
 
 
 # -- resume -----------------------------------------------------------------------------------------------------------

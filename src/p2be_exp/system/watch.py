@@ -167,6 +167,8 @@ class Watch:
     def _look(self) -> None:
         """Look at the other ranks, and at the parent."""
         if self._parent is not None and os.getppid() != self._parent:
+            if self._peers is not None:
+                self._peers.remove()  # in the place of rank 0, which made the folder
             self._end(Ending(0, 1, "its process is gone"))
         if self._peers is None or self.ending is not None:
             return
