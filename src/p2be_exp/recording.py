@@ -37,9 +37,11 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None, watch: Watch) 
 
     def record(state: State, exit_code: int, **details: Any) -> None:
         watch.is_coming_out()
-        finish(loggers, exit_code)
-        if main:
-            run.set_status(state, exit_code=exit_code, **details)
+        try:
+            finish(loggers, exit_code)
+        finally:  # which may take long enough for another signal
+            if main:
+                run.set_status(state, exit_code=exit_code, **details)
 
     def last_words(ending: Ending) -> None:
         """What is left to do where the main thread stands in a wait."""

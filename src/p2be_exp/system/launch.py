@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from p2be_exp.signals import stop_signals
 from p2be_exp.system.peers import Ending
 
 if TYPE_CHECKING:
@@ -27,9 +28,14 @@ class Children:
 
     def start(self, number: int) -> None:
         """Start this very command again as ranks 1 to ``number`` - 1; they know their place by ``LOCAL_RANK``."""
-        for rank in range(1, number):
-            environment = {**os.environ, "LOCAL_RANK": str(rank)}
-            self._by_rank[rank] = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
+        # They keep a stop signal until they listen to it: one that came during their imports would end in a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+        try:
+            for rank in range(1, number):
+                environment = {**os.environ, "LOCAL_RANK": str(rank)}
+                self._by_rank[rank] = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def failed(self, peers: Peers) -> Ending | None:
         """How a child ended that had not done its part, and left no word; None where there is none."""

@@ -137,8 +137,20 @@ def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
         return 1
     if isinstance(error, Interrupted):
         return 0  # a process that failed would have torchrun stop rank 0, which is saving
+    if _is_told(peers, error):
+        return 1
     one_line_is_all = isinstance(error, BadInput | ResourceError) or (isinstance(error, OSError) and is_full(error))
     return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.has_left else None
+
+
+def _is_told(peers: Peers, error: Exception) -> bool:
+    """Whether rank 0 fails of the very same, as all ranks do of most faults; it may come to it a moment later."""
+    mine, until = Ending.of(peers.rank, error).line, time.monotonic() + 1.0
+    while time.monotonic() < until:
+        if (other := peers.ended()) is not None and (other.rank, other.line) == (0, mine):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _reason(watch: Watch, peers: Peers) -> Ending | None:

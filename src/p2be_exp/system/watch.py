@@ -123,9 +123,10 @@ class Watch:
     # -- this thread -------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        beat = 0.0
+        beat, inbox = 0.0, select.poll()  # select.select takes no descriptor above 1023
+        inbox.register(self._inbox, select.POLLIN)
         while not self._over.is_set():
-            ready, _, _ = select.select([self._inbox], [], [], LOOK)
+            ready = inbox.poll(1000 * LOOK)
             if os.getpid() != self._process:  # a child that was forked; it has no such thread, but be sure
                 return
             for number in os.read(self._inbox, 4096) if ready else b"":
