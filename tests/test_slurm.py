@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commandline import ROOT, TINY, assert_equal, checkpoint_of, finish, start, trained, untimed, weights_of
+from commandline import ROOT, TINY, assert_equal, checkpoint_of, finish, start_warm, trained, untimed, weights_of
 from launcher_pages import commands, in_small
 from p2be_exp.runs import Run
 from slurm_cluster import SlurmCannotRun, SlurmCluster
@@ -169,7 +169,7 @@ def test_tasks_with_a_device_each_are_trainings_of_their_own(slurm, workdir, who
 
 def test_two_processes_of_one_training_are_requeued_together(slurm, workdir):
     alone = [*ARGUMENTS[:-2], *DDP, "hydra.run.dir=alone"]
-    outcome = finish(start(ROOT / "train.py", *alone, cwd=workdir))
+    outcome = finish(start_warm(ROOT / "train.py", *alone, cwd=workdir))
     assert outcome.code == 0, outcome.err
 
     run = workdir / "run"

@@ -25,6 +25,10 @@ class ResourceError(RuntimeError):
     """
 
 
+class Diverged(ResourceError, FloatingPointError):  # noqa: N818  # what happened
+    """A training whose loss is no number any more; all ranks of it have the same."""
+
+
 class Interrupted(BaseException):
     """The user or the system asked to stop. Not an ``Exception``, so that no handler of failures takes it for one.
 

@@ -100,7 +100,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
         data = build_data(config, training=True)
-        data.stop = lambda: signals.received
+        data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
         check_image_size(config["backbone"]["name"], data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it

@@ -1,16 +1,18 @@
 """The rows of metrics.csv: their file, and their numbers after a training."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from commandline import assert_equal
+from commandline import TINY, assert_equal, train
 from p2be_exp.callbacks.epoch_rows import EpochRows, read_rows, write_rows
 from p2be_exp.callbacks.watch import count_error
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import ImageDataModule
+from p2be_exp.errors import Diverged
 from p2be_exp.runs import Run
 from p2be_exp.trainer import build_trainer
 from p2be_exp.training import TrainingModule
@@ -129,9 +131,18 @@ def test_rows_of_epochs_that_are_trained_again_are_dropped(tmp_path):
 def test_a_loss_that_is_no_number_stops_the_training_after_its_row(tmp_path):
     run = Run(tmp_path)
     settings = config(epochs=3, limit_train=4, **{"optim.lr": 1e30})
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch \d; lower optim.lr"):
+    with pytest.raises(Diverged, match=r"the loss is (nan|inf) in epoch \d; lower optim.lr"):
         fit(settings, run)
     assert read_rows(run)[-1]["train/loss"] in {"nan", "inf"}
+
+
+def test_a_loss_that_is_no_number_is_told_in_one_line(workdir):
+    outcome = train(*TINY, "optim.lr=1e30", "hydra.run.dir=run")
+    assert outcome.code == 1
+    assert re.fullmatch(
+        r"error: the loss is (nan|inf) in epoch \d; lower optim.lr or set optim.clip_norm\n", outcome.err
+    )
+    assert f"error: {Run('run').status()['error']}\n" == outcome.err
 
 
 # -- two ranks --------------------------------------------------------------------------------------------------------

@@ -154,21 +154,32 @@ raise SystemExit(main())
 """
 
 
+FIVE = "corruption.names=[gaussian_noise,defocus_blur,fog,contrast,jpeg_compression]"
+
+
+@pytest.fixture(scope="module")
+def whole_five(tmp_path_factory, four_epochs):
+    """A complete evaluation of forty images under five corruptions."""
+    run = copy_of(four_epochs, tmp_path_factory.mktemp("five") / "run")
+    assert evaluate(f"run={run}", "limit_test=40", FIVE, "name=five").code == 0
+    return run / "evaluations" / "five"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run, workdir, whole, frost_dir, number):
-    arguments = ["run=run", "limit_test=40", f"corruption.frost_dir={frost_dir}", "attack=none"]
-    folder = run / "evaluations" / "last_clean_generated_first40"
+def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run, workdir, whole_five, number):
+    arguments = ["run=run", "limit_test=40", FIVE, "name=five", "attack=none"]
+    folder = run / "evaluations" / "five"
     script = workdir / "driver.py"
     script.write_text(DRIVER)
     process = start_warm(script, *arguments, cwd=workdir)
-    wanted = 30 if number == signal.SIGKILL else 50
+    wanted = 8 if number == signal.SIGKILL else 16
     wait_until(lambda: len(list(folder.glob("per_image/*.npz"))) >= wanted, process)
     process.send_signal(number)
     outcome = finish(process)
     assert outcome.code == (-number if number == signal.SIGKILL else 128 + number)
     measured = len(rows_of(folder / "results.csv"))
-    assert wanted - 1 <= measured < 76
+    assert wanted - 1 <= measured < 26
     summary = json.loads((folder / "results.json").read_text())
     assert summary["mean_corruption_error"] is None
     assert "jpeg_compression" in summary["corruptions"]["unfinished"]
@@ -178,13 +189,23 @@ def test_killed_at_a_moment_of_its_own_choosing_it_ends_with_the_same_files(run,
     leftovers = [file.name for file in folder.rglob(".*.part")]
     assert len(leftovers) <= 1
     mine = {name: data for name, data in without_times(folder).items() if ".part" not in name}
-    assert mine == without_times(whole[0])
+    assert mine == without_times(whole_five)
+
+
+TWO = ("limit_test=40", "eval_batch_size=30", "corruption.names=[fog,contrast]")
+
+
+@pytest.fixture(scope="module")
+def whole_two(tmp_path_factory, four_epochs):
+    """A complete evaluation of forty images in two batches under two corruptions."""
+    run = copy_of(four_epochs, tmp_path_factory.mktemp("two") / "run")
+    assert evaluate(f"run={run}", *TWO, "name=two").code == 0
+    return run / "evaluations" / "two"
 
 
 @pytest.mark.parametrize("after", [1, 2, 7])
-def test_stopped_between_and_inside_conditions(run, monkeypatch, after):
-    arguments = ["run=run", "limit_test=40", "eval_batch_size=30", "corruption.names=[fog,contrast]", "name=mine"]
-    assert evaluate(*arguments[:-1], "name=whole").code == 0
+def test_stopped_between_and_inside_conditions(run, monkeypatch, whole_two, after):
+    arguments = ["run=run", *TWO, "name=two"]
     original, steps = EvaluationModule.test_step, []
 
     def test_step(self, *arguments):
@@ -200,7 +221,7 @@ def test_stopped_between_and_inside_conditions(run, monkeypatch, after):
     line = outcome.err.splitlines()[-1]
     assert line.startswith("stopped; to go on: python evaluate.py ")
     assert evaluate(*shlex.split(line)[6:]).code == 0
-    assert without_times(run / "evaluations" / "mine") == without_times(run / "evaluations" / "whole")
+    assert without_times(run / "evaluations" / "two") == without_times(whole_two)
 
 
 def test_the_second_call_adds_nothing(whole, four_epochs, frost_dir, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from commandline import ROOT, TINY, at_batch, copy_of, finish, refusal, start, train
+from commandline import ROOT, TINY, at_batch, copy_of, finish, refusal, start, start_warm, train
 from p2be_exp.commands.exit_codes import IMPORT_ADVICE, exit_code_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput, Interrupted
@@ -91,7 +91,7 @@ def test_the_process_itself_ends_with_the_code_and_one_line(workdir):
     outcome = finish(start(ROOT / "train.py", *TINY, "trainer=gpu", "limit_train=0", cwd=workdir))
     assert refusal(outcome) == "limit_train=0: allowed is 1 or more"
     assert outcome.out == ""
-    outcome = finish(start(ROOT / "train.py", *TINY, "limit_train=1298", cwd=workdir))
+    outcome = finish(start_warm(ROOT / "train.py", *TINY, "limit_train=1298", cwd=workdir))
     assert refusal(outcome).startswith("limit_train=1298: ")
     assert not list(workdir.iterdir())
 

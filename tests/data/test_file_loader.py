@@ -390,7 +390,7 @@ def test_another_ranks_image_is_told_by_that_rank_alone(damaged, capfd):
     for rank in range(2):
         list(loader(files.subset([20]), 4, rank=rank, world_size=2))  # a batch of one image
     lines = capfd.readouterr().err.splitlines()
-    assert lines == [line for line in lines if "1 of 1 images of this process" in line and names[0] in line]
+    assert lines == [line for line in lines if "1 of 1 images of rank 1 " in line and names[0] in line]
     assert len(lines) == 1
 
 

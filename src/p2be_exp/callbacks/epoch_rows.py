@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 
 from p2be_exp.atomic import write_text
 from p2be_exp.callbacks.watch import count_error
-from p2be_exp.errors import BadInput
+from p2be_exp.errors import BadInput, Diverged
 from p2be_exp.foreign_files import read_text
 from p2be_exp.forms import unusable
 from p2be_exp.runs import Run
@@ -70,9 +70,7 @@ class EpochRows(pl.Callback):
         row |= {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds, 1)}
         self._publish(trainer, row)
         if not math.isfinite(row["train/loss"]):
-            raise FloatingPointError(
-                f"the loss is {row['train/loss']} in epoch {epoch}; lower optim.lr or set optim.clip_norm"
-            )
+            raise Diverged(f"the loss is {row['train/loss']} in epoch {epoch}; lower optim.lr or set optim.clip_norm")
 
     def _publish(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:
         if not trainer.is_global_zero:

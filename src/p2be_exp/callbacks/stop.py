@@ -85,6 +85,7 @@ class StopOnSignal(pl.Callback):
         self.run, self.signals = run, signals
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.listen()  # a trainer of somebody else's has put Lightning's handler of SIGTERM in place by now
         self.signals.deferred = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

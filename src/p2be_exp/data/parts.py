@@ -77,7 +77,7 @@ class PartsLoader(EpochLoader):
 
     def _report(self, unreadable: list[Unreadable], images: int) -> None:
         whole = self.world_size == 1 and images == len(self.labels)
-        tell_left_out(self.name, unreadable, images, whole, " of this process" if self.world_size > 1 else "")
+        tell_left_out(self.name, unreadable, images, whole, f" of rank {self.rank}" if self.world_size > 1 else "")
 
 
 def tell_left_out(name: str, unreadable: Sequence[Unreadable], images: int, whole: bool = True, of: str = "") -> None:

@@ -28,7 +28,7 @@ FOLDER = ".ranks"
 SILENT = 60.0
 """Seconds without a sign of life after which a rank of another machine is told to be silent."""
 
-_NAME = re.compile(r"[0-9a-f]+-[0-9]+\.(here|open|end|done)(\.part)?")
+_NAME = re.compile(r"[0-9a-f]+-[0-9]+\.(here|open|stop|end|done)(\.part)?")
 _STARTED = time.time()
 _STALE = 30.0
 """Seconds that the first rank may start after another has failed; what is older, an earlier start left behind."""
@@ -156,6 +156,10 @@ class Peers:
         """Say that the port at which the ranks meet is this rank's own, and not another program's."""
         self._write(self._file(self.rank, "open"), {})
 
+    def ask_to_stop(self, number: int) -> None:
+        """Say that a stop signal has come here, for a rank that this one waits for."""
+        self._write(self._file(self.rank, "stop"), {"signal": number})
+
     def finish(self) -> None:
         """Say that this rank has done its part."""
         self._write(self._file(self.rank, "done"), {})
@@ -213,6 +217,13 @@ class Peers:
                 here = self._read(rank, "here")
                 found.append(Registered(rank, int(here["pid"]), str(here["host"])))
         return found
+
+    def asked_to_stop(self) -> int | None:
+        """The stop signal that has come to another rank, which says so; None before."""
+        for rank in self._others():
+            with contextlib.suppress(Exception):
+                return int(self._read(rank, "stop")["signal"])
+        return None
 
     def is_open(self, rank: int) -> bool:
         """Whether a rank has said that the port at which the ranks meet is its own."""

@@ -68,12 +68,11 @@ def meet(
     """
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun keeps it
     wait = _Wait(timeout, SAID_AFTER if keeps is None else SAID_AFTER_STARTING)
-    if rank == 0 and not by_agent:
-        if keeps is None:
-            _check_free(port)
-            keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
-        if peers is not None:
-            peers.announce()
+    if keeps is None and rank == 0 and not by_agent:
+        _check_free(port)
+        keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
+    if rank == 0 and peers is not None:
+        peers.announce()  # also where the store was opened before: the others look for it
     if keeps is None:
         seen = _Announced(None if by_agent else peers)
         where = f"rank {rank}: waiting for rank 0 at {address}:{port}"

@@ -105,6 +105,11 @@ class Watch:
         ending = self.ending or reason_of(self._peers)
         return None if ending is None else ending.error()
 
+    def stop_elsewhere(self) -> int | None:
+        """The stop signal that another rank has and cannot follow, in a step that waits for this rank; None before."""
+        peers = self._peers
+        return None if peers is None else peers.asked_to_stop()
+
     def accompany(self, peers: Peers | None, parent: int | None = None) -> None:
         """Look at the other ranks of a job from now on, and at the process that started this one; None: no more."""
         with self._guard:
@@ -151,9 +156,11 @@ class Watch:
         if self._unheard is None or time.monotonic() < self._unheard:
             return
         self._unheard = None
+        number = self._arrived[0]
+        if self._peers is not None and self._defers():
+            self._peers.ask_to_stop(number)  # one may wait for pictures, and all the others for it
         if self._heard:
             return
-        number = self._arrived[0]
         if self._peers is None or self._defers():
             _say(f"{signal.Signals(number).name}: comes in the middle of a wait (once more: stop at once)")
             return
