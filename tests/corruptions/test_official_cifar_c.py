@@ -280,6 +280,4 @@ def test_why_auto_generates_is_said_in_one_line(folder, capsys):
     tell_generated(AUTO, config)
     line, end = capsys.readouterr().out.split("\n")
     assert end == ""
-    assert line.startswith(
-        f"corruption=auto: generated, not the published files ({folder}: fog.npy is not the published"
-    )
+    assert line.startswith(f"corruption=auto: generated, not the published files ({folder}: fog.npy is not the ")
