@@ -12,6 +12,7 @@ from p2be_exp.corruptions import make, source
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import CIFAR
 from p2be_exp.corruptions.make import make_set
+from p2be_exp.corruptions.published import FILES
 from p2be_exp.corruptions.source import LeftOut
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.corruptions.textures import find_textures
@@ -97,7 +98,8 @@ def test_the_manifest(tmp_path, frost_dir):
     assert manifest["constants_of"] == "cifar"
     assert manifest["constants"]["fog"] == [list(constants) for constants in CIFAR["fog"]]
     assert (manifest["classes"], manifest["unreadable"]) == (list("abcdefg"), [])
-    assert "not the published files" in manifest["notice"]
+    assert "only the files under identical_to_the_published_file are the published ones" in manifest["notice"]
+    assert manifest["identical_to_the_published_file"] == []
     assert {"numpy", "scipy", "opencv", "pillow", "numba", "p2be-exp"} == set(manifest["versions"][0])
     assert manifest["left_out"] == {}
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in frost_dir.iterdir()}
@@ -175,6 +177,35 @@ def test_a_set_from_before_classes_were_noted_goes_on(tmp_path):
     file.write_text(json.dumps(old))
     assert StoredSet(tmp_path / "set").unreadable == {}
     assert made(tmp_path / "set")["classes"] == list("abcdefg")
+
+
+# -- compared with the published files --------------------------------------------------------------------------------
+
+
+def identical(folder, source, names=("fog", "contrast"), severities=(1, 2, 3, 4, 5)):
+    return made(folder, source, names, severities)["identical_to_the_published_file"]
+
+
+def test_files_that_are_the_published_ones_are_noted(tmp_path, monkeypatch, published):
+    source = Source(name="cifar10")
+    assert identical(tmp_path / "set", source) == []
+    published(tmp_path / "set")
+    assert identical(tmp_path / "set", source) == ["fog", "contrast", "labels"]
+    assert identical(tmp_path / "again", source, ("contrast",)) == ["contrast", "labels"]
+    assert identical(tmp_path / "again", source, ("fog", "snow")) == ["fog", "contrast", "labels"]
+    noted = json.loads((tmp_path / "again" / "manifest.json").read_text())["identical_to_the_published_file"]
+    assert noted == ["fog", "contrast", "labels"]
+    # Another table: what was noted is compared anew.
+    monkeypatch.setitem(FILES["cifar10"], "fog", "0" * 32)
+    assert identical(tmp_path / "set", source) == ["contrast", "labels"]
+
+
+def test_a_part_and_another_data_set_are_no_published_files(tmp_path, published):
+    made(tmp_path / "set", Source(name="cifar10"), ("fog",), (1, 2, 3, 4, 5))
+    published(tmp_path / "set")
+    assert identical(tmp_path / "part", Source(name="cifar10", indices=[1, 2])) == []
+    assert identical(tmp_path / "severities", Source(name="cifar10"), severities=(1, 2)) == []
+    assert identical(tmp_path / "other", Source(name="made_up")) == []
 
 
 # -- stopped and continued --------------------------------------------------------------------------------------------

@@ -83,6 +83,32 @@ def test_the_shape_of_table_2(tables):
     assert {row for (_, row, _), cell in table.cells.items() if cell.runs} == {"rgb", "onehot", "p2be"}
 
 
+def test_images_of_two_versions_of_the_generator_are_in_no_mean_together(tmp_path):
+    cells = {"names": ["fog"], "severities": [3]}
+    for seed, version in enumerate((1, 1, 2)):
+        corruption = GENERATED | cells | {"generator_version": version}
+        write_recipe(
+            tmp_path / str(seed),
+            "dataset=cifar100 regime=augmix",
+            {"corruption": 30 + seed},
+            seed,
+            corruption=corruption,
+        )
+    results, _ = gather([str(tmp_path)])
+    found = {}
+    for table in fill_tables(results):
+        for cell in table.cells.values():
+            if cell.runs:
+                versions = {run.measured.settings["corruption"]["generator_version"] for run, _ in cell.runs.values()}
+                assert len(versions) == 1
+                told = [line for line in table.departures if "generator" in line]
+                found.setdefault(versions.pop(), set()).update((*told, len(cell.runs)))
+    assert found == {
+        1: {"corruptions made here (generator 1, seed 0)", 2},
+        2: {"corruptions made here (generator 2, seed 0)", 1},
+    }
+
+
 def test_intervals_over_seeds(tables):
     cells = tables["table2"].cells
     kinds = {row: cells["wrn40_2", row, "corruption"].compared.kind for row in ("onehot", "p2be")}

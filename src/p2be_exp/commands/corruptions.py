@@ -16,7 +16,8 @@ from p2be_exp.config.compose import options_of
 from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.constants import FAMILIES
-from p2be_exp.corruptions.names import ALL, category_of, select_names, select_severities
+from p2be_exp.corruptions.names import ALL, SEVERITIES, category_of, select_names, select_severities
+from p2be_exp.corruptions.store import MANIFEST
 from p2be_exp.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.output import print_result
@@ -45,7 +46,8 @@ Keys, set with KEY=VALUE:
 
 Frost overlays textures that are not part of this project: those of the package imagecorruptions, if it is installed
 (pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
-The images are made with the published constants, but are not the published files.
+The images are made with the published constants. Files of CIFAR-10-C and CIFAR-100-C that come out as they were
+published (the deterministic ones) are named; all others are not the published files.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM
 (the same command goes on)."""
@@ -135,7 +137,25 @@ def _make(config: dict[str, Any]) -> None:
             raise
     for name, why in manifest["left_out"].items():
         print(f"{name} left out: {why}; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
+    _tell_published(source, names, severities, manifest)
     print(f"{out}: {len(manifest['blocks'])} blocks of {len(source.labels):,} images; {manifest['notice']}")
+
+
+def _tell_published(
+    source: DatasetSource, names: tuple[str, ...], severities: tuple[int, ...], manifest: dict[str, Any]
+) -> None:
+    """Print which of the files of this call are the published ones, and which should be and are not."""
+    from p2be_exp.corruptions.make import GENERATOR_VERSION
+    from p2be_exp.corruptions.published import reproduces
+
+    whole = severities == SEVERITIES and len(source.labels) == source.total
+    for name in (*names, "labels"):
+        if name in manifest["identical_to_the_published_file"]:
+            print(f"{name}.npy: identical to the published file")
+        elif whole and reproduces(source.name, name, GENERATOR_VERSION):
+            print(
+                f"{name}.npy: not the published file, which other versions of these packages have made: see {MANIFEST}"
+            )
 
 
 def _preview(config: dict[str, Any]) -> None:

@@ -124,6 +124,8 @@ class OfficialCifarC(StoredImages):
 class GeneratedImages(CorruptedImages):
     """Corrupted images made here: those of a set that was made before where it has them, the rest on the fly.
 
+    A set of an earlier version of the generator is read, and said to be one; nothing is added to it on the fly.
+
     Args:
         dataset: name of the data set.
         names, severities: what is wanted.
@@ -133,7 +135,8 @@ class GeneratedImages(CorruptedImages):
         workers: threads; None for one a core.
 
     Raises:
-        BadInput: the set in the folder is of another data set or seed, or published; textures that cannot be read.
+        BadInput: the set in the folder is of another data set or seed, or published; it was made by an earlier version
+            of the generator and lacks some of what is wanted; textures that cannot be read.
     """
 
     def __init__(
@@ -146,27 +149,32 @@ class GeneratedImages(CorruptedImages):
         frost_dir: Path | None = None,
         workers: int | None = None,
     ) -> None:
+        from p2be_exp.corruptions.make import GENERATOR_VERSION
         from p2be_exp.corruptions.textures import find_textures
 
         self.seed = seed
         self.stored = None if folder is None else _generated_set(folder, dataset, seed)
-        self.textures = find_textures(frost_dir, key="corruption.frost_dir") if "frost" in names else None
+        self.version = GENERATOR_VERSION if self.stored is None else self.stored.manifest["generator_version"]
+        earlier = self.version != GENERATOR_VERSION
+        if earlier:
+            _check_complete(self.stored, names, severities)
+        find = "frost" in names and not earlier
+        self.textures = find_textures(frost_dir, key="corruption.frost_dir") if find else None
         self._compared = False  # the set's picture files with the data set's
         self._workers = usable_cpus() if workers is None else workers
         has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
-        missing = {} if has_frost or "frost" not in names else {"frost": "no textures; set corruption.frost_dir"}
+        why = "not in the folder" if earlier else "no textures; set corruption.frost_dir"
+        missing = {} if has_frost or "frost" not in names else {"frost": why}
         identical = tuple(name for name in names if name not in missing and self._is_identical(dataset, name))
         self.plan = Plan("generated", dataset, names, severities, missing, identical)
 
     def settings(self) -> dict[str, Any]:
-        from p2be_exp.corruptions.make import GENERATOR_VERSION
-
         return {
             "name": "generated",
             "names": list(self.plan.names),
             "severities": list(self.plan.severities),
             "seed": self.seed,
-            "generator_version": GENERATOR_VERSION,
+            "generator_version": self.version,
         }
 
     def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
@@ -182,14 +190,12 @@ class GeneratedImages(CorruptedImages):
         Of a file that is as whole as the published one its digest says so; of images made on the fly, and of a part of
         them in a file, that this version of the generator has been seen to make the whole file.
         """
-        from p2be_exp.corruptions.make import GENERATOR_VERSION
-
         published = published_md5(dataset, name)
         if published is None:
             return False
         if self.stored is not None and name in self.stored.names and _is_whole(self.stored):
             return file_digest(self.stored.folder / f"{name}.npy", "md5") == published
-        return reproduces(dataset, name, GENERATOR_VERSION)
+        return reproduces(dataset, name, self.version)
 
     def _is_stored(self, name: str, severity: int) -> bool:
         return self.stored is not None and name in self.stored.names and severity in self.stored.severities
@@ -309,12 +315,33 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
             "anybody's with corruption=own"
         )
     stored = StoredSet(folder)
-    wanted = {"dataset": dataset, "seed": seed, "generator_version": GENERATOR_VERSION}
+    wanted = {"dataset": dataset, "seed": seed}
     for what, value in wanted.items():
         if stored.manifest.get(what) != value:
             found = stored.manifest.get(what)
             raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
+    version = stored.manifest.get("generator_version")
+    if not isinstance(version, int) or not 1 <= version <= GENERATOR_VERSION:
+        raise BadInput(
+            f"corruption.dir={folder}: made with generator_version={version}, known are 1 to {GENERATOR_VERSION}"
+        )
     return stored
+
+
+def _check_complete(stored: StoredSet, names: tuple[str, ...], severities: tuple[int, ...]) -> None:
+    """Check that a set of an earlier version of the generator has what is wanted: nothing can be added to it.
+
+    Raises:
+        BadInput: it has not. Frost that was left out when it was made is left out.
+    """
+    lacking = [name for name in names if name not in stored.names and name not in stored.manifest.get("left_out", {})]
+    lacking += [f"severity {severity}" for severity in severities if severity not in stored.severities]
+    if lacking:
+        raise BadInput(
+            f"corruption.dir={stored.folder}: made by version {stored.manifest['generator_version']} of the generator, "
+            f"lacks {', '.join(lacking)}, and images of two versions are not mixed; ask for what it has "
+            f"(corruption.names=[{','.join(stored.names)}]), or make a new set"
+        )
 
 
 def _is_whole(stored: StoredSet) -> bool:

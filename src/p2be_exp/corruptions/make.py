@@ -21,8 +21,10 @@ import p2be_exp
 from p2be_exp.atomic import remove_leftovers, reserve, told_when_full, write_bytes, write_json
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import FAMILIES, family_of
-from p2be_exp.corruptions.names import ALL
+from p2be_exp.corruptions.digests import file_digest
+from p2be_exp.corruptions.names import ALL, SEVERITIES
 from p2be_exp.corruptions.parallel import in_order
+from p2be_exp.corruptions.published import published_md5
 from p2be_exp.corruptions.source import ImageSource, at_a_time
 from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest, sha256_of
 from p2be_exp.corruptions.textures import Textures
@@ -33,10 +35,17 @@ from p2be_exp.ownership import owned
 FORMAT_VERSION = 1
 """Version of a manifest's layout."""
 
-GENERATOR_VERSION = 1
-"""Raised whenever the same arguments give other bytes: sets of two versions are never mixed."""
+GENERATOR_VERSION = 2
+"""Raised whenever the same arguments give other bytes: sets of two versions are never mixed.
 
-NOTICE = "made by p2be_exp with the published constants; these are not the published files"
+1. The mean of contrast exact; JPEG by the libjpeg-turbo that Pillow brings.
+2. The mean of contrast summed in NumPy's order; JPEG as libjpeg 9 makes it. Both as in the published files.
+"""
+
+NOTICE = (
+    "made by p2be_exp with the published constants; only the files under identical_to_the_published_file are the "
+    "published ones"
+)
 
 _FORM: Form = {
     "blocks": dict,
@@ -47,6 +56,8 @@ _FORM: Form = {
     "left_out": dict,
     "versions": list,
     "severities": list,
+    "identical_to_the_published_file": list,
+    "identical_to_the_published_file.*": str,
 }
 """What is read of an earlier manifest to go on with its set; all of it is there."""
 
@@ -110,6 +121,7 @@ class _Maker:
                 remove_leftovers(self.out)
                 self._write_labels()
                 self._write_manifest()
+                self._compare_with_published(Path(LABELS).stem)
                 for name in self.names:
                     if name not in self.manifest["left_out"]:
                         self._make_file(name, workers, progress)
@@ -142,6 +154,18 @@ class _Maker:
             with part.open("rb+") as written:
                 os.fsync(written.fileno())
             part.replace(file)
+        self._compare_with_published(name)
+
+    def _compare_with_published(self, name: str) -> None:
+        """Note whether a finished file, or the labels, is the published one; none is without every test image."""
+        published = published_md5(self.source.name, name)
+        whole = self.severities == SEVERITIES and len(self.source.labels) == self.source.total
+        same = published is not None and whole and file_digest(self.out / f"{name}.npy", "md5") == published
+        noted = {*self.manifest["identical_to_the_published_file"]} - {name} | ({name} if same else set())
+        self.manifest["identical_to_the_published_file"] = [
+            each for each in (*ALL, Path(LABELS).stem) if each in noted and (self.out / f"{each}.npy").is_file()
+        ]
+        self._write_manifest()
 
     def _open_complete(self, file: Path) -> NDArray[np.uint8]:
         try:
@@ -184,11 +208,16 @@ class _Maker:
             if (self.out / LABELS).exists() or any((self.out / f"{name}.npy").exists() for name in ALL):
                 raise BadInput(f"out={self.out}: holds -C files without a manifest; choose another folder")
             return fresh
-        missing = (f"no {key}" for key in _FORM if "." not in key and key not in earlier)
+        # Sets of version 1 do not have the last of these keys.
+        needed = (key for key in _FORM if "." not in key and key != "identical_to_the_published_file")
+        missing = (f"no {key}" for key in needed if key not in earlier)
         if found := misfit(_FORM, earlier) or next(missing, None):
             raise BadInput(f"out={self.out}: {MANIFEST} is damaged ({found})")
         # Of which images it is made, and of which classes, is told by the digests; older sets do not name these.
-        may_differ = ("blocks", "constants", "left_out", "versions", "frost_textures", "classes", "unreadable")
+        may_differ = (
+            *("blocks", "constants", "left_out", "versions", "frost_textures", "classes", "unreadable", "notice"),
+            "identical_to_the_published_file",
+        )
         changed = [key for key in fresh if key not in may_differ and earlier.get(key) != fresh[key]]
         textures = (earlier["frost_textures"], fresh["frost_textures"])
         if None not in textures and textures[0] != textures[1]:
@@ -206,6 +235,7 @@ class _Maker:
                 **fresh["left_out"],
             },
             "versions": versions,
+            "identical_to_the_published_file": earlier.get("identical_to_the_published_file", []),
             "blocks": earlier["blocks"],
         }
 
@@ -233,6 +263,7 @@ class _Maker:
             "frost_textures": None if self.textures is None else dict(self.textures.sha256),
             "left_out": {"frost": "no textures"} if without_frost else {},
             "versions": [versions()],
+            "identical_to_the_published_file": [],
             "blocks": {},
         }
 
