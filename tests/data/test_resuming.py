@@ -1,4 +1,6 @@
-"""A large file loaded from a server on this machine: whole, in parts, by servers that break off or have another file."""
+"""A large file from a server on this machine: whole, in parts, from one that breaks off or has another file."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_a_server_without_range_begins_again_and_it_is_said(server, file):
     broke = "file.tar: the server closed the connection; going on in 0 s"
     assert lines == [broke, over, broke, over]
     assert server.asked == [None, "bytes=4000-", "bytes=3000-"]
-    assert any(after < before for before, after in zip(lengths, lengths[1:], strict=False))
+    assert any(after < before for before, after in itertools.pairwise(lengths))
 
 
 def test_a_server_without_range_that_always_breaks_off_there_is_given_up(server, file):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,15 @@ class Verdicts(NamedTuple):
 
 
 def bytes_of(folder: Path) -> int:
-    """Number of bytes that are read to verify a folder."""
+    """Number of bytes that are read to verify a folder.
+
+    Raises:
+        BadInput: there is no such folder, or it is closed to this user.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise BadInput(f"{folder}: cannot be read")
     files = (folder / f"{name}.npy" for name in NAMES)
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -76,14 +85,10 @@ def verify_set(
         progress: called with the bytes that were read since it was called last.
 
     Raises:
-        BadInput: there is no such folder, or it cannot be read.
+        BadInput: there is no such folder, or it is closed to this user.
     """
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    try:
-        others = sorted(each.name for each in folder.glob("*.npy") if each.stem not in NAMES and each.name[0] != ".")
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be read ({error.strerror})") from error
+    bytes_of(folder)
+    others = sorted(each.name for each in folder.glob("*.npy") if each.stem not in NAMES and each.name[0] != ".")
     digests = {name: _digest(folder / f"{name}.npy", progress) for name in NAMES}
     dataset = dataset or _closest(digests, folder)
     files = [_verdict(dataset, name, digest) for name, digest in digests.items()]
