@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from commandline import QUICKSTART, train, trained
+from p2be_exp.corruptions.published import FILES
+from published_sets import md5s
 from quick_hydra import quick_hydra
 from rounding import OtherRounding
 
@@ -55,6 +57,17 @@ def workdir(tmp_path, monkeypatch):
     for variable in ("P2BE_DATA_DIR", "HYDRA_FULL_ERROR", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Called with a folder and a data set: for the time of a test, the folder's files are the published ones."""
+
+    def declare(folder, dataset="cifar10"):
+        monkeypatch.setitem(FILES, dataset, md5s(folder))
+        return folder
+
+    return declare
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ from p2be_exp.callbacks import (
 )
 from p2be_exp.callbacks.epoch_rows import read_rows
 from p2be_exp.corruptions.images import CorruptedImages, corrupted_images
+from p2be_exp.corruptions.official import tell_generated
 from p2be_exp.data import FolderSettings, ImageDataModule
 from p2be_exp.early_checks import attack_source, table_source
 from p2be_exp.encodings import P2BE
@@ -99,6 +100,8 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
+        if rank(config["trainer"]) == 0:
+            tell_generated(config["corruption"], config)
         data = build_data(config, training=True)
         data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
         check_image_size(config["backbone"]["name"], data.image_size)

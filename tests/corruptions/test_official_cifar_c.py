@@ -1,61 +1,30 @@
 """The published CIFAR-C layout: read right, image by image, and each way in which a folder can be broken is named."""
 
+import hashlib
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from p2be_exp.corruptions import digests
 from p2be_exp.corruptions.images import OfficialCifarC, corrupted_images
-from p2be_exp.corruptions.names import ALL, SEVERITIES, TEST
+from p2be_exp.corruptions.names import SEVERITIES, TEST
+from p2be_exp.corruptions.official import why_generated
+from p2be_exp.corruptions.published import published_md5
 from p2be_exp.corruptions.store import StoredSet
-from p2be_exp.data import ImageDataModule, ImageSet
 from p2be_exp.errors import BadInput
-
-N = 12
-LABELS = np.arange(N) * 5 % 10
-NAMES = ("gaussian_noise", "fog", "spatter")
-
-
-def data_module(indices=None, labels=LABELS, size=(32, 32), batch_size=5) -> ImageDataModule:
-    """A data module whose test set is made up: image i has the label `labels[i]`."""
-    data = ImageDataModule(
-        "cifar10", "nowhere", batch_size=4, eval_batch_size=batch_size, seed=0, limit_train=None, limit_test=None,
-        val_size=0, split_seed=0, download=False,
-    )  # fmt: skip
-    indices = torch.arange(N) if indices is None else torch.tensor(indices)
-    data._sets["test"] = ImageSet(
-        torch.zeros(len(indices), 3, *size, dtype=torch.uint8),
-        torch.from_numpy(labels)[indices],
-        tuple("0123456789"),
-        indices=indices,
-    )
-    return data
-
-
-def value_of(name: str, severity: int, image: int) -> int:
-    """The first value of an image of the made-up set: another for every image of every cell."""
-    return (ALL.index(name) * 61 + severity * 17 + image) % 256
-
-
-def write_set(folder: Path, names=NAMES) -> Path:
-    """A folder like the published one, of N images: images of noise that begin with a value that tells who they are."""
-    folder.mkdir()
-    for name in names:
-        images = np.random.default_rng(ALL.index(name)).integers(256, size=(5 * N, 32, 32, 3)).astype(np.uint8)
-        for severity in SEVERITIES:
-            for image in range(N):
-                images[(severity - 1) * N + image, 0, 0, 0] = value_of(name, severity, image)
-        np.save(folder / f"{name}.npy", images)
-    np.save(folder / "labels.npy", np.tile(LABELS, 5).astype(np.uint8))
-    return folder
+from published_sets import BROKEN, LABELS, NAMES, N, change_a_byte, data_module, value_of, write_set
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return write_set(tmp_path / "CIFAR-10-C")
+def folder(tmp_path, published):
+    """A set whose files are, for the time of a test, the published ones."""
+    return published(write_set(tmp_path / "CIFAR-10-C"))
+
+
+AUTO = {"name": "auto", "names": "test", "severities": [1], "seed": 0, "frost_dir": None, "workers": 1}
 
 
 def opened(folder, names=NAMES, severities=SEVERITIES):
@@ -122,6 +91,7 @@ def test_the_files_are_mapped_and_not_read(folder):
 def test_the_plan_says_what_is_missing(folder):
     official = opened(folder, names=TEST)
     assert official.plan.source == "official"
+    assert set(NAMES) & set(TEST) <= set(official.plan.identical)
     assert set(official.plan.left_out) == set(TEST) - set(NAMES)
     assert official.plan.left_out["snow"] == "not in the folder"
     assert official.plan.cells == [(name, s) for name in ("gaussian_noise", "fog") for s in SEVERITIES]
@@ -131,62 +101,12 @@ def test_the_configuration_finds_the_folder(folder):
     wanted = {"name": "cifar_c", "names": ["fog"], "severities": [2], "dir": None}
     config = {"corruption": wanted, "dataset": {"name": "cifar10"}, "data_dir": str(folder.parent)}
     assert corrupted_images(config).plan.cells == [("fog", 2)]
-    auto = {"name": "auto", "names": "test", "severities": [1], "seed": 0, "frost_dir": None, "workers": 1}
-    assert corrupted_images({**config, "corruption": auto}).plan.source == "official"
+    assert corrupted_images({**config, "corruption": AUTO}).plan.source == "official"
     with pytest.raises(BadInput, match=r"corruption\.dir=.*CIFAR-100-C: no such folder"):
         corrupted_images({**config, "dataset": {"name": "cifar100"}})
 
 
 # -- broken folders ---------------------------------------------------------------------------------------------------
-
-
-def save(file):
-    def write(array):
-        np.save(file, array)
-
-    return write
-
-
-def truncate(folder):
-    content = (folder / "fog.npy").read_bytes()
-    (folder / "fog.npy").write_bytes(content[: len(content) // 2])
-
-
-def cut_header(folder):
-    (folder / "fog.npy").write_bytes(b"\x93NUMPY\x01")
-
-
-def not_an_array(folder):
-    (folder / "fog.npy").write_bytes(b"an error page")
-
-
-def objects(folder):
-    np.save(folder / "fog.npy", np.array([{}], dtype=object), allow_pickle=True)
-
-
-BROKEN = {
-    "no labels": (lambda f: (f / "labels.npy").unlink(), r"labels\.npy is missing"),
-    "float labels": (lambda f: np.save(f / "labels.npy", np.tile(LABELS, 5) / 2), r"labels\.npy is float64 \(60,\)"),
-    "labels 2-d": (lambda f: np.save(f / "labels.npy", np.zeros((60, 2), int)), r"labels\.npy is int64 \(60, 2\)"),
-    "labels of no five": (lambda f: np.save(f / "labels.npy", np.zeros(59, int)), r"labels\.npy is int64 \(59,\)"),
-    "labels by image": (
-        lambda f: np.save(f / "labels.npy", np.repeat(LABELS, 5)), r"labels\.npy differs between severities"
-    ),
-    "labels cut": (lambda f: (f / "labels.npy").write_bytes(b""), r"labels\.npy: truncated"),
-    "truncated": (truncate, r"fog\.npy: truncated, or not an array"),
-    "header cut": (cut_header, r"fog\.npy: truncated, or not an array"),
-    "no array": (not_an_array, r"fog\.npy: truncated, or not an array"),
-    "objects": (objects, r"fog\.npy: truncated, or not an array"),
-    "float": (lambda f: np.save(f / "fog.npy", np.zeros((60, 32, 32, 3), np.float32)), r"fog\.npy: float32 \(60, 32"),
-    "channels first": (
-        lambda f: np.save(f / "fog.npy", np.zeros((60, 3, 32, 32), np.uint8)),
-        r"fog\.npy: uint8 \(60, 3, 32, 32\), wanted is uint8 \(60, H, W, 3\)",
-    ),
-    "gray": (lambda f: np.save(f / "fog.npy", np.zeros((60, 32, 32), np.uint8)), r"fog\.npy: uint8 \(60, 32, 32\)"),
-    "short": (lambda f: np.save(f / "fog.npy", np.zeros((48, 32, 32, 3), np.uint8)), r"fog\.npy: 48 images.*60"),
-    "other size": (lambda f: np.save(f / "fog.npy", np.zeros((60, 16, 16, 3), np.uint8)), r"fog\.npy: images of 16x16"),
-    "empty": (lambda f: [(f / f"{name}.npy").unlink() for name in NAMES], r"no corruption in it"),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -229,3 +149,124 @@ def test_a_set_made_here_is_not_the_published_one(folder):
     (folder / "manifest.json").write_text("{")
     with pytest.raises(BadInput, match=r"manifest\.json is damaged"):
         opened(folder)
+
+
+# -- what is called published is verified -----------------------------------------------------------------------------
+
+
+def refused(folder) -> str:
+    with pytest.raises(BadInput) as error:
+        opened(folder)
+    return str(error.value)
+
+
+def test_a_changed_byte_is_refused_with_the_two_ways_on(folder):
+    change_a_byte(folder / "fog.npy")
+    digest, published = hashlib.md5((folder / "fog.npy").read_bytes()).hexdigest(), published_md5("cifar10", "fog")
+    assert refused(folder) == (
+        f"corruption.dir={folder}: fog.npy is not the published file (its md5 is {digest}, that one's is {published}); "
+        "get the archive again (python -m p2be_exp.corruptions fetch cifar10), "
+        f"or use corruption=own corruption.dir={folder}"
+    )
+
+
+def test_the_header_and_the_labels_are_verified_too(folder):
+    change_a_byte(folder / "gaussian_noise.npy", 100)  # a blank of the header, now a tab: the same array
+    assert np.load(folder / "gaussian_noise.npy").shape == (5 * N, 32, 32, 3)
+    assert "gaussian_noise.npy is not the published file" in refused(folder)
+    change_a_byte(folder / "gaussian_noise.npy", 100)
+    assert opened(folder).plan.cells
+    np.save(folder / "labels.npy", np.tile(LABELS, 5))  # of another type
+    assert "labels.npy is not the published file" in refused(folder)
+
+
+def test_somebodys_own_folder_is_refused(tmp_path):
+    """Nothing is patched here: no small file has a published digest."""
+    folder = write_set(tmp_path / "own")
+    assert "labels.npy is not the published file (its md5 is " in refused(folder)
+    assert "that one's is c439b113295ed5254878798ffe28fd54)" in refused(folder)
+
+
+def test_of_another_data_set_no_digest_is_known(folder):
+    with pytest.raises(BadInput, match=r"of that one no digest is known\); use corruption=own corruption\.dir="):
+        OfficialCifarC(folder, "digits", ("fog",), SEVERITIES, key="corruption.dir")
+
+
+def test_files_that_are_not_used_are_not_verified(folder):
+    change_a_byte(folder / "spatter.npy")
+    assert opened(folder, names=("fog",)).plan.cells == [("fog", severity) for severity in SEVERITIES]
+    assert "spatter.npy is not the published file" in refused(folder)
+
+
+def test_a_file_that_changes_during_an_evaluation(folder):
+    loader = opened(folder).loader("fog", 1, data_module())
+    assert len(list(loader)) == 3
+    change_a_byte(folder / "fog.npy")
+    with pytest.raises(BadInput, match=r"fog\.npy is not the published file"):
+        list(loader)
+
+
+def test_files_that_would_change_what_the_others_mean(folder):
+    np.save(folder / "indices.npy", np.arange(N)[::-1])
+    assert "indices.npy is in no published set" in refused(folder)
+
+
+def test_a_file_that_cannot_be_read(folder, monkeypatch):
+    def refuse(file, algorithm):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(digests, "file_digest", refuse)
+    assert refused(folder).startswith(f"corruption.dir={folder}: labels.npy cannot be read (Permission denied); get")
+
+
+def test_each_file_is_read_once(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(digests, "_known", {})
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", float("-inf"))  # the files have just been written
+    whole = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda stream, how: read.append(stream.name) or whole(stream, how))
+    official, data = opened(folder), data_module()
+    opened(folder)
+    for cell in official.plan.cells:
+        list(official.loader(*cell, data))
+    assert len(read) == len({*read}) == 1 + len(NAMES)
+
+
+def test_results_say_that_the_files_were_verified(folder):
+    assert opened(folder, names=("fog",)).settings() == {
+        "name": "cifar_c", "names": ["fog"], "severities": [1, 2, 3, 4, 5], "verified": "md5",
+    }  # fmt: skip
+
+
+# -- auto -------------------------------------------------------------------------------------------------------------
+
+
+def why(folder, dataset="cifar10", **changes):
+    return why_generated({**AUTO, **changes}, dataset, folder.parent)
+
+
+def test_auto_generates_where_a_file_is_not_the_published_one(folder):
+    config = {"corruption": AUTO, "dataset": {"name": "cifar10"}, "data_dir": str(folder.parent)}
+    assert why(folder) is None
+    change_a_byte(folder / "fog.npy")
+    assert corrupted_images(config).plan.source == "generated"
+    assert why(folder).startswith(f"{folder}: fog.npy is not the published file (its md5 is ")
+    assert why(folder, names=["gaussian_noise"]) is None  # what would not be used does not count
+    assert why(folder, name="generated") is None
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_auto_takes_no_broken_folder(folder, case):
+    BROKEN[case][0](folder)
+    assert str(folder) in why(folder)
+
+
+def test_auto_says_what_is_missing(folder):
+    assert why(folder, "cifar100") == f"no {folder.parent / 'CIFAR-100-C'}"
+    assert why(folder, names=["snow"]) == f"none of the corruptions in {folder}"
+    assert why(folder, "digits") is None  # nothing was published of it
+
+
+def test_auto_takes_no_set_made_here(folder):
+    (folder / "manifest.json").write_text("{}")
+    assert why(folder) == f"{folder}: manifest.json is in no published set"

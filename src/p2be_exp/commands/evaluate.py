@@ -20,7 +20,7 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.config.paths import check_path, user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
-from p2be_exp.corruptions.official import resolved
+from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.forms import read_json
@@ -178,6 +178,8 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder
         tell_lightning_rank(config["trainer"])
         set_threads(config["trainer"])
         corrupted, attacks = corrupted_images(config), planned_attacks(config)
+        if main:
+            tell_generated(settings["corruption"], config)
         data = build_data(config)
         data.prepare_data()
         data.setup()

@@ -117,8 +117,25 @@ def _check_corruption(config: Mapping[str, Any]) -> None:
         return
     select_names(corruption["names"], key="corruption.names")
     select_severities(corruption["severities"], key="corruption.severities")
+    check_folder(corruption)
     if "dataset" in config:
         check_source(corruption["name"], config["dataset"]["name"])
+
+
+def check_folder(corruption: Mapping[str, Any]) -> None:
+    """Check that own files are somewhere.
+
+    Args:
+        corruption: the group, with a source.
+
+    Raises:
+        BadInput: no folder is given.
+    """
+    if corruption["name"] == "own" and corruption["dir"] is None:
+        raise BadInput(
+            "corruption=own: in which folder? corruption.dir=FOLDER, with NAME.npy and labels.npy in the layout of "
+            "CIFAR-10-C"
+        )
 
 
 def check_source(source: str, dataset: str) -> None:
@@ -131,7 +148,7 @@ def check_source(source: str, dataset: str) -> None:
     if dataset not in owners.get(source, (dataset,)):
         raise BadInput(
             f"corruption={source}: goes with dataset={' or '.join(owners[source])}, not {dataset}; "
-            "allowed here are auto, generated, none"
+            "allowed here are auto, own, generated, none"
         )
 
 

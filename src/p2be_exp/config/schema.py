@@ -142,6 +142,11 @@ class CifarCConfig(_CorruptionConfig):
 
 
 @dataclass
+class OwnConfig(_CorruptionConfig):
+    dir: str | None = path()
+
+
+@dataclass
 class ImageNetCConfig(_CorruptionConfig):
     dir: str | None = path()
     crop: str = choice("center", "resize")
@@ -432,6 +437,7 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "auto": AutoCorruptionConfig,
         "cifar_c": CifarCConfig,
         "imagenet_c": ImageNetCConfig,
+        "own": OwnConfig,
         "generated": GeneratedConfig,
     },
     "attack": {

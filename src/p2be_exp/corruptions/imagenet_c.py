@@ -1,4 +1,7 @@
-"""ImageNet-C as published: ``CORRUPTION/SEVERITY/WNID/NAME.JPEG``, decoded in worker processes."""
+"""ImageNet-C as published: ``CORRUPTION/SEVERITY/WNID/NAME.JPEG``, decoded in worker processes.
+
+No digests of its files are known, so that results say "given as ImageNet-C, not verified".
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class OfficialImageNetC(CorruptedImages):
         if not there:
             raise BadInput(f"{key}={folder}: no corruption in it; wanted are folders like {ALL[0]}/1/n01440764")
         missing = {name: "not in the folder" for name in names if name not in there}
-        self.plan = Plan("official", "imagenet", names, severities, missing)
+        self.plan = Plan("given", "imagenet", names, severities, missing)
         first, *others = self.plan.cells
         self._classes = self._class_folders(*first)
         for cell in others:

@@ -1,4 +1,4 @@
-"""Where an evaluation's corrupted images come from: published files, a set made before, or made on the fly."""
+"""Where an evaluation's corrupted images come from: published files, own files, a set made before, made on the fly."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from p2be_exp.config.checks import check_folder
 from p2be_exp.config.paths import user_path
+from p2be_exp.corruptions.digests import file_digest
 from p2be_exp.corruptions.loader import ConditionLoader, ImagesOf
 from p2be_exp.corruptions.measures import Plan
-from p2be_exp.corruptions.names import select_names, select_severities
-from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
+from p2be_exp.corruptions.names import SEVERITIES, select_names, select_severities
+from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, not_published, resolved
+from p2be_exp.corruptions.published import ARCHIVES, published_md5, reproduces
 from p2be_exp.corruptions.store import MANIFEST, StoredSet
 from p2be_exp.data.batch import Part
 from p2be_exp.errors import BadInput
@@ -51,36 +54,71 @@ class CorruptedImages(ABC):
         """One image of a cell, ``(H, W, 3)``: the one of the ``place``-th image that ``data`` tests on."""
 
 
-class OfficialCifarC(CorruptedImages):
-    """The published CIFAR-10-C or CIFAR-100-C, read from its folder.
+class StoredImages(CorruptedImages):
+    """The files of a folder in the layout of CIFAR-10-C that has no manifest, and so was not made here.
 
     Args:
         folder: with ``NAME.npy`` and ``labels.npy``.
-        dataset: ``cifar10`` or ``cifar100``, or another whose -C set has this layout.
-        names, severities: what is wanted.
+        names: the corruptions that are wanted.
         key: the option that named the folder.
+
+    Attributes:
+        stored: the set.
+        missing: those of the names that it lacks, with the reason.
 
     Raises:
         BadInput: it is no such folder; see :class:`~p2be_exp.corruptions.store.StoredSet`.
     """
 
-    def __init__(
-        self, folder: Path, dataset: str, names: tuple[str, ...], severities: tuple[int, ...], key: str
-    ) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...], key: str) -> None:
         self.stored, self._key = StoredSet(folder, key), key
         if self.stored.manifest is not None:
-            raise BadInput(f"{key}={folder}: a generated set, not the published one; corruption=generated takes it")
-        missing = {name: "not in the folder" for name in names if name not in self.stored.names}
-        self.plan = Plan("official", dataset, names, severities, missing)
-
-    def settings(self) -> dict[str, Any]:
-        return {"name": "cifar_c", "names": list(self.plan.names), "severities": list(self.plan.severities)}
+            raise BadInput(f"{key}={folder}: a set made here, with a manifest; corruption=generated takes it")
+        self.missing = {name: "not in the folder" for name in names if name not in self.stored.names}
 
     def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
         return _loader(stored_images(self.stored, name, severity, data, self._key), (name, severity), data, workers=1)
 
     def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
         return _one(stored_images(self.stored, name, severity, data, self._key), place)
+
+
+class OfficialCifarC(StoredImages):
+    """The published CIFAR-10-C or CIFAR-100-C, read from its folder; each file that is used is verified by its md5.
+
+    Args:
+        folder: with ``NAME.npy`` and ``labels.npy``.
+        dataset: ``cifar10`` or ``cifar100``.
+        names, severities: what is wanted.
+        key: the option that named the folder.
+
+    Raises:
+        BadInput: it is no such folder (see :class:`~p2be_exp.corruptions.store.StoredSet`), or a file in it is not the
+            published one; also when a block of a file is read that has changed since.
+    """
+
+    def __init__(
+        self, folder: Path, dataset: str, names: tuple[str, ...], severities: tuple[int, ...], key: str
+    ) -> None:
+        super().__init__(folder, names, key)
+        self.plan = Plan("official", dataset, names, severities, self.missing, identical=names)
+        self._verify([name for name in names if name not in self.missing])
+        self.stored.check = lambda name: self._verify([name])
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "name": "cifar_c",
+            "names": list(self.plan.names),
+            "severities": list(self.plan.severities),
+            "verified": "md5",  # older results have none: their files may have been anybody's
+        }
+
+    def _verify(self, names: list[str]) -> None:
+        folder, dataset = self.stored.folder, self.plan.dataset
+        if fault := not_published(folder, dataset, names):
+            fetch = f"python -m p2be_exp.corruptions fetch {dataset}"
+            again = f"get the archive again ({fetch}), or " if dataset in ARCHIVES else ""
+            raise BadInput(f"{self._key}={folder}: {fault}; {again}use corruption=own corruption.dir={folder}")
 
 
 class GeneratedImages(CorruptedImages):
@@ -117,7 +155,8 @@ class GeneratedImages(CorruptedImages):
         self._workers = usable_cpus() if workers is None else workers
         has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
         missing = {} if has_frost or "frost" not in names else {"frost": "no textures; set corruption.frost_dir"}
-        self.plan = Plan("generated", dataset, names, severities, missing)
+        identical = tuple(name for name in names if name not in missing and self._is_identical(dataset, name))
+        self.plan = Plan("generated", dataset, names, severities, missing, identical)
 
     def settings(self) -> dict[str, Any]:
         from p2be_exp.corruptions.make import GENERATOR_VERSION
@@ -136,6 +175,21 @@ class GeneratedImages(CorruptedImages):
 
     def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
         return _one(self._images_of(name, severity, data), place)
+
+    def _is_identical(self, dataset: str, name: str) -> bool:
+        """Whether the images of a corruption are the published ones.
+
+        Of a file that is as whole as the published one its digest says so; of images made on the fly, and of a part of
+        them in a file, that this version of the generator has been seen to make the whole file.
+        """
+        from p2be_exp.corruptions.make import GENERATOR_VERSION
+
+        published = published_md5(dataset, name)
+        if published is None:
+            return False
+        if self.stored is not None and name in self.stored.names and _is_whole(self.stored):
+            return file_digest(self.stored.folder / f"{name}.npy", "md5") == published
+        return reproduces(dataset, name, GENERATOR_VERSION)
 
     def _is_stored(self, name: str, severity: int) -> bool:
         return self.stored is not None and name in self.stored.names and severity in self.stored.severities
@@ -199,9 +253,14 @@ def _source(config: dict[str, Any]) -> CorruptedImages | None:
     if wanted["name"] == "generated":
         folder, frost_dir = (_path(key, wanted[key]) for key in ("dir", "frost_dir"))
         return GeneratedImages(dataset, names, severities, wanted["seed"], folder, frost_dir, wanted["workers"])
+    check_folder(wanted)
     folder = _path("dir", wanted["dir"]) or data_dir / OFFICIAL_FOLDERS.get(dataset, "")
     if wanted["name"] == "cifar_c":
         return OfficialCifarC(folder, dataset, names, severities, key="corruption.dir")
+    if wanted["name"] == "own":
+        from p2be_exp.corruptions.own import OwnFiles
+
+        return OwnFiles(folder, dataset, names, severities, key="corruption.dir")
     from p2be_exp.corruptions.imagenet_c import OfficialImageNetC
 
     return OfficialImageNetC(folder, names, severities, wanted["crop"], wanted["workers"], key="corruption.dir")
@@ -245,7 +304,10 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
     from p2be_exp.corruptions.make import GENERATOR_VERSION
 
     if folder.is_dir() and not (folder / MANIFEST).is_file():
-        raise BadInput(f"corruption.dir={folder}: no manifest.json; published files go with corruption=cifar_c")
+        raise BadInput(
+            f"corruption.dir={folder}: no manifest.json; published files go with corruption=cifar_c, "
+            "anybody's with corruption=own"
+        )
     stored = StoredSet(folder)
     wanted = {"dataset": dataset, "seed": seed, "generator_version": GENERATOR_VERSION}
     for what, value in wanted.items():
@@ -253,6 +315,12 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
             found = stored.manifest.get(what)
             raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
     return stored
+
+
+def _is_whole(stored: StoredSet) -> bool:
+    """Whether a set made here has every severity of every image of its test set."""
+    images = stored.manifest.get("images_of_the_data_set")
+    return stored.severities == SEVERITIES and not stored.unreadable and len(stored) == images
 
 
 def _check_files(stored: StoredSet, data: ImageDataModule) -> None:

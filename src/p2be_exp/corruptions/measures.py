@@ -6,8 +6,9 @@ ICLR 2019. CIFAR-C has no normaliser: its mean is plain. Only ImageNet-C's mCE d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -49,11 +50,13 @@ class Plan:
     """Which corrupted images an evaluation is about.
 
     Attributes:
-        source: ``official`` (the published files) or ``generated``.
+        source: ``official`` (the published files, verified), ``given`` (as the published ones, and not verified),
+            ``own`` (somebody's own files) or ``generated``.
         dataset: name of the data set.
         names: the corruptions that were asked for, in the published order.
         severities: those that were asked for, ascending.
         left_out: corruptions asked for that there are no images of, with the reason.
+        identical: the corruptions whose images are the published ones, as far as there is evidence.
     """
 
     source: str
@@ -61,6 +64,7 @@ class Plan:
     names: tuple[str, ...]
     severities: tuple[int, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    identical: tuple[str, ...] = ()
 
     @property
     def cells(self) -> list[tuple[str, int]]:
@@ -131,6 +135,7 @@ def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None)
     test = _mean(TEST, errors, plan)
     section = {
         "source": plan.source,
+        "identical": [name for name in wanted if name in plan.identical],
         "severities": list(plan.severities),
         "mean": test,
         "extra": _mean(EXTRA, errors, plan),
@@ -138,6 +143,7 @@ def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None)
         "per_corruption": per_corruption,
         "left_out": dict(plan.left_out),
         "unfinished": unfinished,
+        "remarks": not_worse(errors, cells, plan.severities) if plan.source == "own" else [],
     }
     normalised = _is_official_imagenet(plan, images)
     if normalised and all(name in errors for name in EXTRA):
@@ -145,6 +151,29 @@ def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None)
     complete = normalised and all(name in errors for name in TEST)
     normalised_means = _normalised(errors, clean, ALEXNET) if complete else {"mce": None, "relative_mce": None}
     return {"mean_corruption_error": test["error"], **normalised_means, "corruptions": section}
+
+
+def not_worse(names: Iterable[str], cells: Cells, severities: Sequence[int]) -> list[str]:
+    """What speaks against the severities of a set being in order: that they do not get worse, in words; mostly empty.
+
+    Args:
+        names: the corruptions that are complete.
+        cells: what was measured.
+        severities: ascending.
+    """
+    names, pairs = list(names), list(pairwise(severities))
+    if not names or not pairs:
+        return []
+    means = {severity: fmean(cells[name][severity] for name in names) for severity in severities}
+    found = [
+        f"severity {high} is no worse than {low} on average (error {means[high]:.2f} and {means[low]:.2f})"
+        for low, high in pairs
+        if means[high] <= means[low]
+    ]
+    first, last = severities[0], severities[-1]
+    if easy := [name for name in names if cells[name][last] <= cells[name][first]]:
+        found.append(f"severity {last} is no worse than {first}: {', '.join(easy)}")
+    return found
 
 
 def nothing_measured() -> dict[str, Any]:
@@ -169,8 +198,8 @@ def _normalised(errors: Mapping[str, float], clean: float | None, reference: Map
 
 
 def _is_official_imagenet(plan: Plan, images: int | None) -> bool:
-    official = plan.source == "official" and plan.dataset == "imagenet"
-    return official and plan.severities == SEVERITIES and images == IMAGENET_IMAGES
+    given = plan.source == "given" and plan.dataset == "imagenet"
+    return given and plan.severities == SEVERITIES and images == IMAGENET_IMAGES
 
 
 def _rounded(value: float | None) -> float | None:

@@ -84,6 +84,24 @@ FILES: dict[str, dict[str, str]] = {
 """md5 of the files ``NAME.npy``, by data set and NAME: the nineteen corruptions and ``labels``."""
 
 
+_SIX = frozenset({"brightness", "defocus_blur", "gaussian_blur", "pixelate", "saturate", "zoom_blur"})
+
+REPRODUCED: dict[int, frozenset[str]] = {1: _SIX, 2: _SIX | {"contrast", "jpeg_compression"}}
+"""By version of the generator, the corruptions whose whole files have been made here with the published md5, of both
+data sets: the deterministic ones. An image of theirs is the published one however it is made, alone or in a file."""
+
+
+def reproduces(dataset: str, name: str, generator_version: int) -> bool:
+    """Whether a version of the generator has been seen to make the images of a corruption as they were published.
+
+    Args:
+        dataset: name of the data set.
+        name: of the corruption.
+        generator_version: see :mod:`p2be_exp.corruptions.make`.
+    """
+    return dataset in FILES and name in REPRODUCED.get(generator_version, ())
+
+
 def published_md5(dataset: str, file: str) -> str | None:
     """md5 of a published file, header and all, as hexadecimal digits; None where none is known.
 

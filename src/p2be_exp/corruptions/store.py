@@ -4,13 +4,14 @@
 test set. ``labels.npy`` has the labels of the N images S times over.
 
 The manifest has the SHA-256 of every block. It is compared when a block is first read, and again where its file has
-changed since; the published files have no manifest.
+changed since; files from elsewhere have no manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class StoredSet:
         key: the option under which the user gave it, for messages.
 
     Attributes:
-        manifest: of a set that was made here; None for the published files.
+        manifest: of a set that was made here; None for the published files and for anybody's own.
+        check: called with a corruption's name whenever a block of its file is read; raises where the file is not, or
+            no longer, what it should be.
         names: the corruptions that it has, complete, in the published order.
         severities: ascending.
         labels: ``(N,)`` integers.
@@ -50,6 +53,7 @@ class StoredSet:
 
     def __init__(self, folder: Path, key: str = "corruption.dir") -> None:
         self.folder, self._key = Path(folder), key
+        self.check: Callable[[str], None] = lambda name: None
         if not self.folder.is_dir():
             raise BadInput(f"{key}={folder}: no such folder")
         self.manifest = self._read_manifest()
@@ -80,6 +84,7 @@ class StoredSet:
         place = self.severities.index(severity)
         file = _identity(self.folder / f"{name}.npy")  # before it is opened: what comes after that is another one
         block = self._open(name)[place * len(self) : (place + 1) * len(self)]
+        self.check(name)
         noted = self.noted(name, severity)
         if noted is not None and (file, severity, noted) not in _sound:
             if sha256_of(block) != noted:
@@ -91,7 +96,7 @@ class StoredSet:
         return block
 
     def noted(self, name: str, severity: int) -> str | None:
-        """SHA-256 of a cell in the manifest; None for the published files, which have none.
+        """SHA-256 of a cell in the manifest; None where there is no manifest.
 
         Raises:
             BadInput: the manifest does not have it.
@@ -134,7 +139,10 @@ class StoredSet:
             )
         blocks = np.array(labels, dtype=np.int64).reshape(len(self.severities), -1)
         if (blocks != blocks[0]).any():
-            raise BadInput(f"{self._key}={self.folder}: {LABELS} differs between severities")
+            raise BadInput(
+                f"{self._key}={self.folder}: {LABELS} differs between severities; wanted are the labels of the test "
+                f"set, {len(self.severities)} times over"
+            )
         return blocks[0]
 
     def _read_indices(self) -> NDArray[np.int64]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from p2be_exp.corruptions.images import CorruptedImages
+from p2be_exp.corruptions.measures import Plan
+from p2be_exp.corruptions.provenance import provenance
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation import EXAMPLES
 from p2be_exp.report.attack_figures import draw_attack_figures
@@ -27,7 +29,7 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
     """
     figures = []
     if corrupted is not None:
-        folder, source = results.folder / "figures", f"{data.name}, {corrupted.plan.source} corruptions"
+        folder, source = results.folder / "figures", f"{data.name}, {_source(corrupted.plan)}"
         figures += draw_corruption_figures(
             results.summary(), list(results.rows.values()), folder, title=f"{title}; {source}", wrong=results.wrong()
         )
@@ -36,6 +38,15 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
         clean = data.test_set().first(EXAMPLES).images.cpu().numpy()
         figures += draw_attack_figures(results, clean, f"{title}; {data.name}")
     return figures
+
+
+def _source(plan: Plan) -> str:
+    """Where the corrupted images are from, short enough for the title of a small figure."""
+    if plan.source != "generated":
+        return provenance(plan.source, plan.identical, plan.identical)
+    there = [name for name in plan.names if name not in plan.left_out]
+    same = [name for name in there if name in plan.identical]
+    return "corruptions made here" + (f" ({len(same)} of {len(there)} as published)" if same else "")
 
 
 def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from p2be_exp.corruptions.provenance import provenance
+
 
 def results_table(results: dict[str, Any]) -> str:
     """Text table of the content of a ``results.json``.
@@ -71,8 +73,11 @@ def _corruptions(results: dict[str, Any]) -> list[str]:
     lines += [f"{name} left out: {why}" for name, why in section["left_out"].items()]
     if section["unfinished"]:
         lines.append(f"not finished: {', '.join(section['unfinished'])}")
-    official = "the published files" if section["source"] == "official" else "made here, not the published files"
-    return [*lines, f"corrupted images: {official}"]
+    lines += [f"remark: {remark}" for remark in section.get("remarks", ())]
+    names = dict.fromkeys([*section["per_corruption"], *section["unfinished"]])
+    dataset = results.get("settings", {}).get("dataset", "")
+    told = provenance(section["source"], names, section.get("identical", ()), dataset)
+    return [*lines, f"corrupted images: {told}"]
 
 
 def _number(value: float | None) -> str:

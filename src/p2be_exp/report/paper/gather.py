@@ -46,12 +46,14 @@ class Result:
         info: content of the run's ``run.json``.
         left_out: corruptions that were asked for and that there were no images of.
         other_evaluations: names of the run's evaluations that were not taken.
+        identical: corruptions whose images are known to be the published ones.
     """
 
     measured: Measured
     info: dict[str, Any]
     left_out: tuple[str, ...]
     other_evaluations: tuple[str, ...]
+    identical: tuple[str, ...] = ()
 
     @property
     def run(self) -> str:
@@ -111,8 +113,9 @@ def _result(measured: Measured) -> Result:
     if asked := measured.settings["corruption"].get("names"):
         select_names(asked, "results.json: corruption.names")
     names = (each.name for each in (run / EVALUATIONS).glob("*") if each.resolve() != measured.folder.resolve())
-    left_out = tuple((summary.get("corruptions") or {}).get("left_out") or ())
-    return Result(measured, info, left_out, tuple(sorted(names)))
+    section = summary.get("corruptions") or {}
+    left_out, identical = (tuple(section.get(key) or ()) for key in ("left_out", "identical"))
+    return Result(measured, info, left_out, tuple(sorted(names)), identical)
 
 
 # -- trained to its end -----------------------------------------------------------------------------------------------
@@ -154,7 +157,12 @@ def _steps(result: Result) -> int | None:
 # -- the form of what is read -----------------------------------------------------------------------------------------
 
 _NONE = type(None)
-_SUMMARY = {"corruptions": (dict, _NONE), "corruptions.left_out": (dict, list, _NONE)}
+_SUMMARY = {
+    "corruptions": (dict, _NONE),
+    "corruptions.left_out": (dict, list, _NONE),
+    "corruptions.identical": (list, _NONE),
+    "corruptions.identical.*": str,
+}
 _SETTINGS = {
     "attack": (dict, _NONE),
     "corruption.names": (str, list, _NONE),
@@ -162,6 +170,8 @@ _SETTINGS = {
     "corruption.severities": (list, _NONE),
     "corruption.severities.*": int,
     "corruption.crop": (str, _NONE),
+    "corruption.files": (dict, _NONE),
+    "corruption.files.*": str,
     "limit_test": (int, _NONE),
     "precision": str,
     "seed": (int, _NONE),

@@ -11,7 +11,7 @@ from p2be_exp.report.paper.apart import FLOAT32
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.difference import KINDS, Compared
 from p2be_exp.report.paper.gather import Result
-from p2be_exp.report.paper.measures import corruptions
+from p2be_exp.report.paper.measures import corruptions, source_of
 from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS
 from p2be_exp.report.paper.recipe import over
 from p2be_exp.report.paper.tables import family, named
@@ -286,11 +286,8 @@ def _corrupted(table: Table) -> str:
         return ""
     found = set()
     for each in table.results:
-        settings = each.measured.settings["corruption"]
-        if not corruptions(each):
-            continue
-        made = "the published files" if settings["name"] in ("cifar_c", "imagenet_c") else "made here"
-        found.add(f"corrupted images: {made}, {over(each)}")
+        if corruptions(each):
+            found.add(f"corrupted images: {source_of(each)}, {over(each)}")
     return " and ".join(sorted(found)) or "no corrupted images"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from p2be_exp.corruptions.measures import ALEXNET, IMAGENET_IMAGES
 from p2be_exp.corruptions.names import SEVERITIES, TEST, select_names
+from p2be_exp.corruptions.provenance import SOURCES, provenance
 from p2be_exp.report.paper.gather import Result
 
 LSPGA = "attack/lspga/8"
@@ -64,6 +65,13 @@ def corruptions(result: Result) -> tuple[str, ...]:
 def severities(result: Result) -> tuple[int, ...]:
     """The severities that were asked for."""
     return tuple(sorted(result.measured.settings["corruption"].get("severities") or ()))
+
+
+def source_of(result: Result) -> str:
+    """Where the corrupted images are from, in words."""
+    settings, names = result.measured.settings["corruption"], corruptions(result)
+    source = SOURCES.get(settings["name"], settings["name"])
+    return provenance(source, names, result.identical, result.measured.settings["dataset"])
 
 
 def is_official_imagenet(result: Result) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -236,7 +238,10 @@ def _evaluation(result: Result, home: Home) -> list[str]:
 
 def _corrupted(result: Result) -> list[str]:
     settings, found = result.measured.settings["corruption"], []
-    if settings["name"] not in ("cifar_c", "imagenet_c"):
+    if settings["name"] == "own":
+        files = json.dumps(settings.get("files"), sort_keys=True)
+        found.append(f"own files as corruptions (digest {hashlib.sha256(files.encode()).hexdigest()[:8]})")
+    elif settings["name"] not in ("cifar_c", "imagenet_c"):
         # Images of another generator, or drawn with another seed, are other images.
         version, seed = settings.get("generator_version"), settings.get("seed")
         found.append(f"corruptions made here (generator {version}, seed {seed})")
