@@ -63,8 +63,13 @@ def is_whole(made, folder=WHOLE) -> bool:
     return found == made.files
 
 
+def auto(dataset: str, data_dir: Path) -> str:
+    """What ``corruption=auto`` comes to."""
+    return resolved({"name": "auto", "names": "all"}, dataset, data_dir)["name"]
+
+
 def nothing_is_there() -> bool:
-    return not WHOLE.exists() and resolved({"name": "auto"}, "cifar10", Path("data"))["name"] == "generated"
+    return not WHOLE.exists() and auto("cifar10", Path("data")) == "generated"
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
@@ -78,7 +83,7 @@ def test_an_archive_becomes_a_folder_where_evaluations_look_for_it(dataset, monk
     assert outcome.out.endswith(f"{folder}: all 20 files are as published\n")
     assert is_whole(made, folder)
     assert [each.name for each in folder.parent.iterdir()] == [folder.name]
-    assert resolved({"name": "auto"}, dataset, folder.parent)["name"] == "cifar_c"
+    assert auto(dataset, folder.parent) == "cifar_c"
     Path("like").touch()
     assert {each.stat().st_mode for each in folder.iterdir()} == {Path("like").stat().st_mode}
 
@@ -102,6 +107,13 @@ def test_what_is_there_is_verified(made, server):
     )
     assert (WHOLE / "fog.npy").read_bytes() == b"x"
     assert len(server.asked) == asked
+
+
+def test_what_an_evaluation_would_not_take_is_not_there(made, server):
+    assert fetched().code == 0
+    (WHOLE / "manifest.json").write_text("{}")
+    assert auto("cifar10", Path("data")) == "generated"
+    assert "20 of its 20 files are as published (manifest.json no such published file); move" in refusal(fetched())
 
 
 def test_a_server_that_breaks_off_leaves_what_the_same_command_goes_on_with(made, server):

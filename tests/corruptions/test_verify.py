@@ -61,7 +61,7 @@ def test_every_verdict(made):
     (FOLDER / "labels.npy").unlink()
     os.mkfifo(FOLDER / "labels.npy")  # which is not waited for
     shutil.copy(FOLDER / "contrast.npy", FOLDER / "contrast2.npy")
-    for beside in ("notes.txt", ".hidden.npy", "manifest.json"):
+    for beside in ("notes.txt", ".hidden.npy"):
         (FOLDER / beside).write_text("x")
     found, whole = verdicts(1)
     assert found.pop("fog.npy").startswith("other digest (md5 ")
@@ -77,6 +77,15 @@ def test_a_file_beside_a_whole_set_is_named_and_does_no_harm(made):
     (FOLDER / "sketch.npy").write_bytes(b"x")
     found, whole = verdicts(0)
     assert found["sketch.npy"] == "no such published file"
+    assert whole.startswith("20 of the 20 ")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "indices.npy"])
+def test_a_file_that_makes_it_another_set_is_named_and_fails(made, name):
+    """No evaluation would take the folder for the published one."""
+    (FOLDER / name).write_text("{}")
+    found, whole = verdicts(1)
+    assert found[name] == "no such published file (beside it the folder is taken for no published set)"
     assert whole.startswith("20 of the 20 ")
 
 

@@ -1,12 +1,16 @@
 """A large file from a server on this machine: whole, in parts, from one that breaks off or has another file."""
 
 import itertools
+import threading
+import urllib.request
 
 import numpy as np
 import pytest
 
+from commandline import HANGS
 from file_server import FileServer
 from p2be_exp.data import resuming
+from p2be_exp.data.fetching import TIMEOUT_SECONDS
 from p2be_exp.data.resuming import NotLoadedError, load
 from p2be_exp.errors import ResourceError
 
@@ -97,8 +101,19 @@ def test_a_server_without_range_that_always_breaks_off_there_is_given_up(server,
 
 
 def test_a_server_that_goes_silent(server, file, monkeypatch):
-    monkeypatch.setattr(resuming, "TIMEOUT_SECONDS", 0.1)
-    server.ends, server.silent = [1000], True
+    """Waiting ends once what was sent has come, so that a busy machine is no silent one."""
+    open_url, sent = urllib.request.urlopen, threading.Event()
+    server.ends, server.silent, server.there = [1000], True, sent.set
+
+    def impatient(*arguments, **more):
+        assert more["timeout"] == TIMEOUT_SECONDS
+        response = open_url(*arguments, **more)
+        if len(server.asked) == 1:
+            assert sent.wait(HANGS)
+            response.fp.raw._sock.settimeout(0.05)
+        return response
+
+    monkeypatch.setattr(urllib.request, "urlopen", impatient)
     lines, _ = loaded(server, file)
     assert lines == ["file.tar: timed out; going on in 0 s"]
     assert server.asked == [None, "bytes=1000-"]

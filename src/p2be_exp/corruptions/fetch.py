@@ -19,7 +19,7 @@ from p2be_exp.atomic import refuse_links, told_when_full
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS
 from p2be_exp.corruptions.progress import ByteProgress
 from p2be_exp.corruptions.published import ARCHIVES, Archive, published_md5
-from p2be_exp.corruptions.verify import NAMES, bytes_of, not_published, verify_set
+from p2be_exp.corruptions.verify import NAMES, bytes_of, in_few_words, verify_set
 from p2be_exp.data.fetching import md5_of, one_line
 from p2be_exp.data.resuming import BLOCK, NotLoadedError, load
 from p2be_exp.errors import BadInput, ResourceError
@@ -87,7 +87,7 @@ class _Fetch:
         if not verdicts.complete:
             raise BadInput(
                 f"{KEY}={self.data_dir}: {self.folder.name} is there, but {verdicts.published} of its {len(NAMES)} "
-                f"files are as published ({not_published(verdicts.files)}); move it away to have it fetched"
+                f"files are as published ({in_few_words(verdicts.files)}); move it away to have it fetched"
             )
         self._say_whole()
         return self.folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from p2be_exp.corruptions.names import ALL
-from p2be_exp.corruptions.official import OFFICIAL_FOLDERS
+from p2be_exp.corruptions.official import FOREIGN, OFFICIAL_FOLDERS
 from p2be_exp.corruptions.published import ARCHIVES, published_md5
 from p2be_exp.data.fetching import md5_of, one_line
 from p2be_exp.errors import BadInput
@@ -36,7 +36,7 @@ class Verdicts(NamedTuple):
 
     Attributes:
         dataset: the data set whose files they were compared with.
-        files: the twenty published ones first, then every other ``.npy``.
+        files: the twenty published ones first, then every other ``.npy``, and what a set made here has beside them.
     """
 
     dataset: str
@@ -49,8 +49,8 @@ class Verdicts(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether all twenty are as they were published; files beside them do not count."""
-        return self.published == len(NAMES)
+        """Whether all twenty are as published, and an evaluation would take them so; other files do not count."""
+        return self.published == len(NAMES) and not any(each.file in FOREIGN for each in self.files)
 
     def table(self) -> str:
         """A line a file, and the sum."""
@@ -88,11 +88,16 @@ def verify_set(
         BadInput: there is no such folder, or it is closed to this user.
     """
     bytes_of(folder)
-    others = sorted(each.name for each in folder.glob("*.npy") if each.stem not in NAMES and each.name[0] != ".")
+    arrays = (each.name for each in folder.glob("*.npy") if each.stem not in NAMES and each.name[0] != ".")
+    others = sorted({*arrays, *(name for name in FOREIGN if (folder / name).exists())})
     digests = {name: _digest(folder / f"{name}.npy", progress) for name in NAMES}
     dataset = dataset or _closest(digests, folder)
     files = [_verdict(dataset, name, digest) for name, digest in digests.items()]
-    return Verdicts(dataset, (*files, *(Verdict(name, UNKNOWN) for name in others)))
+    return Verdicts(dataset, (*files, *(Verdict(name, UNKNOWN, _of_a_set_made_here(name)) for name in others)))
+
+
+def _of_a_set_made_here(name: str) -> str:
+    return "beside it the folder is taken for no published set" if name in FOREIGN else ""
 
 
 def _digest(file: Path, progress: Callable[[int], None]) -> str | OSError | None:
@@ -127,7 +132,7 @@ def _closest(digests: dict[str, str | OSError | None], folder: Path) -> str:
     return max(ARCHIVES, key=likeness)
 
 
-def not_published(verdicts: Sequence[Verdict]) -> str:
-    """The files that are not as published, in a few words."""
-    bad = [f"{each.file} {each.verdict}" for each in verdicts if each.verdict not in (PUBLISHED, UNKNOWN)]
+def in_few_words(verdicts: Sequence[Verdict]) -> str:
+    """The first of the files that are not as published."""
+    bad = [f"{each.file} {each.verdict}" for each in verdicts if each.verdict not in (PUBLISHED, UNKNOWN) or each.note]
     return ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
