@@ -21,6 +21,7 @@ from commandline import (
 from p2be_exp.attempts import follows, is_complete, this_attempt
 from p2be_exp.commands import train as train_command
 from p2be_exp.runs import Run
+from p2be_exp.system.together import start_of
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
 SLURM = {"SLURM_JOB_ID": "7"}
@@ -168,3 +169,21 @@ def test_a_restart_of_a_resumed_training_and_of_an_evaluation_goes_on(environmen
     environment(AGAIN)
     assert evaluate_clean("run=run", "name=it").code == 0
     assert rows_of(results) == before
+
+
+def test_every_attempt_has_a_start_of_its_own_which_all_machines_know(environment):
+    two = {"devices": 2, "num_nodes": 1}
+    environment(TORCHRUN | {"WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "MASTER_PORT": "1"})
+    starts = [start_of(two)]
+    environment({"TORCHELASTIC_RESTART_COUNT": "1"})
+    starts.append(start_of(two))
+    environment({"MASTER_PORT": "2"})
+    starts.append(start_of(two))
+    # Of several machines only the one whose process failed counts; each attempt has a port of its own.
+    environment({"GROUP_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "1", "TORCHELASTIC_USE_AGENT_STORE": "False"})
+    of_one = start_of(two)
+    environment({"TORCHELASTIC_RESTART_COUNT": "0"})
+    assert start_of(two) == of_one
+    environment({"MASTER_PORT": "3"})
+    starts += [of_one, start_of(two)]
+    assert len(set(starts)) == 5

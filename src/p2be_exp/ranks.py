@@ -22,6 +22,7 @@ Launcher = Literal["torchrun", "slurm", "lightning"]
 
 _WORKER = "P2BE_WORKER"
 _STARTED = "P2BE_STARTED"
+"""Environment variable with the number of the process that is the first of a job and starts the others."""
 
 
 def processes(trainer: Mapping[str, Any]) -> int:
@@ -120,16 +121,21 @@ def processes_here(trainer: Mapping[str, Any]) -> int:
 
 
 def has_place() -> bool:
-    """Whether Lightning gave this process its place beside others; a ``LOCAL_RANK`` alone may be anybody's."""
-    return _STARTED in os.environ and "LOCAL_RANK" in os.environ
+    """Whether this process has its place beside others; a ``LOCAL_RANK`` alone may be anybody's.
+
+    What the first process of a job starts for other ends sees its variables, and has no place.
+    """
+    first = os.environ.get(_STARTED)
+    local_rank = os.environ.get("LOCAL_RANK")
+    return first is not None and local_rank is not None and (local_rank != "0" or first == str(os.getpid()))
 
 
 def start_own_processes() -> None:
     """Note that the processes that are started from now on are this job's; what others left behind is forgotten."""
-    if _STARTED not in os.environ:
+    if not has_place():
         for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"):
             os.environ.pop(name, None)
-        os.environ[_STARTED] = "1"
+        os.environ[_STARTED] = str(os.getpid())
 
 
 def tell_workers(job: dict[str, Any]) -> None:

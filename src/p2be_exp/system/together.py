@@ -194,9 +194,12 @@ def _leave_group() -> None:
 def start_of(trainer: Mapping[str, Any]) -> str:
     """What tells this start of a job by torchrun or srun from others, hexadecimal; the same in all of its processes."""
     if launcher(trainer) == "torchrun":
-        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+        names = ["TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"]
+        on_their_own = os.environ.get("GROUP_WORLD_SIZE", "1") != "1"  # machines count only what failed on them
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" or not on_their_own:
+            names.append("TORCHELASTIC_RESTART_COUNT")  # else every start has another port
     else:
-        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+        names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
     return hashlib.sha256(repr([os.environ.get(name) for name in names]).encode()).hexdigest()[:12]
 
 
