@@ -3,12 +3,14 @@
 A start of Python with PyTorch, torchvision and Lightning costs more than most of what a test does with it. Here one
 process imports them once; what is started is a fork of it, and runs a script as ``python SCRIPT`` does: with its own
 number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. What is about
-the start itself (threads, the environment, a launcher) is no matter for it: see ``commandline.start``.
+the start itself (threads, the environment, a launcher) is no matter for it: see ``commandline.start``. A command that
+starts itself again, as one of several processes does, gets a fork for that, too (see :mod:`spare_child`).
 """
 
 import array
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -23,6 +25,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+from spare_child import fork_spare
 
 LIBRARIES = (
     "PIL.Image",
@@ -46,6 +50,8 @@ LIBRARIES = (
 LONGEST = 1 << 20
 """Bytes of a request, at most."""
 
+_PR_SET_NAME = 15
+
 
 class WarmProcess:
     """A script that runs; used as a ``subprocess.Popen`` with ``stdout=PIPE, stderr=PIPE, text=True``.
@@ -56,6 +62,9 @@ class WarmProcess:
         cwd: where.
         env: its environment; of what Python and the libraries read as they are imported, it has that of the process
             that imported them, so only what is read later may differ from this process's own.
+        streams: descriptors that it prints to, in the place of pipes; ``stdout`` and ``stderr`` are None then.
+        mark: name of the process and of its forks, of at most 15 characters, to find them by.
+        again: whether it may start itself again, once.
 
     Attributes:
         pid: its number.
@@ -63,17 +72,27 @@ class WarmProcess:
         stdout, stderr: what it prints.
     """
 
-    def __init__(self, script: Path, *arguments: str, cwd: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        script: Path,
+        *arguments: str,
+        cwd: Path,
+        env: dict[str, str],
+        streams: tuple[int, int] | None = None,
+        mark: str = "",
+        again: bool = False,
+    ) -> None:
         self.args = [str(script), *arguments]
         self.returncode: int | None = None
-        request = {"argv": self.args, "cwd": str(Path(cwd).absolute()), "env": env}
-        pipes = [os.pipe() for _ in range(3)]
+        request = {"argv": self.args, "cwd": str(Path(cwd).absolute()), "env": env, "mark": mark, "again": again}
+        pipes = [os.pipe() for _ in range(3 if streams is None else 1)]
         try:
-            _send(_ancestor(), json.dumps(request).encode(), [written for _, written in pipes])
+            _send(_ancestor(), json.dumps(request).encode(), [*(streams or ()), *(written for _, written in pipes)])
         finally:
             for _, written in pipes:
                 os.close(written)
-        self.stdout, self.stderr, self._told = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
+        *printed, self._told = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
+        self.stdout, self.stderr = printed or (None, None)
         first = self._told.readline()
         assert first, "the process that is forked has ended"
         self.pid = int(first)
@@ -186,6 +205,10 @@ def _keep(request: dict, out: int, err: int, told: int) -> dict:
 
 def become(request: dict) -> None:
     """Run the script of a request in the place of this one."""
+    if request["mark"]:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, request["mark"].encode())
+    if request["again"]:
+        request = fork_spare(request)
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
