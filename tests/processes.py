@@ -208,26 +208,9 @@ def started(
             # In a process group of its own: a Ctrl-C at the tests' terminal is not for it.
             place = {"cwd": folder, "env": env, "stdout": out.fileno(), "stderr": err.fileno(), "process_group": 0}
             if warm and launcher != "torchrun" and not within:
-<<<<<<< HEAD
-                streams = out.fileno(), err.fileno()
-                again = launcher == "own"
-                processes.append(WarmProcess(*run, cwd=folder, env=env, streams=streams, mark=mark, again=again))
-                continue
-            processes.append(
-                subprocess.Popen(
-                    [*within, sys.executable, *run],
-                    cwd=folder,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                )
-            )
-=======
                 processes.append(WarmProcess(*run, **place, name=mark, spare=launcher == "own"))
                 continue
             processes.append(subprocess.Popen([*within, sys.executable, *run], **place, stdin=subprocess.DEVNULL))
->>>>>>> h-warm
     running = Command(folder, mark, processes)
     try:
         yield running

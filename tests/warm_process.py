@@ -2,18 +2,12 @@
 
 A start of Python with PyTorch, torchvision and Lightning costs more than most of what a test does with it. Here one
 process imports them once; what is started is a fork of it, and runs a script as ``python SCRIPT`` does: with its own
-<<<<<<< HEAD
-number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. What is about
-the start itself (threads, the environment, a launcher) is no matter for it: see ``commandline.start``. A command that
-starts itself again, as one of several processes does, gets a fork for that, too (see :mod:`spare_child`).
-=======
 number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. A script that
 starts itself again, as rank 0 does, can have a spare: a child that was forked before anything of the script had run,
 and begins as if it were new when the script starts it. What is about the start itself (threads, the environment, a
 launcher) is no matter for all this: see ``commandline.start``.
 
 ``/proc/PID/environ`` is that of the process that is forked. Where processes have to be found, they are by their name.
->>>>>>> h-warm
 """
 
 import array
@@ -37,8 +31,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from spare_child import fork_spare
 
 LIBRARIES = (
     "PIL.Image",
@@ -75,17 +67,11 @@ class WarmProcess:
         cwd: where.
         env: its environment; of what Python and the libraries read as they are imported, it has that of the process
             that imported them, so only what is read later may differ from this process's own.
-<<<<<<< HEAD
-        streams: descriptors that it prints to, in the place of pipes; ``stdout`` and ``stderr`` are None then.
-        mark: name of the process and of its forks, of at most 15 characters, to find them by.
-        again: whether it may start itself again, once.
-=======
         stdout: file descriptor that it prints to; a pipe to this process where there is none.
         stderr: the same for its errors.
         process_group: of it, as of ``Popen``; 0 is one of its own.
         name: of it and its children, at most 15 characters.
         spare: what it starts first as itself again is a fork, too.
->>>>>>> h-warm
 
     Attributes:
         pid: its number.
@@ -99,16 +85,6 @@ class WarmProcess:
         *arguments: str,
         cwd: Path,
         env: dict[str, str],
-<<<<<<< HEAD
-        streams: tuple[int, int] | None = None,
-        mark: str = "",
-        again: bool = False,
-    ) -> None:
-        self.args = [str(script), *arguments]
-        self.returncode: int | None = None
-        request = {"argv": self.args, "cwd": str(Path(cwd).absolute()), "env": env, "mark": mark, "again": again}
-        pipes = [os.pipe() for _ in range(3 if streams is None else 1)]
-=======
         stdout: int | None = None,
         stderr: int | None = None,
         process_group: int | None = None,
@@ -120,23 +96,15 @@ class WarmProcess:
         request = {"argv": self.args, "cwd": str(Path(cwd).absolute()), "env": env}
         request |= {"process_group": process_group, "name": name, "spare": spare}
         pipes = [os.pipe() if given is None else (None, given) for given in (stdout, stderr, None)]
->>>>>>> h-warm
         try:
-            _send(_ancestor(), json.dumps(request).encode(), [*(streams or ()), *(written for _, written in pipes)])
+            _send(_ancestor(), json.dumps(request).encode(), [written for _, written in pipes])
         finally:
-<<<<<<< HEAD
-            for _, written in pipes:
-                os.close(written)
-        *printed, self._told = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
-        self.stdout, self.stderr = printed or (None, None)
-=======
             for read, written in pipes:
                 if read is not None:
                     os.close(written)
         self.stdout, self.stderr, self._told = (
             None if read is None else os.fdopen(read, encoding="utf-8") for read, _ in pipes
         )
->>>>>>> h-warm
         first = self._told.readline()
         assert first, "the process that is forked has ended"
         self.pid = int(first)
@@ -281,10 +249,6 @@ def _set_up(request: dict[str, Any], out: int, err: int) -> dict[str, Any]:
 
 def become(request: dict[str, Any]) -> None:
     """Run the script of a request in the place of this one."""
-    if request["mark"]:
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, request["mark"].encode())
-    if request["again"]:
-        request = fork_spare(request)
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
