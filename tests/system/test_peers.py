@@ -263,9 +263,10 @@ def test_a_rank_that_failed_just_before_rank_0_came_is_seen_and_one_of_long_ago_
     assert not old.exists()
 
 
-def test_nothing_raises_where_there_can_be_no_folder(tmp_path):
+@pytest.mark.parametrize("name", ["file/.ranks", 300 * "x"])
+def test_nothing_raises_where_there_can_be_no_folder(tmp_path, name):
     (tmp_path / "file").touch()
-    peers = Peers(tmp_path / "file" / ".ranks", 0, 2, START, makes_folder=True)
+    peers = Peers(tmp_path / name, 0, 2, START, makes_folder=True)
     assert not peers.register()
     assert not peers.leave(Ending(0, 1, "x"))
     peers.finish()
@@ -273,5 +274,7 @@ def test_nothing_raises_where_there_can_be_no_folder(tmp_path):
     peers.remove()
     assert peers.ended() is None
     assert peers.lost() is None
+    assert not peers.is_open(1)
+    assert not peers.is_done(1)
     assert (peers.registered(), peers.waited_for()) == ([], [])
     assert not peers.are_working()

@@ -227,11 +227,11 @@ class Peers:
 
     def is_open(self, rank: int) -> bool:
         """Whether a rank has said that the port at which the ranks meet is its own."""
-        return self._file(rank, "open").exists()
+        return self._is_there(rank, "open")
 
     def is_done(self, rank: int) -> bool:
         """Whether a rank has done its part."""
-        return self._file(rank, "done").exists()
+        return self._is_there(rank, "done")
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -240,6 +240,11 @@ class Peers:
 
     def _file(self, rank: int, kind: str) -> Path:
         return self.folder / f"{self.start}-{rank}.{kind}"
+
+    def _is_there(self, rank: int, kind: str) -> bool:
+        with contextlib.suppress(OSError):
+            return self._file(rank, kind).exists()
+        return False
 
     def _files(self, pattern: str) -> list[Path]:
         with contextlib.suppress(OSError):
