@@ -31,8 +31,12 @@ def sleeper():
         process.kill()
 
 
-def register_as(peers: Peers, monkeypatch, pid: int | None = None, host: str | None = None) -> None:
+def register_as(
+    peers: Peers, monkeypatch, pid: int | None = None, host: str | None = None, space: str | None = None
+) -> None:
     with monkeypatch.context() as patched:
+        if space is not None:
+            patched.setattr(module, "number_space", lambda: space)
         if pid is not None:
             patched.setattr(os, "getpid", lambda: pid)
         if host is not None:
@@ -169,9 +173,10 @@ def test_one_that_has_done_its_part_is_not_lost(ranks, monkeypatch, sleeper):
     assert ranks[0].lost() is None
 
 
-def test_a_process_of_another_machine_is_not_looked_for_here(ranks, monkeypatch):
+@pytest.mark.parametrize("where", [{"host": "elsewhere"}, {"space": "a container, or a machine of the same name"}])
+def test_a_process_of_another_machine_is_not_looked_for_here(ranks, monkeypatch, where):
     ranks[0].register()
-    register_as(ranks[1], monkeypatch, pid=2**22 + 1, host="elsewhere")
+    register_as(ranks[1], monkeypatch, pid=2**22 + 1, **where)
     assert ranks[0].lost() is None
     assert ranks[0].are_working()
     ranks[1].finish()

@@ -20,7 +20,7 @@ from typing import Any
 
 from p2be_exp.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
-from p2be_exp.system.process_table import state_of
+from p2be_exp.system.process_table import number_space, state_of
 
 FOLDER = ".ranks"
 """In a run or an evaluation whose processes were started from outside; there while the job is."""
@@ -86,11 +86,12 @@ class Registered:
     rank: int
     pid: int
     host: str
+    space: str
 
     @property
     def is_here(self) -> bool:
-        """Whether it is on this machine."""
-        return self.host == socket.gethostname()
+        """Whether it is on this machine, and known here by its number."""
+        return (self.host, self.space) == (socket.gethostname(), number_space())
 
 
 class Peers:
@@ -131,7 +132,8 @@ class Peers:
         try:
             os.utime(file)
         except OSError:
-            return self._write(file, {"pid": os.getpid(), "host": socket.gethostname()})
+            here = {"pid": os.getpid(), "host": socket.gethostname(), "space": number_space()}
+            return self._write(file, here)
         return True
 
     def leave(self, ending: Ending, patience: float = 0.0) -> bool:
@@ -215,7 +217,7 @@ class Peers:
         for rank in self._others():
             with contextlib.suppress(Exception):
                 here = self._read(rank, "here")
-                found.append(Registered(rank, int(here["pid"]), str(here["host"])))
+                found.append(Registered(rank, int(here["pid"]), str(here["host"]), here["space"]))
         return found
 
     def asked_to_stop(self) -> int | None:
