@@ -111,7 +111,9 @@ class Peers:
     def __init__(self, folder: Path, rank: int, size: int, start: str, makes_folder: bool) -> None:
         self.folder, self.rank, self.size, self.start = folder, rank, size, start
         self._makes_folder = makes_folder
+        self._came = False
         self._left = False
+        self._seen: set[int] = set()
         self._beats: dict[int, tuple[float, float]] = {}
 
     @property
@@ -129,6 +131,11 @@ class Peers:
                 self._makes_folder = False
                 self._remove_stale()
         file = self._file(self.rank, "here")
+        if not self._came:  # what there is, this rank of an earlier start of the same name left behind
+            self._came = True
+            for old in self._files(f"{file.stem}.*"):
+                with contextlib.suppress(OSError):
+                    old.unlink()
         try:
             os.utime(file)
         except OSError:
@@ -186,9 +193,16 @@ class Peers:
         return min(found, key=lambda each: each[0])[1] if found else None
 
     def lost(self) -> Ending | None:
-        """Another rank of this machine whose process is gone without a word; None where there is none."""
+        """Another rank of this machine whose process is gone without a word; None where there is none.
+
+        One that has been gone from the first look on may be of an earlier start.
+        """
         for peer in self.registered():
-            if peer.is_here and state_of(peer.pid) == "gone" and not self.is_done(peer.rank):
+            if not peer.is_here:
+                continue
+            if state_of(peer.pid) != "gone":
+                self._seen.add(peer.pid)
+            elif peer.pid in self._seen and not self.is_done(peer.rank):
                 return self.ended() or Ending(peer.rank, 1, "its process is gone without a word; was it killed?")
         return None
 
