@@ -24,7 +24,7 @@ KILLED = 5.0
 
 
 class Children:
-    """The processes that this one started, by rank; its watch looks at them meanwhile."""
+    """The processes that this one started, by rank; the watch looks at them while the main thread starts more."""
 
     def __init__(self) -> None:
         self._by_rank: dict[int, subprocess.Popen[bytes]] = {}
