@@ -218,6 +218,7 @@ def started(
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
+                    process_group=0,  # as of a warm one: a signal to the tests' own group is not for it
                 )
             )
     running = Command(folder, mark, processes)

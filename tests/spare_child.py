@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,7 +35,9 @@ def fork_spare(request: dict[str, Any]) -> dict[str, Any]:
                 os._exit(0)  # the parent has ended without
             text += more
         its.close()
-        return {**request, **json.loads(text)}
+        asked = json.loads(text)
+        signal.pthread_sigmask(signal.SIG_SETMASK, asked.pop("blocked"))
+        return {**request, **asked}
     its.close()
     _Popen.spare, _Popen.asks = pid, mine
     subprocess.Popen = _Popen
@@ -56,7 +59,8 @@ class _Popen(subprocess.Popen):
             real(*arguments)
             return
         env = dict(os.environ if asked["env"] is None else asked["env"])
-        request = {"argv": asked["args"][1:], "env": env, "cwd": str(asked["cwd"] or Path.cwd())}
+        blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+        request = {"argv": asked["args"][1:], "env": env, "cwd": str(asked["cwd"] or Path.cwd()), "blocked": blocked}
         _Popen.asks.sendall(json.dumps(request).encode() + b"\n")
         _Popen.asks.close()
         self.pid, _Popen.spare = _Popen.spare, None

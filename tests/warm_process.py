@@ -63,7 +63,8 @@ class WarmProcess:
         env: its environment; of what Python and the libraries read as they are imported, it has that of the process
             that imported them, so only what is read later may differ from this process's own.
         streams: descriptors that it prints to, in the place of pipes; ``stdout`` and ``stderr`` are None then.
-        mark: name of the process and of its forks, of at most 15 characters, to find them by.
+        mark: name of the process and of its forks, of at most 15 characters, to find them by; they are a process group
+            of their own then.
         again: whether it may start itself again, once.
 
     Attributes:
@@ -206,6 +207,7 @@ def _keep(request: dict, out: int, err: int, told: int) -> dict:
 def become(request: dict) -> None:
     """Run the script of a request in the place of this one."""
     if request["mark"]:
+        os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_PR_SET_NAME, request["mark"].encode())
     if request["again"]:
         request = fork_spare(request)
