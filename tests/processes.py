@@ -205,22 +205,12 @@ def started(
     for number, variables in enumerate(each):
         with (marks / f"out {number}").open("ab") as out, (marks / f"err {number}").open("ab") as err:
             env = {**common, **variables, **port, **(environment or {})}
+            # In a process group of its own: a Ctrl-C at the tests' terminal is not for it.
+            place = {"cwd": folder, "env": env, "stdout": out.fileno(), "stderr": err.fileno(), "process_group": 0}
             if warm and launcher != "torchrun" and not within:
-                streams = out.fileno(), err.fileno()
-                again = launcher == "own"
-                processes.append(WarmProcess(*run, cwd=folder, env=env, streams=streams, mark=mark, again=again))
+                processes.append(WarmProcess(*run, **place, name=mark, spare=launcher == "own"))
                 continue
-            processes.append(
-                subprocess.Popen(
-                    [*within, sys.executable, *run],
-                    cwd=folder,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    process_group=0,  # as of a warm one: a signal to the tests' own group is not for it
-                )
-            )
+            processes.append(subprocess.Popen([*within, sys.executable, *run], **place, stdin=subprocess.DEVNULL))
     running = Command(folder, mark, processes)
     try:
         yield running
