@@ -111,6 +111,7 @@ class Peers:
         self.folder, self.rank, self.size, self.start = folder, rank, size, start
         self._makes_folder = makes_folder
         self._left = False
+        self._waited = False  # once is enough: whoever makes the folder does not come
         self._beats: dict[int, tuple[float, float]] = {}
 
     @property
@@ -144,7 +145,8 @@ class Peers:
         Returns:
             Whether it stands there.
         """
-        until = time.monotonic() + patience
+        until = time.monotonic() + (0.0 if self._waited else patience)
+        self._waited |= patience > 0
         while not self._left:
             self._left = self._write(self._file(self.rank, "end"), {**asdict(ending), "when": time.time()})
             if self._left or time.monotonic() >= until:
