@@ -55,15 +55,17 @@ class Children:
                 child.wait(max(0.0, until - time.monotonic()))
         self.kill()
 
-    def kill(self) -> None:
-        """Kill those that are left."""
+    def kill(self) -> bool:
+        """Kill those that are left; whether there were any, ended or not."""
         left = [child for child in list(self._by_rank.values()) if child.poll() is None]
         for child in left:
             child.kill()
         for child in left:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(KILLED)
+        had_some = bool(self._by_rank)
         self._by_rank.clear()
+        return had_some
 
 
 children = Children()

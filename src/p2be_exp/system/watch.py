@@ -153,7 +153,8 @@ class Watch:
         if len(self._arrived) == 1:
             self._unheard = time.monotonic() + UNHEARD
         elif len(self._arrived) == 2:
-            self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(0, Interrupted(number)))
+            rank = 0 if self._peers is None else self._peers.rank
+            self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(rank, Interrupted(number)))
 
     def _answer(self) -> None:
         """Answer a first signal that came in a wait: for another rank, which is then told, or for something else."""
@@ -210,9 +211,12 @@ class Watch:
                 child.kill()
             with contextlib.suppress(Exception):
                 self.last_words(ending)
+            if self._peers is not None and self.ending is None:
+                self._peers.leave(ending)
             if ending.signal is None and self._peers is not None and self._peers.rank == 0:
                 _say(f"error: {PeerFailed(ending)}")
-            children.kill()
+            if children.kill() and self._peers is not None:
+                self._peers.remove()  # nobody is left who could read it
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
         finally:
