@@ -19,9 +19,11 @@ from commandline import QUICKSTART, copy_of, corruptions, finish, refusal, rows_
 from p2be_exp import load_run
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
 from p2be_exp.corruptions.images import corrupted_images
+from p2be_exp.corruptions.names import select_names
 from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import EvaluationModule
+from published_sets import change_a_byte
 
 
 def evaluate(*arguments):
@@ -253,11 +255,12 @@ def test_frost_alone_without_textures_is_refused_before_anything_is_trained_or_m
     assert not (workdir / "made").exists()
 
 
-def test_published_files_that_have_none_of_what_is_asked_for_are_refused(run, workdir):
+def test_published_files_that_have_none_of_what_is_asked_for_are_refused(workdir, published):
     labels = np.tile(load_dataset("digits", ".")[1].labels.numpy().astype(np.uint8), 5)
     (workdir / "c").mkdir()
     np.save(workdir / "c" / "labels.npy", labels)
     np.save(workdir / "c" / "fog.npy", np.zeros((len(labels), 32, 32, 3), dtype=np.uint8))
+    published(workdir / "c")
     with pytest.raises(BadInput, match=r"^corruption\.names=\[snow\]: none of it can be measured \(snow: not in"):
         corrupted_images(
             {
@@ -310,36 +313,124 @@ def test_a_stored_set_and_the_fly_give_the_same_rows(run, workdir):
             assert (len(set(saved["prediction"])) == 1) == (rows is black)
 
 
-def test_a_published_folder_is_found_and_said(run, workdir, monkeypatch):
-    """A made-up CIFAR-10-C for a run whose data set, for the time of this test, is called cifar10."""
-    _, test = load_dataset("digits", "nowhere")
-    monkeypatch.setattr("p2be_exp.data.registry._SOURCES", {"cifar10": digits_source()})
+@pytest.fixture
+def cifar_run(run, monkeypatch):
+    """A run whose data set, for the time of a test, is called cifar10."""
+    monkeypatch.setattr("p2be_exp.data.registry._SOURCES", dict.fromkeys(("cifar10", "digits"), digits_source()))
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("name: digits", "name: cifar10\n  download: false"))
+    return run
+
+
+@pytest.fixture
+def noise_set(workdir):
+    """A made-up CIFAR-10-C of two corruptions."""
     folder = workdir / "data" / "CIFAR-10-C"
     folder.mkdir(parents=True)
     numbers = np.random.default_rng(0)
     for name in ("fog", "snow"):
         np.save(folder / f"{name}.npy", numbers.integers(256, size=(2500, 32, 32, 3), dtype=np.uint8))
+    _, test = load_dataset("digits", "nowhere")
     np.save(folder / "labels.npy", np.tile(test.labels.numpy(), 5).astype(np.uint8))
+    return folder
+
+
+def test_a_published_folder_is_found_and_said(cifar_run, noise_set, published):
+    published(noise_set)
     outcome = evaluate("run=run", "limit_test=25", "corruption.names=weather")
     assert outcome.code == 0, outcome.err
-    summary = json.loads((run / "evaluations" / "last_clean_cifar_c_weather_first25" / "results.json").read_text())
-    assert summary["corruptions"]["source"] == "official"
+    assert "\ncorrupted images: the published files\n" in outcome.out
+    assert "corruption=auto" not in outcome.out
+    results = cifar_run / "evaluations" / "last_clean_cifar_c_weather_first25"
+    summary = json.loads((results / "results.json").read_text())
+    assert (summary["corruptions"]["source"], summary["corruptions"]["identical"]) == ("official", ["snow", "fog"])
     assert set(summary["corruptions"]["left_out"]) == {"frost", "brightness"}
     assert (summary["mce"], summary["settings"]["corruption"]["name"]) == (None, "cifar_c")
-    model = load_run(run)
-    with np.load(run / "evaluations" / "last_clean_cifar_c_weather_first25" / "per_image" /
-                 "corruption-snow-4.npz") as saved:  # fmt: skip
-        images = np.load(folder / "snow.npy")[3 * 500 + saved["index"]]
+    model = load_run(cifar_run)
+    with np.load(results / "per_image" / "corruption-snow-4.npz") as saved:
+        images = np.load(noise_set / "snow.npy")[3 * 500 + saved["index"]]
         with torch.no_grad():
             predictions = model(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()).argmax(1)
         assert saved["prediction"].tolist() == predictions.tolist()
     # Other labels than the test set's: refused before anything is measured.
-    np.save(folder / "labels.npy", np.zeros(2500, np.uint8))
+    np.save(noise_set / "labels.npy", np.zeros(2500, np.uint8))
+    published(noise_set)
     message = refusal(evaluate("run=run", "limit_test=25", "name=again"))
     assert message == "corruption.dir=data/CIFAR-10-C: labels.npy has other labels than cifar10's test set"
-    assert not (run / "evaluations" / "again").exists()
+    assert not (cifar_run / "evaluations" / "again").exists()
+
+
+def test_files_that_are_not_the_published_ones_are_refused_as_such(cifar_run, noise_set, published):
+    """Somebody's own folder, and one byte of a published file."""
+    arguments = ["run=run", "limit_test=25", "corruption=cifar_c", "corruption.names=[fog,snow]", "name=c"]
+    assert "labels.npy is not the published file" in refusal(evaluate(*arguments))
+    published(noise_set)
+    change_a_byte(noise_set / "fog.npy")
+    message = refusal(evaluate(*arguments))
+    assert message.startswith("corruption.dir=data/CIFAR-10-C: fog.npy is not the published file (its md5 is ")
+    assert message.endswith(
+        "); get the archive again (python -m p2be_exp.corruptions fetch cifar10), or use corruption=own "
+        "corruption.dir=data/CIFAR-10-C"
+    )
+    assert not (cifar_run / "evaluations").exists()
+    outcome = evaluate("run=run", "limit_test=25", "corruption.names=[fog]", "corruption.severities=[1]", "name=auto")
+    assert outcome.code == 0, outcome.err
+    assert (
+        "corruption=auto: generated, not the published files (data/CIFAR-10-C: fog.npy is not the published file"
+        in outcome.out
+    )
+    assert "\ncorrupted images: made here, not the published files\n" in outcome.out
+
+
+def test_own_files_are_called_so(cifar_run, noise_set):
+    arguments = ["run=run", "limit_test=25", "corruption=own", f"corruption.dir={noise_set}"]
+    outcome = evaluate(*arguments, "corruption.names=[fog,brightness]", "name=own")
+    assert outcome.code == 0, outcome.err
+    assert "\ncorrupted images: own files\n" in outcome.out
+    summary = json.loads((cifar_run / "evaluations" / "own" / "results.json").read_text())
+    files = {name: hashlib.sha256((noise_set / f"{name}.npy").read_bytes()).hexdigest() for name in ("labels", "fog")}
+    assert summary["settings"]["corruption"] == {
+        "name": "own", "names": ["fog", "brightness"], "severities": [1, 2, 3, 4, 5], "files": files,
+    }  # fmt: skip
+    section = summary["corruptions"]
+    assert (section["source"], section["identical"], summary["mce"]) == ("own", [], None)
+    assert set(section["left_out"]) == {"brightness"}
+    # An evaluation of other bytes is another one.
+    change_a_byte(noise_set / "fog.npy")
+    message = refusal(evaluate(*arguments, "corruption.names=[fog,brightness]", "name=own"))
+    assert message.startswith("name=own: holds results of other settings (corruption=")
+
+
+DETERMINISTIC = (
+    "brightness", "contrast", "defocus_blur", "gaussian_blur", "jpeg_compression", "pixelate", "saturate", "zoom_blur",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_rows_of_published_files_are_those_of_the_same_images_made_here(cifar_run, workdir, published, monkeypatch):
+    names = f"corruption.names=[{','.join(DETERMINISTIC)}]"
+    arguments = ["run=run", "limit_test=30", names, "corruption.severities=[5]"]
+    monkeypatch.setattr("p2be_exp.corruptions.images.reproduces", lambda dataset, name, version: dataset == "cifar10")
+    made = corruptions("make", "dataset=cifar10", "out=made", f"names=[{','.join(DETERMINISTIC)}]")
+    assert made.code == 0, made.err
+    folder = workdir / "made"
+    (folder / "manifest.json").rename(workdir / "manifest.json")
+    published(folder)
+    outcomes = [evaluate(*arguments, "corruption=cifar_c", "corruption.dir=made", "name=published")]
+    (workdir / "manifest.json").rename(folder / "manifest.json")
+    outcomes.append(evaluate(*arguments, "corruption=generated", "corruption.dir=made", "name=stored"))
+    outcomes.append(evaluate(*arguments, "corruption=generated", "name=fly"))
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0], [outcome.err for outcome in outcomes]
+    of_published, *of_generated = (without_times(cifar_run / "evaluations" / o) for o in ("published", "stored", "fly"))
+    for found in of_generated:
+        assert found["results.csv"] == of_published["results.csv"]
+        assert found["results.json"]["corruptions"]["identical"] == list(select_names(DETERMINISTIC))
+        for name in of_published:
+            assert not name.startswith("per_image") or found[name] == of_published[name]
+    assert len(of_published["results.csv"]) == 1 + 8
+    assert "\ncorrupted images: the published files\n" in outcomes[0].out
+    for outcome in outcomes[1:]:
+        assert "corrupted images: 8 of 8 corruptions identical to the published files, made here" in outcome.out
 
 
 def digits_source():
@@ -382,10 +473,12 @@ def test_training_ends_with_the_corruptions(workdir):
         (["corruption=generated", "corruption.seed=-1"], "corruption.seed=-1: allowed is 0 to 4294967295"),
         (["corruption=cifar_c"], "corruption=cifar_c: goes with dataset=cifar10 or cifar100, not digits"),
         (["corruption=imagenet_c"], "corruption=imagenet_c: goes with dataset=imagenet, not digits"),
+        (["corruption=own"], "corruption=own: in which folder? corruption.dir=FOLDER"),
+        (["corruption=own", "corruption.dir=nowhere"], "corruption.dir=nowhere: no such folder"),
         (["corruption=nosuch"], "corruption=nosuch: there is no such corruption; there are: auto, cifar_c,"),
         (
             ["corruption.dir=set"],
-            "corruption.dir=set: unknown key; it goes with corruption=cifar_c or imagenet_c or generated",
+            "corruption.dir=set: unknown key; it goes with corruption=cifar_c or imagenet_c or own or generated",
         ),
     ],
 )

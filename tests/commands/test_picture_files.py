@@ -276,7 +276,8 @@ def test_imagenet_c(run, tmp_path):
     counts = {row["condition"]: row["n"] for row in rows_of(copy / "evaluations" / "c" / "results.csv")}
     assert counts == {"clean": "8", "corruption/fog/2": "9", "corruption/contrast/2": "9"}
     results = json.loads((copy / "evaluations" / "c" / "results.json").read_text())
-    assert (results["corruptions"]["source"], results["mce"]) == ("official", None)
+    assert (results["corruptions"]["source"], results["mce"]) == ("given", None)
+    assert "\ncorrupted images: given as ImageNet-C, not verified\n" in outcome.out
     assert (copy / "evaluations" / "c" / "figures" / "corruptions.png").exists()
 
 

@@ -29,6 +29,7 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     # A source of corrupted images goes with its own data sets, which evaluating takes from the run.
     evaluates = group == "corruption"
     needed = ["run=some"] * evaluates + ["attack.source=some"] * (option == "transfer")
+    needed += ["corruption.dir=some"] * (option == "own")
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
     assert set(config[group]) == fields

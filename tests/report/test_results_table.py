@@ -79,7 +79,8 @@ def test_numbers_stand_under_their_severities():
 
 def test_what_is_missing_or_unfinished_is_said():
     cells = {name: errors for name, errors in CELLS.items() if name in ("snow", "fog")}
-    plan = measures.Plan("official", "cifar10", ("snow", "frost", "fog"), (1, 4), {"frost": "not in the folder"})
+    names = ("snow", "frost", "fog")
+    plan = measures.Plan("official", "cifar10", names, (1, 4), {"frost": "not in the folder"}, identical=names)
     lines = table(plan, cells)
     assert "frost left out: not in the folder" in lines
     assert any(line.startswith("mean ") and line.endswith("over 2 of 15 corruptions x 2 of 5 severities")
@@ -93,12 +94,56 @@ def test_what_is_missing_or_unfinished_is_said():
 
 def test_mce_stands_there_where_there_is_one():
     cells = {name: dict.fromkeys((1, 2, 3, 4, 5), error) for name, error in measures.ALEXNET.items()}
-    plan = measures.Plan("official", "imagenet", tuple(cells), (1, 2, 3, 4, 5))
+    plan = measures.Plan("given", "imagenet", tuple(cells), (1, 2, 3, 4, 5))
     lines = table(plan, cells, clean=measures.ALEXNET_CLEAN, images=50_000)
     for name in ("mCE", "relative mCE"):
         (line,) = (line for line in lines if line.startswith(f"{name} "))
         assert line[32:].split() == ["100.00", "AlexNet", "=", "100"]
+    assert lines[-1] == "corrupted images: given as ImageNet-C, not verified"
     assert not any(line.startswith("mCE") for line in table(plan, cells, images=49_999))
+
+
+@pytest.mark.parametrize(
+    ("source", "identical", "told"),
+    [
+        ("generated", (), "made here, not the published files"),
+        ("generated", ("contrast", "pixelate", "saturate"),
+         "3 of 19 corruptions identical to the published files, 16 made here"),
+        ("generated", ALL, "19 of 19 corruptions identical to the published files, made here"),
+        ("own", (), "own files"),
+        ("official", ALL, "the published files"),
+    ],
+)  # fmt: skip
+def test_whose_the_corrupted_images_are(source, identical, told):
+    lines = table(measures.Plan(source, "cifar10", ALL, (1, 4), identical=identical))
+    assert lines[-1] == f"corrupted images: {told}"
+    assert not any(line.startswith("mCE") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"),
+    [("cifar10", "given as the published files, not verified"), ("imagenet", "given as ImageNet-C, not verified")],
+)
+def test_older_results_say_published_and_were_not_verified(dataset, told):
+    summary = measures.summarise(CELLS, measures.Plan("official", dataset, ALL, (1, 4)), 2.0, 500)
+    del summary["corruptions"]["identical"], summary["corruptions"]["remarks"]
+    conditions = {"clean": row(500, 10, 2.0, 1.0, 3.0)}
+    lines = results_table(results(conditions, settings={"dataset": dataset}, **summary)).splitlines()
+    assert lines[-1] == f"corrupted images: {told}"
+
+
+def test_severities_of_own_files_that_do_not_get_worse_are_said():
+    cells = {"fog": {1: 9.0, 4: 5.0}, "snow": {1: 3.0, 4: 7.0}}
+    plan = measures.Plan("own", "cifar10", tuple(cells), (1, 4))
+    lines = table(plan, cells)
+    assert lines[-3:] == [
+        "remark: severity 4 is no worse than 1 on average (error 6.00 and 6.00)",
+        "remark: severity 4 is no worse than 1: fog",
+        "corrupted images: own files",
+    ]
+    better = {"fog": {1: 5.0, 4: 9.0}, "snow": {1: 3.0, 4: 7.0}}
+    for told in (table(plan, better), table(measures.Plan("generated", "cifar10", tuple(cells), (1, 4)), cells)):
+        assert not any(line.startswith("remark") for line in told)
 
 
 # -- attacks ----------------------------------------------------------------------------------------------------------
