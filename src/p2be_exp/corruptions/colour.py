@@ -21,10 +21,27 @@ def saturate(images: Images, constants: tuple[float, float], draws: Draws) -> Im
 
 def contrast(images: Images, constants: tuple[float], draws: Draws) -> Images:
     """The distance from the mean of the image, channel by channel, times c."""
-    height, width = images.shape[1:3]
-    # The sum of levels is exact, so that the mean does not depend on the order of its terms.
-    mean = images.sum(axis=(1, 2), dtype=np.int64, keepdims=True) / (255 * height * width)
+    mean = np.empty((len(images), 1, 1, 3))
+    _sum_in_order(images, np.arange(256) / 255, mean.reshape(-1, 3))
+    mean /= images.shape[1] * images.shape[2]
     return to_levels((images / 255 - mean) * constants[0] + mean)
+
+
+@compiled
+def _sum_in_order(images, values, out):
+    """The sum of each channel, ``(B, 3)``, a pixel after the other, row by row.
+
+    So NumPy sums over the first two axes of one image. The order is part of the published files: the last bit of a mean
+    decides about values that are levels, or a level less, by chance.
+    """
+    for image in range(len(images)):
+        red, green, blue = 0.0, 0.0, 0.0
+        for row in range(images.shape[1]):
+            for column in range(images.shape[2]):
+                red += values[images[image, row, column, 0]]
+                green += values[images[image, row, column, 1]]
+                blue += values[images[image, row, column, 2]]
+        out[image, 0], out[image, 1], out[image, 2] = red, green, blue
 
 
 def _through_hsv(images: Images, saturation: tuple[float, float], added_value: float) -> Images:
