@@ -52,7 +52,7 @@ Keys, set with KEY=VALUE:
 
 Frost overlays textures that are not part of this project: those of the package imagecorruptions, if it is installed
 (pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
-Of CIFAR-10 and CIFAR-100 the eight deterministic corruptions are made as they were published, to the bit; the other eleven
+Of CIFAR-10 and CIFAR-100 the eight deterministic ones are made as they were published, to the bit; the other eleven
 are random, made with the published constants, and are not the published files.
 
 Exit codes: 0 done, 1 failed (of verify: not as published), 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and
