@@ -1,6 +1,7 @@
 """``fetch``: a small archive from a server on this machine, and all that can go wrong; nothing half is whole."""
 
 import fcntl
+import functools
 import gzip
 import io
 import os
@@ -16,6 +17,8 @@ from made_archives import made_archive, md5, published, tar_of
 
 from commandline import ROOT, corruptions, refusal
 from file_server import FileServer
+from p2be_exp.commands import published_sets
+from p2be_exp.config import compose_config
 from p2be_exp.corruptions import fetch
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.corruptions.published import ARCHIVES, FILES
@@ -30,8 +33,9 @@ WHOLE = Path("data/CIFAR-10-C")
 
 @pytest.fixture(autouse=True)
 def alone(workdir, monkeypatch):
-    """An empty folder, and servers that are given up when they break off."""
+    """An empty folder, servers that are given up when they break off, and a configuration that is composed once."""
     monkeypatch.setattr(resuming, "PAUSES", ())
+    monkeypatch.setattr(published_sets, "compose_config", lambda command, given: composed(command, tuple(given)))
     monkeypatch.setenv("no_proxy", "*")
 
 
@@ -45,6 +49,11 @@ def server(made, monkeypatch):
     with FileServer(made.content) as running:
         published(made, monkeypatch, running.url)
         yield running
+
+
+@functools.cache
+def composed(command: str, given: tuple[str, ...]):
+    return compose_config(command, given)
 
 
 def fetched():
@@ -396,6 +405,8 @@ import pickle, sys
 from pathlib import Path
 from file_server import FileServer
 from p2be_exp.commands.corruptions import main
+from p2be_exp.commands import published_sets
+from p2be_exp.config import compose_config
 from p2be_exp.corruptions import fetch
 from p2be_exp.corruptions.published import ARCHIVES, FILES
 
