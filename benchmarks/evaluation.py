@@ -24,7 +24,7 @@ import torch
 
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.corruptions import TEST
-from p2be_exp.corruptions.images import OfficialCifarC
+from p2be_exp.corruptions.own import OwnFiles
 from p2be_exp.data import ImageDataModule, ImageSet
 from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditions
 from p2be_exp.model import build_model
@@ -46,6 +46,7 @@ def random_data(images: int, batch_size: int) -> ImageDataModule:
         val_size=0, split_seed=0, download=False,
     )  # fmt: skip
     levels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
+    data._total_test = images
     data._sets["test"] = ImageSet(levels, torch.arange(images) % 100, tuple(map(str, range(100))))
     return data
 
@@ -94,7 +95,7 @@ class StoredCells:
         self._data = random_data(images, batch_size)
         names = TEST[: -(-cells // 5)]
         write_set(folder, names, images)
-        self._corrupted = OfficialCifarC(folder, "cifar100", names, (1, 2, 3, 4, 5), key="dir")
+        self._corrupted = OwnFiles(folder, "cifar100", names, (1, 2, 3, 4, 5), key="dir")
         self._folder, self._device, self._batch_size = folder, device, batch_size
         self.images = images
         self.cells = list_conditions(self._corrupted)[1:][:cells]

@@ -93,7 +93,7 @@ def write_group(folder, rates, conditions=("clean", *CELLS), n=200, first=0, **c
 
 # -- runs of the paper's recipes --------------------------------------------------------------------------------------
 
-OFFICIAL = {"name": "cifar_c", "names": list(TEST), "severities": list(SEVERITIES)}
+OFFICIAL = {"name": "cifar_c", "names": list(TEST), "severities": list(SEVERITIES), "verified": "md5"}
 GENERATED = {"name": "generated", "names": ["fog"], "severities": [3], "seed": 0, "generator_version": 1}
 INFO = {"format_version": FORMAT_VERSION, "command": ["train.py", "a"], "git_commit": "0123456789abcdef"}
 
@@ -130,7 +130,8 @@ def write_counts(folder, errors, n=10_000, **settings):
             kind, *rest = name.split("/")
             row = {"condition": name, "kind": kind, "n": n, "n_wrong": n_wrong, "error": round(100 * n_wrong / n, 4)}
             writer.writerow(row | dict(zip(("name", "severity"), rest, strict=False)))
-    (Path(folder) / "results.json").write_text(json.dumps({"settings": settings, "corruptions": {}}))
+    section = {"identical": asked["names"]} if "verified" in asked else {}
+    (Path(folder) / "results.json").write_text(json.dumps({"settings": settings, "corruptions": section}))
 
 
 def recipe_of(overrides):

@@ -3,13 +3,12 @@
 A command is ``train.py`` or ``evaluate.py`` with faults: a few lines of Python that one rank runs at one place of its
 work (see :data:`PLACES`). Ranks and the test meet at files in a folder of marks, never by sleeping: ``tell(NAME)``
 makes one, ``wait(NAME)`` waits for it. Every process of a command is found by a mark in its environment, or in its name
-where it is a warm one (see :mod:`warm`), whoever its parent is by then.
+where it is a warm one (see :mod:`warm_process`), whoever its parent is by then.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -26,7 +25,7 @@ from typing import Literal
 import pytest
 
 from commandline import Outcome
-from warm import WarmProcess, WarmStart
+from warm_process import WarmProcess
 
 BOUND = 90.0
 """Seconds in which each thing that a test waits for has to come, on a busy machine, too; else it is a failure."""
@@ -206,32 +205,18 @@ def started(
     for number, variables in enumerate(each):
         with (marks / f"out {number}").open("ab") as out, (marks / f"err {number}").open("ab") as err:
             env = {**common, **variables, **port, **(environment or {})}
+            # In a process group of its own: a Ctrl-C at the tests' terminal is not for it.
+            place = {"cwd": folder, "env": env, "stdout": out.fileno(), "stderr": err.fileno(), "process_group": 0}
             if warm and launcher != "torchrun" and not within:
-                code = marks / f"code {number}"
-                processes.append(_warm_start().start(run, folder, env, out.fileno(), err.fileno(), mark, code))
+                processes.append(WarmProcess(*run, **place, name=mark, spare=launcher == "own"))
                 continue
-            processes.append(
-                subprocess.Popen(
-                    [*within, sys.executable, *run],
-                    cwd=folder,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    process_group=0,  # a Ctrl-C at the tests' own terminal is not for it
-                )
-            )
+            processes.append(subprocess.Popen([*within, sys.executable, *run], **place, stdin=subprocess.DEVNULL))
     running = Command(folder, mark, processes)
     try:
         yield running
         running.ended()
     finally:
         running.kill()
-
-
-@functools.cache
-def _warm_start() -> WarmStart:
-    return WarmStart()  # ends with this process
 
 
 def marked_environment(mark: str) -> dict[str, str]:

@@ -216,6 +216,17 @@ def test_a_child_ends_with_its_parent(run, workdir):
     assert outcome.code == -signal.SIGKILL, command.told()
 
 
+def test_a_child_that_begins_when_its_parent_is_gone_ends(workdir):
+    late = "if os.environ.get('LOCAL_RANK') == '1': tell('begins'); wait('go')"
+    with started(workdir, "train", *TRAIN, first=late, faults={"0 setup": ""}) as command:
+        command.until_told("0 setup", "begins")
+        command.signal(0, signal.SIGKILL)
+        command.until(lambda: command.first[0].poll() is not None, "the end of rank 0", dead=True)
+        command.let("go")
+        command.ended()
+    assert Run("run").status()["state"] == "running"
+
+
 # -- processes that were started from outside --------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from commandline import ROOT, TINY, untimed
 from launcher_pages import commands, in_small
 from p2be_exp.runs import Run
 from processes import Command, free_port, marked_environment
+from warm_process import WarmProcess
 
 pytestmark = pytest.mark.slow
 
@@ -41,26 +42,25 @@ TrainingModule.training_step = training_step
 
 @contextlib.contextmanager
 def launched(folder: Path, *each: list[str], **variables: str) -> Iterator[Command]:
-    """Type commands in a folder beside one another; at the end of the block nothing of them is left."""
+    """Type commands in a folder beside one another; at the end of the block nothing of them is left.
+
+    torchrun itself has imported PyTorch beforehand; what it starts is as on a terminal.
+    """
     marks, mark = folder / "marks", f"t-{uuid.uuid4().hex[:12]}"
     marks.mkdir()
     environment = {**marked_environment(mark), **variables}
-    python = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
+    torchrun = marks / "torchrun.py"
+    torchrun.write_text("from torch.distributed.run import main\n\nmain()\n")
     typed = []
     for number, (program, *words) in enumerate(each):
         words = [str(ROOT / word) if word == "train.py" else word for word in words]
         with (marks / f"out {number}").open("ab") as out, (marks / f"err {number}").open("ab") as err:
-            typed.append(
-                subprocess.Popen(
-                    [*python[program], *words],
-                    cwd=folder,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    process_group=0,
-                )
-            )
+            place = {"cwd": folder, "env": environment, "stdout": out.fileno(), "stderr": err.fileno()}
+            if program == "torchrun":
+                typed.append(WarmProcess(torchrun, *words, **place, process_group=0, name=mark))
+                continue
+            assert program == "python"
+            typed.append(subprocess.Popen([sys.executable, *words], **place, stdin=subprocess.DEVNULL, process_group=0))
     running = Command(folder, mark, typed)
     try:
         yield running

@@ -18,6 +18,7 @@ from commandline import (
     refusal,
     report,
     start,
+    start_warm,
     tracking,
     train,
     untimed,
@@ -376,7 +377,7 @@ def test_of_two_trainings_that_want_one_folder_one_gets_it(environment, workdir)
     for number in ("0", "1"):
         environment(SRUN | {"SLURM_PROCID": number})
         trainings.append(
-            start(ROOT / "train.py", *TINY, "epochs=1", f"seed={number}", "hydra.run.dir=run", cwd=workdir)
+            start_warm(ROOT / "train.py", *TINY, "epochs=1", f"seed={number}", "hydra.run.dir=run", cwd=workdir)
         )
     outcomes = [finish(training) for training in trainings]
     assert sorted(outcome.code for outcome in outcomes) == [0, 2], [outcome.err for outcome in outcomes]

@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from commandline import finish, start, start_warm, wait_until
+from p2be_exp.system.process_table import state_of
+from warm_process import WarmProcess
 
 ASKED = """
 import atexit, json, os, signal, sys
@@ -20,9 +23,47 @@ print(json.dumps({
     "streams": [[each.encoding, each.errors, each.line_buffering, each.isatty(), each.seekable(), each.fileno()]
                 for each in (sys.stdout, sys.stderr)],
     "open": sorted(map(int, os.listdir("/proc/self/fd")))[:-1], "group": os.getpgid(0), "mask": os.umask(0o22),
+    "blocked": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))), "original": sys.orig_argv,
     "package": [each for each in sys.modules if each.startswith("p2be_exp")],
 }))
 sys.exit("7 of 7")
+"""
+AGAIN = (
+    """
+import os, signal, subprocess, sys
+
+if (parent := os.environ.pop("PARENT", None)) is None:
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    command = [sys.executable, *sys.orig_argv[1:]]
+    environment = {**os.environ, "LOCAL_RANK": "1", "PARENT": str(os.getpid())}
+    codes = [subprocess.call(command, env=environment, cwd="sub") for _ in range(2)]  # the spare child, a real one
+    print(codes)
+    sys.exit()
+rank_zero = sys.modules.get("lightning_fabric.utilities.rank_zero")
+print(os.getppid() == int(parent), rank_zero and rank_zero.rank_zero_only.rank)
+"""
+    + ASKED
+)
+WAITS = """
+import os, pathlib, subprocess, sys, time
+if "LOCAL_RANK" not in os.environ:
+    subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env={**os.environ, "LOCAL_RANK": "1"})
+file = pathlib.Path("pid" + os.environ.get("LOCAL_RANK", "0"))
+file.with_suffix(".part").write_text(str(os.getpid()))
+file.with_suffix(".part").rename(file)
+time.sleep(600)
+"""
+KILLED = f"""
+import os, pathlib, signal, sys, time
+sys.path[0] = {str(Path(__file__).parent)!r}
+import warm_process
+
+warm_process.LIBRARIES = ()
+warm_process.WarmProcess("waits.py", cwd=".", env=dict(os.environ), process_group=0, spare=True)
+while not all(map(os.path.exists, ("pid0", "pid1"))):
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -77,3 +118,38 @@ def test_signals_reach_the_process_itself(script, tmp_path, number):
     assert ("KeyboardInterrupt" in outcome.err) == (number == signal.SIGINT)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+def test_a_spare_child_is_as_one_that_is_started(script, tmp_path):
+    outcome = finish(start_warm(script(AGAIN), "a b", cwd=tmp_path, spare=True))
+    assert (outcome.code, outcome.err) == (0, "7 of 7\n" * 2)
+    spare, told, end, real, expected, end_, codes = outcome.out.splitlines()
+    assert (spare, real) == ("True 1", "True None")  # only one has the libraries, and the rank is that of its variables
+    assert json.loads(told) == json.loads(expected)
+    assert (end, end_, codes) == ("the end", "the end", "[1, 1]")
+
+
+def test_its_name_its_group_and_its_output_are_those_asked_for(script, tmp_path):
+    file = script(
+        "import os, sys\nprint(open('/proc/self/comm').read(), os.getpgid(0), os.getpid())\nprint('x', file=sys.stderr)"
+    )
+    with (tmp_path / "out").open("ab") as out, (tmp_path / "err").open("ab") as err:
+        streams = {"stdout": out.fileno(), "stderr": err.fileno()}
+        environment = dict(os.environ)
+        process = WarmProcess(
+            file, cwd=tmp_path, env=environment, **streams, process_group=0, name="a-name", spare=True
+        )
+    assert process.wait(600) == 0
+    assert (tmp_path / "out").read_text().split() == ["a-name", str(process.pid), str(process.pid)]
+    assert (tmp_path / "err").read_text() == "x\n"
+    assert process.stdout is process.stderr is None
+
+
+def test_they_end_with_the_process_that_started_them_even_if_that_is_killed(tmp_path):
+    (tmp_path / "waits.py").write_text(WAITS)
+    (tmp_path / "killed.py").write_text(KILLED)
+    outcome = finish(start(tmp_path / "killed.py", cwd=tmp_path))
+    assert (outcome.code, outcome.err) == (-signal.SIGKILL, "")
+    for rank in range(2):
+        pid = int((tmp_path / f"pid{rank}").read_text())
+        wait_until(lambda pid=pid: state_of(pid) == "gone")

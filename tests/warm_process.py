@@ -2,16 +2,22 @@
 
 A start of Python with PyTorch, torchvision and Lightning costs more than most of what a test does with it. Here one
 process imports them once; what is started is a fork of it, and runs a script as ``python SCRIPT`` does: with its own
-number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. What is about
-the start itself (threads, the environment, a launcher) is no matter for it: see ``commandline.start``.
+number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. A script that
+starts itself again, as rank 0 does, can have a spare: a child that was forked before anything of the script had run,
+and begins as if it were new when the script starts it. What is about the start itself (threads, the environment, a
+launcher) is no matter for all this: see ``commandline.start``.
+
+``/proc/PID/environ`` is that of the process that is forked. Where processes have to be found, they are by their name.
 """
 
 import array
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -22,11 +28,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 LIBRARIES = (
     "PIL.Image",
     "cv2",
+    "hydra.experimental.callback",
     "hydra.main",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
@@ -46,9 +55,11 @@ LIBRARIES = (
 LONGEST = 1 << 20
 """Bytes of a request, at most."""
 
+_PR_SET_NAME = 15
+
 
 class WarmProcess:
-    """A script that runs; used as a ``subprocess.Popen`` with ``stdout=PIPE, stderr=PIPE, text=True``.
+    """A script that runs; used as a ``subprocess.Popen`` with ``text=True``. It ends with this process at the latest.
 
     Args:
         script: what is run as ``__main__``.
@@ -56,24 +67,44 @@ class WarmProcess:
         cwd: where.
         env: its environment; of what Python and the libraries read as they are imported, it has that of the process
             that imported them, so only what is read later may differ from this process's own.
+        stdout: file descriptor that it prints to; a pipe to this process where there is none.
+        stderr: the same for its errors.
+        process_group: of it, as of ``Popen``; 0 is one of its own.
+        name: of it and its children, at most 15 characters.
+        spare: what it starts first as itself again is a fork, too.
 
     Attributes:
         pid: its number.
         returncode: as of ``Popen``; None as long as it has not been seen to have ended.
-        stdout, stderr: what it prints.
+        stdout, stderr: what it prints; None where it prints to a file descriptor that was given.
     """
 
-    def __init__(self, script: Path, *arguments: str, cwd: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        script: Path,
+        *arguments: str,
+        cwd: Path,
+        env: dict[str, str],
+        stdout: int | None = None,
+        stderr: int | None = None,
+        process_group: int | None = None,
+        name: str | None = None,
+        spare: bool = False,
+    ) -> None:
         self.args = [str(script), *arguments]
         self.returncode: int | None = None
         request = {"argv": self.args, "cwd": str(Path(cwd).absolute()), "env": env}
-        pipes = [os.pipe() for _ in range(3)]
+        request |= {"process_group": process_group, "name": name, "spare": spare}
+        pipes = [os.pipe() if given is None else (None, given) for given in (stdout, stderr, None)]
         try:
             _send(_ancestor(), json.dumps(request).encode(), [written for _, written in pipes])
         finally:
-            for _, written in pipes:
-                os.close(written)
-        self.stdout, self.stderr, self._told = (os.fdopen(read, encoding="utf-8") for read, _ in pipes)
+            for read, written in pipes:
+                if read is not None:
+                    os.close(written)
+        self.stdout, self.stderr, self._told = (
+            None if read is None else os.fdopen(read, encoding="utf-8") for read, _ in pipes
+        )
         first = self._told.readline()
         assert first, "the process that is forked has ended"
         self.pid = int(first)
@@ -128,14 +159,15 @@ class WarmProcess:
 
 @functools.cache
 def _ancestor() -> socket.socket:
-    """Start the process that is forked, once; it ends when this one closes the socket, or ends."""
+    """Start the process that is forked, once; it ends when this one closes the socket, or ends, and its forks do."""
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("P2BE", "HYDRA", "WANDB"))}
     process = subprocess.Popen(
-        [sys.executable, __file__, str(its.fileno())],
+        [sys.executable, __file__, str(its.fileno()), *LIBRARIES],
         env={**environment, "OMP_NUM_THREADS": "1"},
         pass_fds=[its.fileno()],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,  # nothing is read from them: its streams are made for pipes, as those of its forks
         stderr=subprocess.PIPE,
     )
@@ -148,43 +180,74 @@ def _ancestor() -> socket.socket:
 # -- the process that is forked ---------------------------------------------------------------------------------------
 
 
-def serve(requests: socket.socket) -> dict | None:
-    """Fork for each request; comes back in the forks, with the request, and at the end, with None."""
+def serve(requests: socket.socket) -> dict[str, Any]:
+    """Fork for each request, and tell how the fork ends; comes back in the forks alone, with the request."""
+    bell, rung = os.pipe()
+    os.set_blocking(bell, False)
+    os.set_blocking(rung, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
+    told: dict[int, int] = {}
     while True:
+        ready, _, _ = select.select([requests, bell], [], [])
+        if bell in ready:
+            os.read(bell, LONGEST)
+            _tell_ends(told)
+        if requests not in ready:
+            continue
         message, descriptors = _receive(requests)
         if not message:
-            return None
-        if os.fork() == 0:
-            requests.close()
-            return _keep(json.loads(message), *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            _kill(told)
+            os._exit(0)
+        if (pid := os.fork()) == 0:
+            signal.set_wakeup_fd(-1)
+            for each in (bell, rung, *told.values(), requests.detach(), descriptors[2]):
+                os.close(each)
+            return _set_up(json.loads(message), *descriptors[:2])
+        os.close(descriptors[0])
+        os.close(descriptors[1])
+        told[pid] = descriptors[2]
+        _tell(told[pid], pid)
 
 
-def _keep(request: dict, out: int, err: int, told: int) -> dict:
-    """Fork once more, and stay behind to tell the number of that process and how it ends."""
-    for number in (signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    child = os.fork()
-    if child == 0:
-        os.close(told)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        os.close(out)
-        os.close(err)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        return request
-    os.write(told, f"{child}\n".encode())
-    os.closerange(0, 3)
-    os.close(out)
-    os.close(err)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, status = os.waitpid(child, 0)
-    os.write(told, f"{status}\n".encode())
-    os._exit(0)
+def _tell_ends(told: dict[int, int]) -> None:
+    while told:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        target = told.pop(pid)
+        _tell(target, status)
+        os.close(target)
 
 
-def become(request: dict) -> None:
+def _tell(target: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
+        os.write(target, f"{number}\n".encode())
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, signal.SIGKILL)
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+def _set_up(request: dict[str, Any], out: int, err: int) -> dict[str, Any]:
+    """Give a fork what is its own from the first moment; the request."""
+    for number, descriptor in ((1, out), (2, err)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if request["process_group"] is not None:
+        os.setpgid(0, request["process_group"])
+    if request["name"] is not None:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, request["name"].encode()[:15])
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return _with_spare(request) if request["spare"] else request
+
+
+def become(request: dict[str, Any]) -> None:
     """Run the script of a request in the place of this one."""
     os.environ.clear()
     os.environ.update(request["env"])
@@ -194,7 +257,57 @@ def become(request: dict) -> None:
     sys.argv = request["argv"]
     sys.orig_argv = [sys.executable, *request["argv"]]
     sys.path[0] = str(Path(script).resolve().parent)
+    if (rank_zero := sys.modules.get("lightning_fabric.utilities.rank_zero")) is not None:
+        rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0  # as when it is imported
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.get("blocked", []))
     runpy.run_path(script, run_name="__main__")
+
+
+# -- the child that a script gets when it starts itself again ---------------------------------------------------------
+
+
+def _with_spare(request: dict[str, Any]) -> dict[str, Any]:
+    """Fork a child that waits until this process starts its own command again; returns in both."""
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
+    if (pid := os.fork()) == 0:
+        mine.close()
+        message = its.recv(LONGEST)
+        its.close()
+        if not message:
+            os._exit(0)  # the script has ended without
+        return {**request, **json.loads(message)}
+    its.close()
+    _Popen.spare, _Popen.requests = pid, mine
+    subprocess.Popen = _Popen
+    return request
+
+
+class _Popen(subprocess.Popen):
+    """Takes the spare child where this very command is started again."""
+
+    spare: int | None = None
+    requests: socket.socket
+
+    def _execute_child(self, *arguments: Any) -> None:
+        real = super()._execute_child
+        asked = inspect.signature(real).bind(*arguments).arguments
+        pipes = [asked[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        again = list(asked["args"])[:2] == sys.orig_argv[:2]
+        if _Popen.spare is None or not again or pipes != [-1, -1, -1] or asked["preexec_fn"]:
+            real(*arguments)
+            return
+        env = dict(os.environ if asked["env"] is None else asked["env"])
+        cwd = str(Path(asked["cwd"] or ".").absolute())
+        blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
+        request = {"argv": asked["args"][1:], "env": env, "cwd": cwd, "blocked": blocked}
+        _Popen.requests.send(json.dumps(request).encode())
+        _Popen.requests.close()
+        self.pid, _Popen.spare = _Popen.spare, None
+        self._child_created = True
+
+
+# -- messages with file descriptors -----------------------------------------------------------------------------------
 
 
 def _send(target: socket.socket, message: bytes, descriptors: list[int]) -> None:
@@ -209,15 +322,12 @@ def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
 def main() -> None:
     """Import the libraries, and answer requests."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # to the tests' process group
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that stay behind
-    for name in LIBRARIES:
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "forks would lack the other threads"
     gc.collect()
     gc.freeze()  # a second less at the end of each fork, which would look at all of this once more
-    request = serve(socket.socket(fileno=int(sys.argv[1])))
-    if request is not None:
-        become(request)
+    become(serve(socket.socket(fileno=int(sys.argv[1]))))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,10 @@ def test_help_and_list():
     assert outcome.out == corruptions().out
     for part in ("cifar10 cifar100 digits", "names: test", "frost_dir: null", "image: 0", "CIFAR-10-C"):
         assert part in outcome.out
+    described = [line.split()[0] for line in outcome.out.splitlines() if line.strip() and line[:1].isalpha()]
+    for command in ("make", "fetch", "verify", "preview", "list"):
+        assert described.count(command) == 1
+        assert f"  python -m p2be_exp.corruptions {command}" in outcome.out
     listed = corruptions("list").out.splitlines()
     for name in ALL:
         assert sum(line.startswith(f"{name} ") for line in listed) == 2
@@ -173,7 +177,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(workdir):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mak"], "mak: not a command; there are: make, preview, list"),
+        (["mak"], "mak: not a command; there are: make, fetch, verify, preview, list; did you mean make?"),
         (["make", "-m"], "-m: not a flag; after the command come KEY=VALUE (see --help)"),
         (["make", "dataset=digits"], "out: which folder to write to? out=FOLDER"),
         ([*MAKE, "names=fogg"], "names=fogg: allowed are test, extra, all, noise,"),

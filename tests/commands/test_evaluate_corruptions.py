@@ -360,7 +360,7 @@ def test_a_published_folder_is_found_and_said(cifar_run, noise_set, published):
     assert not (cifar_run / "evaluations" / "again").exists()
 
 
-def test_files_that_are_not_the_published_ones_are_refused_as_such(cifar_run, noise_set, published):
+def test_files_that_are_not_the_published_ones_are_refused_as_such(cifar_run, noise_set, published, workdir):
     """Somebody's own folder, and one byte of a published file."""
     arguments = ["run=run", "limit_test=25", "corruption=cifar_c", "corruption.names=[fog,snow]", "name=c"]
     assert "labels.npy is not the published file" in refusal(evaluate(*arguments))
@@ -373,6 +373,9 @@ def test_files_that_are_not_the_published_ones_are_refused_as_such(cifar_run, no
         "corruption.dir=data/CIFAR-10-C"
     )
     assert not (cifar_run / "evaluations").exists()
+    training = [word for word in QUICKSTART if word != "corruption=none"]
+    assert refusal(train(*training, "dataset=cifar10", "corruption=cifar_c", "hydra.run.dir=new")) == message
+    assert not (workdir / "new").exists()
     outcome = evaluate("run=run", "limit_test=25", "corruption.names=[fog]", "corruption.severities=[1]", "name=auto")
     assert outcome.code == 0, outcome.err
     assert (
@@ -401,16 +404,34 @@ def test_own_files_are_called_so(cifar_run, noise_set):
     assert message.startswith("name=own: holds results of other settings (corruption=")
 
 
+@pytest.mark.parametrize("source", ["own", "cifar_c"])
+def test_a_set_that_is_not_whole_is_refused_in_one_line(cifar_run, noise_set, source):
+    fog = np.load(noise_set / "fog.npy")
+    arguments = ["run=run", "limit_test=25", f"corruption={source}", f"corruption.dir={noise_set}", "name=broken"]
+    for array, told in (
+        (fog[:500], "500 images, labels.npy has 2500"),
+        (fog.astype(np.float32) / 255, "float32 (2500, 32, 32, 3), wanted is uint8 (2500, H, W, 3)"),
+        (fog.transpose(0, 3, 1, 2), "uint8 (2500, 3, 32, 32), wanted is uint8 (2500, H, W, 3)"),
+    ):
+        np.save(noise_set / "fog.npy", array)
+        assert refusal(evaluate(*arguments)) == f"corruption.dir={noise_set}: fog.npy: {told}"
+    (noise_set / "fog.npy").write_bytes((noise_set / "snow.npy").read_bytes()[:-1])
+    told = "fog.npy: truncated, or not an array file of NumPy"
+    assert refusal(evaluate(*arguments)) == f"corruption.dir={noise_set}: {told}"
+    (noise_set / "labels.npy").unlink()
+    assert refusal(evaluate(*arguments)) == f"corruption.dir={noise_set}: labels.npy is missing"
+    assert not (cifar_run / "evaluations").exists()
+
+
 DETERMINISTIC = (
     "brightness", "contrast", "defocus_blur", "gaussian_blur", "jpeg_compression", "pixelate", "saturate", "zoom_blur",
 )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_the_rows_of_published_files_are_those_of_the_same_images_made_here(cifar_run, workdir, published, monkeypatch):
+def test_the_rows_of_published_files_are_those_of_the_same_images_made_here(cifar_run, workdir, published):
     names = f"corruption.names=[{','.join(DETERMINISTIC)}]"
     arguments = ["run=run", "limit_test=30", names, "corruption.severities=[5]"]
-    monkeypatch.setattr("p2be_exp.corruptions.images.reproduces", lambda dataset, name, version: dataset == "cifar10")
     made = corruptions("make", "dataset=cifar10", "out=made", f"names=[{','.join(DETERMINISTIC)}]")
     assert made.code == 0, made.err
     folder = workdir / "made"
@@ -458,6 +479,15 @@ def test_training_ends_with_the_corruptions(workdir):
     assert evaluate("run=run", "limit_test=40", *arguments).code == 0
     again = rows_of(next((workdir / "run" / "evaluations").glob("*/results.csv")))
     assert [row["n_wrong"] for row in again] == [row["n_wrong"] for row in rows]
+
+
+def test_training_says_why_the_images_are_made_here(workdir, monkeypatch):
+    monkeypatch.setattr("p2be_exp.data.registry._SOURCES", {"cifar10": digits_source()})
+    arguments = [argument for argument in QUICKSTART if argument != "corruption=none"]
+    cell = ("epochs=1", "corruption=auto", "corruption.names=[fog]", "corruption.severities=[5]")
+    outcome = train(*arguments, "dataset=cifar10", *cell, "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("corruption=auto: generated, not the published files (no data/CIFAR-10-C)\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,17 @@ def test_another_file_in_its_place(file, tmp_path, monkeypatch):
     assert file_digest(file, "md5") == hashlib.md5(CONTENT[::-1]).hexdigest()
 
 
+def test_files_that_are_read_at_a_time_are_all_kept(file, cache, read, monkeypatch):
+    files = [file.with_name(f"{number}.npy") for number in range(20)]
+    for each in files:
+        each.write_bytes(CONTENT)
+    file_digests(files, "md5")
+    assert len(json.loads(cache.read_text())) == 20
+    forget(monkeypatch)
+    file_digests(files, "md5")
+    assert len(read) == 20
+
+
 def test_of_a_file_that_was_just_written_nothing_is_remembered(file, cache, read, monkeypatch):
     monkeypatch.setattr(digests, "SETTLED_SECONDS", float("inf"))
     assert file_digest(file, "md5") == file_digest(file, "md5") == hashlib.md5(CONTENT).hexdigest()

@@ -11,7 +11,7 @@ import torch
 from p2be_exp.corruptions import digests
 from p2be_exp.corruptions.images import OfficialCifarC, corrupted_images
 from p2be_exp.corruptions.names import SEVERITIES, TEST
-from p2be_exp.corruptions.official import why_generated
+from p2be_exp.corruptions.official import tell_generated, why_generated
 from p2be_exp.corruptions.published import published_md5
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.errors import BadInput
@@ -270,3 +270,14 @@ def test_auto_says_what_is_missing(folder):
 def test_auto_takes_no_set_made_here(folder):
     (folder / "manifest.json").write_text("{}")
     assert why(folder) == f"{folder}: manifest.json is in no published set"
+
+
+def test_why_auto_generates_is_said_in_one_line(folder, capsys):
+    config = {"dataset": {"name": "cifar10"}, "data_dir": str(folder.parent)}
+    tell_generated(AUTO, config)
+    assert capsys.readouterr().out == ""
+    change_a_byte(folder / "fog.npy")
+    tell_generated(AUTO, config)
+    line, end = capsys.readouterr().out.split("\n")
+    assert end == ""
+    assert line.startswith(f"corruption=auto: generated, not the published files ({folder}: fog.npy is not the ")

@@ -70,7 +70,7 @@ def test_evaluate(workdir, four_epochs, times):
 def test_corruptions(workdir, times):
     @cases(20, times)
     @given(
-        command=st.sampled_from(["make", "preview", "list", "mak", ""]),
+        command=st.sampled_from(["make", "preview", "list", "fetch", "verify", "mak", ""]),
         arguments=arguments_of("corruptions", "out=x", "names=fog"),
     )
     def of_every_case(command, arguments):

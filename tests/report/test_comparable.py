@@ -141,6 +141,17 @@ def test_settings_that_do_not_change_the_images(measured, settings):
     check_settings([measured("0"), measured("1", seed=1), measured("2", key="B", settings=settings)])
 
 
+def test_own_files_are_compared_by_what_is_in_them(measured):
+    files = {"labels": "12", "fog": "ab"}
+    own = {"name": "own", "names": ["fog"], "severities": [3], "files": files}
+    more = own | {"names": ["snow", "fog"], "files": files | {"snow": "ef"}}
+    other = own | {"files": files | {"fog": "cd"}}
+    first = measured("0", settings={"corruption": own})
+    check_settings([first, measured("1", key="B", seed=1, settings={"corruption": more})])
+    told = refusal(check_settings, [first, measured("2", key="B", seed=2, settings={"corruption": other})])
+    assert told == "corruption.files.fog=ab in A=0, cd in B=2: results can be compared that were measured alike"
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -149,6 +160,7 @@ def test_settings_that_do_not_change_the_images(measured, settings):
         ({"corruption": CORRUPTION | {"seed": 1}}, "corruption.seed=0 in A=0, 1 in B=1"),
         ({"corruption": CORRUPTION | {"name": "cifar_c"}}, "corruption.name=generated in A=0, cifar_c in B=1"),
         ({"corruption": CORRUPTION | {"generator_version": 2}}, "corruption.generator_version=1 in A=0, 2 in B=1"),
+        ({"corruption": CORRUPTION | {"verified": "md5"}}, "corruption.verified=None in A=0, md5 in B=1"),
         ({"precision": "bf16"}, "precision=32 in A=0, bf16 in B=1"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from measured_runs import GENERATED, OFFICIAL, write_recipe
 from p2be_exp.report.paper.gather import gather
+from p2be_exp.report.paper.measures import source_of, value
 from p2be_exp.report.paper.recipe import departures
 from p2be_exp.report.paper.tables import TABLES
 
@@ -90,6 +91,8 @@ def test_a_network_with_keys_of_its_own(workdir):
     assert found(workdir, "backbone=resnet50", "table6").all == ()
 
 
+OLD = {key: value for key, value in OFFICIAL.items() if key != "verified"}
+"""Of a version that called any files in the layout the published ones."""
 SUBSET = OFFICIAL | {"names": ["fog", "snow"], "severities": [3]}
 
 
@@ -102,6 +105,8 @@ SUBSET = OFFICIAL | {"names": ["fog", "snow"], "severities": [3]}
         ("table2", {"corruption": SUBSET}, "2 of 15 corruptions x 1 of 5 severities (snow, fog), severity 3"),
         ("table2", {"corruption": GENERATED | {"names": OFFICIAL["names"], "severities": [1, 2, 3, 4, 5]}},
          "corruptions made here (generator 1, seed 0)"),
+        ("table2", {"corruption": OFFICIAL | {"name": "own", "files": {"fog": "ab"}}},
+         "own files as corruptions (digest 0be60d2d)"),
         ("table4", {"attack": {"name": "lspga", "steps": 50}}, "LS-PGA with steps = 50"),
         ("table4", {"attack": {"name": "suite", "restarts": 5}}, "LS-PGA with restarts = 5"),
         ("table4", {"attack": {"name": "lspga"}, "evaluation_seed": 9}, "attacked under seed 9"),
@@ -110,6 +115,29 @@ SUBSET = OFFICIAL | {"names": ["fog", "snow"], "severities": [3]}
 def test_how_it_was_measured_is_told(workdir, table, settings, told):
     overrides = "experiment=adversarial_cifar10" if table == "table4" else ""
     assert found(workdir, overrides, table, **settings).all == (told,)
+
+
+@pytest.mark.parametrize(
+    ("corruption", "identical", "told"),
+    [
+        (OLD, None, "given as the published files, not verified"),
+        (OFFICIAL, OFFICIAL["names"], "the published files"),
+        (OFFICIAL | {"name": "own", "files": {"fog": "ab"}}, [], "own files"),
+        (OFFICIAL | {"name": "imagenet_c", "crop": "center"}, [], "given as ImageNet-C, not verified"),
+        (GENERATED | {"names": OFFICIAL["names"]}, None, "made here, not the published files"),
+        (GENERATED | {"names": OFFICIAL["names"]}, ["brightness", "contrast", "pixelate"],
+         "3 of 15 corruptions identical to the published files, 12 made here"),
+    ],
+)  # fmt: skip
+def test_whose_the_corrupted_images_are(workdir, corruption, identical, told):
+    write_recipe("run", "", {"clean": 20.0, "corruption": 30.0}, corruption=corruption)
+    summary = json.loads((workdir / "run" / "results.json").read_text())
+    summary["corruptions"] = {} if identical is None else {"identical": identical}
+    (workdir / "run" / "results.json").write_text(json.dumps(summary))
+    (result,), _ = gather(["run"])
+    assert source_of(result) == told
+    assert value(result, "mce") is None
+    assert value(result, "corruption") > 0
 
 
 def test_corruptions_that_were_left_out(workdir):

@@ -90,6 +90,19 @@ def test_a_child_that_has_done_its_part_has_not_failed(start, peers):
     assert children.failed(peers[0]) is None
 
 
+def test_it_may_be_looked_for_one_that_failed_while_the_next_is_started(start, peers, monkeypatch):
+    peers[0].register()
+    children = start("os._exit(0)")
+    wait_until(lambda: children.failed(peers[0]) is not None)
+
+    def is_done(rank):
+        children._by_rank[rank + 1] = children._by_rank[rank]
+        return True
+
+    monkeypatch.setattr(peers[0], "is_done", is_done)
+    assert children.failed(peers[0]) is None
+
+
 def test_a_child_that_works_has_not_failed_and_is_killed_where_it_does_not_end_in_time(start, peers, tmp_path):
     peers[0].register()
     children = start(f"open({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(600)")

@@ -31,8 +31,12 @@ def sleeper():
         process.kill()
 
 
-def register_as(peers: Peers, monkeypatch, pid: int | None = None, host: str | None = None) -> None:
+def register_as(
+    peers: Peers, monkeypatch, pid: int | None = None, host: str | None = None, space: str | None = None
+) -> None:
     with monkeypatch.context() as patched:
+        if space is not None:
+            patched.setattr(module, "number_space", lambda: space)
         if pid is not None:
             patched.setattr(os, "getpid", lambda: pid)
         if host is not None:
@@ -152,6 +156,7 @@ def test_a_process_that_is_gone_without_a_word_is_lost(ranks, monkeypatch, sleep
 def test_what_it_said_before_is_the_reason(ranks, monkeypatch, sleeper):
     ranks[0].register()
     register_as(ranks[1], monkeypatch, pid=sleeper.pid)
+    assert ranks[0].lost() is None
     ranks[1].leave(Ending(1, 2, "the reason"))
     sleeper.kill()
     wait_until(lambda: ranks[0].lost() is not None)
@@ -161,6 +166,7 @@ def test_what_it_said_before_is_the_reason(ranks, monkeypatch, sleeper):
 def test_one_that_has_done_its_part_is_not_lost(ranks, monkeypatch, sleeper):
     ranks[0].register()
     register_as(ranks[1], monkeypatch, pid=sleeper.pid)
+    assert ranks[0].lost() is None
     sleeper.kill()
     wait_until(lambda: ranks[0].lost() is not None)
     assert not ranks[0].is_done(1)
@@ -169,9 +175,10 @@ def test_one_that_has_done_its_part_is_not_lost(ranks, monkeypatch, sleeper):
     assert ranks[0].lost() is None
 
 
-def test_a_process_of_another_machine_is_not_looked_for_here(ranks, monkeypatch):
+@pytest.mark.parametrize("where", [{"host": "elsewhere"}, {"space": "a container, or a machine of the same name"}])
+def test_a_process_of_another_machine_is_not_looked_for_here(ranks, monkeypatch, where):
     ranks[0].register()
-    register_as(ranks[1], monkeypatch, pid=2**22 + 1, host="elsewhere")
+    register_as(ranks[1], monkeypatch, pid=2**22 + 1, **where)
     assert ranks[0].lost() is None
     assert ranks[0].are_working()
     ranks[1].finish()
@@ -263,9 +270,28 @@ def test_a_rank_that_failed_just_before_rank_0_came_is_seen_and_one_of_long_ago_
     assert not old.exists()
 
 
-def test_nothing_raises_where_there_can_be_no_folder(tmp_path):
+def test_a_start_right_after_another_of_the_same_name_was_killed_is_a_fresh_one(ranks, monkeypatch, sleeper):
+    sleeper.kill()
+    sleeper.wait()
+    for each in ranks[:2]:
+        register_as(each, monkeypatch, pid=sleeper.pid)
+    ranks[1].leave(Ending(1, 1, "before"))
+    ranks[1].ask_to_stop(15)
+    ranks[1].finish()
+    again = [Peers(ranks[0].folder, rank, 2, START, makes_folder=rank == 0) for rank in range(2)]
+    assert again[1].lost() is None  # rank 0 has not come yet
+    again[0].register()
+    again[1].register()
+    for each in again:
+        assert [peer.pid for peer in each.registered()] == [os.getpid()]
+        assert (each.ended(), each.lost(), each.asked_to_stop()) == (None, None, None)
+    assert not again[0].is_done(1)
+
+
+@pytest.mark.parametrize("name", ["file/.ranks", 300 * "x"])
+def test_nothing_raises_where_there_can_be_no_folder(tmp_path, name):
     (tmp_path / "file").touch()
-    peers = Peers(tmp_path / "file" / ".ranks", 0, 2, START, makes_folder=True)
+    peers = Peers(tmp_path / name, 0, 2, START, makes_folder=True)
     assert not peers.register()
     assert not peers.leave(Ending(0, 1, "x"))
     peers.finish()
@@ -273,5 +299,7 @@ def test_nothing_raises_where_there_can_be_no_folder(tmp_path):
     peers.remove()
     assert peers.ended() is None
     assert peers.lost() is None
+    assert not peers.is_open(1)
+    assert not peers.is_done(1)
     assert (peers.registered(), peers.waited_for()) == ([], [])
     assert not peers.are_working()

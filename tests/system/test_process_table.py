@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from commandline import wait_until
-from p2be_exp.system.process_table import state_of
+from p2be_exp.system.process_table import number_space, state_of
 
 
 @pytest.fixture
@@ -38,3 +40,17 @@ def test_one_that_has_ended_is_gone_before_and_after_its_parent_has_looked(sleep
     wait_until(lambda: state_of(sleeper.pid) == "gone")  # not asked how it ended: it is a zombie until then
     sleeper.wait()
     assert state_of(sleeper.pid) == "gone"
+
+
+SPACE = "from p2be_exp.system.process_table import number_space; print(number_space())"
+
+
+def test_processes_of_a_machine_share_their_numbers_and_those_of_a_container_have_their_own():
+    if not Path("/proc/self/ns/pid").exists():
+        pytest.skip("no Linux")
+    command = [sys.executable, "-c", SPACE]
+    assert subprocess.check_output(command, text=True).strip() == number_space() != ""
+    contained = subprocess.run(["unshare", "--fork", "--pid", "--mount-proc", *command], capture_output=True, text=True)
+    if contained.returncode:
+        pytest.skip("no right to make a container")
+    assert contained.stdout.strip() != number_space()

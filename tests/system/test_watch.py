@@ -117,6 +117,20 @@ def test_a_forked_child_does_not_write_into_its_parents_watch(watch):
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_a_look_that_fails_is_not_the_last(watch, ranks):
+    looks = []
+
+    def fail_once():
+        looks.append(0)
+        if len(looks) == 1:
+            raise OSError("a file server that is gone")
+        return []
+
+    ranks[0].waited_for = fail_once
+    watch.accompany(ranks[0])
+    wait_until(lambda: len(looks) > 1)
+
+
 # -- one that does not -------------------------------------------------------------------------------------------------
 
 
@@ -131,7 +145,16 @@ module.LOOK, module.UNHEARD, module.AFTER_SECOND = 0.01, 0.05, 0.05
 module.AFTER_ENDING = module.AFTER_ENDING_ELSEWHERE = 0.05
 rank, defers, with_parent = int(sys.argv[1]), sys.argv[2] == "defers", sys.argv[3] == "parent"
 watch = module.Watch(lambda: defers)
-watch.last_words = lambda ending: print(ending.exit_code, ending.signal, ending.line, flush=True)
+module.LAST_WORDS = 0.05 if sys.argv[2] == "hangs" else 60.0
+
+
+def last_words(ending):
+    print(ending.exit_code, ending.signal, ending.line, flush=True)
+    if sys.argv[2] == "hangs":
+        time.sleep(600)  # a lock that the main thread has, or a dead disk
+
+
+watch.last_words = last_words
 for number in module.stop_signals():
     signal.signal(number, lambda number, frame: None)
 with watch:
@@ -203,6 +226,15 @@ def test_the_second_signal_ends_the_process_and_its_children(deaf, first, second
     process.send(second)
     code = 128 + second
     assert process.end() == Outcome(code, f"{code} {int(second)} stopped by signal {int(second)}\n", "")
+
+
+def test_last_words_that_never_come_do_not_keep_it(deaf):
+    process = deaf(defers="hangs")
+    process.send(signal.SIGTERM)
+    process.until_said()
+    process.send(signal.SIGTERM)
+    process.process.wait(HANGS)
+    assert process.process.returncode == 143
 
 
 def test_a_hangup_is_no_second_signal(deaf):

@@ -1,4 +1,4 @@
-"""``python -m p2be_exp.corruptions``: make a -C set, look at one image under all corruptions, list them."""
+"""``python -m p2be_exp.corruptions``: make a -C set, fetch or verify a published one, look at one image, list them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.commands.job import check_writable
+from p2be_exp.commands.published_sets import fetch, verify
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
@@ -21,20 +22,26 @@ from p2be_exp.corruptions.store import MANIFEST
 from p2be_exp.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.output import print_result
+from p2be_exp.suggestions import did_you_mean
 from p2be_exp.torchrun import check_one_process
 
 if TYPE_CHECKING:
     from p2be_exp.corruptions.source import DatasetSource
 
 _HELP = """\
-Corrupted test images in the layout of CIFAR-10-C, from any data set.
+Corrupted test images in the layout of CIFAR-10-C: made from any data set, or the published ones.
 
   python -m p2be_exp.corruptions make dataset=cifar100 out=data/cifar100-c-generated
   python -m p2be_exp.corruptions make folder=my_pictures size=224 out=my_pictures-c names=[fog,snow]
+  python -m p2be_exp.corruptions fetch cifar10
+  python -m p2be_exp.corruptions fetch cifar100 data_dir=/shared/data
+  python -m p2be_exp.corruptions verify data/CIFAR-10-C
   python -m p2be_exp.corruptions preview dataset=digits out=preview.png
   python -m p2be_exp.corruptions list
 
 make      writes NAME.npy (severity by severity), labels.npy and manifest.json; stopped, it goes on where it was
+fetch     loads CIFAR-10-C or CIFAR-100-C into data_dir (2.9 GB, with 5.9 GB free), checked; stopped, it goes on
+verify    which files of a folder are the published ones, by md5; exit code 1 unless all twenty are
 preview   a picture: one image, a row a corruption, a column a severity
 list      the corruptions with their constants
 
@@ -46,11 +53,11 @@ Keys, set with KEY=VALUE:
 
 Frost overlays textures that are not part of this project: those of the package imagecorruptions, if it is installed
 (pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
-The images are made with the published constants. Files of CIFAR-10-C and CIFAR-100-C that come out as they were
-published (the deterministic ones) are named; all others are not the published files.
+Of CIFAR-10 and CIFAR-100 the eight deterministic ones are made as they were published, to the bit, and the files that
+are so are named; the other eleven are random, made with the published constants, and are not the published files.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM
-(the same command goes on)."""
+Exit codes: 0 done, 1 failed (of verify: not as published), 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and
+SIGTERM (the same command goes on)."""
 
 
 def main() -> int:
@@ -64,11 +71,17 @@ def _command() -> None:
         print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))
         return
     commands: dict[str, Callable[[dict[str, Any]], None]] = {"make": _make, "preview": _preview, "list": _list}
-    if arguments[0] not in commands:
-        raise BadInput(f"{arguments[0]}: not a command; there are: {', '.join(commands)}")
+    of_published: dict[str, Callable[[list[str]], None]] = {"fetch": fetch, "verify": verify}
+    if arguments[0] not in (known := ("make", *of_published, "preview", "list")):
+        raise BadInput(
+            f"{arguments[0]}: not a command; there are: {', '.join(known)}{did_you_mean(arguments[0], known)}"
+        )
     if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
     check_one_process(f"p2be_exp.corruptions {arguments[0]}")
+    if arguments[0] in of_published:
+        of_published[arguments[0]](arguments[1:])
+        return
     config = to_plain(compose_config("corruptions", arguments[1:]))
     check_config("corruptions", config)
     for key in ("folder", "frost_dir", "out"):

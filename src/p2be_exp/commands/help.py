@@ -32,6 +32,7 @@ Evaluate a trained run.
   python evaluate.py run=RUN corruption=none attack=none         clean images alone
   python evaluate.py run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN
   python evaluate.py run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]
+  python evaluate.py run=RUN corruption=own corruption.dir=FOLDER   anybody's files in the layout of CIFAR-10-C
   python evaluate.py run=RUN checkpoint=best limit_test=1000 name=first_thousand
   python evaluate.py run=/shared/RUN out=my_evaluation           of a run that cannot be written
 

@@ -133,9 +133,8 @@ def _single(arguments: list[str]) -> None:
         except Exception as error:
             failure.append(error)  # Hydra would print lines of its own about it
 
-    with owned(
-        run.path, "hydra.run.dir", patience(run)
-    ):  # before Hydra makes it: what a failed start leaves goes again
+    # Before Hydra makes it: what a failed start leaves empty goes again.
+    with owned(run.path, "hydra.run.dir", patience(run)):
         if again:
             _go_on(config, run)
             return

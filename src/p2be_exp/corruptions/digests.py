@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from p2be_exp.atomic import write_json
@@ -31,6 +32,7 @@ SETTLED_SECONDS = 2
 """Age of a file's last change from which on its digest is remembered: until then another change may have the same time,
 which file systems write down in steps of milliseconds to seconds."""
 
+_keeping = Lock()  # of the threads of this process
 _known: dict[tuple[Any, ...], str] = {}  # of this process, by algorithm and identity
 
 
@@ -89,9 +91,8 @@ def _keep(file: Path, algorithm: str, identity: tuple[int, ...], digest: str) ->
     if size < LARGE or (cache := _cache_file()) is None:
         return
     # Two processes at a time may lose each other's entries, which are then computed again.
-    entries = {**_entries(), _entry(file, algorithm): {"identity": list(identity), "digest": digest}}
-    with suppress(OSError, ResourceError):  # a home that cannot be written, a full disk
-        write_json(cache, entries)
+    with _keeping, suppress(OSError, ResourceError):  # a home that cannot be written, a full disk
+        write_json(cache, {**_entries(), _entry(file, algorithm): {"identity": list(identity), "digest": digest}})
 
 
 def _entry(file: Path, algorithm: str) -> str:

@@ -1,4 +1,4 @@
-"""What one sees while a -C set is made: a bar on a terminal, elsewhere a line a corruption."""
+"""What one sees while a -C set is made or read: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import sys
 import time
 
 from tqdm import tqdm
+
+_NEXT_LINES = 60.0
+"""Seconds between two lines of what takes long."""
 
 
 class BlockProgress:
@@ -43,3 +46,62 @@ class BlockProgress:
         if self._name and not self._terminal:
             speed = self._images / max(time.monotonic() - self._begin, 1e-9)
             print(f"{self._name}: {self._images:,} images, {speed:,.0f} a second", flush=True)
+
+
+class ByteProgress:
+    """A progress bar over bytes, entered while it is used; elsewhere nothing, or a line now and then.
+
+    Args:
+        what: is being done.
+        total: number of bytes.
+        done: bytes that were there before.
+        lines: whether there are lines where there is no terminal: one a tenth, and one a minute.
+    """
+
+    def __init__(self, what: str, total: int, done: int = 0, lines: bool = False) -> None:
+        self._what, self._total, self._done, self._first = what, total, done, done
+        self._terminal = sys.stderr.isatty()
+        self._lines = lines and not self._terminal
+        self._begin = self._last = time.monotonic()
+        self._tenth = self._tenth_of(done)
+        self._bar = tqdm(
+            desc=what,
+            total=total,
+            initial=done,
+            unit="B",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not self._terminal,
+        )
+
+    def __enter__(self) -> ByteProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def more(self, length: int) -> None:
+        """So many bytes more."""
+        self.reach(self._done + length)
+
+    def reach(self, done: int) -> None:
+        """So many bytes are there; fewer than before where something was begun again."""
+        now = time.monotonic()
+        if done < self._done:
+            self._first, self._begin = 0, now
+        self._bar.update(done - self._done)
+        self._done, tenth = done, self._tenth_of(done)
+        if self._lines and (tenth != self._tenth or now - self._last >= _NEXT_LINES):
+            self._tenth, self._last = tenth, now
+            speed = (done - self._first) / 1e6 / max(now - self._begin, 1e-9)
+            print(f"{self._what}: {done:,} of {self._total:,} bytes, {speed:,.1f} MB/s", flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._terminal:
+            tqdm.write(line)
+        else:
+            print(line, flush=True)
+
+    def _tenth_of(self, done: int) -> int:
+        return 10 * done // max(self._total, 1)

@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from p2be_exp.errors import BadInput
 
 TIMEOUT_SECONDS = 30  # without one, a network that drops packets would hold a run for ever
+
+_BLOCK = 1 << 20
+"""Bytes of a file that are read at a time."""
 
 
 class PublishedFile(NamedTuple):
@@ -134,6 +137,24 @@ def read_checked(path: Path, md5: str) -> bytes:
             "delete it to have it fetched again, or use dataset=digits"
         )
     return content
+
+
+def md5_of(path: Path, progress: Callable[[int], None] = lambda length: None) -> str:
+    """The md5 of a file that need not fit into memory, as hexadecimal digits.
+
+    Args:
+        path: of the file.
+        progress: called with the bytes that were read since it was called last.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            progress(len(block))
+    return digest.hexdigest()
 
 
 @contextmanager

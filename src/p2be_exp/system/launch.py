@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 LAST = 20.0
 """Seconds that the others have to end after the first one; what is left then is killed."""
 
+KILLED = 5.0
+"""Seconds that a killed one is waited for: in a call to storage that is dead it stays."""
+
 
 class Children:
-    """The processes that this one started, by rank."""
+    """The processes that this one started, by rank; the watch looks at them while the main thread starts more."""
 
     def __init__(self) -> None:
         self._by_rank: dict[int, subprocess.Popen[bytes]] = {}
@@ -39,7 +42,7 @@ class Children:
 
     def failed(self, peers: Peers) -> Ending | None:
         """How a child ended that had not done its part, and left no word; None where there is none."""
-        for rank, child in self._by_rank.items():
+        for rank, child in list(self._by_rank.items()):
             if child.poll() is not None and not peers.is_done(rank):
                 return peers.ended() or Ending(rank, 1, _how(child.returncode))
         return None
@@ -47,18 +50,22 @@ class Children:
     def wait(self, seconds: float = LAST) -> None:
         """Wait until all have ended; kill those that have not after some seconds."""
         until = time.monotonic() + seconds
-        for child in self._by_rank.values():
+        for child in list(self._by_rank.values()):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.0, until - time.monotonic()))
         self.kill()
 
-    def kill(self) -> None:
-        """Kill those that are left."""
-        for child in self._by_rank.values():
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+    def kill(self) -> bool:
+        """Kill those that are left; whether there were any, ended or not."""
+        left = [child for child in list(self._by_rank.values()) if child.poll() is None]
+        for child in left:
+            child.kill()
+        for child in left:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(KILLED)
+        had_some = bool(self._by_rank)
         self._by_rank.clear()
+        return had_some
 
 
 children = Children()

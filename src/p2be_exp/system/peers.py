@@ -20,7 +20,7 @@ from typing import Any
 
 from p2be_exp.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
-from p2be_exp.system.process_table import state_of
+from p2be_exp.system.process_table import number_space, state_of
 
 FOLDER = ".ranks"
 """In a run or an evaluation whose processes were started from outside; there while the job is."""
@@ -86,11 +86,12 @@ class Registered:
     rank: int
     pid: int
     host: str
+    space: str
 
     @property
     def is_here(self) -> bool:
-        """Whether it is on this machine."""
-        return self.host == socket.gethostname()
+        """Whether it is on this machine, and known here by its number."""
+        return (self.host, self.space) == (socket.gethostname(), number_space())
 
 
 class Peers:
@@ -110,7 +111,10 @@ class Peers:
     def __init__(self, folder: Path, rank: int, size: int, start: str, makes_folder: bool) -> None:
         self.folder, self.rank, self.size, self.start = folder, rank, size, start
         self._makes_folder = makes_folder
+        self._came = False
         self._left = False
+        self._waited = False  # once is enough: whoever makes the folder does not come
+        self._seen: set[int] = set()
         self._beats: dict[int, tuple[float, float]] = {}
 
     @property
@@ -128,10 +132,16 @@ class Peers:
                 self._makes_folder = False
                 self._remove_stale()
         file = self._file(self.rank, "here")
+        if not self._came:  # what there is, this rank of an earlier start of the same name left behind
+            self._came = True
+            for old in self._files(f"{file.stem}.*"):
+                with contextlib.suppress(OSError):
+                    old.unlink()
         try:
             os.utime(file)
         except OSError:
-            return self._write(file, {"pid": os.getpid(), "host": socket.gethostname()})
+            here = {"pid": os.getpid(), "host": socket.gethostname(), "space": number_space()}
+            return self._write(file, here)
         return True
 
     def leave(self, ending: Ending, patience: float = 0.0) -> bool:
@@ -144,7 +154,8 @@ class Peers:
         Returns:
             Whether it stands there.
         """
-        until = time.monotonic() + patience
+        until = time.monotonic() + (0.0 if self._waited else patience)
+        self._waited |= patience > 0
         while not self._left:
             self._left = self._write(self._file(self.rank, "end"), {**asdict(ending), "when": time.time()})
             if self._left or time.monotonic() >= until:
@@ -184,9 +195,16 @@ class Peers:
         return min(found, key=lambda each: each[0])[1] if found else None
 
     def lost(self) -> Ending | None:
-        """Another rank of this machine whose process is gone without a word; None where there is none."""
+        """Another rank of this machine whose process is gone without a word; None where there is none.
+
+        One that has been gone from the first look on may be of an earlier start.
+        """
         for peer in self.registered():
-            if peer.is_here and state_of(peer.pid) == "gone" and not self.is_done(peer.rank):
+            if not peer.is_here:
+                continue
+            if state_of(peer.pid) != "gone":
+                self._seen.add(peer.pid)
+            elif peer.pid in self._seen and not self.is_done(peer.rank):
                 return self.ended() or Ending(peer.rank, 1, "its process is gone without a word; was it killed?")
         return None
 
@@ -215,7 +233,7 @@ class Peers:
         for rank in self._others():
             with contextlib.suppress(Exception):
                 here = self._read(rank, "here")
-                found.append(Registered(rank, int(here["pid"]), str(here["host"])))
+                found.append(Registered(rank, int(here["pid"]), str(here["host"]), here["space"]))
         return found
 
     def asked_to_stop(self) -> int | None:
@@ -227,11 +245,11 @@ class Peers:
 
     def is_open(self, rank: int) -> bool:
         """Whether a rank has said that the port at which the ranks meet is its own."""
-        return self._file(rank, "open").exists()
+        return self._is_there(rank, "open")
 
     def is_done(self, rank: int) -> bool:
         """Whether a rank has done its part."""
-        return self._file(rank, "done").exists()
+        return self._is_there(rank, "done")
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -240,6 +258,11 @@ class Peers:
 
     def _file(self, rank: int, kind: str) -> Path:
         return self.folder / f"{self.start}-{rank}.{kind}"
+
+    def _is_there(self, rank: int, kind: str) -> bool:
+        with contextlib.suppress(OSError):
+            return self._file(rank, kind).exists()
+        return False
 
     def _files(self, pattern: str) -> list[Path]:
         with contextlib.suppress(OSError):

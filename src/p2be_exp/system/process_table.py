@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,17 @@ def state_of(pid: int) -> ProcessState:
         return "alive"
     letter = status.rpartition(b") ")[2][:1]  # the name before it may hold anything, brackets too
     return {b"T": "stopped", b"t": "stopped", b"Z": "gone", b"X": "gone"}.get(letter, "alive")
+
+
+def number_space() -> str:
+    """What two processes have in common that know each other by number: the machine since it was switched on, and the
+    container, where it numbers its own processes; machines, and containers, may have one host name. Empty where there
+    is no ``/proc``.
+    """
+    with contextlib.suppress(OSError):
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{machine} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
 
 
 def _by_signal(pid: int) -> ProcessState:

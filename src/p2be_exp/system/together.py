@@ -69,11 +69,13 @@ def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -
         watch.is_coming_out()
         peers.finish()
         if peers.rank == 0:
-            if launcher(trainer) == "lightning":
-                children.wait()
-            else:
-                _wait_for_the_others(peers)
-            peers.remove()
+            try:
+                if launcher(trainer) == "lightning":
+                    children.wait()
+                else:
+                    _wait_for_the_others(peers)
+            finally:  # a signal may end the wait
+                peers.remove()
 
 
 @contextmanager
@@ -178,7 +180,7 @@ def _peers(trainer: Mapping[str, Any], folder: Path, key: str) -> Peers:
     if launcher(trainer) == "lightning":
         if number == 0:
             os.environ[PEERS] = tempfile.mkdtemp(prefix="p2be_exp-")
-        return Peers(Path(os.environ[PEERS]), number, size, "0", makes_folder=True)
+        return Peers(Path(os.environ[PEERS]), number, size, "0", makes_folder=False)
     if number == 0:
         refuse_links(folder, FOLDER, key=key)
     return Peers(Path(folder).absolute() / FOLDER, number, size, start_of(trainer), makes_folder=number == 0)

@@ -36,6 +36,8 @@ AFTER_ENDING = 12.0
 """Seconds that the main thread of rank 0 has to come out, and to write its status, after another rank has ended."""
 AFTER_ENDING_ELSEWHERE = 2.0
 """The same of another rank, which has nothing to write; rank 0 waits for it."""
+LAST_WORDS = 5.0
+"""Seconds that the last words of a process have: a lock, a full pipe or dead storage may never let them out."""
 
 
 class Watch:
@@ -132,7 +134,8 @@ class Watch:
             for number in os.read(self._inbox, 4096) if ready else b"":
                 self._arrive(number)
             with self._guard:
-                self._look()
+                with contextlib.suppress(Exception):  # the next look may succeed; signals have to be answered anyhow
+                    self._look()
                 if self._peers is not None and time.monotonic() >= beat:
                     beat = time.monotonic() + (BEAT if self._peers.register() else 0.0)
                 self._answer()
@@ -150,7 +153,8 @@ class Watch:
         if len(self._arrived) == 1:
             self._unheard = time.monotonic() + UNHEARD
         elif len(self._arrived) == 2:
-            self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(0, Interrupted(number)))
+            rank = 0 if self._peers is None else self._peers.rank
+            self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(rank, Interrupted(number)))
 
     def _answer(self) -> None:
         """Answer a first signal that came in a wait: for another rank, which is then told, or for something else."""
@@ -199,17 +203,24 @@ class Watch:
 
     def _end(self, ending: Ending) -> None:
         """End the process, with those that it started."""
-        with contextlib.suppress(Exception):
-            self.last_words(ending)
-        if ending.signal is None and self._peers is not None and self._peers.rank == 0:
-            _say(f"error: {PeerFailed(ending)}")
-        for child in multiprocessing.active_children():
-            child.kill()
-        children.kill()
-        for stream in (sys.stdout, sys.stderr):
+        try:
+            anyhow = threading.Timer(LAST_WORDS, os._exit, (ending.exit_code,))
+            anyhow.daemon = True
+            anyhow.start()
+            for child in multiprocessing.active_children():
+                child.kill()
             with contextlib.suppress(Exception):
+                self.last_words(ending)
+            if self._peers is not None and self.ending is None:
+                self._peers.leave(ending)
+            if ending.signal is None and self._peers is not None and self._peers.rank == 0:
+                _say(f"error: {PeerFailed(ending)}")
+            if children.kill() and self._peers is not None:
+                self._peers.remove()  # nobody is left who could read it
+            for stream in (sys.stdout, sys.stderr):
                 stream.flush()
-        os._exit(ending.exit_code)
+        finally:
+            os._exit(ending.exit_code)
 
 
 def reason_of(peers: Peers) -> Ending | None:
