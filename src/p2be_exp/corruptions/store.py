@@ -202,7 +202,7 @@ def _identity(file: Path) -> tuple[int, ...] | None:
         about = file.stat()
     except OSError:
         return None
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _mapped(file: Path, where: str) -> NDArray[Any]:
