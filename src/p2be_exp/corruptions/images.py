@@ -71,7 +71,7 @@ class StoredImages(CorruptedImages):
     """
 
     def __init__(self, folder: Path, names: tuple[str, ...], key: str) -> None:
-        self.stored, self._key = StoredSet(folder, key), key
+        self.stored, self._key = StoredSet(folder, key, names), key
         if self.stored.manifest is not None:
             raise BadInput(f"{key}={folder}: a set made here, with a manifest; corruption=generated takes it")
         self.missing = {name: "not in the folder" for name in names if name not in self.stored.names}
