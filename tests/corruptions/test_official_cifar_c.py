@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -293,3 +295,13 @@ def test_a_file_that_is_not_used_may_be_anything(folder, tmp_path):
         opened(folder, ["fog", "spatter"])
     nothing = opened(folder, ["snow"]).plan
     assert (nothing.cells, nothing.left_out) == ([], {"snow": "not in the folder"})
+
+
+def test_a_pipe_is_not_waited_for(folder, tmp_path):
+    (folder / "labels.npy").unlink()
+    os.mkfifo(folder / "labels.npy")
+    writer = Thread(target=lambda: (folder / "labels.npy").open("wb").close())  # else who reads it waits for ever
+    writer.start()
+    assert why_generated({**AUTO, "names": ["fog"]}, "cifar10", tmp_path) == f"{folder}: labels.npy is missing"
+    os.close(os.open(folder / "labels.npy", os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()

@@ -81,6 +81,9 @@ def not_published(folder: Path, dataset: str, names: Sequence[str]) -> str | Non
         if (folder / file).exists():
             return f"{file} is in no published set"
     files = ["labels", *names]
+    for file in files:
+        if not (folder / f"{file}.npy").is_file():  # nor is a pipe, from which nothing may ever come
+            return f"{file}.npy is missing"
     try:
         digests = file_digests([folder / f"{file}.npy" for file in files], "md5")
     except OSError as error:
