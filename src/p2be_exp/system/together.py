@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,7 @@ import torch
 from p2be_exp.atomic import is_full, refuse_links
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
 from p2be_exp.ranks import launcher, processes, rank
+from p2be_exp.signals import stop_signals
 from p2be_exp.system.launch import LAST, children
 from p2be_exp.system.peers import FOLDER, Ending, PeerFailed, Peers
 from p2be_exp.system.watch import Watch, reason_of
@@ -58,6 +61,8 @@ def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -
     _CURRENT.append(peers)
     try:
         with ended_by_others(watch, peers):
+            if child:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())  # see Children.start
             yield
         _leave_group()
     except BaseException as error:
@@ -130,7 +135,12 @@ def is_exchange_error(error: BaseException) -> bool:
     """Whether an error says that an exchange between processes failed, which has its reason elsewhere."""
     if isinstance(error, torch.distributed.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "NCCL", "ncclComm"))
+    if isinstance(error, ResourceError):  # our own words, which may name any folder
+        return False
+    return isinstance(error, RuntimeError) and _OF_EXCHANGES.search(str(error)) is not None
+
+
+_OF_EXCHANGES = re.compile(r"\bgloo\b|NCCL|ncclComm")
 
 
 def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
