@@ -212,7 +212,10 @@ def start_of(trainer: Mapping[str, Any]) -> str:
             names.append("TORCHELASTIC_RESTART_COUNT")  # else every start has another port
     else:
         names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
-    return hashlib.sha256(repr([os.environ.get(name) for name in names]).encode()).hexdigest()[:12]
+    told = [os.environ.get(name) for name in names]
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where a port is chosen by hand, all of these may be as before
+        told.append(str(Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")).parent.parent))  # of one torchrun
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
 def _first_line(error: BaseException) -> str:
