@@ -83,3 +83,10 @@ def test_a_stop_signal_that_was_held_is_the_reason_that_the_others_read(peers, t
 )
 def test_what_says_that_an_exchange_failed(error, expected):
     assert is_exchange_error(error) is expected
+
+
+def test_no_folder_for_temporary_files_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv(PEERS, "")
+    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(ResourceError, match="TMPDIR"), together(TWO, tmp_path, "hydra.run.dir", Watch()):
+        pass

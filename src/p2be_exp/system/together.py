@@ -189,7 +189,10 @@ def _peers(trainer: Mapping[str, Any], folder: Path, key: str) -> Peers:
     number, size = rank(trainer), processes(trainer)
     if launcher(trainer) == "lightning":
         if number == 0:
-            os.environ[PEERS] = tempfile.mkdtemp(prefix="p2be_exp-")
+            try:
+                os.environ[PEERS] = tempfile.mkdtemp(prefix="p2be_exp-")
+            except OSError as error:
+                raise ResourceError(f"no folder for temporary files (TMPDIR): {error.strerror}") from error
         return Peers(Path(os.environ[PEERS]), number, size, "0", makes_folder=False)
     if number == 0:
         refuse_links(folder, FOLDER, key=key)
