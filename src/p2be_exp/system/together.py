@@ -152,7 +152,7 @@ def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
     if _is_told(peers, error):
         return 1
     one_line_is_all = isinstance(error, BadInput | ResourceError) or (isinstance(error, OSError) and is_full(error))
-    return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.has_left else None
+    return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.left is not None else None
 
 
 def _is_told(peers: Peers, error: Exception) -> bool:

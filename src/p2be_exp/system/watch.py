@@ -184,6 +184,9 @@ class Watch:
             self._end(Ending(0, 1, "its process is gone"))
         if self._peers is None or self.ending is not None:
             return
+        # A main thread that puts a GPU's work away may wait for the others, and they for nobody.
+        if self._peers.left is not None and self._deadline is None:
+            self._end_by(time.monotonic() + AFTER_ENDING, self._peers.left)
         ending = reason_of(self._peers)
         if ending is not None:
             self.ending = ending
