@@ -218,7 +218,7 @@ class Watch:
                 self._peers.leave(ending)
             if ending.signal is None and self._peers is not None and self._peers.rank == 0:
                 _say(f"error: {PeerFailed(ending)}")
-            if children.kill() and self._peers is not None:
+            if children.kill() and self._peers is not None and self._peers.rank == 0:
                 self._peers.remove()  # nobody is left who could read it
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
