@@ -17,7 +17,7 @@ import torch
 
 from p2be_exp.atomic import is_full, refuse_links
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
-from p2be_exp.ranks import launcher, processes, rank
+from p2be_exp.ranks import launcher, processes, rank, starter
 from p2be_exp.signals import stop_signals
 from p2be_exp.system.launch import LAST, children
 from p2be_exp.system.peers import FOLDER, Ending, PeerFailed, Peers
@@ -56,12 +56,12 @@ def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -
         return
     peers = _peers(trainer, folder, key)
     peers.register()
-    child = launcher(trainer) == "lightning" and peers.rank > 0
-    watch.accompany(peers, parent=os.getppid() if child else None)
+    parent = starter(trainer)
+    watch.accompany(peers, parent)
     _CURRENT.append(peers)
     try:
         with ended_by_others(watch, peers):
-            if child:
+            if parent is not None:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())  # see Children.start
             yield
         _leave_group()
