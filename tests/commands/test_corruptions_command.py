@@ -11,6 +11,7 @@ from PIL import Image
 
 from commandline import corruptions, finish, refusal, start_warm, wait_until
 from p2be_exp.corruptions import ALL, corrupt, make
+from p2be_exp.corruptions.published import FILES
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.data import load_dataset
 from pictures import LATIN_1, write_latin_1
@@ -60,6 +61,23 @@ def test_make_writes_a_set_that_says_what_it_is(monkeypatch):
             made = corrupt(clean, name, severity, dataset="digits", indices=stored.indices)
             assert np.array_equal(stored.block(name, severity), made)
     assert corruptions(*MAKE, "names=[weather,saturate]", "severities=[1,2]").code == 0
+
+
+def test_make_tells_which_files_are_the_published_ones(monkeypatch, published):
+    command = ("make", "dataset=digits", "out=set", "names=[brightness,pixelate,fog]")
+    assert ".npy: " not in corruptions(*command).out
+    published(Path("set"), "digits")
+    monkeypatch.setitem(FILES["digits"], "fog", "0" * 32)  # a random one
+    monkeypatch.setitem(FILES["digits"], "pixelate", "0" * 32)  # as if it came out otherwise here
+    outcome = corruptions(*command)
+    assert [line for line in outcome.out.splitlines() if ".npy: " in line] == [
+        "brightness.npy: identical to the published file",
+        "pixelate.npy: not the published file (it came out identical under other versions of the packages in "
+        "manifest.json)",
+        "labels.npy: identical to the published file",
+    ]
+    assert manifest()["identical_to_the_published_file"] == ["brightness", "labels"]
+    assert ".npy: " not in corruptions(*command[:2], "out=part", "names=[fog,pixelate]", "limit_test=9").out
 
 
 def test_a_folder_of_pictures():

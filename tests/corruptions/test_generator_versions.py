@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from p2be_exp.corruptions import make
-from p2be_exp.corruptions.images import GeneratedImages
+from p2be_exp.corruptions.images import GeneratedImages, OfficialCifarC
 from p2be_exp.corruptions.make import GENERATOR_VERSION, make_set
 from p2be_exp.corruptions.names import SEVERITIES
+from p2be_exp.corruptions.published import REPRODUCED
 from p2be_exp.corruptions.source import DatasetSource
+from p2be_exp.data import ImageSet
 from p2be_exp.errors import BadInput
 from published_sets import data_module
 
@@ -93,3 +95,24 @@ def test_version_1_did_not_make_contrast_and_jpeg_as_published(tmp_path):
     file.write_text(json.dumps({**json.loads(file.read_text()), "images_of_the_data_set": 10_000}))
     assert images(folder).plan.identical == ()
     assert images(None, NAMES[1:]).plan.identical == NAMES[1:]
+
+
+DETERMINISTIC = tuple(sorted(REPRODUCED[GENERATOR_VERSION]))
+
+
+def test_the_published_form_and_images_made_on_the_fly_are_the_same_batches(tmp_path, published):
+    data = data_module()
+    clean = data.test_set()
+    noise = np.random.default_rng(0).integers(256, size=(12, 3, 32, 32)).astype(np.uint8)
+    data._sets["test"] = ImageSet(torch.from_numpy(noise), clean.labels, clean.classes, indices=clean.indices)
+    folder = tmp_path / "CIFAR-10-C"
+    make_set(DatasetSource("cifar10", data.test_set(), 12), folder, DETERMINISTIC, SEVERITIES)
+    (folder / "manifest.json").unlink()
+    official = OfficialCifarC(published(folder), "cifar10", DETERMINISTIC, SEVERITIES, key="corruption.dir")
+    generated = images(None, DETERMINISTIC)
+    assert official.plan.cells == generated.plan.cells
+    assert len(official.plan.cells) == 8 * 5
+    for name, severity in official.plan.cells:
+        for one, other in zip(*(each.loader(name, severity, data) for each in (official, generated)), strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.labels, other.labels)

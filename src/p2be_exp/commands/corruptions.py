@@ -166,9 +166,8 @@ def _tell_published(
         if name in manifest["identical_to_the_published_file"]:
             print(f"{name}.npy: identical to the published file")
         elif whole and reproduces(source.name, name, GENERATOR_VERSION):
-            print(
-                f"{name}.npy: not the published file, which other versions of these packages have made: see {MANIFEST}"
-            )
+            why = f"it came out identical under other versions of the packages in {MANIFEST}"
+            print(f"{name}.npy: not the published file ({why})")
 
 
 def _preview(config: dict[str, Any]) -> None:

@@ -235,20 +235,23 @@ def _quantise(coefficients, step):
 def _to_ycc(image, top, left, luma, chroma, square):
     """One square of an image, ``(H, 3 W)``, 128 subtracted; beyond the edge its last row and column go on."""
     rgb, ycc = np.empty((3, 16), np.int32), np.empty((3, 16), np.int32)
+    width = min(16, image.shape[1] // 3 - left)
     for i in range(16):
-        row = min(top + i, image.shape[0] - 1)
-        for j in range(16):
-            column = min(left + j, image.shape[1] // 3 - 1)
-            for channel in range(3):
-                rgb[channel, j] = image[row, 3 * column + channel]
+        row = image[min(top + i, image.shape[0] - 1), 3 * left :]
+        for j in range(width):
+            rgb[0, j], rgb[1, j], rgb[2, j] = row[3 * j], row[3 * j + 1], row[3 * j + 2]
+        for j in range(width, 16):
+            rgb[0, j], rgb[1, j], rgb[2, j] = rgb[0, width - 1], rgb[1, width - 1], rgb[2, width - 1]
         for j in range(16):
             red, green, blue = rgb[0, j], rgb[1, j], rgb[2, j]
             ycc[0, j] = (np.int32(19595 * red + 38470 * green + 7471 * blue + 32768) >> 16) - 128
             # A half is rounded up above and down here.
             ycc[1, j] = np.int32(-11058 * red - 21710 * green + 32768 * blue + 32767) >> 16
             ycc[2, j] = np.int32(32768 * red - 27439 * green - 5329 * blue + 32767) >> 16
+        block = 4 * square + 2 * (i >> 3)
+        for j in range(8):
+            luma[i & 7, j, block], luma[i & 7, j, block + 1] = ycc[0, j], ycc[0, j + 8]
         for j in range(16):
-            luma[i & 7, j & 7, 4 * square + 2 * (i >> 3) + (j >> 3)] = ycc[0, j]
             chroma[i, j, 2 * square] = ycc[1, j]
             chroma[i, j, 2 * square + 1] = ycc[2, j]
 
@@ -258,8 +261,10 @@ def _to_rgb(luma, chroma, square, top, left, image):
     """One square, as much of it as lies inside the image."""
     ycc, rgb = np.empty((3, 16), np.int32), np.empty((3, 16), np.uint8)
     for i in range(min(16, image.shape[0] - top)):
+        block = 4 * square + 2 * (i >> 3)
+        for j in range(8):
+            ycc[0, j], ycc[0, j + 8] = luma[i & 7, j, block], luma[i & 7, j, block + 1]
         for j in range(16):
-            ycc[0, j] = luma[i & 7, j & 7, 4 * square + 2 * (i >> 3) + (j >> 3)]
             ycc[1, j] = chroma[i, j, 2 * square]
             ycc[2, j] = chroma[i, j, 2 * square + 1]
         for j in range(16):
