@@ -187,3 +187,18 @@ def test_every_attempt_has_a_start_of_its_own_which_all_machines_know(environmen
     environment({"MASTER_PORT": "3"})
     starts += [of_one, start_of(two)]
     assert len(set(starts)) == 5
+
+
+def test_a_second_torchrun_at_the_same_port_is_another_start(environment):
+    two = {"devices": 2, "num_nodes": 1}
+    environment({**TORCHRUN, "WORLD_SIZE": "2", "MASTER_PORT": "29500", "GROUP_WORLD_SIZE": "1"})
+    starts = []
+    for each in ("a/attempt_0/0", "a/attempt_0/1", "b/attempt_0/0"):
+        environment({"TORCHELASTIC_ERROR_FILE": f"/tmp/torchelastic_{each}/error.json"})
+        starts.append(start_of(two))
+    assert starts[0] == starts[1] != starts[2]
+    environment({"GROUP_WORLD_SIZE": "2"})  # each machine's torchrun has its own
+    assert start_of(two) not in starts
+    of_b = start_of(two)
+    environment({"TORCHELASTIC_ERROR_FILE": "/tmp/torchelastic_a/attempt_0/0/error.json"})
+    assert start_of(two) == of_b

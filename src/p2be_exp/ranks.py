@@ -130,6 +130,12 @@ def has_place() -> bool:
     return first is not None and local_rank is not None and (local_rank != "0" or first == str(os.getpid()))
 
 
+def starter(trainer: Mapping[str, Any]) -> int | None:
+    """Number of the process that started this one as a further rank of its job; None where another launcher did."""
+    is_child = launcher(trainer) == "lightning" and rank(trainer) > 0
+    return int(os.environ[_STARTED]) if is_child else None
+
+
 def start_own_processes() -> None:
     """Note that the processes that are started from now on are this job's; what others left behind is forgotten."""
     if not has_place():

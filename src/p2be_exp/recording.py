@@ -60,6 +60,7 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None, watch: Watch) 
         alive = heartbeat(run, lambda: not watch.waited_for) if main else nullcontext()
         with alive, ended_by_others(watch):
             yield loggers
+        watch.is_coming_out()  # here, since it may raise what the watch has found
     except Interrupted as stop:
         record("interrupted", 128 + stop.signal, signal=stop.signal)
         if main:

@@ -41,3 +41,19 @@ def test_a_full_disk_for_what_is_printed_is_one_line(length):
         0,
         "error: stdout: cannot be written (No space left on device); no more is printed there\n",
     )
+
+
+HELD = """
+import atexit, sys, time, torch
+from p2be_exp.commands import exit_codes
+exit_codes.TO_END = 0.05
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+atexit.register(time.sleep, 600)
+sys.exit(exit_codes.exit_code_of(lambda: sys.exit({code})))
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_process_that_had_others_ends_also_where_putting_pytorch_away_waits_for_them(code):
+    command = [sys.executable, "-c", HELD.format(code=code)]
+    assert subprocess.run(command, timeout=HANGS, check=False).returncode == code

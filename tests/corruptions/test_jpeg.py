@@ -99,8 +99,7 @@ def test_many_images_are_what_each_is_alone():
     for image, expected in zip(images, together, strict=True):
         np.testing.assert_array_equal(round_trip(image[None], 40)[0], expected)
     assert round_trip(images[:0], 40).shape == (0, 9, 30, 3)
-
-
-def test_the_layout_in_memory_changes_nothing():
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 7), dtype=np.uint8).transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(round_trip(images, 50), round_trip(np.ascontiguousarray(images), 50))
+    # However they lie in memory.
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(round_trip(planes.transpose(0, 2, 3, 1), 40), together)
+    np.testing.assert_array_equal(round_trip(images[::-2], 40), together[::-2])

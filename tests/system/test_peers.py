@@ -83,9 +83,9 @@ def test_what_another_rank_raises_about_it():
 def test_the_others_read_how_a_rank_ended_and_it_does_not_itself(ranks):
     ranks[0].register()
     ending = Ending(1, 143, "stopped by signal 15", 15)
-    assert not ranks[1].has_left
+    assert ranks[1].left is None
     assert ranks[1].leave(ending)
-    assert ranks[1].has_left
+    assert ranks[1].left is not None
     assert ranks[0].ended() == ranks[2].ended() == ending
     assert ranks[1].ended() is None
 
@@ -133,7 +133,7 @@ def test_who_is_here(ranks):
 def test_a_rank_that_comes_before_the_folder_registers_later(ranks):
     assert not ranks[1].register()
     assert not ranks[1].leave(Ending(1, 1, "x"))
-    assert not ranks[1].has_left
+    assert ranks[1].left is None
     ranks[0].register()
     assert ranks[0].registered() == []
     assert ranks[1].register()

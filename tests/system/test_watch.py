@@ -76,6 +76,17 @@ def test_it_is_raised_once(watch, ranks):
     assert not looked.wait(0.1)  # it looks no more
 
 
+def test_a_rank_that_has_told_its_reason_and_stays_is_ended(watch, ranks, monkeypatch):
+    monkeypatch.setattr(module, "AFTER_ENDING", 0.0)
+    ended = []
+    monkeypatch.setattr(watch, "_end", ended.append)
+    watch.accompany(ranks[0])
+    mine = Ending(0, 1, "RuntimeError: boom")
+    ranks[0].leave(mine)
+    wait_until(lambda: ended)
+    assert ended[0] == mine
+
+
 def test_without_other_ranks_nobody_is_asked_to_end(watch, ranks):
     ranks[1].leave(REASON)
     assert watch.asked_to_end() is None

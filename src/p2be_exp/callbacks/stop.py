@@ -56,7 +56,6 @@ class StopSignals:
         for number in stop_signals():
             before = signal.signal(number, self._note)
             self._before.setdefault(number, before)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())  # see Children.start
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.watch.heard()

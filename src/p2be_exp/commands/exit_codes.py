@@ -56,8 +56,7 @@ def exit_code_of(command: Callable[[], None]) -> int:
     """
     with lasting_output():
         code = _exit_code_of(command)
-        if code:
-            _end_for_sure(code)
+        _end_for_sure(code)  # with 0, too: a rank that followed a stop signal ends so
         return code
 
 

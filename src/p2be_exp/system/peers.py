@@ -112,14 +112,14 @@ class Peers:
         self.folder, self.rank, self.size, self.start = folder, rank, size, start
         self._makes_folder = makes_folder
         self._came = False
-        self._left = False
+        self._left: Ending | None = None
         self._waited = False  # once is enough: whoever makes the folder does not come
         self._seen: set[int] = set()
         self._beats: dict[int, tuple[float, float]] = {}
 
     @property
-    def has_left(self) -> bool:
-        """Whether it stands in the folder how this rank ends."""
+    def left(self) -> Ending | None:
+        """How this rank ends, once it stands in the folder."""
         return self._left
 
     # -- this rank ---------------------------------------------------------------------------------------------------
@@ -156,12 +156,14 @@ class Peers:
         """
         until = time.monotonic() + (0.0 if self._waited else patience)
         self._waited |= patience > 0
-        while not self._left:
-            self._left = self._write(self._file(self.rank, "end"), {**asdict(ending), "when": time.time()})
-            if self._left or time.monotonic() >= until:
-                break
-            time.sleep(0.1)
-        return self._left
+        while self._left is None:
+            if self._write(self._file(self.rank, "end"), {**asdict(ending), "when": time.time()}):
+                self._left = ending
+            elif time.monotonic() >= until:
+                return False
+            else:
+                time.sleep(0.1)
+        return True
 
     def announce(self) -> None:
         """Say that the port at which the ranks meet is this rank's own, and not another program's."""

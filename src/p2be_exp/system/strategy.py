@@ -19,7 +19,7 @@ from p2be_exp.system.rendezvous import join, meet, open_store
 from p2be_exp.system.together import current_peers, leave_reason
 
 _STORES: list[torch.distributed.TCPStore] = []
-"""That this process keeps for the others; the last one is that of its job."""
+"""That this process keeps for the others of its job."""
 
 
 class Processes(DDPStrategy):
@@ -79,7 +79,7 @@ class Launcher(_Launcher):
         environment = self._strategy.cluster_environment
         environment.validate_settings(num_devices=self._strategy.num_processes, num_nodes=self._strategy.num_nodes)
         if not environment.creates_processes_externally:
-            _STORES.append(open_store())
+            _STORES[:] = [open_store()]
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_STORES[-1].port), "NODE_RANK": "0"}
             os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": str(self._strategy.num_processes)}
             children.start(self._strategy.num_processes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,8 @@ import torch
 
 from p2be_exp.atomic import is_full, refuse_links
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
-from p2be_exp.ranks import launcher, processes, rank
+from p2be_exp.ranks import launcher, processes, rank, starter
+from p2be_exp.signals import stop_signals
 from p2be_exp.system.launch import LAST, children
 from p2be_exp.system.peers import FOLDER, Ending, PeerFailed, Peers
 from p2be_exp.system.watch import Watch, reason_of
@@ -53,11 +56,13 @@ def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -
         return
     peers = _peers(trainer, folder, key)
     peers.register()
-    child = launcher(trainer) == "lightning" and peers.rank > 0
-    watch.accompany(peers, parent=os.getppid() if child else None)
+    parent = starter(trainer)
+    watch.accompany(peers, parent)
     _CURRENT.append(peers)
     try:
         with ended_by_others(watch, peers):
+            if parent is not None:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())  # see Children.start
             yield
         _leave_group()
     except BaseException as error:
@@ -130,7 +135,12 @@ def is_exchange_error(error: BaseException) -> bool:
     """Whether an error says that an exchange between processes failed, which has its reason elsewhere."""
     if isinstance(error, torch.distributed.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "NCCL", "ncclComm"))
+    if isinstance(error, ResourceError):  # our own words, which may name any folder
+        return False
+    return isinstance(error, RuntimeError) and _OF_EXCHANGES.search(str(error)) is not None
+
+
+_OF_EXCHANGES = re.compile(r"\bgloo\b|NCCL|ncclComm")
 
 
 def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
@@ -142,7 +152,7 @@ def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
     if _is_told(peers, error):
         return 1
     one_line_is_all = isinstance(error, BadInput | ResourceError) or (isinstance(error, OSError) and is_full(error))
-    return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.has_left else None
+    return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.left is not None else None
 
 
 def _is_told(peers: Peers, error: Exception) -> bool:
@@ -179,7 +189,10 @@ def _peers(trainer: Mapping[str, Any], folder: Path, key: str) -> Peers:
     number, size = rank(trainer), processes(trainer)
     if launcher(trainer) == "lightning":
         if number == 0:
-            os.environ[PEERS] = tempfile.mkdtemp(prefix="p2be_exp-")
+            try:
+                os.environ[PEERS] = tempfile.mkdtemp(prefix="p2be_exp-")
+            except OSError as error:
+                raise ResourceError(f"no folder for temporary files (TMPDIR): {error.strerror}") from error
         return Peers(Path(os.environ[PEERS]), number, size, "0", makes_folder=False)
     if number == 0:
         refuse_links(folder, FOLDER, key=key)
@@ -202,7 +215,10 @@ def start_of(trainer: Mapping[str, Any]) -> str:
             names.append("TORCHELASTIC_RESTART_COUNT")  # else every start has another port
     else:
         names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
-    return hashlib.sha256(repr([os.environ.get(name) for name in names]).encode()).hexdigest()[:12]
+    told = [os.environ.get(name) for name in names]
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where a port is chosen by hand, all of these may be as before
+        told.append(str(Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")).parent.parent))  # of one torchrun
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
 def _first_line(error: BaseException) -> str:

@@ -184,6 +184,9 @@ class Watch:
             self._end(Ending(0, 1, "its process is gone"))
         if self._peers is None or self.ending is not None:
             return
+        # A main thread that puts a GPU's work away may wait for the others, and they for nobody.
+        if self._peers.left is not None and self._deadline is None:
+            self._end_by(time.monotonic() + AFTER_ENDING, self._peers.left)
         ending = reason_of(self._peers)
         if ending is not None:
             self.ending = ending
@@ -215,7 +218,7 @@ class Watch:
                 self._peers.leave(ending)
             if ending.signal is None and self._peers is not None and self._peers.rank == 0:
                 _say(f"error: {PeerFailed(ending)}")
-            if children.kill() and self._peers is not None:
+            if children.kill() and self._peers is not None and self._peers.rank == 0:
                 self._peers.remove()  # nobody is left who could read it
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
