@@ -104,6 +104,14 @@ def test_of_a_file_that_was_just_written_nothing_is_remembered(file, cache, read
     assert (len(read), cache.exists()) == (2, False)
 
 
+def test_a_time_of_modification_in_the_future_is_no_reason_to_read_again(file, read, monkeypatch):
+    """Else a set with such a time would be read as a whole for every batch of an evaluation."""
+    monkeypatch.setattr(digests, "SETTLED_SECONDS", -60)  # the file was changed a moment ago
+    os.utime(file, (4e9, 4e9))
+    assert file_digest(file, "md5") == file_digest(file, "md5") == hashlib.md5(CONTENT).hexdigest()
+    assert len(read) == 1
+
+
 def test_of_a_file_that_is_written_meanwhile_nothing_is_remembered(file, cache, monkeypatch):
     whole = hashlib.file_digest
 

@@ -281,3 +281,15 @@ def test_why_auto_generates_is_said_in_one_line(folder, capsys):
     line, end = capsys.readouterr().out.split("\n")
     assert end == ""
     assert line.startswith(f"corruption=auto: generated, not the published files ({folder}: fog.npy is not the ")
+
+
+def test_a_file_that_is_not_used_may_be_anything(folder, tmp_path):
+    """Beside a download that broke off, ``auto`` takes what is whole."""
+    (folder / "spatter.npy").write_bytes(b"the beginning of a file")
+    assert opened(folder, ["fog"]).plan.cells == [("fog", severity) for severity in SEVERITIES]
+    config = {"dataset": {"name": "cifar10"}, "data_dir": str(tmp_path), "corruption": {**AUTO, "names": ["fog"]}}
+    assert corrupted_images(config).plan.source == "official"
+    with pytest.raises(BadInput, match=r"spatter\.npy"):
+        opened(folder, ["fog", "spatter"])
+    nothing = opened(folder, ["snow"]).plan
+    assert (nothing.cells, nothing.left_out) == ([], {"snow": "not in the folder"})

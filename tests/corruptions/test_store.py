@@ -99,6 +99,17 @@ def test_a_file_is_compared_once_and_again_when_it_changed(folder, monkeypatch):
     assert len([shape for shape in compared if len(shape) == 4]) == len(CELLS) + len(SEVERITIES)
 
 
+def test_a_file_that_was_changed_in_place_and_whose_time_was_put_back_is_compared_again(folder):
+    everything(folder)
+    before = (folder / "contrast.npy").stat()
+    flip(folder / "contrast.npy", -1)
+    while (folder / "contrast.npy").stat().st_ctime_ns == before.st_ctime_ns:  # as long as a tick of the clock
+        os.utime(folder / "contrast.npy")
+    os.utime(folder / "contrast.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(BadInput, match=r"contrast\.npy is damaged"):
+        everything(folder)
+
+
 def test_a_file_of_which_the_manifest_knows_nothing_is_refused(folder):
     np.save(folder / "fog.npy", np.load(folder / "contrast.npy"))
     with pytest.raises(BadInput, match=r"fog\.npy: severity 2 is not in manifest\.json"):

@@ -54,7 +54,9 @@ def file_digest(file: Path, algorithm: str) -> str:
             # It is not about security: a system where md5 is forbidden for that has it for this.
             found = hashlib.file_digest(stream, partial(hashlib.new, algorithm, usedforsecurity=False)).hexdigest()
             *_, modified, changed = before
-            settled = started - max(modified, changed) / 1e9 >= SETTLED_SECONDS
+            # A time of modification in the future was set by hand, as that of change cannot be.
+            latest = changed if modified / 1e9 > started else max(modified, changed)
+            settled = started - latest / 1e9 >= SETTLED_SECONDS
             if not settled or _identity(stream.fileno()) != before:
                 return found  # it may be that it is being written
             _keep(file, algorithm, before, found)

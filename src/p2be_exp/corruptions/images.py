@@ -71,7 +71,7 @@ class StoredImages(CorruptedImages):
     """
 
     def __init__(self, folder: Path, names: tuple[str, ...], key: str) -> None:
-        self.stored, self._key = StoredSet(folder, key), key
+        self.stored, self._key = StoredSet(folder, key, names), key
         if self.stored.manifest is not None:
             raise BadInput(f"{key}={folder}: a set made here, with a manifest; corruption=generated takes it")
         self.missing = {name: "not in the folder" for name in names if name not in self.stored.names}
@@ -167,6 +167,8 @@ class GeneratedImages(CorruptedImages):
         missing = {} if has_frost or "frost" not in names else {"frost": why}
         identical = tuple(name for name in names if name not in missing and self._is_identical(dataset, name))
         self.plan = Plan("generated", dataset, names, severities, missing, identical)
+        if self.stored is not None:
+            self.stored.check = self._check_identical
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -187,15 +189,23 @@ class GeneratedImages(CorruptedImages):
     def _is_identical(self, dataset: str, name: str) -> bool:
         """Whether the images of a corruption are the published ones.
 
-        Of a file that is as whole as the published one its digest says so; of images made on the fly, and of a part of
-        them in a file, that this version of the generator has been seen to make the whole file.
+        Of a file that is as whole as the published one its digest says so. Of a part there is no digest, and a manifest
+        is no evidence: anybody can write one. Of images made on the fly this version of the generator has to have been
+        seen to make the whole file, and this installation has to make a few images as that one did.
         """
         published = published_md5(dataset, name)
         if published is None:
             return False
-        if self.stored is not None and name in self.stored.names and _is_whole(self.stored):
-            return file_digest(self.stored.folder / f"{name}.npy", "md5") == published
-        return reproduces(dataset, name, self.version)
+        if self.stored is not None and name in self.stored.names:
+            return _is_whole(self.stored) and file_digest(self.stored.folder / f"{name}.npy", "md5") == published
+        from p2be_exp.corruptions.probe import makes_as_published
+
+        return reproduces(dataset, name, self.version) and makes_as_published(name)
+
+    def _check_identical(self, name: str) -> None:
+        """Check, before a block is read, that a file that was called the published one still is."""
+        if name in self.plan.identical and not self._is_identical(self.plan.dataset, name):
+            raise BadInput(f"corruption.dir={self.stored.folder}: {name}.npy has changed since the evaluation began")
 
     def _is_stored(self, name: str, severity: int) -> bool:
         return self.stored is not None and name in self.stored.names and severity in self.stored.severities
@@ -345,9 +355,9 @@ def _check_complete(stored: StoredSet, names: tuple[str, ...], severities: tuple
 
 
 def _is_whole(stored: StoredSet) -> bool:
-    """Whether a set made here has every severity of every image of its test set."""
-    images = stored.manifest.get("images_of_the_data_set")
-    return stored.severities == SEVERITIES and not stored.unreadable and len(stored) == images
+    """Whether a set made here has every severity of every image of its test set, in their order."""
+    every = len(stored) == stored.manifest.get("images_of_the_data_set") and not stored.unreadable
+    return every and stored.severities == SEVERITIES and np.array_equal(stored.indices, np.arange(len(stored)))
 
 
 def _check_files(stored: StoredSet, data: ImageDataModule) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ class StoredSet:
     Args:
         folder: published files, or a set made here.
         key: the option under which the user gave it, for messages.
+        wanted: the corruptions whose files are used; what the others hold does not matter.
 
     Attributes:
         manifest: of a set that was made here; None for the published files and for anybody's own.
         check: called with a corruption's name whenever a block of its file is read; raises where the file is not, or
             no longer, what it should be.
-        names: the corruptions that it has, complete, in the published order.
+        names: the corruptions that it has of those wanted, complete, in the published order.
         severities: ascending.
         labels: ``(N,)`` integers.
         indices: ``(N,)``, the position of each image in its test set.
@@ -51,7 +52,7 @@ class StoredSet:
             that are not those of the manifest.
     """
 
-    def __init__(self, folder: Path, key: str = "corruption.dir") -> None:
+    def __init__(self, folder: Path, key: str = "corruption.dir", wanted: Collection[str] = ALL) -> None:
         self.folder, self._key = Path(folder), key
         self.check: Callable[[str], None] = lambda name: None
         if not self.folder.is_dir():
@@ -59,13 +60,14 @@ class StoredSet:
         self.manifest = self._read_manifest()
         self.unreadable = self._read_unreadable()
         self.severities: tuple[int, ...] = tuple(self.manifest["severities"]) if self.manifest else SEVERITIES
-        self.names = tuple(name for name in ALL if (self.folder / f"{name}.npy").is_file())
+        there = [name for name in ALL if (self.folder / f"{name}.npy").is_file()]
+        self.names = tuple(name for name in there if name in wanted)
         self.labels = self._read_labels()
         self.indices = self._read_indices()
-        if not self.names:
+        if not there:
             raise BadInput(f"{key}={folder}: no corruption in it; wanted are files like {ALL[0]}.npy")
         arrays = {name: self._open(name) for name in self.names}
-        self.size = arrays[self.names[0]].shape[1:3]
+        self.size = next((array.shape[1:3] for array in arrays.values()), (0, 0))
         for name, array in arrays.items():
             if array.shape[1:3] != self.size:
                 found = "x".join(map(str, array.shape[1:3]))
@@ -202,7 +204,7 @@ def _identity(file: Path) -> tuple[int, ...] | None:
         about = file.stat()
     except OSError:
         return None
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _mapped(file: Path, where: str) -> NDArray[Any]:
