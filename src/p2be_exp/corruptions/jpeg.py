@@ -105,7 +105,7 @@ def round_trip(images: Images, quality: int) -> Images:
     Returns:
         uint8 ``(B, H, W, 3)``.
     """
-    out = np.empty(images.shape, np.uint8)
+    out = np.empty(images.shape, np.uint8)  # whole in memory, whatever the layout of the images: filled through a view
     rows = (len(images), images.shape[1], 3 * images.shape[2])
     _through_squares(images.reshape(rows), *_steps(quality), out.reshape(rows))
     return out
