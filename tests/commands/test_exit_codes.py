@@ -48,6 +48,7 @@ import atexit, sys, time, torch
 from p2be_exp.commands import exit_codes
 exit_codes.TO_END = 0.05
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+torch.distributed.get_world_size = lambda: 2  # the other one has ended
 atexit.register(time.sleep, 600)
 sys.exit(exit_codes.exit_code_of(lambda: sys.exit({code})))
 """
@@ -57,3 +58,17 @@ sys.exit(exit_codes.exit_code_of(lambda: sys.exit({code})))
 def test_a_process_that_had_others_ends_also_where_putting_pytorch_away_waits_for_them(code):
     command = [sys.executable, "-c", HELD.format(code=code)]
     assert subprocess.run(command, timeout=HANGS, check=False).returncode == code
+
+
+ALONE = """
+import sys, threading, torch
+from p2be_exp.commands import exit_codes
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+exit_codes.exit_code_of(lambda: None)
+sys.exit(any(thread.name == "end" for thread in threading.enumerate()))
+"""
+
+
+def test_a_process_without_others_goes_on():
+    """As a test, or a notebook, that runs one command after another."""
+    assert subprocess.run([sys.executable, "-c", ALONE], timeout=HANGS, check=False).returncode == 0

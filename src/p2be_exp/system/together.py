@@ -52,7 +52,12 @@ def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -
         SystemExit: in another rank, in the place of what rank 0 tells.
     """
     if processes(trainer) == 1:
-        yield
+        somebodys = _has_group()
+        try:
+            yield
+        finally:
+            if not somebodys:
+                _leave_group()  # of trainer=ddp with one device
         return
     peers = _peers(trainer, folder, key)
     peers.register()
@@ -199,11 +204,14 @@ def _peers(trainer: Mapping[str, Any], folder: Path, key: str) -> Peers:
     return Peers(Path(folder).absolute() / FOLDER, number, size, start_of(trainer), makes_folder=number == 0)
 
 
+def _has_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def _leave_group() -> None:
     """End the process group of a job that is done, so that another one may follow; NCCL's ends with the process."""
-    group = torch.distributed
-    if group.is_available() and group.is_initialized() and group.get_backend() == "gloo":
-        group.destroy_process_group()
+    if _has_group() and torch.distributed.get_backend() == "gloo":
+        torch.distributed.destroy_process_group()
 
 
 def start_of(trainer: Mapping[str, Any]) -> str:
