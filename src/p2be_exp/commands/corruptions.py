@@ -18,7 +18,6 @@ from p2be_exp.config.paths import user_path
 from p2be_exp.config.quoting import read_arguments, typed
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, SEVERITIES, category_of, select_names, select_severities
-from p2be_exp.corruptions.store import MANIFEST
 from p2be_exp.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
 from p2be_exp.output import print_result
@@ -166,7 +165,7 @@ def _tell_published(
         if name in manifest["identical_to_the_published_file"]:
             print(f"{name}.npy: identical to the published file")
         elif whole and reproduces(source.name, name, GENERATOR_VERSION):
-            why = f"it came out identical under other versions of the packages in {MANIFEST}"
+            why = "it came out identical under other versions of the packages in manifest.json"
             print(f"{name}.npy: not the published file ({why})")
 
 
