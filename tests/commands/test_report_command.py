@@ -68,7 +68,7 @@ def test_the_report_in_the_home_folder_and_again(runs, monkeypatch):
 
 def test_runs_in_a_folder_with_a_comma(runs):
     (runs / "rgb").rename(runs / "rgb,lr=0.1")
-    assert "seeds 0 1" in printed("rgb,lr=0.1", "out=report")
+    assert "seeds 0 1" in " ".join(printed("rgb,lr=0.1", "out=report").split())
     assert "rgb,lr=0.1" in printed("compare", "p2be", "rgb,lr=0.1")
 
 

@@ -20,7 +20,7 @@ TWO = {"devices": 2, "num_nodes": 1}
 @pytest.fixture
 def peers(tmp_path, monkeypatch):
     """The view that rank 0 has of the folder of its own processes, of which this one is rank 1."""
-    for name, value in {"P2BE_STARTED": "1", "LOCAL_RANK": "1", PEERS: str(tmp_path)}.items():
+    for name, value in {"P2BE_STARTED": str(os.getppid()), "LOCAL_RANK": "1", PEERS: str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     rank_0 = Peers(tmp_path, 0, 2, "0", makes_folder=False)
     rank_0.register()
