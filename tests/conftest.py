@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 
 import pytest
 import torch
@@ -24,6 +25,14 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests first, so that no process is left with one of them at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # stable
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups():
+    """A lost terminal is heard of, also where the tests run under nohup, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
