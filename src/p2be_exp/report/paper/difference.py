@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from scipy.special import stdtrit
 
 from p2be_exp.errors import BadInput
 from p2be_exp.report.comparable import check_images
 from p2be_exp.report.paper.gather import KEY, Result
 from p2be_exp.report.paper.measures import weights
-from p2be_exp.statistics import Difference, paired_bootstrap, welch_interval
+from p2be_exp.statistics import paired_bootstrap, paired_t_interval, welch_interval
 
 KINDS = {
     "paired": "paired t interval over the seeds that both sides have: a seed gives both the same order of images and "
@@ -50,36 +48,6 @@ class Compared:
     def excludes_zero(self) -> bool:
         """Whether there is an interval and 0 is outside; one without width tells nothing."""
         return self.low is not None and self.high is not None and self.low < self.high and self.low * self.high > 0
-
-
-def paired_t_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Interval of the mean of ``b - a``, of values that belong together in pairs.
-
-    Args:
-        a, b: at least two values each, in the same order; for instance the errors of the same seeds.
-        confidence: above 0, below 1.
-
-    Returns:
-        Mean difference and Student's interval; of no width where all differences are equal.
-
-    Raises:
-        ValueError: fewer than two pairs, or values without partners.
-
-    Source: Student 1908.
-
-    >>> difference, low, high = paired_t_interval([35.1, 35.4, 35.2], [34.0, 34.5, 34.3])
-    >>> f"{difference:.2f}: {low:.2f} to {high:.2f}"
-    '-0.97: -1.25 to -0.68'
-    """
-    if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"{len(a)} and {len(b)} values: at least two pairs are needed")
-    steps = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    mean = float(steps.mean())
-    # Equal up to rounding: their spread is none.
-    if np.ptp(steps) <= 1e-9:
-        return Difference(mean, mean, mean)
-    half = float(stdtrit(len(steps) - 1, (1 + confidence) / 2)) * float(steps.std(ddof=1)) / math.sqrt(len(steps))
-    return Difference(mean, mean - half, mean + half)
 
 
 def compare_cells(
