@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.table import render
-from p2be_exp.atomic import replacing, write_text
+from p2be_exp.system.atomic import replacing, write_text
 from p2be_exp.errors import BadInput
 
 MOST_FILES = 8

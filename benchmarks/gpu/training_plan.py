@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.sizes import Size
-from p2be_exp.atomic import write_json
+from p2be_exp.system.atomic import write_json
 from p2be_exp.errors import BadInput
 
 PLAN = "plan.json"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from p2be_exp.corruptions import make
-from p2be_exp.corruptions.images import GeneratedImages, OfficialCifarC
+from p2be_exp.evaluation.corrupted_images import GeneratedImages, OfficialCifarC
 from p2be_exp.corruptions.make import GENERATOR_VERSION, make_set
 from p2be_exp.corruptions.names import SEVERITIES
 from p2be_exp.corruptions.published import REPRODUCED

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from p2be_exp.callbacks import StopSignals
+from p2be_exp.training.callbacks import StopSignals
 from p2be_exp.errors import Interrupted, ResourceError
 from p2be_exp.system import together as module
 from p2be_exp.system.peers import Peers

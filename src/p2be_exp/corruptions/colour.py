@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2be_exp.compiled import compiled
+from p2be_exp.system.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
 

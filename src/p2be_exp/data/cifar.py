@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from p2be_exp.config.paths import user_path
+from p2be_exp.system.paths import user_path
 from p2be_exp.data.fetching import (
     PublishedFile,
     explained,

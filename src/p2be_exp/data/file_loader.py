@@ -27,8 +27,8 @@ from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
 from p2be_exp.data.parts import PartsLoader
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
-from p2be_exp.randomness import ImageRandom, Purpose
-from p2be_exp.signals import stop_signals
+from p2be_exp.randomness.draws import ImageRandom, Purpose
+from p2be_exp.system.signals import stop_signals
 from p2be_exp.system.parent import end_with_parent
 
 CHUNK = 32

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from p2be_exp.config.paths import user_path
+from p2be_exp.system.paths import user_path
 from p2be_exp.data.decoding import TestView
 from p2be_exp.errors import BadInput
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from p2be_exp.data.order import TEST_SUBSET, TRAIN_SPLIT, random_order
+from p2be_exp.randomness.order import TEST_SUBSET, TRAIN_SPLIT, random_order
 from p2be_exp.errors import BadInput
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from p2be_exp.atomic import write_bytes
+from p2be_exp.system.atomic import write_bytes
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from p2be_exp.signals import stop_signals
+from p2be_exp.system.signals import stop_signals
 from p2be_exp.system.peers import Ending
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from p2be_exp.errors import BadInput
-from p2be_exp.meter import EpochMeter
-from p2be_exp.ranks import rank
-from p2be_exp.runs import Run
+from p2be_exp.training.meter import EpochMeter
+from p2be_exp.system.ranks import rank
+from p2be_exp.runs.run import Run
 from p2be_exp.tracking.columns import flat_columns, run_name
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.module import TrainingModule
 
 TAGGED_GROUPS = ("encoding", "backbone", "dataset", "regime", "preset")
 """Configuration groups whose chosen options become tags of a W&B run."""

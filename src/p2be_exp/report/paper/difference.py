@@ -12,7 +12,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.report.comparable import check_images
 from p2be_exp.report.paper.gather import KEY, Result
 from p2be_exp.report.paper.measures import weights
-from p2be_exp.statistics import paired_bootstrap, paired_t_interval, welch_interval
+from p2be_exp.statistics.intervals import paired_bootstrap, paired_t_interval, welch_interval
 
 KINDS = {
     "paired": "paired t interval over the seeds that both sides have: a seed gives both the same order of images and "
