@@ -10,8 +10,8 @@ from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.output import print_result
-from p2be_exp.torchrun import check_one_process
+from p2be_exp.system.output import print_result
+from p2be_exp.system.torchrun import check_one_process
 
 _HELP = """\
 Make a view of a W&B project with the panels that compare encodings.

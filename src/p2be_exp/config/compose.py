@@ -24,7 +24,7 @@ from p2be_exp.config.ranges import check_ranges
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
 from p2be_exp.config.yaml_files import shown, yaml_line
 from p2be_exp.errors import BadInput
-from p2be_exp.suggestions import did_you_mean
+from p2be_exp.system.suggestions import did_you_mean
 
 
 def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
@@ -38,7 +38,7 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
     Raises:
         BadInput: an unknown key or option, a value of the wrong type, or a plug-in that cannot be loaded; one line.
     """
-    from p2be_exp.plugins import load_requested  # which imports this package
+    from p2be_exp.config.plugins import load_requested  # which imports this package
 
     load_requested(overrides)
     if command != "train" and (of_hydra := next((each for each in overrides if _key(each).startswith("hydra")), None)):
