@@ -15,14 +15,15 @@ from unittest import mock
 
 import torch
 
-from p2be_exp.training.callbacks import evaluation_progress, progress
-from p2be_exp.training.callbacks.epoch_rows import TIMINGS
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
 from p2be_exp.commands import export as export_command
 from p2be_exp.commands import report as report_command
 from p2be_exp.commands import tracking as tracking_command
 from p2be_exp.commands import train as train_command
+from p2be_exp.evaluation import progress as evaluation_progress
+from p2be_exp.training.callbacks import progress
+from p2be_exp.training.callbacks.epoch_rows import TIMINGS
 from p2be_exp.training.module import TrainingModule
 from warm_process import WarmProcess
 

@@ -23,10 +23,11 @@ from commandline import (
     untimed,
 )
 from p2be_exp import load_run
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+from p2be_exp.system import trainer
 from p2be_exp.training import job as jobs
 from p2be_exp.training import probes
-from p2be_exp.system import trainer
-from p2be_exp.runs.run import Run, find_run
 
 BF16 = "trainer.precision=bf16"
 SHOWN = [each for each in TINY if each != "trainer.progress=false"]

@@ -158,7 +158,7 @@ def machine(settings: Settings) -> dict[str, str]:
     import torch
 
     from benchmarks.hardware import processor
-    from p2be_exp.runs.run import now, provenance
+    from p2be_exp.runs.provenance import now, provenance
     from p2be_exp.system.threads import usable_cpus
 
     known = provenance()

@@ -28,9 +28,9 @@ from commandline import (
     trained,
 )
 from p2be_exp import load_run
+from p2be_exp.config.plugins import forget
 from p2be_exp.config.ranges import MOST_JOBS
 from p2be_exp.errors import BadInput
-from p2be_exp.config.plugins import forget
 from p2be_exp.report.measured import find_measured
 from p2be_exp.sweeps import sweep_file
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from commandline import HANGS
-from p2be_exp.commands import early_checks
 from p2be_exp.backbones import image_sizes, list_backbones
+from p2be_exp.commands import early_checks
+from p2be_exp.commands.early_checks import PUBLISHED
 from p2be_exp.config.image_sizes import GIVEN, TAKEN
 from p2be_exp.data import dataset_info, list_datasets
-from p2be_exp.commands.early_checks import PUBLISHED
 from p2be_exp.errors import BadInput
 
 CASES = {

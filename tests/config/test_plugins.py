@@ -12,18 +12,17 @@ import pytest
 
 from commandline import TINY, compare, copy_of, evaluate, evaluate_clean, export, refusal, report, train
 from p2be_exp import load_run
-from p2be_exp.training import job as jobs
-from p2be_exp.config import plugins
 from p2be_exp.attacks import build_attack
-from p2be_exp.evaluation.attack_plan import check_serves
-from p2be_exp.config import check_config, compose_config, number, to_plain
+from p2be_exp.config import check_config, compose_config, number, plugins, to_plain
 from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
+from p2be_exp.config.plugin_files import files_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
-from p2be_exp.config.plugin_files import files_of
+from p2be_exp.evaluation.attack_plan import check_serves
 from p2be_exp.runs.run import Run
+from p2be_exp.training import job as jobs
 
 HEAD = """
 from dataclasses import dataclass

@@ -3,11 +3,11 @@
 import pytest
 
 from p2be_exp.attacks import build_attack, list_attacks
-from p2be_exp.evaluation.sanity.panel import _family, _kind
-from p2be_exp.evaluation.attack_plan import LSPGA_DEFAULTS, ONE_STEP, Source, plan_attacks
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.attack_plan import LSPGA_DEFAULTS, ONE_STEP, Source, plan_attacks
+from p2be_exp.evaluation.sanity.panel import _family, _kind
 
 
 def group(*overrides):

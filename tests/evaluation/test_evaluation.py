@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from p2be_exp.evaluation import module as evaluation
 from p2be_exp.backbones import build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
 from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation import module as evaluation
 from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
-from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.system.trainer import build_trainer
 from two_ranks import on_two_ranks
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from p2be_exp.corruptions import probe
-from p2be_exp.evaluation.corrupted_images import GeneratedImages
 from p2be_exp.corruptions.make import GENERATOR_VERSION, make_set
 from p2be_exp.corruptions.names import ALL, SEVERITIES, TEST
 from p2be_exp.corruptions.published import REPRODUCED, reproduces
 from p2be_exp.corruptions.store import sha256_of
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.generated import GeneratedImages
 from published_sets import change_a_byte
 
 DETERMINISTIC = {

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import center_crop, resize
 
-from p2be_exp.evaluation.agreement import check_images
-from p2be_exp.evaluation.corrupted.imagenet_c import OfficialImageNetC
 from p2be_exp.data import FileSet, ImageDataModule, ImageSet
 from p2be_exp.data.decoding import TestView
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.agreement import check_images
+from p2be_exp.evaluation.corrupted.imagenet_c import OfficialImageNetC
 
 WNIDS = ("n01440764", "n01443537", "n02119789")
 NAMES, SEVERITIES = ("gaussian_noise", "fog"), (1, 4)

@@ -5,6 +5,7 @@ from statistics import fmean
 
 import pytest
 
+from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, SEVERITIES, TEST
 from p2be_exp.evaluation.measures import (
     ALEXNET,
     ALEXNET_CLEAN,
@@ -15,7 +16,6 @@ from p2be_exp.evaluation.measures import (
     relative_mce,
     summarise,
 )
-from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, SEVERITIES, TEST
 
 # AlexNet's errors by severity, in fractions, as published (hendrycks/robustness, issue 10); JPEG's were not.
 ALEXNET_BY_SEVERITY = {

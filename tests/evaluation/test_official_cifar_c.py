@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from p2be_exp.corruptions import digests
-from p2be_exp.evaluation.corrupted_images import OfficialCifarC, corrupted_images
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.corruptions.official import tell_generated, why_generated
 from p2be_exp.corruptions.published import published_md5
 from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.cifar_c import OfficialCifarC
+from p2be_exp.evaluation.corrupted.source import corrupted_images
 from published_sets import BROKEN, LABELS, NAMES, N, change_a_byte, data_module, value_of, write_set
 
 

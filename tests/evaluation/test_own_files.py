@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from p2be_exp.evaluation.corrupted_images import corrupted_images
 from p2be_exp.corruptions.names import SEVERITIES
-from p2be_exp.evaluation.corrupted.own_files import OwnFiles
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.own_files import OwnFiles
+from p2be_exp.evaluation.corrupted.source import corrupted_images
 from published_sets import BROKEN, LABELS, NAMES, N, change_a_byte, data_module, value_of, write_set
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from p2be_exp.system import atomic
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+from p2be_exp.system import atomic
 
 FOG = Condition("corruption", "fog", severity=3)
 PGD = Condition("attack", "pgd_ce_secant", eps_levels=8, gradient="secant")

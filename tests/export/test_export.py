@@ -18,8 +18,8 @@ from p2be_exp.data import load_dataset
 from p2be_exp.encodings import build_encoding
 from p2be_exp.export import DeployedClassifier, exported, largest_difference
 from p2be_exp.export.deployment import FOLD_FROM_M, FoldedStem, LookUpStem
-from p2be_exp.runs.run import Run
 from p2be_exp.models.stem import EncodedConv2d
+from p2be_exp.runs.run import Run
 
 TOLERANCE = 1e-4  # logits of about 10; float32 sums in another order
 # One M below which the stem of a .pt2 file looks codes up, two from which it is folded.

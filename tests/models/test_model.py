@@ -8,7 +8,8 @@ import torch
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
-from p2be_exp.models.model import EncodedClassifier, build_model, to_levels
+from p2be_exp.models.model import EncodedClassifier, build_model
+from p2be_exp.models.model_input import to_levels
 
 
 def build(*overrides: str, num_classes: int = 10) -> EncodedClassifier:

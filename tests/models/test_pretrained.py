@@ -13,10 +13,10 @@ from torchvision.transforms import Normalize
 from commandline import QUICKSTART, checkpoint_of, refusal, train
 from p2be_exp import load_run
 from p2be_exp.backbones import ImageSizes, ResNet50
-from p2be_exp.models import pretrained
-from p2be_exp.models.pretrained import load_weights, read_weights
 from p2be_exp.errors import BadInput
+from p2be_exp.models import pretrained
 from p2be_exp.models.model import build_model
+from p2be_exp.models.pretrained import load_weights, read_weights
 
 NORMALIZE = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's ImageNet transforms
 SIZES = {"resnet50": 65, "alexnet": 67}

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from p2be_exp.models import stem
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.models import stem
 from p2be_exp.models.stem import EncodedConv2d, folded_conv2d
 from rounding import OtherRounding
 

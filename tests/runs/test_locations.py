@@ -10,10 +10,10 @@ from PIL import Image
 
 from commandline import TINY, compare, copy_of, corruptions, evaluate_clean, export, refusal, report, rows_of, train
 from p2be_exp import load_run
-from p2be_exp.config.quoting import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.locations import locate, locations
 from p2be_exp.runs.run import Run
+from p2be_exp.system.command_line import typed
 
 PICTURES = (
     "dataset=image_folder",

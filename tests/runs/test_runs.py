@@ -23,12 +23,14 @@ from commandline import (
     weights_of,
 )
 from p2be_exp import load_run
-from p2be_exp.training import job as jobs
 from p2be_exp.commands.train import RESUMABLE
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput, ResourceError
-from p2be_exp.runs.run import Run, find_run, load_checkpoint
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.run import Run
+from p2be_exp.training import job as jobs
 
 HEADER = "condition,kind,name,severity,eps_levels,gradient,n,n_wrong,error,ci_low,ci_high,seconds"
 

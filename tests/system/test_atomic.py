@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from p2be_exp.errors import ResourceError
 from p2be_exp.system.atomic import (
     create_json,
     overwrite_json,
@@ -23,7 +24,6 @@ from p2be_exp.system.atomic import (
     write_json,
     write_text,
 )
-from p2be_exp.errors import ResourceError
 
 
 def files(folder: Path) -> list[str]:

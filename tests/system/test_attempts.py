@@ -18,9 +18,9 @@ from commandline import (
     train,
     untimed,
 )
-from p2be_exp.system.attempts import follows, is_complete, this_attempt
 from p2be_exp.commands import train as train_command
 from p2be_exp.runs.run import Run
+from p2be_exp.system.attempts import follows, is_complete, this_attempt
 from p2be_exp.system.together import start_of
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}

@@ -13,16 +13,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from commandline import HANGS, compare, copy_of, evaluate_clean, export, refusal, report, train
-from p2be_exp.system import foreign_files
-from p2be_exp.evaluation import saved_results
 from p2be_exp.config.stored import read_stored
+from p2be_exp.evaluation import saved_results
+from p2be_exp.evaluation.results import check_results
+from p2be_exp.evaluation.saved_results import read_lines
+from p2be_exp.report.measured import find_measured
+from p2be_exp.runs.run import Run
+from p2be_exp.system import foreign_files
 from p2be_exp.system.foreign_files import open_file, read_text
 from p2be_exp.system.forms import read_json
-from p2be_exp.report.measured import find_measured
-from p2be_exp.evaluation.results import check_results
-from p2be_exp.runs.run import Run
 from p2be_exp.system.saved_file import read_saved
-from p2be_exp.evaluation.saved_results import read_lines
 
 
 def a_pipe(file):

@@ -28,11 +28,11 @@ from commandline import (
     wait_until,
 )
 from p2be_exp import load_run
-from p2be_exp.system import ownership
 from p2be_exp.errors import BadInput, InUse
-from p2be_exp.system.ownership import LOCK, holds, owned
 from p2be_exp.evaluation.results import CLEAN, Results, Row
 from p2be_exp.runs.run import Run
+from p2be_exp.system import ownership
+from p2be_exp.system.ownership import LOCK, holds, owned
 
 HOLDER = """
 import sys

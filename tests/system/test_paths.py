@@ -2,8 +2,8 @@
 
 import pytest
 
-from p2be_exp.system.paths import NAME_BYTES, PATH_BYTES, check_path, is_folder, user_path
 from p2be_exp.errors import BadInput
+from p2be_exp.system.paths import NAME_BYTES, PATH_BYTES, check_path, is_folder, user_path
 
 
 @pytest.mark.parametrize("text", ["", ".", "a/b", "x" * 255, "ü" * 127, "~/x", "a\nb", "/".join(["x" * 200] * 20)])

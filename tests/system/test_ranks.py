@@ -23,12 +23,12 @@ from commandline import (
     train,
     untimed,
 )
-from p2be_exp.system import trainer as trainer_module
 from p2be_exp.commands import refusals
 from p2be_exp.config import parse_overrides
 from p2be_exp.errors import BadInput
-from p2be_exp.system.ranks import check_launcher, job_from_main, launcher, rank, started_from_outside, tell_workers
 from p2be_exp.runs.run import Run
+from p2be_exp.system import trainer as trainer_module
+from p2be_exp.system.ranks import check_launcher, job_from_main, launcher, rank, started_from_outside, tell_workers
 from p2be_exp.system.trainer import check_devices, cluster_environment
 
 ONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "accelerator": "cpu"}

@@ -11,10 +11,11 @@ import torch
 
 from commandline import TINY, assert_equal, copy_of, evaluate, evaluate_clean, export, refusal, train
 from p2be_exp import load_run
-from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.run import Run, load_checkpoint
+from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.run import Run
 from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved
+from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO
 
 WEIGHTS = {
     "model.table": torch.arange(12.0).view(3, 4),

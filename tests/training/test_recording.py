@@ -2,11 +2,11 @@
 
 import pytest
 
-from p2be_exp.training import recording as module
-from p2be_exp.training.recording import recorded
 from p2be_exp.runs.run import Run
 from p2be_exp.system.peers import Ending, PeerFailed
 from p2be_exp.system.watch import Watch
+from p2be_exp.training import recording as module
+from p2be_exp.training.recording import recorded
 
 CONFIG = {"trainer": {"devices": 1, "num_nodes": 1}, "plugins": [], "epochs": 1}
 

@@ -30,9 +30,9 @@ from commandline import (
     untimed,
     wait_until,
 )
-from p2be_exp.training.callbacks import EpochRows, heartbeat
 from p2be_exp.evaluation.module import EvaluationModule
 from p2be_exp.runs.run import Run
+from p2be_exp.training.callbacks import EpochRows, heartbeat
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -373,7 +373,7 @@ def test_a_job_that_slurm_restarted_on_another_node_goes_on(monkeypatch, workdir
 
 def test_a_sign_of_life_comes_from_a_thread(monkeypatch, tmp_path):
     monkeypatch.setattr("p2be_exp.training.callbacks.sign_of_life.INTERVAL", 0.01)
-    monkeypatch.setattr("p2be_exp.runs.run.now", lambda: datetime.now(UTC).isoformat())
+    monkeypatch.setattr("p2be_exp.runs.provenance.now", lambda: datetime.now(UTC).isoformat())
     run = Run(tmp_path)
     run.set_status("running", epochs_done=3)
     first, threads = run.status(), threading.active_count()

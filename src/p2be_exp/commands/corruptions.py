@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2be_exp.commands.early_checks import check_data
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of
 from p2be_exp.commands.job import check_writable
@@ -14,13 +15,13 @@ from p2be_exp.commands.published_sets import fetch, verify
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
-from p2be_exp.system.paths import user_path
-from p2be_exp.config.quoting import read_arguments, typed
+from p2be_exp.config.quoting import read_arguments
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, SEVERITIES, category_of, select_names, select_severities
-from p2be_exp.commands.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.system.command_line import typed
 from p2be_exp.system.output import print_result
+from p2be_exp.system.paths import user_path
 from p2be_exp.system.suggestions import did_you_mean
 from p2be_exp.system.torchrun import check_one_process
 
@@ -113,9 +114,9 @@ def _make(config: dict[str, Any]) -> None:
     check_writable(Path(config["out"]), "out")
     _check_source(config)
     textures = _textures(config, names)
-    from p2be_exp.training.callbacks import StopSignals
     from p2be_exp.corruptions.make import make_set
     from p2be_exp.system.progress_lines import BlockProgress
+    from p2be_exp.system.stop_signals import StopSignals
     from p2be_exp.system.threads import usable_cpus
 
     with StopSignals():

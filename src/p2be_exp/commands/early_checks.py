@@ -6,22 +6,20 @@ answer takes.
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from p2be_exp.config.image_sizes import GIVEN, TAKEN, check_taken
-from p2be_exp.system.paths import user_path
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.errors import BadInput
-from p2be_exp.system.ranks import check_launcher
-from p2be_exp.runs.run import Run, find_run
+from p2be_exp.evaluation.attack_source import attack_source
+from p2be_exp.models.weights_file import weights_file
+from p2be_exp.system.devices import check_devices_early
+from p2be_exp.system.paths import user_path
+from p2be_exp.training.table_source import table_source
 
 PUBLISHED = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
@@ -46,7 +44,7 @@ def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = 
     """
     if "torch" in sys.modules:
         return
-    _check_devices(config["trainer"])
+    check_devices_early(config["trainer"])
     _check_corruption(config)
     attack_source(config)
     if training:
@@ -58,108 +56,11 @@ def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = 
     check_data(config, training)
 
 
-def attack_source(config: Mapping[str, Any]) -> Run | None:
-    """The run that attacks transfer from; None where the configuration names none.
-
-    Raises:
-        BadInput: no such run, or one on another data set or image size.
-    """
-    source = config["attack"].get("source")
-    if source is None:
-        return None
-    run = find_run(source, key="attack.source")
-    other = run.config()
-    if other["dataset"]["name"] != config["dataset"]["name"]:
-        raise BadInput(
-            f"attack.source={source}: trained on {other['dataset']['name']}; "
-            f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
-        )
-    sizes = [each["dataset"].get("image_size") for each in (other, config)]
-    if sizes[0] != sizes[1]:
-        raise BadInput(f"attack.source={source}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed")
-    return run
-
-
-def table_source(config: Mapping[str, Any]) -> Run | None:
-    """The run whose table is to be taken; None where the configuration names none.
-
-    Raises:
-        BadInput: no such run, or its table is no P2BE table of the same M.
-    """
-    source = config["encoding"].get("table_from")
-    if source is None:
-        return None
-    run = find_run(source, key="encoding.table_from")
-    encoding = run.config()["encoding"]
-    if encoding["name"] != "p2be" or encoding["M"] != config["encoding"]["M"]:
-        found = f"{encoding['name']}, M={encoding.get('M', 1)}"
-        raise BadInput(
-            f"encoding.table_from={source}: a p2be table with M={config['encoding']['M']} is needed, not {found}"
-        )
-    return run
-
-
-CPUS = Path("/proc/cpuinfo")
-NO_GPU = "no GPU was found; allowed here is trainer=cpu or trainer=auto"
-NO_BF16 = "this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
-
-
-def _check_devices(trainer: Mapping[str, Any]) -> None:
-    check_launcher(trainer)
-    if not _surely_no_gpu():
-        return
-    if trainer["accelerator"] == "gpu":
-        raise BadInput(f"trainer={trainer['name']}: {NO_GPU}")
-    if trainer["precision"] == "bf16" and _surely_no_bf16():
-        raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
-
-
-def _surely_no_gpu() -> bool:
-    """Whether PyTorch is a build for CPUs alone, or neither of the drivers that it can use is installed."""
-    try:
-        if metadata.version("torch").endswith("+cpu"):
-            return True
-    except metadata.PackageNotFoundError:
-        return False
-    if Path("/dev/kfd").exists():  # AMD's
-        return False
-    try:
-        ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
-    except OSError:
-        return True
-    return False
-
-
-def _surely_no_bf16() -> bool:
-    """Whether an x86 CPU lacks the instructions, as Linux tells them."""
-    if platform.machine() not in ("x86_64", "AMD64") or not CPUS.is_file():
-        return False
-    return not {"avx512_bf16", "amx_tile"} & set(CPUS.read_text(encoding="utf-8", errors="replace").split())
-
-
 def _check_size(config: Mapping[str, Any]) -> None:
     name, dataset = config["backbone"]["name"], config["dataset"]
     size = GIVEN.get(dataset["name"], dataset.get("image_size"))
     if name in TAKEN and size is not None:
         check_taken(name, size, TAKEN)
-
-
-def weights_file(name: str, weights: str) -> Path:
-    """The file of published weights that a configuration names.
-
-    Args:
-        name: of the backbone.
-        weights: the path.
-
-    Raises:
-        BadInput: there is none.
-    """
-    path = user_path("backbone.weights", weights)
-    if not path.is_file():
-        raise BadInput(
-            f"backbone.weights={weights}: no such file; it is one that torchvision publishes, such as {name}-*.pth"
-        )
-    return path
 
 
 def _check_corruption(config: Mapping[str, Any]) -> None:

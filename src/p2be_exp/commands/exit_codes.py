@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from p2be_exp.system.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
+from p2be_exp.system.atomic import full_line, is_full
 from p2be_exp.system.output import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"

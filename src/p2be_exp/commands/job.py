@@ -11,17 +11,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from p2be_exp.system.attempts import follows
+from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
-from p2be_exp.system.paths import check_path
-from p2be_exp.config.stored import interpolations
-from p2be_exp.commands.early_checks import check_early
-from p2be_exp.errors import BadInput
-from p2be_exp.system.ownership import holds
 from p2be_exp.config.plugins import load_plugins
-from p2be_exp.system.ranks import rank
+from p2be_exp.config.stored import interpolations
+from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
+from p2be_exp.system.attempts import follows
+from p2be_exp.system.ownership import holds
+from p2be_exp.system.paths import check_path
+from p2be_exp.system.ranks import rank
 
 RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""

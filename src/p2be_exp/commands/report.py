@@ -12,10 +12,10 @@ from datetime import datetime
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.job import existing_part
 from p2be_exp.commands.refusals import told_by_rank
-from p2be_exp.system.paths import check_path, is_folder, user_path
+from p2be_exp.config.plugins import allow_requested
 from p2be_exp.errors import BadInput
 from p2be_exp.system.output import for_terminal, print_result
-from p2be_exp.config.plugins import allow_requested
+from p2be_exp.system.paths import check_path, is_folder, user_path
 from p2be_exp.system.torchrun import check_one_process
 
 _HELP = """\

@@ -17,7 +17,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from p2be_exp.system.atomic import is_full, refuse_links
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     check_not_running,
@@ -28,14 +27,16 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
-from p2be_exp.system.paths import user_path
-from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
+from p2be_exp.system.atomic import is_full, refuse_links
+from p2be_exp.system.command_line import as_override, quoted, typed
 from p2be_exp.system.forms import read_json, unusable
 from p2be_exp.system.output import for_terminal
 from p2be_exp.system.ownership import owned
-from p2be_exp.runs.run import Run, find_run
-from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
+from p2be_exp.system.paths import user_path
 
 FIRST_FOLDER = "first"
 """The folder, in that of a sweep, of the run that its other jobs need."""

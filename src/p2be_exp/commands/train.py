@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from p2be_exp.system.attempts import follows
+from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import train_help
 from p2be_exp.commands.hydra_app import hydra_main
@@ -28,16 +28,19 @@ from p2be_exp.commands.job import (
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.system.paths import user_path
-from p2be_exp.config.quoting import as_override, read_arguments
-from p2be_exp.commands.early_checks import check_early
-from p2be_exp.errors import BadInput
-from p2be_exp.runs.locations import locate
-from p2be_exp.system.ownership import owned
 from p2be_exp.config.plugins import allow_requested, load_plugins, load_requested
-from p2be_exp.system.ranks import check_launcher, job_from_main, rank, started_from_outside
-from p2be_exp.runs.run import Run, find_run, load_checkpoint
+from p2be_exp.config.quoting import read_arguments
+from p2be_exp.errors import BadInput
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.locations import locate
+from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import check_first, check_grid
+from p2be_exp.system.attempts import follows
+from p2be_exp.system.command_line import as_override
+from p2be_exp.system.ownership import owned
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.ranks import check_launcher, job_from_main, rank, started_from_outside
 from p2be_exp.system.torchrun import check_one_process
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}

@@ -16,7 +16,7 @@ CONF_DIR = Path(__file__).resolve().parents[3] / "conf"
 """The folder of the package's own configuration files."""
 
 PLUGIN_FOLDERS: dict[str, Path | None] = {}
-"""For every plug-in that is loaded the ``conf/`` beside it, None where there is none (see :mod:`p2be_exp.config.plugins`)."""
+"""For every plug-in that is loaded the ``conf/`` beside it, None where there is none."""
 
 
 def conf_folders() -> list[Path]:

@@ -22,10 +22,10 @@ from omegaconf import MISSING, OmegaConf
 
 from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
+from p2be_exp.config.plugin_files import digest_of, files_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput
 from p2be_exp.system.foreign import in_run_folder
-from p2be_exp.config.plugin_files import digest_of, files_of
 
 VARIABLE = "P2BE_PLUGINS"
 """Environment variable with the names of plug-ins, separated by commas: what the key ``plugins`` is by default."""

@@ -20,9 +20,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from p2be_exp.errors import ResourceError
 from p2be_exp.system.atomic import write_json
 from p2be_exp.system.parallel import in_order
-from p2be_exp.errors import ResourceError
 from p2be_exp.system.threads import usable_cpus
 
 LARGE = 2**24

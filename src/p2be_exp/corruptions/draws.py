@@ -1,7 +1,7 @@
 """Random numbers of one corruption at one severity: a function of seed, data set and image, compiled.
 
-The same counter-based generator as :mod:`p2be_exp.randomness.draws` (Philox4x32-10), for arrays on the host: an image draws
-the same numbers in any batch and order, in any thread or process.
+The same counter-based generator as :mod:`p2be_exp.randomness.draws` (Philox4x32-10), for arrays on the host: an image
+draws the same numbers in any batch and order, in any thread or process.
 """
 
 from __future__ import annotations

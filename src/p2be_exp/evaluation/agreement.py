@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2be_exp.evaluation.corrupted_images import CorruptedImages
 from p2be_exp.data import ImageDataModule
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.module import condition_loader, list_conditions
-from p2be_exp.runs.run import Run, find_run
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
 
 
 def check_images(data: ImageDataModule, corrupted: CorruptedImages | None) -> None:

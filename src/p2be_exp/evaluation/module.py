@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from p2be_exp.attacks import Attack, AttackRandom
-from p2be_exp.evaluation.corrupted_images import CorruptedImages
 from p2be_exp.data import Batch, ImageDataModule
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
 
 EXAMPLES = 8

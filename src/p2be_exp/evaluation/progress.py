@@ -9,8 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
-from p2be_exp.training.callbacks.progress import FIRST_LINE, NEXT_LINES, duration
 from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.system.pace import FIRST_LINE, NEXT_LINES, duration
 
 
 class EvaluationProgress(pl.callbacks.ProgressBar):

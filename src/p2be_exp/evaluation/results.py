@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from p2be_exp.system.atomic import is_full, write_bytes, write_json, write_text
-from p2be_exp.statistics.calibration import calibration_errors
-from p2be_exp.evaluation import measures
 from p2be_exp.errors import BadInput
-from p2be_exp.system.forms import unusable
-from p2be_exp.runs.run import FORMAT_VERSION, Run, now, versions
+from p2be_exp.evaluation import measures
 from p2be_exp.evaluation.saved_results import check_arrays, open_arrays, read_lines, read_settings
+from p2be_exp.runs.provenance import now, versions
+from p2be_exp.runs.run import FORMAT_VERSION, Run
+from p2be_exp.statistics.calibration import calibration_errors
 from p2be_exp.statistics.intervals import wilson_interval
+from p2be_exp.system.atomic import is_full, write_bytes, write_json, write_text
+from p2be_exp.system.forms import unusable
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from p2be_exp.backbones import Backbone, build_backbone
-from p2be_exp.models.pretrained import PRETRAINABLE, stem_shift
 from p2be_exp.encodings import TableEncoding, build_encoding
-from p2be_exp.models.model_input import check_model_input
+from p2be_exp.models.model_input import check_model_input, to_levels
+from p2be_exp.models.pretrained import PRETRAINABLE, stem_shift
 from p2be_exp.models.stem import EncodedConv2d
-
-if TYPE_CHECKING:
-    from p2be_exp.models.surrogate import Surrogate, SurrogateClassifier
+from p2be_exp.models.surrogate import Surrogate, SurrogateClassifier
 
 _NO_GRADIENT = (
     "this model looks pixels up in a table, which has no gradient: attack model.surrogate('secant'), "
@@ -73,16 +71,7 @@ class EncodedClassifier(nn.Module):
             radius: of ``secant``, in levels: the ball's, as a rule.
             width: of ``smooth``, in levels.
         """
-        from p2be_exp.models.surrogate import SurrogateClassifier  # it imports this module
-
         return SurrogateClassifier(self, name, radius, width)
-
-
-def to_levels(images: Tensor) -> Tensor:
-    """Levels uint8 of images that are levels already, or floats in [0, 1] (nearest level, clipped)."""
-    if images.dtype == torch.uint8:
-        return images
-    return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def build_model(config: dict[str, Any], num_classes: int) -> EncodedClassifier:

@@ -116,3 +116,10 @@ def _to_shape(shape: tuple[int, ...]) -> str:
         if shape[1] == 4:
             return "; images[:, :3] leaves out the fourth channel"
     return ""
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Levels uint8 of images that are levels already, or floats in [0, 1] (nearest level, clipped)."""
+    if images.dtype == torch.uint8:
+        return images
+    return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8)

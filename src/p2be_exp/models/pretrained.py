@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from p2be_exp.backbones.torchvision_models import torchvision_models
-from p2be_exp.commands.early_checks import weights_file
 from p2be_exp.encodings import RGB, TableEncoding
 from p2be_exp.errors import BadInput
+from p2be_exp.models.weights_file import weights_file
 from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved
 
 if TYPE_CHECKING:

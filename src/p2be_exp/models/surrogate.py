@@ -7,7 +7,7 @@ values of a code. An attack with such a gradient is Athalye et al.'s BPDA (2018)
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from p2be_exp.encodings import LEVELS, RGB, TableEncoding
 from p2be_exp.errors import BadInput
-from p2be_exp.models.model import EncodedClassifier, to_levels
-from p2be_exp.models.model_input import check_model_input
+from p2be_exp.models.model_input import check_model_input, to_levels
 from p2be_exp.models.stem import phases
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
 
 Surrogate = Literal["secant", "smooth", "interpolate"]
 

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2be_exp.system.atomic import told_when_full
 from p2be_exp.errors import BadInput, InUse
+from p2be_exp.system.atomic import told_when_full
 
 LOCK = ".lock"
 """The file that is locked. It stays, since others may be about to lock it, and is not counted as a folder's content.

@@ -29,7 +29,7 @@ def raising() -> Iterator[None]:
     """Let a stop signal raise :class:`~p2be_exp.errors.Interrupted` while the block runs, in the main thread.
 
     For a job of this one process that can be broken off anywhere. What trains, or has processes beside it, listens by
-    :class:`~p2be_exp.training.callbacks.stop.StopSignals`, for which PyTorch has to be imported.
+    :class:`~p2be_exp.system.stop_signals.StopSignals`, for which PyTorch has to be imported.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:

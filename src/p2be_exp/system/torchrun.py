@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.config.quoting import typed
 from p2be_exp.errors import BadInput
+from p2be_exp.system.command_line import typed
 
 RUN_ID = "TORCHELASTIC_RUN_ID"
 """Environment variable that torchrun alone sets; those of ranks may be anybody's."""

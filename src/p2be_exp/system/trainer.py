@@ -21,13 +21,13 @@ from pytorch_lightning.plugins.environments import (
 from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_only
 
-from p2be_exp.commands.early_checks import NO_BF16, NO_GPU
 from p2be_exp.errors import BadInput
+from p2be_exp.system.devices import NO_BF16, NO_GPU
 from p2be_exp.system.process_state import LIGHTNING_LOGGERS
 from p2be_exp.system.ranks import check_launcher, has_place, launcher, processes_here, rank, start_own_processes
 from p2be_exp.system.strategy import Processes, take_no_signals
-from p2be_exp.system.together import start_of
 from p2be_exp.system.threads import usable_cpus
+from p2be_exp.system.together import start_of
 
 FEW_PROCESSES = 4
 """As many processes may be tried on a machine of fewer CPUs."""

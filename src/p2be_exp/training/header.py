@@ -9,9 +9,9 @@ import torch
 
 from p2be_exp.backbones import size_advice
 from p2be_exp.data import ImageDataModule
-from p2be_exp.training.probes import WORTH_SAYING
 from p2be_exp.system.ranks import processes
 from p2be_exp.system.trainer import on_gpu, precision_of
+from p2be_exp.training.probes import WORTH_SAYING
 
 
 def run_header(

@@ -11,60 +11,54 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from p2be_exp.evaluation.agreement import check_classes, check_files, check_images, check_source_classes
-from p2be_exp.system.atomic import refuse_links, remove_leftovers
-from p2be_exp.attacks import Attack
-from p2be_exp.evaluation.sanity.panel import check_sanity
-from p2be_exp.evaluation.attack_plan import Source, check_serves, plan_attacks
 from p2be_exp.backbones import check_image_size
-from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
-from p2be_exp.training.callbacks import (
-    AtomicCheckpointIO,
-    EpochRows,
-    EpochsDone,
-    EvaluationProgress,
-    Progress,
-    StopOnSignal,
-    StopSignals,
-    ThreadAdvice,
-    checkpoint_callbacks,
-)
-from p2be_exp.training.callbacks.epoch_rows import read_rows
-from p2be_exp.evaluation.corrupted_images import CorruptedImages, corrupted_images
+from p2be_exp.config.plugins import load_plugins
 from p2be_exp.corruptions.official import tell_generated
-from p2be_exp.data import FolderSettings, ImageDataModule
-from p2be_exp.commands.early_checks import attack_source, table_source
+from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
-from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.module import EvaluationModule, attack_condition, condition_loader, list_conditions
-from p2be_exp.runs.locations import locations
+from p2be_exp.evaluation.agreement import check_classes, check_files, check_images, check_source_classes
+from p2be_exp.evaluation.corrupted.source import corrupted_images
+from p2be_exp.evaluation.data import build_data
+from p2be_exp.evaluation.figures.similarity import draw_similarity
+from p2be_exp.evaluation.job import evaluate
+from p2be_exp.evaluation.plan import evaluation_settings, planned_attacks
+from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
+from p2be_exp.runs.locations import locations
+from p2be_exp.runs.run import Run
+from p2be_exp.system.atomic import refuse_links
 from p2be_exp.system.output import for_terminal
 from p2be_exp.system.ownership import owned
-from p2be_exp.config.plugins import digests_of_attack, load_plugins
-from p2be_exp.training.probes import IMAGES, bf16_factor
 from p2be_exp.system.process_state import kept_process_state
 from p2be_exp.system.ranks import rank, tell_workers
-from p2be_exp.training.recording import recorded
-from p2be_exp.evaluation.figures.draw import draw_results
-from p2be_exp.training.header import run_header
-from p2be_exp.evaluation.figures.similarity import draw_similarity
-from p2be_exp.evaluation.table import results_table
-from p2be_exp.evaluation.results import Results, check_results
-from p2be_exp.runs.run import Run, load_checkpoint, load_run
-from p2be_exp.system.together import together
+from p2be_exp.system.stop_signals import StopSignals
 from p2be_exp.system.threads import set_threads
-from p2be_exp.tracking import StepLog, log_results, run_name
+from p2be_exp.system.together import together
 from p2be_exp.system.trainer import (
     build_trainer,
     check_devices,
     cpu_computes_bf16,
-    evaluation_precision,
     on_gpu,
     precision_of,
     tell_lightning_rank,
 )
+from p2be_exp.training.callbacks import (
+    AtomicCheckpointIO,
+    EpochRows,
+    EpochsDone,
+    Progress,
+    StepLog,
+    StopOnSignal,
+    ThreadAdvice,
+    checkpoint_callbacks,
+)
+from p2be_exp.training.callbacks.epoch_rows import read_rows
+from p2be_exp.training.fixed_table import fixed_table
+from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
+from p2be_exp.training.probes import IMAGES, bf16_factor
+from p2be_exp.training.recording import recorded
 
 
 @kept_process_state()
@@ -160,171 +154,6 @@ def _create(run: Run, config: dict[str, Any], data: ImageDataModule) -> None:
     files = {"files": digests} if (digests := data.digests()) else {}
     places = {"locations": locations(config)}
     run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
-
-
-def evaluate(
-    model: EncodedClassifier,
-    data: ImageDataModule,
-    config: dict[str, Any],
-    folder: Path,
-    settings: dict[str, Any],
-    *,
-    corrupted: CorruptedImages | None = None,
-    attacks: Sequence[Attack] = (),
-    loggers: Sequence[Logger] = (),
-    figures: Sequence[Path] = (),
-    key: str = "name",
-    run: Run | None = None,
-) -> dict[str, Any]:
-    """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
-
-    The folder's lock is held meanwhile (see :mod:`p2be_exp.system.ownership`).
-
-    Args:
-        model: images in, logits out.
-        data: gives the test images.
-        config: of the run, with the groups ``trainer`` and ``attack`` and the seed of the attacks' random numbers.
-        folder: where the results go.
-        settings: see :class:`~p2be_exp.evaluation.results.Results`.
-        corrupted: the corrupted test images; None for none.
-        attacks: in the order in which they are run.
-        loggers: to send results and figures to.
-        figures: drawn before, to send as well.
-        key: the option that named the folder.
-        run: whose results these are, where the folder is not in the run's.
-
-    Returns:
-        The content of ``results.json``.
-
-    Raises:
-        BadInput: the run that an attack transfers from has other classes; images that cannot be used; another process
-            owns the folder.
-    """
-    with owned(folder, key) if rank(config["trainer"]) == 0 else nullcontext():
-        return _evaluate(model, data, config, folder, settings, corrupted, attacks, loggers, figures, key, run)
-
-
-def _evaluate(
-    model: EncodedClassifier,
-    data: ImageDataModule,
-    config: dict[str, Any],
-    folder: Path,
-    settings: dict[str, Any],
-    corrupted: CorruptedImages | None,
-    attacks: Sequence[Attack],
-    loggers: Sequence[Logger],
-    figures: Sequence[Path],
-    key: str,
-    run: Run | None,
-) -> dict[str, Any]:
-    main = rank(config["trainer"]) == 0
-    check_source_classes(data, config)
-    if (digest := data.files_digest()) is not None:
-        settings = {**settings, "test_files": digest}
-    if main:
-        refuse_links(folder, "per_image", "figures", key=key)
-        remove_leftovers(folder, folder / "per_image", folder / "figures")
-    planned = {attack_condition(attack): attack for attack in attacks}
-    plan = corrupted.plan if corrupted else None
-    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned), run=run)
-    conditions = results.missing(list_conditions(corrupted, attacks))
-    if conditions:
-        trainer = build_trainer(
-            config["trainer"],
-            precision=evaluation_precision(config["trainer"]),
-            enable_checkpointing=False,
-            enable_progress_bar=config["trainer"]["progress"] and len(conditions) > 1,
-            callbacks=[EvaluationProgress()] if config["trainer"]["progress"] and len(conditions) > 1 else [],
-        )
-        module = EvaluationModule(
-            model,
-            conditions,
-            results if main else None,
-            {condition.id: attack for condition, attack in planned.items()},
-            config["seed"],
-            config["attack"].get("save_images", False),
-        )
-        data.trainer = trainer
-        loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
-        trainer.test(module, loaders, verbose=False)
-    if main and attacks:
-        results.add_sanity(check_sanity(model, data, planned, results, config["seed"]))
-    summary = results.summary()
-    if main:
-        title = f"{run_name(config)}, {settings['checkpoint']} checkpoint"
-        figures = [*figures, *draw_results(results, data, corrupted, title)]
-        print(f"\n{results_table(summary)}\n\nresults in {folder}", flush=True)
-        rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
-        log_results(loggers, summary, rows, figures)
-    return summary
-
-
-def build_data(config: dict[str, Any], training: bool = False) -> ImageDataModule:
-    """The data module of a configuration, with training images where they are asked for; nothing is read yet."""
-    dataset = config["dataset"]
-    return ImageDataModule(
-        dataset["name"],
-        config["data_dir"],
-        batch_size=config["batch_size"],
-        eval_batch_size=config["eval_batch_size"] or (1000 if on_gpu(config["trainer"]) else 100),
-        seed=config["seed"],
-        limit_train=config["limit_train"],
-        limit_test=config["limit_test"],
-        val_size=dataset["val_size"],
-        split_seed=dataset["split_seed"],
-        download=dataset.get("download", False),
-        folder=FolderSettings.of(dataset),
-        test_only=not training,
-    )
-
-
-def planned_attacks(config: dict[str, Any]) -> list[Attack]:
-    """The attacks that a configuration asks for, with the network of the run that they transfer from.
-
-    Raises:
-        BadInput: no such run, one on another data set or image size, or an attack that the encoding has no gradient
-            for.
-    """
-    wanted = config["attack"]
-    encoding = config["encoding"]["name"]
-    if "attack" in config["regime"]:
-        check_serves("regime.attack", config["regime"]["attack"], encoding)
-    if wanted.get("source") is None:
-        return plan_attacks(wanted, encoding)
-    other = attack_source(config).config()
-    name = f"{other['encoding']['name']}_{other['backbone']['name']}"
-    return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"], key="attack.source")))
-
-
-def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:
-    """What decides the numbers of an evaluation, apart from the weights (and the plug-ins that these need)."""
-    outside = digests_of_attack(config["attack"]["name"])
-    return {
-        "dataset": config["dataset"]["name"],
-        "split_seed": config["dataset"]["split_seed"],
-        **{key: config["dataset"][key] for key in ("image_size", "resized") if key in config["dataset"]},
-        "limit_test": config["limit_test"],
-        "corruption": corrupted.settings() if corrupted else {"name": "none"},
-        "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
-        "seed": config["seed"],
-        "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
-        **({"plugins": outside} if outside else {}),
-    }
-
-
-def fixed_table(config: dict[str, Any]) -> Any:
-    """The latent table of the run that ``encoding.table_from`` names, ``(256, M)``; None where it names none.
-
-    Raises:
-        BadInput: no such run, or its table is no P2BE table of the same M.
-    """
-    run = table_source(config)
-    if run is None:
-        return None
-    table = load_checkpoint(run, key="encoding.table_from")["state_dict"].get("model.encoding.weight")
-    if getattr(table, "shape", None) != (256, config["encoding"]["M"]):
-        raise BadInput(f"encoding.table_from={run.path}: checkpoints/last.ckpt does not fit config.yaml")
-    return table
 
 
 def prepare(

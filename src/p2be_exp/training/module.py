@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 from p2be_exp.backbones.dropout import DropoutRandom, dropout_from
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
-from p2be_exp.losses import neighbour_cosines
-from p2be_exp.training.meter import EpochMeter
+from p2be_exp.encodings.smoothness import neighbour_cosines
 from p2be_exp.models.model import build_model
 from p2be_exp.optim import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.regimes import build_regime
+from p2be_exp.training.meter import EpochMeter
 
 
 class TrainingModule(pl.LightningModule):

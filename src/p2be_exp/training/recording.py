@@ -10,15 +10,15 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from p2be_exp.training.callbacks import heartbeat
-from p2be_exp.config.quoting import typed
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
-from p2be_exp.system.ranks import rank
 from p2be_exp.runs.run import Run, State
+from p2be_exp.system.command_line import typed
 from p2be_exp.system.peers import Ending, PeerFailed
+from p2be_exp.system.ranks import rank
 from p2be_exp.system.together import ended_by_others
 from p2be_exp.system.watch import Watch
 from p2be_exp.tracking import build_loggers, finish
+from p2be_exp.training.callbacks import heartbeat
 
 
 @contextmanager

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from p2be_exp.evaluation.figures.attack_figures import adversarial_images, draw_attack_figures, error_over_radius, loss_over_steps
+from p2be_exp.evaluation.figures.attack_figures import (
+    adversarial_images,
+    draw_attack_figures,
+    error_over_radius,
+    loss_over_steps,
+)
 from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
 
 N = 20

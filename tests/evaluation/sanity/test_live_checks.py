@@ -6,10 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from p2be_exp.evaluation.sanity import planted
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.greedy import GreedyLevels
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.attacks.square import Square
+from p2be_exp.backbones import build_backbone
+from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.evaluation.sanity import planted
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
     planted_direction_is_found,
@@ -17,10 +21,6 @@ from p2be_exp.evaluation.sanity.live_checks import (
     zero_radius_is_clean,
 )
 from p2be_exp.evaluation.sanity.planted import planted_network
-from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.square import Square
-from p2be_exp.backbones import build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.models.model import EncodedClassifier
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from commandline import TINY, assert_equal, train
-from p2be_exp.training.callbacks.epoch_rows import EpochRows, read_rows, write_rows
-from p2be_exp.training.callbacks.watch import count_error
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import ImageDataModule
 from p2be_exp.errors import Diverged
 from p2be_exp.runs.run import Run
 from p2be_exp.system.trainer import build_trainer
+from p2be_exp.training.callbacks.epoch_rows import EpochRows, read_rows, write_rows
+from p2be_exp.training.callbacks.watch import count_error
 from p2be_exp.training.module import TrainingModule
 from two_ranks import on_two_ranks
 

@@ -12,9 +12,10 @@ import torch
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from p2be_exp.training.callbacks import progress
-from p2be_exp.training.callbacks.progress import Progress, duration
 from p2be_exp.data import ImageSet, ResidentLoader
+from p2be_exp.system.pace import duration
+from p2be_exp.training.callbacks import progress
+from p2be_exp.training.callbacks.progress import Progress
 from p2be_exp.training.meter import EpochMeter
 from two_ranks import on_two_ranks
 

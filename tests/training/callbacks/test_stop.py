@@ -8,9 +8,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from p2be_exp.training.callbacks.stop import StopOnSignal, StopSignals
 from p2be_exp.errors import Interrupted
 from p2be_exp.runs.run import Run
+from p2be_exp.system.stop_signals import StopSignals
+from p2be_exp.training.callbacks.stop import StopOnSignal
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from p2be_exp.system.parallel import in_order
 from p2be_exp.data.batch import Part
 from p2be_exp.data.parts import PartsLoader
+from p2be_exp.system.parallel import in_order
 
 ImagesOf = Callable[[Tensor], Part]
 """Places in the condition's list of images -> the images; safe in several threads."""

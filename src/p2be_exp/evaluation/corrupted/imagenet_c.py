@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from p2be_exp.evaluation.corrupted_images import CorruptedImages
-from p2be_exp.evaluation.measures import Plan
 from p2be_exp.corruptions.names import ALL
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, Names
 from p2be_exp.data.image_folder import class_names, picture_names
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
+from p2be_exp.evaluation.measures import Plan
 from p2be_exp.system.threads import usable_cpus
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2be_exp.corruptions.digests import file_digests
-from p2be_exp.evaluation.corrupted_images import StoredImages
-from p2be_exp.evaluation.corrupted.condition_loader import ConditionLoader
-from p2be_exp.evaluation.measures import Plan
 from p2be_exp.corruptions.store import INDICES, LABELS
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.condition_loader import ConditionLoader
+from p2be_exp.evaluation.corrupted.stored import StoredImages
+from p2be_exp.evaluation.measures import Plan
 
 if TYPE_CHECKING:
     from p2be_exp.data import ImageDataModule

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from p2be_exp.system.atomic import replacing
 from p2be_exp.evaluation.figures.canvas import new_figure
 from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.system.atomic import replacing
 
 SHOWN_IMAGES = 6
 _MARKERS = "osD^vP*X<>"

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from p2be_exp.system.atomic import replacing
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, TEST, category_of
 from p2be_exp.evaluation.figures.canvas import new_figure
 from p2be_exp.statistics.intervals import Z_95
+from p2be_exp.system.atomic import replacing
 
 COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital": "#CC79A7", "extra": "#8C8C8C"}
 """Of the categories: the palette of Okabe and Ito, told apart by the colour-blind too."""
@@ -56,8 +56,8 @@ def corruption_errors(summary: Mapping[str, Any], rows: Iterable[Any]) -> Corrup
     Args:
         summary: content of ``results.json``. ``clean_error`` is read from it, and from its section ``corruptions``,
             where there is one, ``left_out`` and ``unfinished``: corruptions that were asked for, and ``severities``.
-        rows: :class:`~p2be_exp.evaluation.results.Row` or dictionaries with ``name``, ``severity``, ``error``, ``ci_low`` and
-            ``ci_high``; rows without severity (clean images, attacks) are passed over.
+        rows: :class:`~p2be_exp.evaluation.results.Row` or dictionaries with ``name``, ``severity``, ``error``,
+            ``ci_low`` and ``ci_high``; rows without severity (clean images, attacks) are passed over.
     """
     plain = [asdict(row) if is_dataclass(row) else row for row in rows]
     cells = {(row["name"], int(row["severity"])): row for row in plain if row["severity"]}

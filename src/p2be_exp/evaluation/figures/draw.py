@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2be_exp.evaluation.corrupted_images import CorruptedImages
-from p2be_exp.evaluation.measures import Plan
 from p2be_exp.corruptions.provenance import provenance
 from p2be_exp.data import ImageDataModule
-from p2be_exp.evaluation.module import EXAMPLES
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.figures.attack_figures import draw_attack_figures
 from p2be_exp.evaluation.figures.corruption_figures import draw_corruption_figures
 from p2be_exp.evaluation.figures.preview import draw_preview
+from p2be_exp.evaluation.measures import Plan
+from p2be_exp.evaluation.module import EXAMPLES
 from p2be_exp.evaluation.results import Results
 
 

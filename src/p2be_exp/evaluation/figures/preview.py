@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from p2be_exp.system.atomic import replacing
 from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.system.atomic import replacing
 
 Pictures = Mapping[str, Mapping[int, NDArray[np.uint8]]]
 """Images ``(H, W, 3)`` by corruption and severity."""

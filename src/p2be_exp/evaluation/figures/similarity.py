@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from p2be_exp.system.atomic import replacing
 from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.system.atomic import replacing
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from p2be_exp.attacks.attack import Attack, Search, attacked, predict
 from p2be_exp.attacks.ball import bounds
-from p2be_exp.evaluation.sanity.planted import PLANTED_LOGIT, planted_network
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.evaluation.sanity.checks import Check, Verdict
 from p2be_exp.encodings import TableEncoding
+from p2be_exp.evaluation.sanity.checks import Check, Verdict
+from p2be_exp.evaluation.sanity.planted import PLANTED_LOGIT, planted_network
 
 
 def forwards_agree(model: nn.Module, images: Tensor, times: int = 5) -> Check:

@@ -8,21 +8,21 @@ from typing import Any
 import torch
 
 from p2be_exp.attacks.attack import Attack
+from p2be_exp.attacks.lspga import LSPGA
+from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.attacks.random_in_ball import RandomInBall
+from p2be_exp.attacks.transfer import Transfer
+from p2be_exp.data import ImageDataModule
+from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
     planted_direction_is_found,
     planted_image_is_found,
     zero_radius_is_clean,
 )
-from p2be_exp.attacks.lspga import LSPGA
-from p2be_exp.attacks.pgd import PGD
-from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.random_in_ball import RandomInBall
-from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
-from p2be_exp.attacks.transfer import Transfer
-from p2be_exp.data import ImageDataModule
 from p2be_exp.models.model import EncodedClassifier
-from p2be_exp.evaluation.results import CLEAN, Condition, Results
 
 LIVE_IMAGES = 50
 """Test images that the checks which ask the model use."""

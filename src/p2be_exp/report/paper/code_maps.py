@@ -10,7 +10,7 @@ from p2be_exp.report.paper.cells import natural
 from p2be_exp.report.paper.figures import Picture, picture, settings
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.tables import named
-from p2be_exp.runs.run import load_checkpoint
+from p2be_exp.runs.load import load_checkpoint
 
 LEARNED = 4
 """Most learned tables that are drawn."""

@@ -10,9 +10,9 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from p2be_exp.system.atomic import write_bytes
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
+from p2be_exp.system.atomic import write_bytes
 from p2be_exp.system.saved_file import Damaged, read_saved
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from p2be_exp.system.atomic import write_text
-from p2be_exp.training.callbacks.watch import count_error
 from p2be_exp.errors import BadInput, Diverged
+from p2be_exp.runs.run import Run
+from p2be_exp.system.atomic import write_text
 from p2be_exp.system.foreign_files import read_text
 from p2be_exp.system.forms import unusable
-from p2be_exp.runs.run import Run
+from p2be_exp.training.callbacks.watch import count_error
 from p2be_exp.training.module import TrainingModule
 
 TIMINGS = ("seconds", "images_per_second")

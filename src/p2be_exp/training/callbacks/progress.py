@@ -9,13 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from p2be_exp.system.pace import FIRST_LINE, NEXT_LINES, duration
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
 from p2be_exp.training.module import TrainingModule
 
 REFRESH = 0.5
 """Seconds between two updates on a terminal."""
-FIRST_LINE, NEXT_LINES = 20.0, 60.0
-"""Without a terminal: seconds to the first line, and between the next ones."""
 
 
 class Progress(pl.callbacks.ProgressBar):
@@ -95,12 +94,3 @@ class Progress(pl.callbacks.ProgressBar):
 
 def _named(means: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.3f}" for name, value in means.items())
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: ``0:42``, ``12:05``, ``3:07:00``, ``2 days 3:07:00``."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    clock = f"{hour}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-    return f"{days} day{'s' * (days > 1)} {clock}" if days else clock

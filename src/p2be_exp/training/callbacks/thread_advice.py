@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 
 from p2be_exp.data import Batch
-from p2be_exp.training.probes import WORTH_SAYING, single_thread_factor
 from p2be_exp.training.module import TrainingModule
+from p2be_exp.training.probes import WORTH_SAYING, single_thread_factor
 
 AFTER = 3
 """Steps before it is looked at: the first ones set things up."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from p2be_exp.statistics import intervals as statistics
+from p2be_exp.statistics import intervals
 from p2be_exp.statistics.intervals import paired_bootstrap, paired_t_interval, welch_interval, wilson_interval
 
 COUNTS = [(k, n) for n in (1, 2, 3, 10, 97, 500, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
@@ -46,7 +46,7 @@ def test_counts_that_cannot_be(wrong, n):
 
 
 def test_the_examples():
-    assert doctest.testmod(statistics).failed == 0
+    assert doctest.testmod(intervals).failed == 0
 
 
 # -- Welch ------------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_the_seed_decides():
 def test_how_many_numbers_are_held_changes_nothing(monkeypatch):
     a, b = networks(images=50)
     whole = paired_bootstrap(a, b, resamples=101)
-    monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", 60)
+    monkeypatch.setattr(intervals, "_DRAWS_AT_ONCE", 60)
     assert paired_bootstrap(a, b, resamples=101) == whole
 
 
