@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 
 from measured_runs import write_recipe, write_results, wrong_images
-from p2be_exp.report.paper.difference import Compared, compare_cells
+from p2be_exp.report.difference import Compared
 from p2be_exp.report.paper.gather import gather
 from p2be_exp.report.paper.grid import difference
+from p2be_exp.report.paper.reference import compare_cells
 
 A, B = {0: 35.1, 1: 35.6, 2: 35.2}, {0: 34.0, 1: 34.9, 2: 34.3}
 
