@@ -10,7 +10,7 @@ import pytest
 import p2be_exp
 from commandline import HANGS, ROOT, TINY, finish, rows_of, start, start_warm
 from extension_pages import write_files
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.slow
 

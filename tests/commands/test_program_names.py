@@ -9,7 +9,7 @@ import pytest
 
 import p2be_exp
 from commandline import TINY, at_batch, copy_of, corruptions, evaluate, export, refusal, report, tracking, train
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 TRAIN, EVALUATE = {"program": "/env/bin/p2be-train"}, {"program": "/env/bin/p2be-evaluate"}
 
@@ -68,7 +68,7 @@ def test_a_sweep_that_was_stopped_tells_the_program(workdir, monkeypatch):
 
 
 def test_an_evaluation_that_was_stopped_tells_the_program(workdir, four_epochs, monkeypatch):
-    from p2be_exp.evaluation import EvaluationModule
+    from p2be_exp.evaluation.module import EvaluationModule
 
     copy_of(four_epochs, workdir / "run")
     monkeypatch.setattr(EvaluationModule, "test_step", lambda *_: stop())
