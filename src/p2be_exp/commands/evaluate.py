@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import evaluate_help
+from p2be_exp.commands.help import evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
@@ -31,6 +31,7 @@ from p2be_exp.system.forms import read_json
 from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
 from p2be_exp.system.peers import FOLDER
+from p2be_exp.system.program import name_of, words_of
 from p2be_exp.system.ranks import check_launcher, rank
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
     arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
@@ -51,7 +55,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:
-        raise BadInput(f"{flags[0]}: not a flag of evaluate.py, which takes KEY=VALUE (see --help)")
+        raise BadInput(f"{flags[0]}: not a flag of {name_of('evaluate')}, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
     if "run" not in overrides:
@@ -192,7 +196,7 @@ def _evaluate(
 
 @contextmanager
 def _told_how_to_go_on(config: dict[str, Any], watch: Watch) -> Iterator[None]:
-    told = f"\nstopped; to go on: {typed('python', 'evaluate.py', *sys.argv[1:])}\n"
+    told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
     main = rank(config["trainer"]) == 0
     if main:
         watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))

@@ -36,6 +36,7 @@ from p2be_exp.system.forms import read_json, unusable
 from p2be_exp.system.output import for_terminal
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import words_of
 
 FIRST_FOLDER = "first"
 """The folder, in that of a sweep, of the run that its other jobs need."""
@@ -292,7 +293,7 @@ def _tell_failure(run: Run, error: Exception) -> None:
 def _continuing(folder: Path) -> str:
     """What to type to go on with a whole sweep."""
     given = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
-    return typed("python", "train.py", *given, as_override("hydra.sweep.dir", relative(folder)))
+    return typed(*words_of("train"), *given, as_override("hydra.sweep.dir", relative(folder)))
 
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import train_help
+from p2be_exp.commands.help import train_help, version
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     RESUMABLE,
@@ -39,11 +39,12 @@ from p2be_exp.system.attempts import follows
 from p2be_exp.system.command_line import as_override
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import name_of
 from p2be_exp.system.ranks import check_launcher, job_from_main, rank, started_from_outside
 from p2be_exp.system.torchrun import check_one_process
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
-_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
+_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def main() -> int:
@@ -52,6 +53,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if any(argument.startswith("resume=") for argument in arguments):
         allow_requested(arguments)  # to be imported once their files have been compared with the run's
@@ -69,7 +73,8 @@ def _command() -> None:
         _show(arguments)
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
-        raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
+        takes = f"{name_of('train')}, which takes KEY=VALUE and --multirun (see --help)"
+        raise BadInput(f"{unknown.pop()}: not a flag of {takes}")
     overrides = parse_overrides(arguments)
     given = [argument for argument in arguments if not argument.startswith("-")]
     if overrides.get("resume", "null") != "null":
