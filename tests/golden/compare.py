@@ -1,16 +1,18 @@
 """Is every number the same as at another commit? ``python tests/golden/compare.py BASE``
 
-BASE is checked out into a temporary worktree; both commits run the same commands on the same small data, one thread each
-(PyTorch, OpenMP, MKL, numba, OpenCV), and everything they leave is compared to the bit: the loss terms of every step
-and the images that the network saw, weights and optimizer states, rows, predictions, adversarial images, corrupted images, exports,
-reports. See ``grid.py`` for the cases. A line is printed for each as it is known::
+BASE is checked out into a temporary worktree. Both commits run the same commands on the same small data, one thread
+each (PyTorch, OpenMP, MKL, numba, OpenCV), and everything they leave is compared to the bit: the loss terms of every
+step and the images that the network saw, weights and optimizer states, rows, predictions, adversarial images, corrupted
+images, exports, reports; and what this commit makes of run folders that BASE has trained. See ``grid.py`` for the
+cases. A line is printed for each as it is known::
 
-    equal    train/p2be-augmix (1,023 values)
-    DIFFERS  train/p2be-contrain (214 of 1,023 values): step 1: jsd: 0.00052 before, 0.00053 after
+    equal    train/p2be-augmix (3,102 values)
+    DIFFERS  train/p2be-contrain (214 of 3,111 values): step 1: jsd: 0.00052 before, 0.00053 after
 
 Exit codes: 0 everything is equal; 1 something differs or is broken; 2 bad usage.
 
-It is outside of the test suite: it takes the minutes of two cores, and a tolerance that let other machines pass would say nothing.
+It stands outside of the test suite: it takes two cores for some minutes, and a tolerance under which another machine
+would pass says nothing about later steps. The suite replays four stored cases (``test_golden.py``).
 """
 
 from __future__ import annotations

@@ -6,15 +6,15 @@ Every case runs in the same folder, by the same commands, on both commits. Cases
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from readings import described, read_numbers, read_results, read_run, read_steps, read_table
+from readings import described, flat, read_numbers, read_results, read_run, read_steps, read_table
 from worker import Checkout
 
 Found = dict[str, Any]
@@ -22,8 +22,9 @@ Found = dict[str, Any]
 STEPS = ("logger=tensorboard", "logger.log_every_n_steps=1", "trainer.progress=false")
 SMALL = ("experiment=quickstart", "epochs=2", "limit_train=256", "limit_test=60", *STEPS)
 """Training on 256 digits by wrn16_1: 16 steps."""
-TINY = ("limit_train=32", "limit_test=20", "batch_size=16", "epochs=1", *STEPS)
+TINY = ("limit_train=32", "limit_test=20", "batch_size=16", "epochs=1", "encoding.M=8", "regime=standard", *STEPS)
 """Two steps."""
+DIGITS = ("dataset=digits", "backbone=wrn16_1")
 NONE = ("corruption=none", "attack=none")
 SHORT = ("attack=suite_short", "attack.steps=3", "attack.queries=6")
 SETS, FROST, PICTURES = "sets", "frost", "pictures"
@@ -44,7 +45,7 @@ BACKBONES = (
 )
 
 
-class Skipped(Exception):
+class Skipped(Exception):  # noqa: N818
     """A case that a checkout or a machine does not have; the message says why."""
 
 
@@ -170,15 +171,13 @@ for _name, _arguments in {
 }.items():
     training(f"train/other-{_name}", *_arguments, *NONE, quick=_name == "accumulate")
 training("train/other-table-from", "encoding.table_from=train/other-recipe", *NONE, after=["train/other-recipe"])
-training("train/other-two-processes", *NONE, "trainer=ddp", "trainer.accelerator=cpu", small=False)
+training("train/other-two-processes", *DIGITS, *NONE, "trainer=ddp", "trainer.accelerator=cpu", small=False)
 
 for _backbone in BACKBONES:
     training(
         f"backbone/{_backbone}",
         f"backbone={_backbone}",
         "dataset=digits",
-        "encoding.M=8",
-        "regime=standard",
         *NONE,
         "trainer=cpu",
         small=False,
@@ -188,51 +187,35 @@ for _backbone in BACKBONES:
 
 @case("data/pictures")
 def _pictures(checkout: Checkout) -> Found:
-    make_pictures(Path(PICTURES))
-    found: Found = {}
-    common = ("dataset=image_folder", f"dataset.dir={PICTURES}", "dataset.workers=1", "trainer=cpu")
-    for name, more in {
-        "wrn16_1": ("dataset.image_size=32", "regime=augmix"),
-        "resnet18": (
-            "dataset.image_size=48",
-            "dataset.augmentation=flip_crop",
-            "regime=standard",
-            "dataset.val_size=6",
-        ),
-    }.items():
-        folder = f"data/pictures/{name}"
-        shutil.rmtree(folder, ignore_errors=True)
-        arguments = (*TINY, *common, f"backbone={name}", "encoding.M=8", *more, *NONE)
-        checkout.run("train.py", *arguments, f"hydra.run.dir={folder}", log=folder)
-        found |= prefixed(name, checkout.collect(lambda folder=folder: read_run(folder, folder)))
-    return found
+    cases = {
+        "wrn16_1": ("dataset.image_size=32", "regime=augmix", "batch_size=6"),
+        "resnet18": ("dataset.image_size=48", "dataset.augmentation=flip_crop", "dataset.val_size=6", "batch_size=9"),
+    }
+    return of_pictures(checkout, cases)
 
 
 @case("backbone/large")
 def _large(checkout: Checkout) -> Found:
+    large = ("dataset.image_size=224", "limit_train=8", "batch_size=4", "optim=imagenet")
+    return of_pictures(checkout, {"resnet50": large, "alexnet": large})
+
+
+def of_pictures(checkout: Checkout, cases: dict[str, tuple[str, ...]]) -> Found:
+    """Short trainings on picture files, by their backbones."""
     make_pictures(Path(PICTURES))
     found: Found = {}
-    for name in ("resnet50", "alexnet"):
-        folder = f"backbone/{name}"
+    for name, arguments in cases.items():
+        folder = f"pictures-{name}"
         shutil.rmtree(folder, ignore_errors=True)
-        data = ("dataset=image_folder", f"dataset.dir={PICTURES}", "dataset.workers=1", "dataset.image_size=224")
-        small = (
-            *TINY,
-            "limit_train=8",
-            "limit_test=4",
-            "batch_size=4",
-            "trainer=cpu",
-            "optim=imagenet",
-            "encoding.M=8",
-        )
-        arguments = (*small, *data, f"backbone={name}", "regime=standard", *NONE)
-        checkout.run("train.py", *arguments, f"hydra.run.dir={folder}", log=folder)
+        data = ("dataset=image_folder", f"dataset.dir={PICTURES}", "dataset.workers=1", "trainer=cpu")
+        common = (*TINY, "limit_train=18", "limit_test=8", *data, f"backbone={name}", *NONE)
+        checkout.run("train.py", *common, *arguments, f"hydra.run.dir={folder}", log=folder)
         found |= prefixed(name, checkout.collect(lambda folder=folder: read_run(folder, folder)))
     return found
 
 
 def make_pictures(folder: Path) -> None:
-    """Thirty small pictures of two classes, PNG and JPEG, of several sizes."""
+    """Small pictures of two classes, PNG and JPEG, of several sizes."""
     import numpy as np
     from PIL import Image
 
@@ -249,7 +232,8 @@ def make_pictures(folder: Path) -> None:
 
 # -- evaluations ------------------------------------------------------------------------------------------------------
 
-SOURCES = ("train/rgb-standard", "train/p2be-standard", "train/onehot-standard")
+SOURCES = ("train/rgb-standard", "train/p2be-augmix", "train/onehot-contrain")
+"""Runs whose networks are looked at from outside."""
 
 
 def evaluation(name: str, run: str, *arguments: str, after: Sequence[str] = (), quick: bool = False) -> None:
@@ -265,18 +249,12 @@ def evaluation(name: str, run: str, *arguments: str, after: Sequence[str] = (), 
     CASES[name] = Case(evaluate, (run, *after), quick=quick)
 
 
+SUITE = ("attack=suite", "attack.eps_levels=[2,16]", "attack.steps=4", "attack.queries=8", "attack.save_images=true")
 for _encoding in ENCODINGS:
-    _suite = (
-        "attack=suite",
-        "attack.eps_levels=[2,16]",
-        "attack.steps=4",
-        "attack.queries=8",
-        "attack.save_images=true",
-    )
     evaluation(
         f"evaluate/{_encoding}-suite",
         f"train/{_encoding}-standard",
-        *_suite,
+        *SUITE,
         "attack.source=train/rgb-augmix",
         "corruption=none",
         after=["train/rgb-augmix"],
@@ -357,6 +335,7 @@ def _library(checkout: Checkout) -> Found:
 def of_model(run: str) -> Found:
     """Logits of the model of a run, those of its differentiable twins and their gradients."""
     import torch
+
     from p2be_exp import load_run
 
     model, images = load_run(run), some_images()
@@ -452,7 +431,7 @@ def _sweep(checkout: Checkout) -> Found:
     jobs = ("encoding=rgb,p2be", "seed=0,1", "hydra.sweep.dir=sweep", "trainer.progress=false")
     checkout.run("train.py", "sweeps=table2", "scale=small", *jobs, *keys, log="sweep")
     runs = sorted(path.parent.name for path in Path("sweep").glob("*/run.json"))
-    found = {key: value for run in runs for key, value in checkout.collect(lambda: of_job(run)).items()}
+    found = {key: value for run in runs for key, value in checkout.collect(partial(of_job, run)).items()}
     return found | checkout.collect(lambda: of_report(next(Path("sweep").glob("report*"))))
 
 
@@ -492,8 +471,8 @@ def of_report(folder: Path) -> Found:
 def of_comparison(folder: Path) -> Found:
     """A comparison's table and its summary."""
     summary = json.loads((folder / "compare.json").read_text())
-    digest = hashlib.sha256(json.dumps(summary, sort_keys=True).replace(str(Path.cwd()), ".").encode()).hexdigest()
-    return read_table(folder / "compare.csv") | {"compare.json: sha256": digest[:16]}
+    found = {key: summary[key] for key in summary if key not in ("written", "versions")}
+    return read_table(folder / "compare.csv") | dict(flat(found, "compare.json"))
 
 
 # -- what the base has left -------------------------------------------------------------------------------------------
@@ -536,7 +515,7 @@ def _old_continue(checkout: Checkout) -> Found:
     lines = (folder / "results.csv").read_text().splitlines(keepends=True)
     (folder / "results.csv").write_text("".join(lines[:-1]))
     common = ("trainer=cpu", "trainer.progress=false", "limit_test=60", "name=p2be-suite", "corruption=none")
-    suite = (*_suite, "attack.source=train/rgb-augmix")
+    suite = (*SUITE, "attack.source=train/rgb-augmix")
     checkout.run("evaluate.py", f"run={run}", *common, *suite, log="old/continue")
     return checkout.collect(lambda: read_results(folder))
 
@@ -551,7 +530,7 @@ def _old_table(checkout: Checkout) -> Found:
     """A table that the base has learned, taken over and kept fixed."""
     table = copied(checkout, "train/p2be-standard")
     shutil.rmtree("old/table", ignore_errors=True)
-    arguments = (*TINY, "dataset=digits", "backbone=wrn16_1", "regime=standard", *NONE, f"encoding.table_from={table}")
+    arguments = (*TINY, *DIGITS, "encoding.M=64", *NONE, f"encoding.table_from={table}")
     checkout.run("train.py", *arguments, "trainer=cpu", "hydra.run.dir=old/table", log="old/table")
     return checkout.collect(lambda: read_run("old/table", "old/table"))
 

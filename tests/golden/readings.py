@@ -101,9 +101,13 @@ def read_arrays(folder: Path) -> dict[str, Any]:
 
 
 def read_numbers(file: Path) -> dict[str, Any]:
-    """The numbers of a text, by line, whatever the words around them."""
-    lines = [re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", line) for line in file.read_text().splitlines()]
-    return {f"{file.name}: numbers of line {number}": " ".join(each) for number, each in enumerate(lines, 1) if each}
+    """The numbers in the rows of a text's tables (Markdown, LaTeX), but for commits and dates, by row."""
+    rows = [line for line in file.read_text().splitlines() if line.startswith("|") or line.endswith("\\\\")]
+    found = {}
+    for number, row in enumerate(rows):
+        row = re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d(:\d\d)?|(?<![\w.])[0-9a-f]{7,40}(?![\w.])", "", row)
+        found[f"{file.name}: numbers of row {number}"] = " ".join(re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", row))
+    return {key: value for key, value in found.items() if value}
 
 
 def flat(value: Any, where: str) -> Iterator[tuple[str, Any]]:

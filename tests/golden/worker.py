@@ -1,8 +1,8 @@
 """Runs cases of the grid on one checkout of the project, in forks of a process that has the libraries.
 
 Started by ``compare.py`` once for each of the two commits, always from the same file: nothing here and in ``grid.py``
-knows a module of the package, only what is public (commands, keys, run folders, ``load_run``). Names of cases come in on
-stdin, a line each; a line of JSON goes out on stdout for each of them.
+knows a module of the package, only what is public (commands, keys, run folders, ``load_run``). Names of cases come in
+on stdin, a line each; a line of JSON goes out on stdout for each of them.
 
 What a command does is seen from outside: the loss terms of every step by what Lightning's TensorBoardLogger is given
 (``logger.log_every_n_steps=1``), the images that a network sees by a hook on every module of PyTorch.
@@ -44,7 +44,7 @@ LIBRARIES = (
 """What is imported before the forks; of the package itself nothing."""
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818
     """A command that did not end as a case wants it, or left out what is to be compared."""
 
 
@@ -88,7 +88,8 @@ class Checkout:
         sys.argv = [script, *arguments]
         sys.orig_argv = [sys.executable, *([] if command.endswith(".py") else ["-m"]), *sys.argv]
         sys.path.remove(str(Path(__file__).parent))
-        note_steps(logs.with_suffix(".jsonl"), stop)
+        if command == "train.py":
+            note_steps(logs.with_suffix(".jsonl"), stop)
         try:
             if command.endswith(".py"):
                 sys.path.insert(0, str(self.tree))
