@@ -22,8 +22,11 @@ from commandline import (
     trained,
     untimed,
 )
-from p2be_exp import jobs, load_run, probes, trainer
-from p2be_exp.runs import Run, find_run
+from p2be_exp import load_run
+from p2be_exp.runs.run import Run
+from p2be_exp.system import trainer
+from p2be_exp.training import job as jobs
+from p2be_exp.training import probes
 
 BF16 = "trainer.precision=bf16"
 SHOWN = [each for each in TINY if each != "trainer.progress=false"]
@@ -31,7 +34,7 @@ SHOWN = [each for each in TINY if each != "trainer.progress=false"]
 KILLED = """
 import os, signal
 from p2be_exp.commands.train import main
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.module import TrainingModule
 
 step = TrainingModule.training_step
 
@@ -135,7 +138,7 @@ def test_convolutions_are_in_bf16_and_so_is_the_evaluation(lowered, tmp_path, mo
 def test_a_received_run_is_read_and_evaluated_on_any_cpu(lowered, tmp_path, monkeypatch):
     copy = copy_of(lowered, tmp_path / "run")
     without_bf16(monkeypatch)
-    assert find_run(copy).config()["trainer"]["precision"] == "bf16"
+    assert Run.open(copy).config()["trainer"]["precision"] == "bf16"
     assert load_run(copy)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).dtype == torch.float32
     assert evaluate(f"run={copy}", "corruption=none", "attack=none").code == 0
 

@@ -13,7 +13,7 @@ from commandline import QUICKSTART, copy_of, refusal, rows_of, train
 from p2be_exp import load_run
 from p2be_exp.attacks import AttackRandom, build_attack
 from p2be_exp.data import load_dataset
-from p2be_exp.evaluation import EvaluationModule
+from p2be_exp.evaluation.module import EvaluationModule
 
 RADII = (4, 64)
 SUITE = ("attack=suite", f"attack.eps_levels=[{','.join(map(str, RADII))}]", "attack.steps=3", "attack.queries=5")

@@ -1,0 +1,262 @@
+"""The run folder: what a training leaves behind, how to find it, read it and go on with it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from omegaconf import OmegaConf
+
+from p2be_exp.config.checks import check_config
+from p2be_exp.config.plugin_files import is_module_name
+from p2be_exp.config.plugins import load_plugins_of
+from p2be_exp.config.stored import read_stored
+from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.runs.forms import INFO, is_status
+from p2be_exp.runs.older import fill_in
+from p2be_exp.runs.provenance import now, provenance
+from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
+from p2be_exp.system.attempts import this_attempt
+from p2be_exp.system.command_line import typed
+from p2be_exp.system.forms import misfit, read_json
+from p2be_exp.system.ownership import LOCK, holds
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.peers import FOLDER
+
+FORMAT_VERSION = 1
+"""Version of a run folder's layout and of the keys in its ``config.yaml``.
+
+Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or raises this number.
+"""
+
+_OUTPUT = (".log", ".out", ".err")
+"""Endings of files that a command's output is written to (``> RUN/train.log``); no run has files that end so."""
+
+_OF_HYDRA = (".hydra", "hydra_app.log")
+"""What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
+
+State = Literal["running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What was read of a run when it was opened."""
+
+    config: dict[str, Any]
+    info: dict[str, Any]
+
+
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    FOLDERS = ("checkpoints", "per_image", "figures")
+    """What a training writes into, in its folder."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._status_lock = threading.RLock()
+        self._opened: _Opened | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, key: str = "run") -> Run:
+        """The run in a folder that a user named; its configuration and facts are read and checked once, and kept.
+
+        Args:
+            path: the folder.
+            key: the option under which the user gave it, for the message.
+
+        Raises:
+            BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in
+                that was not allowed, is missing, or is another file than the one it was made with.
+        """
+        run = cls(user_path(key, path))
+        where = f"{key}={path}"
+        run._check_there(where)
+        config, info = run._read(where)
+        if isinstance(config, dict) and isinstance(config.get("plugins"), list):
+            if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
+                raise BadInput(f"{where}: config.yaml is damaged (plugins: {config['plugins']})")
+            load_plugins_of(config, dict(info.get("plugins", {})), where)
+        try:
+            check_config("train", config)
+        except Exception as error:  # half a file may be valid YAML
+            raise BadInput(f"{where}: config.yaml is damaged, or of another version ({error})") from error
+        run._opened = _Opened(config, info)
+        return run
+
+    def _check_there(self, where: str) -> None:
+        try:
+            if not self.path.is_dir():
+                raise BadInput(f"{where}: no such folder")
+            missing = [file.name for file in (self.config_file, self.run_file) if not file.is_file()]
+        except OSError as error:  # somebody else's
+            raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
+        if missing:
+            raise BadInput(f"{where}: not a run folder ({' and '.join(missing)} missing)")
+
+    def _read(self, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            info, config = self.info(), self.config()
+            version, _ = info["format_version"], dict(info.get("plugins", {}))
+        except OSError as error:
+            raise BadInput(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
+        except Exception as error:
+            why = f" ({error})" if type(error) is ValueError else ""
+            raise BadInput(f"{where}: config.yaml or run.json is damaged{why}") from error
+        if version != FORMAT_VERSION:
+            raise BadInput(f"{where}: run format {version}, this version reads {FORMAT_VERSION}")
+        return config, info
+
+    # -- where things are ------------------------------------------------------------------------------------------
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def run_file(self) -> Path:
+        """What made the run: command, seed, versions, parameters."""
+        return self.path / "run.json"
+
+    @property
+    def status_file(self) -> Path:
+        """Whether it is running, and since when it has given no sign of life."""
+        return self.path / "status.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    def checkpoint(self, which: str = "last") -> Path:
+        """The checkpoint file ``last`` or ``best``."""
+        return self.path / "checkpoints" / f"{which}.ckpt"
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """The run's resolved configuration as plain dictionaries, of the caller's own."""
+        if self._opened is not None:
+            return copy.deepcopy(self._opened.config)
+        config = read_stored(self.config_file)
+        if isinstance(config, dict) and isinstance(config.get("preset"), dict):
+            fill_in(config)
+        return config
+
+    def info(self) -> dict[str, Any]:
+        """The content of ``run.json``.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged; the message names the key.
+        """
+        if self._opened is not None:
+            return copy.deepcopy(self._opened.info)
+        info = read_json(self.run_file)
+        if found := misfit(INFO, info):
+            raise ValueError(f"run.json: {found}")
+        return info
+
+    def status(self) -> dict[str, Any]:
+        """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
+        try:
+            status = read_json(self.status_file)
+            return status if is_status(status) else {}
+        except (OSError, TypeError, ValueError):
+            return {}
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed training left behind of files that it was writing."""
+        remove_leftovers(self.path, *(self.path / part for part in self.FOLDERS))
+
+    def check_new(self, key: str) -> None:
+        """Check that the folder, if it is there, has at most what a start leaves behind that failed or was killed.
+
+        Args:
+            key: the option under which the user gave it, for the message.
+
+        Raises:
+            BadInput: it holds a run.
+            NotOwned: it holds files that no run has written.
+        """
+        if self.run_file.exists() and self.config_file.exists():
+            raise BadInput(_holds_a_run(key, self.path))
+        if not self.path.is_dir():
+            return
+        strange = sorted(each.name for each in self.path.iterdir() if not self._is_left_behind(each))
+        if strange:
+            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+            raise NotOwned(
+                f"{key}={self.path}: holds {strange[0]}{more}, which no run has written; choose another folder"
+            )
+
+    def _is_left_behind(self, file: Path) -> bool:
+        """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run.
+
+        So is what a user has a command's output written to: it is there before the command starts.
+        """
+        if file.is_symlink():  # what it leads to is somebody's, whatever it is called
+            return False
+        if file.suffix in _OUTPUT and file.is_file():
+            return True
+        if file.name in (LOCK, FOLDER, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
+            return True
+        if file == self.status_file:
+            return self.status().get("state") in get_args(State)
+        try:
+            return file == self.config_file and {"preset", "encoding", "task_name"} <= set(read_stored(file))
+        except (OSError, TypeError, ValueError):
+            return False
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def create(self, config: dict[str, Any], **facts: Any) -> None:
+        """Write ``config.yaml`` and ``run.json``.
+
+        Raises:
+            BadInput: the folder holds a run already, or cannot be written.
+        """
+        about = {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
+        self.check_new("hydra.run.dir")
+        try:
+            if not self.config_file.exists() and holds(self.path):
+                self.run_file.unlink(missing_ok=True)  # of a start that was killed between these two
+            with replacing(self.config_file) as part:  # in place once run.json is, and only then
+                part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+                create_json(self.run_file, about)  # claims the folder, also where the file system has no locks
+        except FileExistsError as error:
+            raise BadInput(_holds_a_run("hydra.run.dir", self.path)) from error
+        except OSError as error:
+            raise BadInput(f"hydra.run.dir={self.path}: cannot be written ({error.strerror})") from error
+
+    def add_facts(self, **facts: Any) -> None:
+        """Add entries to ``run.json``."""
+        self._opened = None  # what was kept is not what is there any more
+        write_json(self.run_file, {**self.info(), **facts})
+
+    def set_status(self, state: State, **details: Any) -> None:
+        """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
+        here = {"pid": os.getpid(), "host": socket.gethostname(), **this_attempt()}
+        status = {"state": state, **here, "alive": now(), **details}
+        with self._status_lock:
+            overwrite_json(self.status_file, status)
+
+    def renew_status(self) -> None:
+        """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
+        with self._status_lock:
+            if status := self.status():  # what cannot be read is not made into half a status
+                overwrite_json(self.status_file, {**status, "alive": now()})
+
+
+def _holds_a_run(key: str, path: Path) -> str:
+    return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
