@@ -14,13 +14,13 @@ from commandline import TINY, compare, copy_of, evaluate, evaluate_clean, export
 from p2be_exp import load_run
 from p2be_exp.attacks import build_attack
 from p2be_exp.config import check_config, compose_config, number, plugins, to_plain
-from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
 from p2be_exp.config.plugin_files import files_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import check_serves
+from p2be_exp.registry import inner_attacks
 from p2be_exp.runs.run import Run
 from p2be_exp.training import job as jobs
 
@@ -130,11 +130,11 @@ def test_a_module_that_is_imported_again_replaces_its_own(plugin):
 
 def test_forgetting_takes_everything_back(plugin):
     plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
-    before = (dict(GROUP_SCHEMAS["attack"]), list(INNER_ATTACKS), options_of("attack"))
+    before = (dict(GROUP_SCHEMAS["attack"]), inner_attacks(), options_of("attack"))
     plugins.load_plugins(["plug"])
-    assert "mine" in INNER_ATTACKS
+    assert "mine" in inner_attacks()
     plugins.forget("plug")
-    assert (GROUP_SCHEMAS["attack"], INNER_ATTACKS, options_of("attack")) == before
+    assert (GROUP_SCHEMAS["attack"], inner_attacks(), options_of("attack")) == before
 
 
 def test_forgetting_a_package_forgets_its_modules(plugin, workdir):

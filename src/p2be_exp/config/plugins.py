@@ -8,9 +8,7 @@ and only if its file is the one that the run was made with.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,18 +18,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 
-from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
 from p2be_exp.config.plugin_files import digest_of, files_of
-from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput
+from p2be_exp.registry import BASES, OPTIONS, register, registered
 from p2be_exp.system.foreign import in_run_folder
 
 VARIABLE = "P2BE_PLUGINS"
 """Environment variable with the names of plug-ins, separated by commas: what the key ``plugins`` is by default."""
-
-_OWNERS: dict[tuple[str, str], str] = {}
-"""The module that registered an option, by group and name."""
 
 _DIGESTS: dict[str, str] = {}
 """SHA-256 of the files of plug-ins and of the modules that registered an option, as they were when imported."""
@@ -39,13 +33,8 @@ _DIGESTS: dict[str, str] = {}
 _ALLOWED: set[str] = set()
 """Modules that the reader of runs has named: :func:`load_plugins_of` may import them."""
 
-_BASES = {
-    "encoding": ("encodings", "TableEncoding"),
-    "backbone": ("backbones", "Backbone"),
-    "regime": ("regimes", "Regime"),
-    "attack": ("attacks", "Attack"),
-}
-"""What the classes of a group are derived from: where it is, imported only when it is needed, and its name."""
+_LOADING: list[str] = []
+"""The plug-ins that are being imported at this moment, each by the one before it."""
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -69,9 +58,7 @@ def register_encoding(name: str, schema: type) -> Callable[[Made], Made]:
     Raises:
         BadInput: the name is taken or not allowed, the schema is none, or the class is of another kind.
     """
-    from p2be_exp.encodings import _ENCODINGS
-
-    return _register("encoding", name, schema, _ENCODINGS)
+    return _register("encoding", name, schema)
 
 
 def register_backbone(name: str, schema: type) -> Callable[[Made], Made]:
@@ -82,9 +69,7 @@ def register_backbone(name: str, schema: type) -> Callable[[Made], Made]:
     Returns:
         The decorator of a :class:`~p2be_exp.backbones.Backbone`.
     """
-    from p2be_exp.backbones import _BACKBONES
-
-    return _register("backbone", name, schema, _BACKBONES)
+    return _register("backbone", name, schema)
 
 
 def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
@@ -97,9 +82,7 @@ def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
     Returns:
         The decorator of a :class:`~p2be_exp.regimes.Regime`.
     """
-    from p2be_exp.regimes import _REGIMES
-
-    return _register("regime", name, schema, _REGIMES)
+    return _register("regime", name, schema)
 
 
 def register_attack(name: str, schema: type, for_training: bool = True) -> Callable[[Made], Made]:
@@ -116,64 +99,30 @@ def register_attack(name: str, schema: type, for_training: bool = True) -> Calla
     Raises:
         BadInput: see :func:`register_encoding`.
     """
-    from p2be_exp.attacks.build import _ATTACKS
-
-    decorator = _register("attack", name, schema, _ATTACKS)
-
-    def register(made: Made) -> Made:
-        decorator(made)
-        if "id" not in vars(made):
-            made.id = name
-        if for_training and name not in INNER_ATTACKS:
-            INNER_ATTACKS.append(name)
-        return made
-
-    return register
+    return _register("attack", name, schema, for_training)
 
 
-def _register(group: str, name: str, schema: type, registry: dict[str, Any]) -> Callable[[Made], Made]:
-    module = sys._getframe(2).f_globals["__name__"]  # whoever called register_...
-
-    def register(made: Made) -> Made:
-        _check_new(group, name, schema, made, module)
-        registry[name] = made
-        GROUP_SCHEMAS[group][name] = schema
-        _OWNERS[group, name] = module
-        _keep_digest(module)
+def _register(group: str, name: str, schema: type, trains: bool = False) -> Callable[[Made], Made]:
+    def decorate(made: Made) -> Made:
+        owner = _owner_of(made, schema)
+        register(group, name, schema, made, owner, trains)
+        _keep_digest(owner)
         if isinstance(made, type):
             made.name = name
+            if group == "attack" and "id" not in vars(made):
+                made.id = name
         return made
 
-    return register
+    return decorate
 
 
-def _check_new(group: str, name: str, schema: type, made: Callable[..., Any], module: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes part of file names and of conditions
-        raise BadInput(f"plug-in {module}: {group}={name}: allowed are small letters, digits and underscores")
-    owner = _OWNERS.get((group, name), "p2be_exp" if name in GROUP_SCHEMAS[group] else module)
-    if owner != module:  # a module that is imported again, or a cell that is run again, replaces its own
-        raise BadInput(f"plug-in {module}: {group}={name} is there already, from {owner}; choose another name")
-    keys = schema.__dataclass_fields__ if dataclasses.is_dataclass(schema) else {}
-    needed = ("name", "eps_levels", "save_images") if group == "attack" else ("name",)
-    if missing := [key for key in needed if key not in keys]:
-        raise BadInput(f"plug-in {module}: {group}={name}: the schema has to be a dataclass with {', '.join(missing)}")
-    base = _base_of(group)
-    if not (issubclass(made, base) if isinstance(made, type) else group == "backbone" and callable(made)):
-        or_else = ", or a function that returns one" if group == "backbone" else ""
-        raise BadInput(f"plug-in {module}: {group}={name} has to be a subclass of {base.__name__}{or_else}")
-    if group == "encoding" and "lambda_smooth" not in keys and _learns_smoothly(made):
-        raise BadInput(f"plug-in {module}: encoding={name} has a smoothness, so that its schema needs lambda_smooth")
-
-
-def _base_of(group: str) -> type:
-    folder, name = _BASES[group]
-    return getattr(importlib.import_module(f"p2be_exp.{folder}"), name)
-
-
-def _learns_smoothly(made: Callable[..., Any]) -> bool:
-    from p2be_exp.encodings import TableEncoding
-
-    return getattr(made, "smoothness", TableEncoding.smoothness) is not TableEncoding.smoothness
+def _owner_of(made: Any, schema: type) -> str:
+    """The module that registers a class: its own, or its schema's where the class is somebody else's."""
+    modules = [str(getattr(each, "__module__", "")) for each in (made, schema)]
+    strange = ("", "p2be_exp", *sys.stdlib_module_names)
+    outside = [module for module in modules if module.partition(".")[0] not in strange]
+    loading = _LOADING[-1] if _LOADING else "__main__"
+    return next((module for module in outside if _belongs(module, loading)), [*outside, loading][0])
 
 
 # -- loading them -----------------------------------------------------------------------------------------------------
@@ -281,7 +230,7 @@ def digests() -> dict[str, str]:
 
 def digests_of_attack(attack: str) -> dict[str, str]:
     """The part of :func:`digests` that decides what an attack does; empty for one of this package."""
-    owner = _OWNERS.get(("attack", attack))
+    owner = registered().get(("attack", attack))
     return {owner: _DIGESTS[owner]} if owner in _DIGESTS else {}
 
 
@@ -297,7 +246,7 @@ def check_unchanged(config: Mapping[str, Any], recorded: Mapping[str, str], wher
         BadInput: one is another file now; the same configuration would give another network.
     """
     names = config["plugins"]
-    owners = {_OWNERS[option] for option in _chosen(config) if option in _OWNERS}
+    owners = {registered()[option] for option in _chosen(config) if option in registered()}
     parts = [module for module in recorded if module in _DIGESTS and any(_belongs(module, name) for name in names)]
     for module in dict.fromkeys([*names, *sorted(owners - {"__main__"}), *parts]):
         if recorded.get(module) != _DIGESTS.get(module):
@@ -313,7 +262,7 @@ def _other_file(module: str, where: str) -> str:
 
 def _chosen(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Group and name of the options that a run has chosen among those that a plug-in may add to."""
-    nodes = [(group, config.get(group)) for group in _BASES]
+    nodes = [(group, config.get(group)) for group in BASES]
     nodes += [("attack", node.get("attack")) for group, node in nodes if group == "regime" and isinstance(node, dict)]
     return [(group, str(node.get("name"))) for group, node in nodes if isinstance(node, dict)]
 
@@ -331,27 +280,14 @@ def _file_of(module: str) -> Path | None:
 
 def forget(name: str) -> None:
     """Take back all that a plug-in has registered, so that it can be loaded anew."""
-    if registered := [key for key, module in _OWNERS.items() if _belongs(module, name)]:
-        _unregister(registered)
+    for (group, option), module in registered().items():
+        if _belongs(module, name):
+            del OPTIONS[group][option]
     PLUGIN_FOLDERS.pop(name, None)
     _ALLOWED.discard(name)
     for known in (_DIGESTS, sys.modules):
         for module in [each for each in known if _belongs(each, name)]:
             del known[module]
-
-
-def _unregister(options: Iterable[tuple[str, str]]) -> None:
-    """Remove options, each a group and a name, from where their classes are; PyTorch is imported with these."""
-    from p2be_exp.attacks.build import _ATTACKS
-    from p2be_exp.backbones import _BACKBONES
-    from p2be_exp.encodings import _ENCODINGS
-    from p2be_exp.regimes import _REGIMES
-
-    registries = {"encoding": _ENCODINGS, "backbone": _BACKBONES, "regime": _REGIMES, "attack": _ATTACKS}
-    for group, option in options:
-        del _OWNERS[group, option], registries[group][option], GROUP_SCHEMAS[group][option]
-        if group == "attack" and option in INNER_ATTACKS:
-            INNER_ATTACKS.remove(option)
 
 
 def _names(argument: str) -> list[str]:
@@ -368,14 +304,15 @@ def _load(name: str, where: str) -> None:
     _look_here()
     if (inside := next((file for file in files_of(name) if in_run_folder(file)), None)) and name not in sys.modules:
         raise BadInput(f"{where}: plug-in {name} is {inside}, inside a run folder; nothing there is imported")
-    before = set(_OWNERS)
+    before = set(registered())
+    _LOADING.append(name)
     try:
         importlib.import_module(name)
         file = _file_of(name)
         folder = file.resolve().parent / "conf" if file else None
         PLUGIN_FOLDERS[name] = folder if folder is not None and folder.is_dir() else None
         _keep_digest(name)
-        _check_files(key for key in _OWNERS if key not in before or _belongs(_OWNERS[key], name))
+        _check_files(key for key, owner in registered().items() if key not in before or _belongs(owner, name))
     except BadInput as error:
         forget(name)
         raise BadInput(f"{where}: {error}") from error
@@ -388,6 +325,8 @@ def _load(name: str, where: str) -> None:
             f"{where}: plug-in {name} cannot be imported ({type(error).__name__}{f': {why[0]}' if why else ''}); "
             f"it is looked for {_WHERE_LOOKED}"
         ) from error
+    finally:
+        _LOADING.pop()
 
 
 _WHERE_LOOKED = "in the current folder and among what is installed"
@@ -403,9 +342,9 @@ def _look_here() -> None:
         sys.path.append(str(here))
 
 
-def _check_files(registered: Iterable[tuple[str, str]]) -> None:
-    for group, option in registered:
-        module, file = _OWNERS[group, option], f"conf/{group}/{option}.yaml"
+def _check_files(options: Iterable[tuple[str, str]]) -> None:
+    for group, option in options:
+        module, file = registered()[group, option], f"conf/{group}/{option}.yaml"
         found = [path for folder in conf_folders() if (path := folder / group / f"{option}.yaml").is_file()]
         if not found:
             raise BadInput(f"plug-in {module}: {group}={option} has no {file} beside its module")
@@ -424,7 +363,7 @@ def _unfit(file: Path, group: str, option: str) -> str | None:
     line, defaults = f"/schema/{group}/{option}@_here_", content.get("defaults")
     if not isinstance(defaults, list) or line not in defaults:
         return f"its defaults need the line - {line}, which checks its keys and values"
-    of_schema = getattr(GROUP_SCHEMAS[group][option], "name", MISSING)
+    of_schema = getattr(OPTIONS[group][option].keys(), "name", MISSING)
     if (name := content.get("name", of_schema)) != option:
         return f"name: {name}; its name has to be {option}"
     return None
