@@ -339,6 +339,7 @@ class TrainConfig:
     departs_from_paper: str | None = MISSING
     resume: str | None = path()
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
@@ -361,6 +362,7 @@ class EvaluateConfig:
     dataset_workers: int | None = number(0)
     dataset_timeout: float | None = number(above=0)
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
 
 
 @dataclass
@@ -388,6 +390,7 @@ class ExportConfig:
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
 
 
 @dataclass
