@@ -16,6 +16,17 @@ from p2be_exp.commands.report import main
 CONDITIONS = ("clean", "corruption/fog/1", "corruption/fog/3", "corruption/shot_noise/1", "corruption/shot_noise/3")
 
 
+# Not sys.modules["torch"] = None: what asks whether torch was imported, as SciPy does, would take it for a module.
+NO_TORCH = """
+import runpy, sys
+class NoTorch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise ImportError("torch is not to be imported")
+sys.meta_path.insert(0, NoTorch())
+"""
+
+
 def report(*arguments) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -83,7 +94,7 @@ def test_the_report_of_an_evaluation(runs):
 
 def test_the_report_without_torch(runs):
     """Where no run has learned a table: torch takes seconds."""
-    code = "import sys, runpy; sys.argv = ['report', 'rgb', 'out=report']; sys.modules['torch'] = None\n"
+    code = NO_TORCH + "sys.argv = ['report', 'rgb', 'out=report']\n"
     code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
@@ -195,7 +206,7 @@ def test_one_run_against_several(runs):
 
 def test_as_a_module(runs):
     """Without torch, which takes seconds."""
-    code = "import sys, runpy; sys.argv = ['report', 'compare', 'p2be', 'rgb']; sys.modules['torch'] = None\n"
+    code = NO_TORCH + "sys.argv = ['report', 'compare', 'p2be', 'rgb']\n"
     code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
