@@ -23,7 +23,10 @@ from p2be_exp.system.ownership import holds
 from p2be_exp.system.paths import check_path
 from p2be_exp.system.ranks import rank
 
-RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout")
+RESUMABLE = (
+    *("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout"),
+    "strict_plugins",
+)
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
 
 
@@ -71,12 +74,12 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
 
 def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
-    check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
+    source = check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
     from p2be_exp.training.job import train
 
     try:
-        return train(config, run, resume=resume, sweep=sweep)["clean_error"]
+        return train(config, run, resume=resume, sweep=sweep, source=source)["clean_error"]
     except Interrupted:
         if rank(config["trainer"]) > 0:
             return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down
