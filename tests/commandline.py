@@ -14,6 +14,8 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
@@ -215,9 +217,23 @@ def _environment() -> dict[str, str]:
     return {**keep, "OMP_NUM_THREADS": "1"}
 
 
+def save_one_pixel(figure: Figure, file, *, format: str, **settings) -> None:
+    """Instead of ``Figure.savefig``: a picture without content. To render a figure takes longer than to train TINY."""
+    if format != "png":
+        save_figure(figure, file, format=format, **settings)
+        return
+    Image.new("RGB", (1, 1)).save(file, format=format)
+
+
+save_figure = Figure.savefig
+"""How a figure is really saved; see the fixture ``rendered``."""
+_save_in_commands = save_one_pixel
+
+
 def _call(main, name: str, arguments) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     with (
+        mock.patch.object(Figure, "savefig", _save_in_commands),
         mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
         mock.patch.dict(os.environ),  # what a command leaves to its own worker processes is not for the next test
         mock.patch.object(progress, "FIRST_LINE", float("inf")),  # lines that come where a machine is slow

@@ -97,6 +97,19 @@ def test_the_code_of_a_script_and_its_traceback(script, tmp_path):
     assert outcome.err.endswith("ZeroDivisionError: division by zero\n")
 
 
+def test_threads_are_waited_for_before_what_is_to_be_called_at_the_end(script, tmp_path):
+    text = """
+import atexit, sys, threading, time
+
+atexit.register(print, "the end", file=sys.stderr)
+threading.Thread(target=lambda: time.sleep(0.1) or print("a thread", file=sys.stderr)).start()
+print("printed")
+sys.exit(3)
+"""
+    outcome = finish(start_warm(script(text), cwd=tmp_path))
+    assert (outcome.code, outcome.out, outcome.err) == (3, "printed\n", "a thread\nthe end\n")
+
+
 def test_much_that_is_printed_on_both_streams(script, tmp_path):
     text = "import sys\nfor _ in range(5000):\n    print('x' * 99)\n    print('y' * 99, file=sys.stderr)"
     outcome = finish(start_warm(script(text), cwd=tmp_path))

@@ -2,10 +2,11 @@
 
 A start of Python with PyTorch, torchvision and Lightning costs more than most of what a test does with it. Here one
 process imports them once; what is started is a fork of it, and runs a script as ``python SCRIPT`` does: with its own
-number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. A script that
-starts itself again, as rank 0 does, can have a spare: a child that was forked before anything of the script had run,
-and begins as if it were new when the script starts it. What is about the start itself (threads, the environment, a
-launcher) is no matter for all this: see ``commandline.start``.
+number, folder, arguments and streams, with the signals as Python sets them, and with an end like Python's own: threads
+are waited for, and what ``atexit`` knows is called. A script that starts itself again, as rank 0 does, can have a
+spare: a child that was forked before anything of the script had run, and begins as if it were new when the script
+starts it. What is about the start itself (threads, the environment, a launcher) is no matter for all this: see
+``commandline.start``.
 
 ``/proc/PID/environ`` is that of the process that is forked. Where processes have to be found, they are by their name.
 """
@@ -260,7 +261,30 @@ def become(request: dict[str, Any]) -> None:
     if (rank_zero := sys.modules.get("lightning_fabric.utilities.rank_zero")) is not None:
         rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0  # as when it is imported
     signal.pthread_sigmask(signal.SIG_SETMASK, request.get("blocked", []))
-    runpy.run_path(script, run_name="__main__")
+    try:
+        runpy.run_path(script, run_name="__main__")
+        _Exit.code = 0
+    except SystemExit as end:
+        _Exit.code = 0 if end.code is None else end.code
+        raise
+
+
+class _Exit:
+    """The end of a fork."""
+
+    code: object = None
+    """What it ends with; None as long as its script runs, and where that ends with an exception."""
+
+    @staticmethod
+    def at_last() -> None:
+        """End without taking all modules apart: each page of memory that this touches is copied for the fork first."""
+        if isinstance(_Exit.code, int):
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                return  # Python says so
+            os._exit(_Exit.code & 0xFF)
 
 
 # -- the child that a script gets when it starts itself again ---------------------------------------------------------
@@ -322,11 +346,12 @@ def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
 def main() -> None:
     """Import the libraries, and answer requests."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # to the tests' process group
+    atexit.register(_Exit.at_last)  # before the libraries' functions, so after them
     for name in sys.argv[2:]:
         importlib.import_module(name)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "forks would lack the other threads"
     gc.collect()
-    gc.freeze()  # a second less at the end of each fork, which would look at all of this once more
+    gc.freeze()  # what a fork collects is its own
     become(serve(socket.socket(fileno=int(sys.argv[1]))))
 
 
