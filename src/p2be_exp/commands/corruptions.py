@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.early_checks import check_data
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.job import check_writable
 from p2be_exp.commands.published_sets import fetch, verify
 from p2be_exp.commands.refusals import told_by_rank
@@ -66,6 +66,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))

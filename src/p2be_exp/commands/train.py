@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import train_help
+from p2be_exp.commands.help import train_help, version
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     RESUMABLE,
@@ -31,7 +31,6 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
@@ -40,11 +39,12 @@ from p2be_exp.system.attempts import follows
 from p2be_exp.system.command_line import as_override
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import name_of
 from p2be_exp.system.ranks import check_launcher, job_from_main, rank, started_from_outside
 from p2be_exp.system.torchrun import check_one_process
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
-_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
+_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def main() -> int:
@@ -53,6 +53,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if any(argument.startswith("resume=") for argument in arguments):
         allow_requested(arguments)  # to be imported once their files have been compared with the run's
@@ -70,7 +73,8 @@ def _command() -> None:
         _show(arguments)
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
-        raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
+        takes = f"{name_of('train')}, which takes KEY=VALUE and --multirun (see --help)"
+        raise BadInput(f"{unknown.pop()}: not a flag of {takes}")
     overrides = parse_overrides(arguments)
     given = [argument for argument in arguments if not argument.startswith("-")]
     if overrides.get("resume", "null") != "null":
@@ -171,8 +175,7 @@ def _go_on(config: dict[str, Any], run: Run) -> None:
         BadInput: it is one of another configuration, or cannot be used.
     """
     key = "hydra.run.dir"
-    find_run(run.path, key)
-    for name, (value, wanted) in differences(run.config(), config).items():
+    for name, (value, wanted) in differences(Run.open(run.path, key).config(), config).items():
         raise BadInput(
             f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
         )
@@ -188,7 +191,7 @@ def _go_on(config: dict[str, Any], run: Run) -> None:
 def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -> None:
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
-    run = find_run(overrides["resume"], key="resume")
+    run = Run.open(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
     check_launcher(config["trainer"])
     main = rank(config["trainer"]) == 0
@@ -197,7 +200,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         if run.checkpoint("last").exists():
             check_early(config, fresh=False)
             load_checkpoint(run, key="resume")
-        train_job(config, run, resume=True)
+        train_job(config, Run(run.path), resume=True)  # what was read before the lock may be out of date
 
 
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
