@@ -123,16 +123,16 @@ def start(script: Path, *arguments, cwd: Path) -> subprocess.Popen:
     )
 
 
-def start_warm(script: Path, *arguments, cwd: Path, spare: bool = False) -> WarmProcess:
+def start_warm(script: Path, *arguments, cwd: Path, spares: int = 0) -> WarmProcess:
     """As :func:`start`, without the seconds in which PyTorch is imported: where the start is not what is tested.
 
     Args:
         script: what is run.
         arguments: of it.
         cwd: where.
-        spare: the second of two processes is started in this way, too.
+        spares: so many of the scripts that it starts are started in this way, too.
     """
-    return WarmProcess(script, *map(str, arguments), cwd=cwd, env=_environment(), spare=spare)
+    return WarmProcess(script, *map(str, arguments), cwd=cwd, env=_environment(), spares=spares)
 
 
 def finish(process: subprocess.Popen | WarmProcess) -> Outcome:

@@ -60,7 +60,7 @@ sys.path[0] = {str(Path(__file__).parent)!r}
 import warm_process
 
 warm_process.LIBRARIES = ()
-warm_process.WarmProcess("waits.py", cwd=".", env=dict(os.environ), process_group=0, spare=True)
+warm_process.WarmProcess("waits.py", cwd=".", env=dict(os.environ), process_group=0, spares=1)
 while not all(map(os.path.exists, ("pid0", "pid1"))):
     time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -134,7 +134,7 @@ def test_signals_reach_the_process_itself(script, tmp_path, number):
 
 
 def test_a_spare_child_is_as_one_that_is_started(script, tmp_path):
-    outcome = finish(start_warm(script(AGAIN), "a b", cwd=tmp_path, spare=True))
+    outcome = finish(start_warm(script(AGAIN), "a b", cwd=tmp_path, spares=1))
     assert (outcome.code, outcome.err) == (0, "7 of 7\n" * 2)
     spare, told, end, real, expected, end_, codes = outcome.out.splitlines()
     assert (spare, real) == ("True 1", "True None")  # only one has the libraries, and the rank is that of its variables
@@ -149,9 +149,7 @@ def test_its_name_its_group_and_its_output_are_those_asked_for(script, tmp_path)
     with (tmp_path / "out").open("ab") as out, (tmp_path / "err").open("ab") as err:
         streams = {"stdout": out.fileno(), "stderr": err.fileno()}
         environment = dict(os.environ)
-        process = WarmProcess(
-            file, cwd=tmp_path, env=environment, **streams, process_group=0, name="a-name", spare=True
-        )
+        process = WarmProcess(file, cwd=tmp_path, env=environment, **streams, process_group=0, name="a-name", spares=1)
     assert process.wait(600) == 0
     assert (tmp_path / "out").read_text().split() == ["a-name", str(process.pid), str(process.pid)]
     assert (tmp_path / "err").read_text() == "x\n"
