@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm, ttest_ind
 
+from grids import in_turn
 from p2be_exp.statistics import intervals as statistics
 from p2be_exp.statistics.intervals import Z_95, paired_bootstrap, welch_interval, wilson_interval
 
-COUNTS = [(k, n) for n in (1, 2, 3, 10, 97, 500, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
+COUNTS = [(k, n) for n in (1, 2, 97, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
 
 
 @pytest.mark.parametrize(("k", "n"), COUNTS)
@@ -59,9 +60,9 @@ GROUPS = [
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's, of the group without spread
-@pytest.mark.parametrize("confidence", [0.95, 0.8])
-@pytest.mark.parametrize(("a", "b"), GROUPS)
-def test_scipys_welch_interval(a, b, confidence):
+@pytest.mark.parametrize(("groups", "confidence"), in_turn(GROUPS, [0.95, 0.8]))
+def test_scipys_welch_interval(groups, confidence):
+    a, b = groups
     expected = ttest_ind(b, a, equal_var=False).confidence_interval(confidence)
     found = welch_interval(a, b, confidence)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
