@@ -73,7 +73,7 @@ def empty(tmp_path_factory):
 def run(site, empty):
     """What the installed program has trained by two processes, on a plug-in's encoding."""
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
-    outcome = finish(start_warm(site / "p2be-train", *SMALL, *PLUGIN, *ddp, "hydra.run.dir=run", cwd=empty, spare=True))
+    outcome = finish(start_warm(site / "p2be-train", *SMALL, *PLUGIN, *ddp, "hydra.run.dir=run", cwd=empty, spares=1))
     assert outcome.code == 0, outcome.err
     return empty / "run"
 

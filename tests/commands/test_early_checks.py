@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commandline import HANGS
+from commandline import HANGS, ROOT
 from p2be_exp.backbones import image_sizes, list_backbones
 from p2be_exp.commands import early_checks
 from p2be_exp.commands.early_checks import PUBLISHED
@@ -107,6 +107,8 @@ ALL_OF_THEM = """
 import contextlib, importlib, io, json, os, sys
 from unittest import mock
 from p2be_exp.system import devices
+sys.path.append(sys.argv[2])
+from quick_hydra import quick_hydra
 devices._surely_no_gpu = lambda: True
 told = []
 torchrun = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "abc"}
@@ -117,7 +119,8 @@ for command, cases in json.loads(sys.argv[1]).items():
         sys.argv = ["train.py", *words.split(" ")] if words not in ("", "a b") else ["train.py", *filter(None, [words])]
         variables = torchrun if words != case else {}
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.dict(os.environ, variables):
+        with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), quick_hydra(),
+              mock.patch.dict(os.environ, variables)):
             code = main()
         slow = [name for name in ("torch", "pytorch_lightning", "numba") if name in sys.modules]
         told.append([f"{command} {case}", code, slow, err.getvalue(), sorted(os.listdir())])
@@ -130,7 +133,7 @@ def test_pytorch_is_not_imported_for_bad_input(workdir, four_epochs):
     (workdir / "file").write_text("")
     (workdir / "RUN").symlink_to(four_epochs)
     process = subprocess.run(
-        [sys.executable, "-c", ALL_OF_THEM, json.dumps(CASES)],
+        [sys.executable, "-c", ALL_OF_THEM, json.dumps(CASES), ROOT / "tests"],
         capture_output=True,
         text=True,
         timeout=HANGS,

@@ -3,6 +3,8 @@
 import json
 import os
 import shlex
+import subprocess
+import sys
 from unittest import mock
 
 import pytest
@@ -17,7 +19,6 @@ from commandline import (
     finish,
     refusal,
     report,
-    start,
     start_warm,
     tracking,
     train,
@@ -321,7 +322,7 @@ def test_a_job_is_left_to_the_processes_that_lightning_starts_and_to_no_others(e
 
 
 @pytest.mark.parametrize(
-    "variables", [*STRAY, TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1"}, SRUN], ids=lambda each: next(iter(each))
+    "variables", [STRAY[-1], TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1"}, SRUN], ids=lambda each: next(iter(each))
 )
 def test_a_stray_variable_leaves_a_training_and_an_evaluation_whole(environment, workdir, variables):
     environment(variables)
@@ -353,13 +354,23 @@ def test_a_stray_variable_leaves_a_sweep_whole(environment, workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variables", [{"RANK": "1", "LOCAL_RANK": "1"}, SRUN], ids=["RANK", "SLURM_PROCID"])
-def test_a_process_of_its_own_with_a_stray_variable(environment, workdir, variables):
-    """Lightning and its loggers read the variables when they are imported."""
-    environment(variables)
-    arguments = [*TINY, "epochs=1", "logger=tensorboard", "hydra.run.dir=run"]
-    outcome = finish(start(ROOT / "train.py", *arguments, cwd=workdir))
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="here a process cannot be given one CPU")
+def test_a_process_of_its_own_on_one_cpu_with_stray_variables(environment, workdir, monkeypatch):
+    """Lightning and its loggers read the variables when they are imported, OpenMP the CPUs when it is loaded."""
+    environment({"RANK": "1", "LOCAL_RANK": "1"} | SRUN)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})  # which what is started inherits
+    try:
+        arguments = [str(ROOT / "train.py"), *TINY, "epochs=1", "logger=tensorboard", "hydra.run.dir=run"]
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.sched_setaffinity(0, cpus)
+    outcome = finish(process)
     assert outcome.code == 0, outcome.err
+    assert "device  CPU, 32-true, 1 thread\n" in outcome.out
     assert Run("run").status()["state"] == "finished"
     assert list((workdir / "run" / "tensorboard").glob("events.*"))
 
