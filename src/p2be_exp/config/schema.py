@@ -1,41 +1,104 @@
 """Schemas of every option: types and ranges. The default values stand in ``conf/``, once.
 
 A YAML file names its schema in its defaults list (``/schema/GROUP/NAME@_here_``), so an unknown key or a value of the
-wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.checks`.
+wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.typed`, which
+makes a composed or stored configuration into an object of these classes.
+
+Each group has a base class, :data:`GROUP_BASES`. A key that common code reads and only some options have is a property
+of the base, with the value that the other options stand for; it is no field there, so that these options do not have
+the key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from p2be_exp.config.fields import choice, number, path
 
+if TYPE_CHECKING:
+    Base = TypeVar("Base")
+    Group = Annotated[Base, "an option of a group"]
+else:
+
+    class Group:
+        """The type of a key that holds an option of a group: its base class to a reader and to a type checker.
+
+        To OmegaConf it is any node, so that a plug-in's schema need not be derived from the base.
+        """
+
+        def __class_getitem__(cls, base: type) -> Any:
+            return Any
+
+
+class Keyed:
+    """Keys by their names, as a dictionary has them, where a key is not known before the program runs."""
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.__dataclass_fields__
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in self:
+            raise KeyError(key)
+        setattr(self, key, value)
+
+    def keys(self):
+        return self.__dataclass_fields__.keys()
+
+    def items(self):
+        return [(key, self[key]) for key in self.keys()]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+
 # -- encoding -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class RGBConfig:
+class EncodingConfig(Keyed):
+    """What every encoding has."""
+
+    name: str = MISSING
+
+    @property
+    def lambda_smooth(self) -> float:
+        """Weight of the smoothness loss."""
+        return 0.0
+
+    @property
+    def table_from(self) -> str | None:
+        """A run whose table is taken and kept fixed."""
+        return None
+
+
+@dataclass
+class RGBConfig(EncodingConfig):
     name: str = "rgb"
 
 
 @dataclass
-class OneHotConfig:
+class OneHotConfig(EncodingConfig):
     name: str = "onehot"
     M: int = number(1, 256)
 
 
 @dataclass
-class ThermometerConfig:
+class ThermometerConfig(EncodingConfig):
     name: str = "thermometer"
     M: int = number(1, 256)
 
 
 @dataclass
-class P2BEConfig:
+class P2BEConfig(EncodingConfig):
     name: str = "p2be"
     M: int = number(1, 1024)
     lambda_smooth: float = number(0)
@@ -49,8 +112,15 @@ class P2BEConfig:
 
 
 @dataclass
-class BackboneConfig:
+class BackboneConfig(Keyed):
+    """What every backbone has."""
+
     name: str = MISSING
+
+    @property
+    def weights(self) -> str | None:
+        """A file of published weights to start from."""
+        return None
 
 
 @dataclass
@@ -59,11 +129,28 @@ class PretrainableBackboneConfig(BackboneConfig):
 
 
 @dataclass
-class DatasetConfig:
+class DatasetConfig(Keyed):
+    """What every data set has."""
+
     name: str = MISSING
     val_size: int = number(0)
     split_seed: int = number(0)
     augmentation: str = choice("flip_crop", "crop", "none")
+
+    @property
+    def download(self) -> bool:
+        """Whether it is downloaded where it is missing."""
+        return False
+
+    @property
+    def dir(self) -> str | None:
+        """The folder of pictures that the user has named."""
+        return None
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width that its pictures are cut to; None where its images have a size of their own."""
+        return None
 
 
 @dataclass
@@ -94,12 +181,24 @@ class Caltech101Config(PicturesDatasetConfig):
 
 
 @dataclass
-class StandardConfig:
+class RegimeConfig(Keyed):
+    """What every regime has."""
+
+    name: str = MISSING
+
+    @property
+    def attack(self) -> AttackConfig | None:
+        """The attack that it trains against."""
+        return None
+
+
+@dataclass
+class StandardConfig(RegimeConfig):
     name: str = "standard"
 
 
 @dataclass
-class AugMixConfig:
+class AugMixConfig(RegimeConfig):
     name: str = "augmix"
     alpha_jsd: float = number(0)
     magnitude: float = number(0.1, 10)
@@ -107,54 +206,77 @@ class AugMixConfig:
 
 
 @dataclass
-class ConTrainConfig:
+class ConTrainConfig(RegimeConfig):
     name: str = "contrain"
     alpha_jsd: float = number(0)
     table_learns_from_adversarial: bool = MISSING
-    attack: Any = MISSING
+    attack: Group[AttackConfig] = MISSING
 
 
 @dataclass
-class AdvTrainConfig:
+class AdvTrainConfig(RegimeConfig):
     name: str = "advtrain"
     table_learns_from_adversarial: bool = MISSING
-    attack: Any = MISSING
+    attack: Group[AttackConfig] = MISSING
 
 
 # -- evaluation conditions besides the clean images ---------------------------------------------------------------
 
 
 @dataclass
-class NoCorruptionConfig:
+class CorruptionConfig(Keyed):
+    """What every source of corrupted images has, none included."""
+
+    name: str = MISSING
+
+    @property
+    def dir(self) -> str | None:
+        """The folder of the images that the user has named."""
+        return None
+
+    @property
+    def seed(self) -> int:
+        """Of images that are made here."""
+        return 0
+
+    @property
+    def frost_dir(self) -> str | None:
+        """The folder of frost's textures that the user has named."""
+        return None
+
+
+@dataclass
+class NoCorruptionConfig(CorruptionConfig):
     name: str = "none"
 
 
 @dataclass
-class _CorruptionConfig:
-    name: str = MISSING
+class SomeCorruptionConfig(CorruptionConfig):
+    """What every source has that has images."""
+
     names: Any = MISSING
     severities: list[int] = number(1, 5)
 
 
 @dataclass
-class CifarCConfig(_CorruptionConfig):
+class CifarCConfig(SomeCorruptionConfig):
     dir: str | None = path()
 
 
 @dataclass
-class OwnConfig(_CorruptionConfig):
+class OwnConfig(SomeCorruptionConfig):
     dir: str | None = path()
 
 
 @dataclass
-class ImageNetCConfig(_CorruptionConfig):
+class ImageNetCConfig(SomeCorruptionConfig):
     dir: str | None = path()
     crop: str = choice("center", "resize")
     workers: int | None = number(0)
 
 
 @dataclass
-class GeneratedConfig(_CorruptionConfig):
+class GeneratedConfig(SomeCorruptionConfig):
     dir: str | None = path()
     seed: int = number(0, 2**32 - 1)
     frost_dir: str | None = path()
@@ -162,7 +284,7 @@ class GeneratedConfig(_CorruptionConfig):
 
 
 @dataclass
-class AutoCorruptionConfig(_CorruptionConfig):
+class AutoCorruptionConfig(SomeCorruptionConfig):
     seed: int = number(0, 2**32 - 1)
     frost_dir: str | None = path()
     crop: str = choice("center", "resize")
@@ -170,17 +292,49 @@ class AutoCorruptionConfig(_CorruptionConfig):
 
 
 @dataclass
-class NoAttackConfig:
+class AttackChoice(Keyed):
+    """What every option of the group has, none included."""
+
+    name: str = MISSING
+
+    @property
+    def radii(self) -> list[int]:
+        """The radii in levels."""
+        return []
+
+    @property
+    def save_images(self) -> bool:
+        """Whether adversarial images are kept with the results."""
+        return False
+
+    @property
+    def source(self) -> str | None:
+        """A run to transfer from."""
+        return None
+
+    @property
+    def gradient(self) -> str | None:
+        """The surrogate that the user has chosen."""
+        return None
+
+
+@dataclass
+class NoAttackConfig(AttackChoice):
     name: str = "none"
 
 
 @dataclass
-class AttackConfig:
+class AttackConfig(AttackChoice):
     """What every attack has; an attack's own schema inherits it."""
 
     name: str = MISSING
     eps_levels: Any = MISSING  # a whole number of levels, or a list of them
     save_images: bool = MISSING
+
+    @property
+    def radii(self) -> list[int]:
+        """The radii in levels."""
+        return list(self.eps_levels) if isinstance(self.eps_levels, list) else [self.eps_levels]
 
 
 @dataclass
@@ -237,7 +391,7 @@ class SuiteConfig(AttackConfig):
 
 
 @dataclass
-class OptimConfig:
+class OptimConfig(Keyed):
     lr: float = number(above=0)
     schedule: str = choice("cosine", "steps")
     milestones: list[int] = number(1)
@@ -255,7 +409,7 @@ class OptimConfig:
 
 
 @dataclass
-class TrainerConfig:
+class TrainerConfig(Keyed):
     name: str = MISSING
     accelerator: str = choice("auto", "cpu", "gpu")
     devices: int = number(1)
@@ -268,12 +422,19 @@ class TrainerConfig:
 
 
 @dataclass
-class CSVLoggerConfig:
+class LoggerConfig(Keyed):
+    """What every logger has."""
+
+    name: str = MISSING
+
+
+@dataclass
+class CSVLoggerConfig(LoggerConfig):
     name: str = "csv"
 
 
 @dataclass
-class WandbLoggerConfig:
+class WandbLoggerConfig(LoggerConfig):
     name: str = "wandb"
     project: str = MISSING
     entity: str | None = MISSING
@@ -284,13 +445,13 @@ class WandbLoggerConfig:
 
 
 @dataclass
-class TensorBoardLoggerConfig:
+class TensorBoardLoggerConfig(LoggerConfig):
     name: str = "tensorboard"
     log_every_n_steps: int = number(1)
 
 
 @dataclass
-class PresetConfig:
+class PresetConfig(Keyed):
     """Switches that the groups interpolate, so that a preset or an experiment sets no key of an option not chosen.
 
     One for each point where the reference code and the paper differ, the table's initialisation, and what the paper
@@ -314,17 +475,17 @@ class PresetConfig:
 
 
 @dataclass
-class TrainConfig:
-    encoding: Any = MISSING
-    backbone: Any = MISSING
-    dataset: Any = MISSING
-    regime: Any = MISSING
-    attack: Any = MISSING
-    corruption: Any = MISSING
-    optim: Any = MISSING
-    trainer: Any = MISSING
-    logger: Any = MISSING
-    preset: Any = MISSING
+class TrainConfig(Keyed):
+    encoding: Group[EncodingConfig] = MISSING
+    backbone: Group[BackboneConfig] = MISSING
+    dataset: Group[DatasetConfig] = MISSING
+    regime: Group[RegimeConfig] = MISSING
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    optim: Group[OptimConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
+    logger: Group[LoggerConfig] = MISSING
+    preset: Group[PresetConfig] = MISSING
     task_name: str = MISSING
     seed: int = number(0, 2**32 - 1)
     epochs: int = number(1)
@@ -343,14 +504,14 @@ class TrainConfig:
 
 
 @dataclass
-class EvaluateConfig:
+class EvaluateConfig(Keyed):
     run: str = path()
     name: str | None = MISSING
     out: str | None = path()
     checkpoint: str = choice("last", "best")
-    attack: Any = MISSING
-    corruption: Any = MISSING
-    trainer: Any = MISSING
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
     seed: int = number(0, 2**32 - 1)
     eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
@@ -362,8 +523,8 @@ class EvaluateConfig:
 
 
 @dataclass
-class CorruptionsConfig:
-    dataset: Any = MISSING
+class CorruptionsConfig(Keyed):
+    dataset: Group[DatasetConfig] = MISSING
     folder: str | None = path()
     size: int | None = number(8)
     out: str | None = path()
@@ -378,7 +539,7 @@ class CorruptionsConfig:
 
 
 @dataclass
-class ExportConfig:
+class ExportConfig(Keyed):
     run: str = path()
     format: str = choice("torch_export", "onnx")
     out: str | None = path()
@@ -389,7 +550,7 @@ class ExportConfig:
 
 
 @dataclass
-class TrackingConfig:
+class TrackingConfig(Keyed):
     project: str = MISSING
     entity: str | None = MISSING
     name: str = MISSING
@@ -457,6 +618,20 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
     "preset": {"official": PresetConfig, "paper": PresetConfig},
 }
 """The schema of every option of every group, by group and option name."""
+
+GROUP_BASES: dict[str, type] = {
+    "encoding": EncodingConfig,
+    "backbone": BackboneConfig,
+    "dataset": DatasetConfig,
+    "regime": RegimeConfig,
+    "attack": AttackChoice,
+    "corruption": CorruptionConfig,
+    "optim": OptimConfig,
+    "trainer": TrainerConfig,
+    "logger": LoggerConfig,
+    "preset": PresetConfig,
+}
+"""The base class of every option of a group, by group."""
 
 COMMAND_SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
