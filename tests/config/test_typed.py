@@ -19,6 +19,7 @@ from p2be_exp.config.schema import (
 )
 from p2be_exp.config.typed import has_key, plain, typed, typed_group
 from p2be_exp.errors import BadInput
+from p2be_exp.registry import OPTIONS, Option
 
 
 @pytest.fixture(scope="module")
@@ -181,4 +182,4 @@ def test_a_key_of_a_schema_from_outside_is_checked(monkeypatch):
 
 
 def declare_outside(monkeypatch, schema):
-    monkeypatch.setitem(GROUP_SCHEMAS["encoding"], "outside", schema)
+    monkeypatch.setitem(OPTIONS["encoding"], "outside", Option(schema))

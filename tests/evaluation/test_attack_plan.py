@@ -4,10 +4,10 @@ import pytest
 
 from p2be_exp.attacks import build_attack, list_attacks
 from p2be_exp.config import compose_config, to_plain
-from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import LSPGA_DEFAULTS, ONE_STEP, Source, plan_attacks
 from p2be_exp.evaluation.sanity.panel import _family, _kind
+from p2be_exp.registry import inner_attacks
 
 
 def group(*overrides):
@@ -19,7 +19,7 @@ def planned(*overrides, encoding="p2be", source=None):
 
 
 def test_every_name_builds_an_attack_of_its_radius():
-    assert list_attacks() == sorted(INNER_ATTACKS)
+    assert list_attacks() == sorted(inner_attacks())
     for name in list_attacks():
         attack = build_attack(group(f"attack={name}"), 5)
         assert attack.eps_levels == 5

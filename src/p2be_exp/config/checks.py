@@ -29,10 +29,8 @@ from p2be_exp.config.schema import (
 from p2be_exp.config.typed import checked
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
+from p2be_exp.registry import inner_attacks
 from p2be_exp.system.paths import check_path
-
-INNER_ATTACKS = ["lspga", "pgd", "random_in_ball", "square", "greedy"]
-"""Attacks that a regime may train against."""
 
 
 def check_config(command: str, config: Any) -> None:
@@ -161,10 +159,10 @@ def _check_inner_attack(regime: RegimeConfig) -> None:
     inner = regime.attack
     if inner is None:
         return
-    if inner.name not in INNER_ATTACKS:
+    if inner.name not in inner_attacks():
         raise BadInput(
             f"regime={regime.name} attack@regime.attack={inner.name}: it trains on adversarial images; "
-            f"allowed are {', '.join(INNER_ATTACKS)}"
+            f"allowed are {', '.join(inner_attacks())}"
         )
     check_attack("regime.attack", inner)
     if isinstance(inner.eps_levels, list):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _SINCE: dict[str, dict[str, Any]] = {
-    "": {"sweeps": None, "scale": "full", "dry_run": False, "plugins": []},
+    "": {"sweeps": None, "scale": "full", "dry_run": False, "plugins": [], "strict_plugins": False},
     "preset": {
         "table_learns_from_adversarial": True,  # older runs train without an attack
         "lambda_smooth": 1.0,

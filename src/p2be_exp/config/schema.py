@@ -11,6 +11,7 @@ the key.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -18,6 +19,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from p2be_exp.config.fields import choice, number, path
+from p2be_exp.registry import OPTIONS
 
 if TYPE_CHECKING:
     Base = TypeVar("Base")
@@ -57,7 +59,7 @@ class Keyed:
         return [(key, self[key]) for key in self.keys()]
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return getattr(self, key) if key in self else default
 
 
 # -- encoding -----------------------------------------------------------------------------------------------------
@@ -498,6 +500,7 @@ class TrainConfig(Keyed):
     departs_from_paper: str | None = MISSING
     resume: str | None = path()
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
@@ -520,6 +523,7 @@ class EvaluateConfig(Keyed):
     dataset_workers: int | None = number(0)
     dataset_timeout: float | None = number(above=0)
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
 
 
 @dataclass
@@ -547,6 +551,7 @@ class ExportConfig(Keyed):
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
 
 
 @dataclass
@@ -557,67 +562,19 @@ class TrackingConfig(Keyed):
     dry_run: bool = MISSING
 
 
-GROUP_SCHEMAS: dict[str, dict[str, type]] = {
-    "encoding": {
-        "rgb": RGBConfig,
-        "onehot": OneHotConfig,
-        "thermometer": ThermometerConfig,
-        "p2be": P2BEConfig,
-    },
-    "backbone": {
-        "wrn40_2": BackboneConfig,
-        "wrn16_1": BackboneConfig,
-        "densenet_bc_100_12": BackboneConfig,
-        "densenet40_12": BackboneConfig,
-        "densenet40_24": BackboneConfig,
-        "resnext29_4x32d": BackboneConfig,
-        "resnext29_32x4d": BackboneConfig,
-        "allconv": BackboneConfig,
-        "resnet18": BackboneConfig,
-        "resnet50": PretrainableBackboneConfig,
-        "alexnet": PretrainableBackboneConfig,
-    },
-    "dataset": {
-        "digits": DatasetConfig,
-        "cifar10": DownloadableDatasetConfig,
-        "cifar100": DownloadableDatasetConfig,
-        "svhn": DownloadableDatasetConfig,
-        "mnist": DownloadableDatasetConfig,
-        "caltech101": Caltech101Config,
-        "imagenet": FolderDatasetConfig,
-        "image_folder": FolderDatasetConfig,
-    },
-    "regime": {
-        "standard": StandardConfig,
-        "augmix": AugMixConfig,
-        "contrain": ConTrainConfig,
-        "advtrain": AdvTrainConfig,
-    },
-    "corruption": {
-        "none": NoCorruptionConfig,
-        "auto": AutoCorruptionConfig,
-        "cifar_c": CifarCConfig,
-        "imagenet_c": ImageNetCConfig,
-        "own": OwnConfig,
-        "generated": GeneratedConfig,
-    },
-    "attack": {
-        "none": NoAttackConfig,
-        "lspga": LSPGAConfig,
-        "pgd": PGDConfig,
-        "random_in_ball": RandomInBallConfig,
-        "square": SquareConfig,
-        "greedy": GreedyConfig,
-        "transfer": TransferConfig,
-        "suite": SuiteConfig,
-        "suite_short": SuiteConfig,
-    },
-    "optim": {"default": OptimConfig, "imagenet": OptimConfig},
-    "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), TrainerConfig),
-    "logger": {"csv": CSVLoggerConfig, "wandb": WandbLoggerConfig, "tensorboard": TensorBoardLoggerConfig},
-    "preset": {"official": PresetConfig, "paper": PresetConfig},
-}
-"""The schema of every option of every group, by group and option name."""
+class _Schemas(Mapping[str, dict[str, type]]):
+    def __getitem__(self, group: str) -> dict[str, type]:
+        return {name: option.keys() for name, option in OPTIONS[group].items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(OPTIONS)
+
+    def __len__(self) -> int:
+        return len(OPTIONS)
+
+
+GROUP_SCHEMAS = _Schemas()
+"""The schema of every option of every group, by group and option name, as the registry has them now."""
 
 GROUP_BASES: dict[str, type] = {
     "encoding": EncodingConfig,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from p2be_exp.attacks import Attack
-from p2be_exp.config.plugins import digests_of_attack
+from p2be_exp.config.plugin_digests import digests_of_attack
 from p2be_exp.evaluation.attack_plan import Source, check_serves, plan_attacks
 from p2be_exp.evaluation.attack_source import attack_source
 from p2be_exp.evaluation.corrupted.images import CorruptedImages

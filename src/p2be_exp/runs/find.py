@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.plugin_files import is_module_name
-from p2be_exp.config.plugins import load_plugins_of
+from p2be_exp.config.plugin_trust import load_plugins_of
 from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import user_path
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 from p2be_exp.runs.run import FORMAT_VERSION, Run
 
 
-def find_run(path: str | Path, key: str = "run") -> Run:
+def find_run(path: str | Path, key: str = "run", strict_plugins: bool | None = None) -> Run:
     """The run in a folder.
 
     Args:
         path: the folder.
         key: the option under which the user gave it, for the message.
+        strict_plugins: whether to refuse a plug-in whose file has changed since; None for what the command line says.
 
     Raises:
         BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in that
-            was not allowed, is missing, or is another file than the one it was made with.
+            was not allowed, is missing, or has changed where that is refused.
     """
     run = Run(user_path(key, path))
     try:
@@ -50,7 +51,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
     if isinstance(config, dict) and isinstance(config.get("plugins"), list):
         if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
-        load_plugins_of(config, recorded, f"{key}={path}")
+        load_plugins_of(config, recorded, f"{key}={path}", strict_plugins)
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2be_exp.config.plugins import digests
+from p2be_exp.config.plugin_digests import digests
 
 if TYPE_CHECKING:
     pass

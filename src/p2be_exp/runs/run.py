@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
+from p2be_exp.config.older import fill_in
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
-from p2be_exp.config.older import fill_in
 from p2be_exp.runs.provenance import now, provenance
 from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.system.attempts import STATUS, is_complete, this_attempt
