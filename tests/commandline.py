@@ -54,14 +54,14 @@ class Outcome:
     err: str
 
 
-def train(*arguments) -> Outcome:
-    """``train.py`` in this process."""
-    return _call(train_command.main, "train.py", arguments)
+def train(*arguments, program: str = "train.py") -> Outcome:
+    """``train.py`` in this process, or the program that is installed."""
+    return _call(train_command.main, program, arguments)
 
 
-def evaluate(*arguments) -> Outcome:
-    """``evaluate.py`` in this process."""
-    return _call(evaluate_command.main, "evaluate.py", arguments)
+def evaluate(*arguments, program: str = "evaluate.py") -> Outcome:
+    """``evaluate.py`` in this process, or the program that is installed."""
+    return _call(evaluate_command.main, program, arguments)
 
 
 def evaluate_clean(*arguments) -> Outcome:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.early_checks import check_data
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.job import check_writable
 from p2be_exp.commands.published_sets import fetch, verify
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import CorruptionsConfig
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, SEVERITIES, category_of, select_names, select_severities
 from p2be_exp.errors import BadInput, Interrupted
@@ -66,6 +68,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))
@@ -82,7 +87,7 @@ def _command() -> None:
     if arguments[0] in of_published:
         of_published[arguments[0]](arguments[1:])
         return
-    config = to_plain(compose_config("corruptions", arguments[1:]))
+    config = typed_config(to_plain(compose_config("corruptions", arguments[1:])), CorruptionsConfig)
     check_config("corruptions", config)
     for key in ("folder", "frost_dir", "out"):
         config[key] = None if config[key] is None else str(user_path(key, config[key]))

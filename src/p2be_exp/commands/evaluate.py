@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import evaluate_help
+from p2be_exp.commands.help import evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
@@ -20,6 +21,8 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import EvaluateConfig
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.errors import BadInput, Interrupted
@@ -33,6 +36,7 @@ from p2be_exp.system.forms import read_json
 from p2be_exp.system.ownership import LOCK, owned
 from p2be_exp.system.paths import check_path, user_path
 from p2be_exp.system.peers import FOLDER
+from p2be_exp.system.program import name_of, words_of
 from p2be_exp.system.ranks import check_launcher, rank
 
 if TYPE_CHECKING:
@@ -45,6 +49,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
     arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
@@ -53,7 +60,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:
-        raise BadInput(f"{flags[0]}: not a flag of evaluate.py, which takes KEY=VALUE (see --help)")
+        raise BadInput(f"{flags[0]}: not a flag of {name_of('evaluate')}, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
     if "run" not in overrides:
@@ -61,7 +68,7 @@ def _command() -> None:
     if overrides["run"] == "null":
         raise BadInput("run=null: a value is needed")
     run = find_run(overrides["run"])  # before the rest: an option may be one of its plug-ins'
-    settings = to_plain(compose_config("evaluate", arguments))
+    settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
     check_config("evaluate", settings)
     check_launcher(settings["trainer"])
     if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
@@ -110,7 +117,7 @@ def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     """The run's configuration with what an evaluation chooses for itself."""
     config = run.config()
     own = ("trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test")
-    config |= {key: settings[key] for key in own}
+    config = dataclasses.replace(config, **{key: getattr(settings, key) for key in own})
     if settings["data_dir"] is not None:
         config["data_dir"] = settings["data_dir"]
     if settings["dataset_dir"] is not None:
@@ -215,7 +222,7 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder
 
 @contextmanager
 def _told_how_to_go_on(config: dict[str, Any], watch: Watch) -> Iterator[None]:
-    told = f"\nstopped; to go on: {typed('python', 'evaluate.py', *sys.argv[1:])}\n"
+    told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
     main = rank(config["trainer"]) == 0
     if main:
         watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import ExportConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.find import find_run
 from p2be_exp.runs.load import load_checkpoint
@@ -48,6 +50,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(keys=keys_of("export")))
@@ -60,7 +65,7 @@ def _command() -> None:
     if overrides.get("run", "null") == "null":
         raise BadInput("run: which run to export? run=FOLDER")
     run = find_run(overrides["run"])  # before the rest, which imports the plug-ins that are named
-    settings = to_plain(compose_config("export", arguments))
+    settings = typed(to_plain(compose_config("export", arguments)), ExportConfig)
     check_config("export", settings)
     file = _file(run, settings)
     checkpoint = load_checkpoint(run, settings["checkpoint"])

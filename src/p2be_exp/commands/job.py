@@ -15,7 +15,9 @@ from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.plugins import load_plugins
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.stored import interpolations
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 from p2be_exp.system.attempts import follows
@@ -53,7 +55,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
     return found
 
 
-def job_config(composed: DictConfig) -> dict[str, Any]:
+def job_config(composed: DictConfig) -> TrainConfig:
     """The resolved and checked configuration, without Hydra's node.
 
     Raises:
@@ -66,13 +68,14 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
             bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
         config = to_plain(bare)
         load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
-        check_config("train", config)
+        built = typed_config(config)
+        check_config("train", built)
     if (text := next(interpolations(config), None)) is not None:
         raise BadInput(f"{text}: an interpolation would stay in config.yaml; a stored configuration is plain")
-    return config
+    return built
 
 
-def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
+def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
     check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.commands.help import version
 from p2be_exp.commands.job import existing_part
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config.plugin_trust import allow_requested
@@ -72,6 +73,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     name, *arguments = sys.argv[1:] or [""]
     if name in ("-h", "--help"):
         print(_HELP)

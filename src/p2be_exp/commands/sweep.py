@@ -27,6 +27,7 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
@@ -37,6 +38,7 @@ from p2be_exp.system.forms import read_json, unusable
 from p2be_exp.system.output import for_terminal
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import words_of
 
 FIRST_FOLDER = "first"
 """The folder, in that of a sweep, of the run that its other jobs need."""
@@ -293,7 +295,7 @@ def _tell_failure(run: Run, error: Exception) -> None:
 def _continuing(folder: Path) -> str:
     """What to type to go on with a whole sweep."""
     given = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
-    return typed("python", "train.py", *given, as_override("hydra.sweep.dir", relative(folder)))
+    return typed(*words_of("train"), *given, as_override("hydra.sweep.dir", relative(folder)))
 
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:
@@ -318,7 +320,7 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
     """The result of a job that is finished; one that was stopped is gone on with."""
     key = "hydra.sweep.dir"
     find_run(run.path, key)
-    for name, (value, wanted) in differences(run.config(), config).items():
+    for name, (value, wanted) in differences(plain(run.config()), plain(config)).items():
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)

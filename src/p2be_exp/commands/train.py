@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import train_help
+from p2be_exp.commands.help import train_help, version
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     RESUMABLE,
@@ -31,6 +31,8 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain, typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.find import find_run
 from p2be_exp.runs.load import load_checkpoint
@@ -41,11 +43,12 @@ from p2be_exp.system.attempts import follows
 from p2be_exp.system.command_line import as_override
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import name_of
 from p2be_exp.system.ranks import check_launcher, job_from_main, rank, started_from_outside
 from p2be_exp.system.torchrun import check_one_process
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
-_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
+_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def main() -> int:
@@ -54,6 +57,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     allow_requested(arguments)
     if not any(argument.startswith("resume=") for argument in arguments):  # else once they are compared with the run's
@@ -63,14 +69,15 @@ def _command() -> None:
         return
     if (job := job_from_main()) is not None:
         load_plugins(job["config"]["plugins"])
-        train_job(job["config"], Run(job["run"]), resume=job["resume"])
+        train_job(typed(job["config"]), Run(job["run"]), resume=job["resume"])
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
         _show(arguments)
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
-        raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
+        takes = f"{name_of('train')}, which takes KEY=VALUE and --multirun (see --help)"
+        raise BadInput(f"{unknown.pop()}: not a flag of {takes}")
     overrides = parse_overrides(arguments)
     given = [argument for argument in arguments if not argument.startswith("-")]
     if overrides.get("resume", "null") != "null":
@@ -172,7 +179,7 @@ def _go_on(config: dict[str, Any], run: Run) -> None:
     """
     key = "hydra.run.dir"
     find_run(run.path, key)
-    for name, (value, wanted) in differences(run.config(), config).items():
+    for name, (value, wanted) in differences(plain(run.config()), plain(config)).items():
         raise BadInput(
             f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
         )
@@ -200,7 +207,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         train_job(config, run, resume=True)
 
 
-def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
+def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> TrainConfig:
     """The run's own configuration with the keys of the command line that may differ."""
     for key in sorted(keys):
         if not is_resumable(key):
@@ -208,7 +215,7 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str,
     config = run.config()
     chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger", "dataset") if group not in keys]
     given = [argument for argument in arguments if not argument.startswith("resume=")]
-    composed = to_plain(compose_config("train", [*chosen, *given]))
+    composed = typed(to_plain(compose_config("train", [*chosen, *given])))
     for key in keys:
         group, _, name = key.partition(".")
         if name and group not in keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def resolved(wanted: dict[str, Any], dataset: str, data_dir: Path) -> dict[str, 
         return wanted
     official = dataset in OFFICIAL_FOLDERS and why_generated(wanted, dataset, data_dir) is None
     name = ("imagenet_c" if dataset == "imagenet" else "cifar_c") if official else "generated"
-    return {**wanted, "name": name, "dir": None}
+    return dataclasses.replace(wanted, name=name)
 
 
 def why_generated(wanted: dict[str, Any], dataset: str, data_dir: Path) -> str | None:

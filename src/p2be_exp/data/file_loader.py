@@ -29,6 +29,7 @@ from p2be_exp.data.parts import PartsLoader
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.system.parent import end_with_parent
+from p2be_exp.system.program import name_of
 from p2be_exp.system.signals import stop_signals
 
 CHUNK = 32
@@ -213,7 +214,7 @@ class FileLoader(PartsLoader):
         )
 
     def _fewer(self) -> str:
-        return f"fewer dataset.workers (evaluate.py: dataset_workers; now {self.workers})"
+        return f"fewer dataset.workers ({name_of('evaluate')}: dataset_workers; now {self.workers})"
 
     def _request(self, positions: Tensor) -> _Request:
         draws = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from p2be_exp.backbones import Backbone, build_backbone
+from p2be_exp.config.typed import plain
 from p2be_exp.encodings import TableEncoding, build_encoding
 from p2be_exp.models.model_input import check_model_input, to_levels
 from p2be_exp.models.pretrained import PRETRAINABLE, stem_shift
@@ -84,7 +85,7 @@ def build_model(config: dict[str, Any], num_classes: int) -> EncodedClassifier:
         BadInput: the backbone needs torchvision, which cannot be imported.
     """
     encoding = build_encoding(config["encoding"])
-    settings = dict(config["backbone"])
+    settings = plain(config["backbone"])
     name = settings.pop("name")
     pretrained = name in PRETRAINABLE and settings.pop("weights") is not None
     shift = stem_shift(encoding) if pretrained else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.plugin_files import is_module_name
 from p2be_exp.config.plugin_trust import load_plugins_of
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import user_path
 
@@ -39,7 +40,7 @@ def find_run(path: str | Path, key: str = "run", strict_plugins: bool | None = N
     if missing:
         raise BadInput(f"{key}={path}: not a run folder ({' and '.join(missing)} missing)")
     try:
-        info, config = run.info(), run.config()
+        info, config = run.info(), run.stored_config()
         version, recorded = info["format_version"], dict(info.get("plugins", {}))
     except OSError as error:
         raise BadInput(f"{key}={path}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
@@ -53,7 +54,7 @@ def find_run(path: str | Path, key: str = "run", strict_plugins: bool | None = N
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
         load_plugins_of(config, recorded, f"{key}={path}", strict_plugins)
     try:
-        check_config("train", config)
+        check_config("train", typed(config))
     except Exception as error:  # half a file may be valid YAML
         raise BadInput(f"{key}={path}: config.yaml is damaged, or of another version ({error})") from error
     return run

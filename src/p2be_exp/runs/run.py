@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
-from p2be_exp.config.older import fill_in
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.stored import read_stored
+from p2be_exp.config.typed import plain
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.runs.provenance import now, provenance
 from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
@@ -82,12 +84,21 @@ class Run:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def config(self) -> dict[str, Any]:
-        """The run's resolved configuration as plain dictionaries."""
-        config = read_stored(self.config_file)
-        if isinstance(config, dict) and isinstance(config.get("preset"), dict):
-            fill_in(config)
-        return config
+    def config(self) -> TrainConfig:
+        """The run's resolved configuration.
+
+        Raises:
+            BadInput: a key is missing, unknown or not what its schema takes.
+        """
+        return typed_config(self.stored_config())
+
+    def stored_config(self) -> Any:
+        """The content of ``config.yaml``: plain dictionaries, as a rule; nothing is checked.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        return read_stored(self.config_file)
 
     def info(self) -> dict[str, Any]:
         """The content of ``run.json``.
@@ -154,7 +165,7 @@ class Run:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def create(self, config: dict[str, Any], **facts: Any) -> None:
+    def create(self, config: TrainConfig | dict[str, Any], **facts: Any) -> None:
         """Write ``config.yaml`` and ``run.json``.
 
         Raises:
@@ -166,7 +177,7 @@ class Run:
             if not self.config_file.exists() and holds(self.path):
                 self.run_file.unlink(missing_ok=True)  # of a start that was killed between these two
             with replacing(self.config_file) as part:  # in place once run.json is, and only then
-                part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+                part.write_text(OmegaConf.to_yaml(OmegaConf.create(plain(config))), encoding="utf-8")
                 create_json(self.run_file, about)  # claims the folder, also where the file system has no locks
         except FileExistsError as error:
             raise BadInput(_holds_a_run("hydra.run.dir", self.path)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from p2be_exp.attacks import Attack
+from p2be_exp.config.typed import has_key, plain
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch
 from p2be_exp.evaluation.attack_plan import plan_attacks
@@ -75,8 +77,9 @@ class Estimator:
         return config["epochs"] * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
 
     def _seconds(self, config: dict[str, Any], size: Size) -> Seconds:
-        kind = json.dumps([{**config["encoding"], "table_from": None}, config["backbone"], config["regime"],
-                           config["trainer"], size.classes, size.side], sort_keys=True)  # fmt: skip
+        parts = (config.backbone, config.regime, config.trainer)
+        of_network = {**plain(config.encoding), "table_from": None}
+        kind = json.dumps([of_network, *map(plain, parts), size.classes, size.side], sort_keys=True)
         if kind not in self._measured:
             self._measured[kind] = measure(config, size)
         return self._measured[kind]
@@ -84,7 +87,7 @@ class Estimator:
 
 def planned(config: dict[str, Any]) -> list[Attack]:
     """The attacks of a configuration, but for one that transfers from another run."""
-    wanted = {**config["attack"], "source": None} if "source" in config["attack"] else config["attack"]
+    wanted = dataclasses.replace(config.attack, source=None) if has_key(config.attack, "source") else config.attack
     return [] if wanted["name"] in ("none", "transfer") else plan_attacks(wanted, config["encoding"]["name"])
 
 

@@ -17,6 +17,8 @@ from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.folders import options_of
 from p2be_exp.config.ranges import MOST_JOBS, check_ranges
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 
 
@@ -32,7 +34,7 @@ class Job:
 
     folder: str
     overrides: tuple[str, ...]
-    config: dict[str, Any]
+    config: TrainConfig
 
 
 def plan_jobs(arguments: Sequence[str]) -> list[Job]:
@@ -114,9 +116,10 @@ def _job(number: int, overrides: Sequence[str], composed: dict[tuple[str, ...], 
         config = copy.deepcopy(composed[key])
         if seed is not None:
             config["seed"] = int(seed.removeprefix("seed="))
-        check_config("train", config)
+        built = typed(config)
+        check_config("train", built)
     subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), str(number))
-    return Job(subdir, tuple(overrides), config)
+    return Job(subdir, tuple(overrides), built)
 
 
 def labelled(jobs: Sequence[Job]) -> list[tuple[Job, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from p2be_exp.errors import BadInput
 from p2be_exp.system.command_line import typed
+from p2be_exp.system.program import is_program, program
 
 RUN_ID = "TORCHELASTIC_RUN_ID"
 """Environment variable that torchrun alone sets; those of ranks may be anybody's."""
@@ -60,12 +61,17 @@ def torchrun_command(trainer: Mapping[str, Any]) -> str:
     Args:
         trainer: the group of the job.
     """
-    script, *arguments = sys.argv
+    arguments = sys.argv[1:]
     keys = {argument.partition("=")[0].lstrip("+") for argument in arguments}
-    folder = ["hydra.run.dir=FOLDER"] if Path(script).name == "train.py" and not keys & _NAMES_A_FOLDER else []
+    folder = ["hydra.run.dir=FOLDER"] if is_program("train") and not keys & _NAMES_A_FOLDER else []
     where = [f"--nnodes={trainer['num_nodes']}", f"--nproc-per-node={trainer['devices']}"]
     meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=HOST:29500"]
-    return typed("torchrun", *where, *meeting, script, *arguments, *folder)
+    return typed("torchrun", *where, *meeting, *_what_torchrun_starts(), *arguments, *folder)
+
+
+def _what_torchrun_starts() -> tuple[str, ...]:
+    """A file of Python as it was typed, or a program, which torchrun looks for as a shell does if it is told so."""
+    return (sys.argv[0],) if Path(sys.argv[0]).suffix == ".py" else ("--no-python", program())
 
 
 _NAMES_A_FOLDER = {"hydra.run.dir", "resume"}

@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 from p2be_exp.system.ranks import rank
@@ -67,7 +68,7 @@ def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbL
         entity=settings["entity"],
         group=group,
         tags=[*(config[group]["name"] for group in TAGGED_GROUPS), *settings["tags"]],
-        config={**config, **flat_columns(config)},
+        config={**plain(config), **flat_columns(config)},
         resume=None if offline else "allow",
     )
     if pl.utilities.rank_zero_only.rank == 0:

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from p2be_exp.backbones import check_image_size
 from p2be_exp.config.plugins import load_plugins
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.official import tell_generated
 from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
@@ -118,7 +119,7 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
                 module.model.encoding.weight.data.copy_(table)
-            tell_workers({"run": str(run.path), "config": config, "resume": resume})
+            tell_workers({"run": str(run.path), "config": plain(config), "resume": resume})
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from p2be_exp.backbones.dropout import DropoutRandom, dropout_from
+from p2be_exp.config.typed import plain
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
 from p2be_exp.encodings.smoothness import neighbour_cosines
@@ -40,7 +41,10 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(self, config: dict[str, Any], num_classes: int, batches_per_epoch: int) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # A dataclass in a checkpoint could not be loaded with weights_only=True.
+        self.save_hyperparameters(
+            {"config": plain(config), "num_classes": num_classes, "batches_per_epoch": batches_per_epoch}
+        )
         self.config = config
         self.batches_per_epoch = batches_per_epoch
         self.model = build_model(config, num_classes).to(memory_format=torch.channels_last)

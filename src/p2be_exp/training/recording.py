@@ -14,6 +14,7 @@ from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.runs.run import Run, State
 from p2be_exp.system.command_line import typed
 from p2be_exp.system.peers import Ending, PeerFailed
+from p2be_exp.system.program import words_of
 from p2be_exp.system.ranks import rank
 from p2be_exp.system.together import ended_by_others
 from p2be_exp.system.watch import Watch
@@ -88,4 +89,4 @@ def resume_command(run: Run, plugins: Sequence[str] = ()) -> str:
         plugins: those that it needs, which are named again.
     """
     named = [f"plugins=[{','.join(plugins)}]"] if plugins else []
-    return typed("python", "train.py", *named, resume=run.path)
+    return typed(*words_of("train"), *named, resume=run.path)
