@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import EncodingConfig
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer, build_encoding, list_encodings
 from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
 
 CLASSES = {"rgb": RGB, "onehot": OneHot, "thermometer": Thermometer, "p2be": P2BE}
 
 
-def group(*overrides: str) -> dict:
-    return to_plain(compose_config("train", overrides))["encoding"]
+def group(*overrides: str) -> EncodingConfig:
+    return training_config(overrides).encoding
 
 
 def test_names():

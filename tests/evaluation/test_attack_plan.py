@@ -3,7 +3,8 @@
 import pytest
 
 from p2be_exp.attacks import build_attack, list_attacks
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import compose_config, to_plain, typed
+from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import LSPGA_DEFAULTS, ONE_STEP, Source, plan_attacks
 from p2be_exp.evaluation.sanity.panel import _family, _kind
@@ -11,7 +12,7 @@ from p2be_exp.registry import inner_attacks
 
 
 def group(*overrides):
-    return to_plain(compose_config("evaluate", ["run=some", *overrides]))["attack"]
+    return typed(to_plain(compose_config("evaluate", ["run=some", *overrides])), EvaluateConfig).attack
 
 
 def planned(*overrides, encoding="p2be", source=None):
@@ -62,7 +63,7 @@ def test_the_suites_effort_is_the_configurations():
 
 def test_the_suites_ls_pga_is_the_default_one():
     config = group("attack=lspga")
-    assert {key: config[key] for key in LSPGA_DEFAULTS} == LSPGA_DEFAULTS
+    assert {key: getattr(config, key) for key in LSPGA_DEFAULTS} == LSPGA_DEFAULTS
 
 
 def test_interpolate_needs_buckets():

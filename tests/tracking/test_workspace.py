@@ -9,7 +9,7 @@ import wandb
 
 from commandline import QUICKSTART, ROOT, refusal, train
 from commandline import tracking as command
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.tracking import COLUMNS, flat_columns, summary_numbers
 from p2be_exp.tracking import workspace as view
 from p2be_exp.tracking.panels import PANELS
@@ -82,7 +82,7 @@ def test_the_numbers_are_those_of_the_results(everything):
     ],
 )
 def test_the_columns(overrides, expected):
-    config = to_plain(compose_config("train", overrides))
+    config = training_config(overrides)
     columns = flat_columns(config)
     assert columns.items() >= expected.items()
     assert ("lambda_smooth" in columns) == (not overrides)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +21,24 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
-from p2be_exp.config.schema import EvaluateConfig
+from p2be_exp.config.schema import (
+    EvaluateConfig,
+    FolderDatasetConfig,
+    PicturesDatasetConfig,
+    SomeCorruptionConfig,
+    TrainConfig,
+)
 from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.runs.find import find_run
-from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import is_leftover, refuse_links
 from p2be_exp.system.command_line import typed
 from p2be_exp.system.forms import read_json
-from p2be_exp.system.ownership import LOCK, owned
+from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
 from p2be_exp.system.peers import FOLDER
 from p2be_exp.system.program import name_of, words_of
@@ -67,35 +72,35 @@ def _command() -> None:
         raise BadInput("run: which run to evaluate? run=FOLDER")
     if overrides["run"] == "null":
         raise BadInput("run=null: a value is needed")
-    run = find_run(overrides["run"])  # before the rest: an option may be one of its plug-ins'
+    run = Run.open(overrides["run"])  # before the rest: an option may be one of its plug-ins'
     settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
     check_config("evaluate", settings)
-    check_launcher(settings["trainer"])
-    if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
-        raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
+    check_launcher(settings.trainer)
+    if settings.name in (".", "..") or "/" in (settings.name or ""):
+        raise BadInput(f"name={settings.name}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)
     folder = results_folder(run, config, settings)
-    check_early(config, training=False)
-    load_checkpoint(run, settings["checkpoint"])
-    _evaluate(run, config, settings, folder)
+    source = check_early(config, training=False)
+    saved = load_checkpoint(run, settings.checkpoint)
+    _evaluate(run, saved, config, settings, folder, source)
 
 
-def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Path:
+def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> Path:
     """Where the results go: ``out``, or a folder of the run.
 
     Raises:
         BadInput: it cannot be written, or holds something else.
     """
-    if settings["out"] is None:
-        name = settings["name"] or default_name(config, settings["checkpoint"])
+    if settings.out is None:
+        name = settings.name or default_name(config, settings.checkpoint)
         check_path("name", name)
         refuse_links(run.path, f"evaluations/{name}", key="run")
         if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
             raise BadInput(f"run={run.path}: cannot be written; out=FOLDER puts the results elsewhere")
         return run.path / "evaluations" / name
-    if settings["name"] is not None:
-        raise BadInput(f"out={settings['out']}: goes in the place of name={settings['name']}; give one of them")
-    folder = user_path("out", settings["out"])
+    if settings.name is not None:
+        raise BadInput(f"out={settings.out}: goes in the place of name={settings.name}; give one of them")
+    folder = user_path("out", settings.out)
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     strange = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
@@ -113,117 +118,93 @@ def _is_evaluation(folder: Path) -> bool:
         return False
 
 
-def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
+def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
     """The run's configuration with what an evaluation chooses for itself."""
     config = run.config()
     own = ("trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test")
     config = dataclasses.replace(config, **{key: getattr(settings, key) for key in own})
-    if settings["data_dir"] is not None:
-        config["data_dir"] = settings["data_dir"]
-    if settings["dataset_dir"] is not None:
-        if "dir" not in config["dataset"]:
-            name = config["dataset"]["name"]
-            raise BadInput(f"dataset_dir={settings['dataset_dir']}: {name} is in data_dir; data_dir=FOLDER says where")
-        config["dataset"]["dir"] = settings["dataset_dir"]
+    if settings.data_dir is not None:
+        config.data_dir = settings.data_dir
+    if settings.dataset_dir is not None:
+        if not isinstance(config.dataset, FolderDatasetConfig):
+            name = config.dataset.name
+            raise BadInput(f"dataset_dir={settings.dataset_dir}: {name} is in data_dir; data_dir=FOLDER says where")
+        config.dataset.dir = settings.dataset_dir
     for key in ("workers", "timeout"):
-        if (value := settings[f"dataset_{key}"]) is None:
+        if (value := getattr(settings, f"dataset_{key}")) is None:
             continue
-        if key not in config["dataset"]:
-            raise BadInput(f"dataset_{key}={value}: {config['dataset']['name']} has no picture files to decode")
-        config["dataset"][key] = value
+        if not isinstance(config.dataset, PicturesDatasetConfig):
+            raise BadInput(f"dataset_{key}={value}: {config.dataset.name} has no picture files to decode")
+        setattr(config.dataset, key, value)
     words = {"data_dir": "data_dir", "dataset_dir": "dataset.dir"}
-    locate(config, run.info(), given=[words[key] for key in words if settings[key] is not None])
-    config["corruption"] = resolved(
-        config["corruption"], config["dataset"]["name"], user_path("data_dir", config["data_dir"])
-    )
-    check_source(config["corruption"]["name"], config["dataset"]["name"])
+    locate(config, run.info(), given=[words[key] for key in words if getattr(settings, key) is not None])
+    config.corruption = resolved(config.corruption, config.dataset.name, user_path("data_dir", config.data_dir))
+    check_source(config.corruption.name, config.dataset.name)
     return config
 
 
-def default_name(config: dict[str, Any], checkpoint: str) -> str:
+def default_name(config: TrainConfig, checkpoint: str) -> str:
     """A folder name that tells the settings: checkpoint, conditions, and what is not the default."""
     parts = [checkpoint, "clean"]
-    corruption, attack = config["corruption"], config["attack"]
-    if corruption["name"] != "none":
-        parts.append(corruption["name"])
-        names = select_names(corruption["names"])
+    corruption, attack = config.corruption, config.attack
+    if isinstance(corruption, SomeCorruptionConfig):
+        parts.append(corruption.name)
+        names = select_names(corruption.names)
         if names != TEST:
             words = [word for word, group in GROUPS.items() if group == names]
             parts.append(words[0] if words else "-".join(names))
-        if (severities := select_severities(corruption["severities"])) != SEVERITIES:
+        if (severities := select_severities(corruption.severities)) != SEVERITIES:
             parts.append("severity" + "".join(map(str, severities)))
-        if corruption.get("seed", 0) != 0:
-            parts.append(f"images{corruption['seed']}")
-    if attack["name"] != "none":
-        radii = attack["eps_levels"] if isinstance(attack["eps_levels"], list) else [attack["eps_levels"]]
-        parts.append(attack["name"] + "-".join(map(str, radii)))
-    if config["limit_test"] is not None:
-        parts.append(f"first{config['limit_test']}")
-    if config["seed"] != 0:
-        parts.append(f"seed{config['seed']}")
+        if corruption.seed != 0:
+            parts.append(f"images{corruption.seed}")
+    if attack.name != "none":
+        parts.append(attack.name + "-".join(map(str, attack.radii)))
+    if config.limit_test is not None:
+        parts.append(f"first{config.limit_test}")
+    if config.seed != 0:
+        parts.append(f"seed{config.seed}")
     return "_".join(parts)
 
 
-def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
-    from p2be_exp.evaluation.agreement import check_classes, check_images
-    from p2be_exp.evaluation.corrupted.source import corrupted_images
+def _evaluate(
+    run: Run,
+    saved: dict[str, Any],
+    config: TrainConfig,
+    settings: EvaluateConfig,
+    folder: Path,
+    source: Run | None,
+) -> None:
+    from p2be_exp.evaluation.agreement import check_classes
     from p2be_exp.evaluation.data import build_data
-    from p2be_exp.evaluation.job import evaluate
-    from p2be_exp.evaluation.plan import evaluation_settings, planned_attacks
-    from p2be_exp.runs.load import load_run
-    from p2be_exp.system.process_state import kept_process_state
-    from p2be_exp.system.stop_signals import StopSignals
-    from p2be_exp.system.threads import set_threads
-    from p2be_exp.system.together import together
-    from p2be_exp.system.trainer import check_devices, evaluation_precision, tell_lightning_rank
+    from p2be_exp.evaluation.job import Output, evaluate
+    from p2be_exp.evaluation.plan import EvaluationPlan
+    from p2be_exp.system.job_process import job_process
+    from p2be_exp.system.trainer import evaluation_precision
     from p2be_exp.training.header import device_line
 
-    main, key = rank(config["trainer"]) == 0, "name" if settings["out"] is None else "out"
-    owner = owned(folder, key) if main else nullcontext()
-    with (
-        StopSignals() as signals,
-        kept_process_state(),
-        _told_how_to_go_on(config, signals.watch),
-        owner,
-        together(config["trainer"], folder, key, signals.watch),
-    ):
-        check_devices(config["trainer"])
-        tell_lightning_rank(config["trainer"])
-        set_threads(config["trainer"])
-        corrupted, attacks = corrupted_images(config), planned_attacks(config)
+    which, key = settings.checkpoint, "name" if settings.out is None else "out"
+    with job_process(config.trainer, folder, key) as signals, _told_how_to_go_on(config, signals.watch):
+        plan = EvaluationPlan.of(config, source)
+        main = rank(config.trainer) == 0
         if main:
-            tell_generated(settings["corruption"], config)
+            tell_generated(settings.corruption, config)
         data = build_data(config)
         data.prepare_data()
         data.setup()
         check_classes(data, run)
-        check_images(data, corrupted)
-        which = settings["checkpoint"]
-        decided = {
-            **evaluation_settings(config, corrupted),
-            "checkpoint": which,
-            "step": load_checkpoint(run, which)["global_step"],
-        }
+        plan.check(data)
+        weights = {"checkpoint": which, "step": saved["global_step"]}
         if main:
-            where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
-            print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,}) on {where}", flush=True)
-        evaluate(
-            load_run(run.path, which),
-            data,
-            config,
-            folder,
-            decided,
-            corrupted=corrupted,
-            attacks=attacks,
-            key=key,
-            run=run if key == "out" else None,
-        )
+            where = device_line(config.trainer, evaluation_precision(config.trainer))
+            print(f"evaluating {run.path} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
+        output = Output(folder, key, run if key == "out" else None)
+        evaluate(plan, model_of(run, saved, which), data, weights, output)
 
 
 @contextmanager
-def _told_how_to_go_on(config: dict[str, Any], watch: Watch) -> Iterator[None]:
+def _told_how_to_go_on(config: TrainConfig, watch: Watch) -> Iterator[None]:
     told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
-    main = rank(config["trainer"]) == 0
+    main = rank(config.trainer) == 0
     if main:
         watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))
     try:

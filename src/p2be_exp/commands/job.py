@@ -15,7 +15,7 @@ from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.plugins import load_plugins
-from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.config.stored import interpolations
 from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput
@@ -77,19 +77,19 @@ def job_config(composed: DictConfig) -> TrainConfig:
 
 def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
-    check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
+    source = check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
     from p2be_exp.training.job import train
 
     try:
-        return train(config, run, resume=resume, sweep=sweep)["clean_error"]
+        return train(config, run, resume=resume, sweep=sweep, source=source)["clean_error"]
     except Interrupted:
-        if rank(config["trainer"]) > 0:
+        if rank(config.trainer) > 0:
             return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down
         raise
 
 
-def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
+def check_not_running(run: Run, key: str, trainer: TrainerConfig) -> None:
     """Check that no process is training in a folder, by its last sign of life.
 
     Where this process holds the folder's lock, no other process of this machine is; the signs of life decide about

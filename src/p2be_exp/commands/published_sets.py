@@ -41,7 +41,7 @@ def fetch(arguments: list[str]) -> None:
         raise BadInput(f"{names[1]}: fetch takes one data set, {allowed}")
     config = typed_config(to_plain(compose_config("corruptions", overrides)), CorruptionsConfig)
     check_config("corruptions", config)
-    data_dir = user_path("data_dir", config["data_dir"])
+    data_dir = user_path("data_dir", config.data_dir)
     if not os.path.lexists(data_dir / OFFICIAL_FOLDERS[names[0]]):
         check_writable(data_dir, "data_dir")
     from p2be_exp.corruptions.fetch import fetch_set

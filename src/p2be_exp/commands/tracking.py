@@ -51,12 +51,12 @@ def _command() -> None:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
     config = typed(to_plain(compose_config("tracking", arguments[1:])), TrackingConfig)
     check_config("tracking", config)
-    if config["dry_run"]:
+    if config.dry_run:
         print_result(panel_table())
         return
     from p2be_exp.tracking.workspace import save_workspace
 
-    print(save_workspace(config["project"], config["entity"], config["name"]))
+    print(save_workspace(config.project, config.entity, config.name))
 
 
 def panel_table() -> str:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import sys
 from contextlib import nullcontext
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -31,10 +30,9 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
-from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.config.typed import plain, typed
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
@@ -124,11 +122,11 @@ def _show(arguments: list[str]) -> None:
 def _single(arguments: list[str]) -> None:
     composed = compose_config("train", arguments, with_hydra=True)
     config = job_config(composed)
-    check_launcher(config["trainer"])
+    check_launcher(config.trainer)
     named = Run(user_path("hydra.run.dir", composed.hydra.run.dir))
     again = _holds_an_earlier_attempt(named)
-    _check_folder(composed, config["trainer"], again)
-    if rank(config["trainer"]) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
+    _check_folder(composed, config.trainer, again)
+    if rank(config.trainer) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
         # Rank 0 may be making the run at this moment. A checkpoint there is of an earlier attempt: rank 0 goes on from
         # it, or refuses the folder.
         train_job(config, named, resume=named.checkpoint("last").exists())
@@ -154,7 +152,7 @@ def _single(arguments: list[str]) -> None:
             raise failure[0]
 
 
-def _check_folder(composed: DictConfig, trainer: dict[str, Any], again: bool) -> None:
+def _check_folder(composed: DictConfig, trainer: TrainerConfig, again: bool) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = user_path("hydra.run.dir", composed.hydra.run.dir)
@@ -171,19 +169,18 @@ def _holds_an_earlier_attempt(run: Run) -> bool:
     return run.run_file.exists() and run.config_file.exists() and follows(run.status())
 
 
-def _go_on(config: dict[str, Any], run: Run) -> None:
+def _go_on(config: TrainConfig, run: Run) -> None:
     """Go on with the run of an earlier attempt, which the launcher has ended.
 
     Raises:
         BadInput: it is one of another configuration, or cannot be used.
     """
     key = "hydra.run.dir"
-    find_run(run.path, key)
-    for name, (value, wanted) in differences(plain(run.config()), plain(config)).items():
+    for name, (value, wanted) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
         raise BadInput(
             f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
         )
-    check_not_running(run, key, config["trainer"])
+    check_not_running(run, key, config.trainer)
     if run.checkpoint("last").exists():
         load_checkpoint(run, key=key)
     train_job(config, run, resume=True)
@@ -195,16 +192,16 @@ def _go_on(config: dict[str, Any], run: Run) -> None:
 def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -> None:
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
-    run = find_run(overrides["resume"], key="resume")
+    run = Run.open(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
-    check_launcher(config["trainer"])
-    main = rank(config["trainer"]) == 0
+    check_launcher(config.trainer)
+    main = rank(config.trainer) == 0
     with owned(run.path, "resume", patience(run)) if main else nullcontext():
-        check_not_running(run, "resume", config["trainer"])
+        check_not_running(run, "resume", config.trainer)
         if run.checkpoint("last").exists():
             check_early(config, fresh=False)
             load_checkpoint(run, key="resume")
-        train_job(config, run, resume=True)
+        train_job(config, Run(run.path), resume=True)  # what was read before the lock may be out of date
 
 
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> TrainConfig:
@@ -213,15 +210,17 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> TrainConf
         if not is_resumable(key):
             raise BadInput(f"{key}: a resumed run keeps its own; with resume= go only {', '.join(RESUMABLE)}")
     config = run.config()
-    chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger", "dataset") if group not in keys]
+    chosen = [
+        f"{group}={getattr(config, group).name}" for group in ("trainer", "logger", "dataset") if group not in keys
+    ]
     given = [argument for argument in arguments if not argument.startswith("resume=")]
     composed = typed(to_plain(compose_config("train", [*chosen, *given])))
     for key in keys:
         group, _, name = key.partition(".")
         if name and group not in keys:
-            config[group][name] = composed[group][name]
+            setattr(getattr(config, group), name, getattr(getattr(composed, group), name))
         else:
-            config[group] = composed[group]
+            setattr(config, group, getattr(composed, group))
     locate(config, run.info(), given=keys)
     check_config("train", config)
     return config

@@ -72,9 +72,19 @@ class EncodingConfig(Keyed):
     name: str = MISSING
 
     @property
+    def M(self) -> int | None:  # noqa: N802  # the paper's letter
+        """Columns of its table; None where there is no choice."""
+        return None
+
+    @property
     def lambda_smooth(self) -> float:
         """Weight of the smoothness loss."""
         return 0.0
+
+    @property
+    def smoothness(self) -> str | None:
+        """How the smoothness of its table is summed up; None where it has none."""
+        return None
 
     @property
     def table_from(self) -> str | None:
@@ -244,6 +254,16 @@ class CorruptionConfig(Keyed):
     @property
     def frost_dir(self) -> str | None:
         """The folder of frost's textures that the user has named."""
+        return None
+
+    @property
+    def crop(self) -> str:
+        """How the pictures of ImageNet-C become images."""
+        return "center"
+
+    @property
+    def workers(self) -> int | None:
+        """Threads that make or processes that decode images; None: one a core."""
         return None
 
 
@@ -428,6 +448,11 @@ class LoggerConfig(Keyed):
     """What every logger has."""
 
     name: str = MISSING
+
+    @property
+    def log_every_n_steps(self) -> int | None:
+        """Steps between two that are logged; None where only epochs are."""
+        return None
 
 
 @dataclass

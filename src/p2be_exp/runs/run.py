@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 import threading
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
+from p2be_exp.config.checks import check_config
+from p2be_exp.config.plugin_files import is_module_name
+from p2be_exp.config.plugin_trust import load_plugins_of
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.stored import read_stored
 from p2be_exp.config.typed import plain
 from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.runs.forms import INFO, is_status
 from p2be_exp.runs.provenance import now, provenance
 from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
-from p2be_exp.system.attempts import STATUS, is_complete, this_attempt
+from p2be_exp.system.attempts import this_attempt
 from p2be_exp.system.command_line import typed
-from p2be_exp.system.forms import Form, misfit, read_json
+from p2be_exp.system.forms import misfit, read_json
 from p2be_exp.system.ownership import LOCK, holds
+from p2be_exp.system.paths import user_path
 from p2be_exp.system.peers import FOLDER
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT_VERSION = 1
 """Version of a run folder's layout and of the keys in its ``config.yaml``.
@@ -42,6 +45,14 @@ _OF_HYDRA = (".hydra", "hydra_app.log")
 State = Literal["running", "finished", "failed", "interrupted"]
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What was read of a run when it was opened."""
+
+    config: TrainConfig
+    info: dict[str, Any]
+
+
 class Run:
     """A run folder.
 
@@ -55,6 +66,60 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._status_lock = threading.RLock()
+        self._opened: _Opened | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, key: str = "run", strict_plugins: bool | None = None) -> Run:
+        """The run in a folder that a user named; its configuration and facts are read and checked once, and kept.
+
+        Args:
+            path: the folder.
+            key: the option under which the user gave it, for the message.
+            strict_plugins: whether to refuse a plug-in whose file has changed since; None for what the command line
+                says.
+
+        Raises:
+            BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in
+                that was not allowed, is missing, or has changed where that is refused.
+        """
+        run = cls(user_path(key, path))
+        where = f"{key}={path}"
+        run._check_there(where)
+        stored, info = run._read(where)
+        if isinstance(stored, dict) and isinstance(stored.get("plugins"), list):
+            if not all(isinstance(name, str) and is_module_name(name) for name in stored["plugins"]):
+                raise BadInput(f"{where}: config.yaml is damaged (plugins: {stored['plugins']})")
+            load_plugins_of(stored, dict(info.get("plugins", {})), where, strict_plugins)
+        try:
+            config = typed_config(stored)
+            check_config("train", config)
+        except Exception as error:  # half a file may be valid YAML
+            raise BadInput(f"{where}: config.yaml is damaged, or of another version ({error})") from error
+        run._opened = _Opened(config, info)
+        return run
+
+    def _check_there(self, where: str) -> None:
+        try:
+            if not self.path.is_dir():
+                raise BadInput(f"{where}: no such folder")
+            missing = [file.name for file in (self.config_file, self.run_file) if not file.is_file()]
+        except OSError as error:  # somebody else's
+            raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
+        if missing:
+            raise BadInput(f"{where}: not a run folder ({' and '.join(missing)} missing)")
+
+    def _read(self, where: str) -> tuple[Any, dict[str, Any]]:
+        try:
+            info, config = self.info(), self.stored_config()
+            version, _ = info["format_version"], dict(info.get("plugins", {}))
+        except OSError as error:
+            raise BadInput(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
+        except Exception as error:
+            why = f" ({error})" if type(error) is ValueError else ""
+            raise BadInput(f"{where}: config.yaml or run.json is damaged{why}") from error
+        if version != FORMAT_VERSION:
+            raise BadInput(f"{where}: run format {version}, this version reads {FORMAT_VERSION}")
+        return config, info
 
     # -- where things are ------------------------------------------------------------------------------------------
 
@@ -85,12 +150,12 @@ class Run:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def config(self) -> TrainConfig:
-        """The run's resolved configuration.
+        """The run's resolved configuration, of the caller's own.
 
         Raises:
-            BadInput: a key is missing, unknown or not what its schema takes.
+            BadInput: a key is missing, unknown or not what its schema takes; never of a run that has been opened.
         """
-        return typed_config(self.stored_config())
+        return copy.deepcopy(self._opened.config) if self._opened else typed_config(self.stored_config())
 
     def stored_config(self) -> Any:
         """The content of ``config.yaml``: plain dictionaries, as a rule; nothing is checked.
@@ -107,8 +172,10 @@ class Run:
             OSError: it cannot be read.
             ValueError: it is damaged; the message names the key.
         """
+        if self._opened is not None:
+            return copy.deepcopy(self._opened.info)
         info = read_json(self.run_file)
-        if found := misfit(_INFO, info):
+        if found := misfit(INFO, info):
             raise ValueError(f"run.json: {found}")
         return info
 
@@ -116,7 +183,7 @@ class Run:
         """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
         try:
             status = read_json(self.status_file)
-            return status if _is_status(status) else {}
+            return status if is_status(status) else {}
         except (OSError, TypeError, ValueError):
             return {}
 
@@ -171,7 +238,7 @@ class Run:
         Raises:
             BadInput: the folder holds a run already, or cannot be written.
         """
-        about = {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
+        about = {"format_version": FORMAT_VERSION, **provenance(), "seed": plain(config)["seed"], **facts}
         self.check_new("hydra.run.dir")
         try:
             if not self.config_file.exists() and holds(self.path):
@@ -186,6 +253,7 @@ class Run:
 
     def add_facts(self, **facts: Any) -> None:
         """Add entries to ``run.json``."""
+        self._opened = None  # what was kept is not what is there any more
         write_json(self.run_file, {**self.info(), **facts})
 
     def set_status(self, state: State, **details: Any) -> None:
@@ -204,56 +272,3 @@ class Run:
 
 def _holds_a_run(key: str, path: Path) -> str:
     return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
-
-
-_NONE = type(None)
-_INFO: Form = {
-    "format_version": int,
-    "command": (list, _NONE),
-    "command.*": str,
-    "created": str,
-    "git_commit": (str, _NONE),
-    "versions": (dict, _NONE),
-    "versions.*": str,
-    "plugins": dict,
-    "plugins.*": str,
-    "platform": str,
-    "sweep": (dict, _NONE),
-    "sweep.name": (str, _NONE),
-    "sweep.scale": (str, _NONE),
-    "classes": (list, _NONE),
-    "classes.*": str,
-    "dataset": (dict, _NONE),
-    "locations": dict,
-    "files": (dict, _NONE),
-    "files.*": str,
-    "trained_on": (dict, _NONE),
-    "trained_on.precision": str,
-    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
-}
-"""What is read of ``run.json``, by key."""
-
-_STATUS: Form = {
-    "state": str,
-    "pid": int,
-    "alive": str,
-    "exit_code": int,
-    "error": str,
-    **STATUS,
-}
-"""What is read of ``status.json``, by key."""
-
-
-def _is_status(status: Any) -> bool:
-    """Whether the content of a ``status.json`` is what this version writes.
-
-    Raises:
-        TypeError, ValueError: a time that is none, or has no time zone.
-    """
-    if misfit(_STATUS, status) is not None:
-        return False
-    if "alive" in status:
-        _ = datetime.fromisoformat(status["alive"]) - datetime.now(UTC)
-    if not is_complete(status):
-        return False
-    return 0 < status.get("pid", 1) < 2**31
