@@ -15,10 +15,11 @@ from p2be_exp.backbones import (
     list_backbones,
     size_advice,
 )
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.registry import OPTIONS, Option
+from usual import P2BE
 
 NAMES = list_backbones()
 CIFAR = [name for name in NAMES if name not in ("alexnet", "resnet50")]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -167,10 +168,11 @@ def test_the_help_of_evaluate_lists_the_options_of_plug_ins(plugin):
 def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plugin, monkeypatch):
     plugin(MINE)
 
-    def stop(trainer):
+    def stop(config, source):
         raise InterruptedError
 
-    monkeypatch.setattr(jobs, "check_devices", stop)
+    monkeypatch.setattr(jobs, "job_process", lambda *arguments: nullcontext())
+    monkeypatch.setattr(jobs.EvaluationPlan, "of", stop)
     with pytest.raises(InterruptedError):
         jobs.train({"plugins": ["plug"], "trainer": {"devices": 1, "num_nodes": 1}}, Run("run"))
     assert "plug" in PLUGIN_FOLDERS

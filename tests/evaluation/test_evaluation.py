@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from p2be_exp.backbones import build_backbone
-from p2be_exp.config import compose_config, to_plain, typed
+from p2be_exp.config import compose_config, to_plain
 from p2be_exp.config.schema import EvaluateConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
-from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import module as evaluation
 from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
@@ -21,6 +21,7 @@ from p2be_exp.evaluation.results import CLEAN, Condition, Results
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.system.trainer import build_trainer
 from two_ranks import on_two_ranks
+from usual import P2BE
 
 FOG = Condition("corruption", "fog", severity=1)
 

@@ -34,9 +34,9 @@ def build_attack(config: AttackConfig, eps_levels: int, training: bool = False) 
         ValueError: a class whose ID does not tell its name, or cannot be part of a condition.
     """
     settings = {key: value for key, value in vars(config).items() if key not in ("name", "eps_levels", "save_images")}
-    if config.name == "pgd":
-        settings["stop_when_wrong"] = not training
     attack = option("attack", config.name).build(eps_levels, **settings)
+    if training:
+        attack.stop_when_wrong = False
     if not re.fullmatch(rf"{config.name}[A-Za-z0-9_.+-]*", attack.id):
         raise ValueError(f"attack={config.name}: id={attack.id!r}: it starts with the name, and has no / or space")
     return attack

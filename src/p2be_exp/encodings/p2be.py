@@ -33,10 +33,10 @@ class P2BE(TableEncoding):
 
     def __init__(
         self,
-        M: int = 64,
-        smoothness: Smoothness = "mean",
-        init: Init = "normal",
-        slope_at_zero: float = 4.0,
+        M: int,
+        smoothness: Smoothness,
+        init: Init,
+        slope_at_zero: float,
         fixed: bool = False,
     ) -> None:
         super().__init__(M)
