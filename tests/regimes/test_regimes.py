@@ -6,6 +6,7 @@ from torch import nn
 
 from p2be_exp.augment import AugMix, augmentation_of, random_flip_crop
 from p2be_exp.config import training_config
+from p2be_exp.config.schema import AugMixConfig
 from p2be_exp.data import Batch
 from p2be_exp.encodings import RGB, OneHot, TableEncoding, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
@@ -172,7 +173,7 @@ def test_registry():
 def test_the_published_settings_are_the_default():
     # spec/p2be.md 1.5: weight 12, severity 3; the codes of mixtures are the reference's.
     config = training_config([]).regime
-    assert config == {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "reference"}
+    assert config == AugMixConfig(alpha_jsd=12.0, magnitude=3.0, view_rounding="reference")
     config = training_config(["preset=paper"]).regime
     assert config.view_rounding == "floor"
 

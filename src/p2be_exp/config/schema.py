@@ -36,37 +36,11 @@ else:
             return Any
 
 
-class Keyed:
-    """Keys by their names, as a dictionary has them, where a key is not known before the program runs."""
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.__dataclass_fields__
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self:
-            raise KeyError(key)
-        setattr(self, key, value)
-
-    def keys(self):
-        return self.__dataclass_fields__.keys()
-
-    def items(self):
-        return [(key, self[key]) for key in self.keys()]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return getattr(self, key) if key in self else default
-
-
 # -- encoding -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class EncodingConfig(Keyed):
+class EncodingConfig:
     """What every encoding has."""
 
     name: str = MISSING
@@ -124,7 +98,7 @@ class P2BEConfig(EncodingConfig):
 
 
 @dataclass
-class BackboneConfig(Keyed):
+class BackboneConfig:
     """What every backbone has."""
 
     name: str = MISSING
@@ -141,7 +115,7 @@ class PretrainableBackboneConfig(BackboneConfig):
 
 
 @dataclass
-class DatasetConfig(Keyed):
+class DatasetConfig:
     """What every data set has."""
 
     name: str = MISSING
@@ -193,7 +167,7 @@ class Caltech101Config(PicturesDatasetConfig):
 
 
 @dataclass
-class RegimeConfig(Keyed):
+class RegimeConfig:
     """What every regime has."""
 
     name: str = MISSING
@@ -236,7 +210,7 @@ class AdvTrainConfig(RegimeConfig):
 
 
 @dataclass
-class CorruptionConfig(Keyed):
+class CorruptionConfig:
     """What every source of corrupted images has, none included."""
 
     name: str = MISSING
@@ -314,7 +288,7 @@ class AutoCorruptionConfig(SomeCorruptionConfig):
 
 
 @dataclass
-class AttackChoice(Keyed):
+class AttackChoice:
     """What every option of the group has, none included."""
 
     name: str = MISSING
@@ -413,7 +387,7 @@ class SuiteConfig(AttackConfig):
 
 
 @dataclass
-class OptimConfig(Keyed):
+class OptimConfig:
     lr: float = number(above=0)
     schedule: str = choice("cosine", "steps")
     milestones: list[int] = number(1)
@@ -431,7 +405,7 @@ class OptimConfig(Keyed):
 
 
 @dataclass
-class TrainerConfig(Keyed):
+class TrainerConfig:
     name: str = MISSING
     accelerator: str = choice("auto", "cpu", "gpu")
     devices: int = number(1)
@@ -444,7 +418,7 @@ class TrainerConfig(Keyed):
 
 
 @dataclass
-class LoggerConfig(Keyed):
+class LoggerConfig:
     """What every logger has."""
 
     name: str = MISSING
@@ -478,7 +452,7 @@ class TensorBoardLoggerConfig(LoggerConfig):
 
 
 @dataclass
-class PresetConfig(Keyed):
+class PresetConfig:
     """Switches that the groups interpolate, so that a preset or an experiment sets no key of an option not chosen.
 
     One for each point where the reference code and the paper differ, the table's initialisation, and what the paper
@@ -502,7 +476,7 @@ class PresetConfig(Keyed):
 
 
 @dataclass
-class TrainConfig(Keyed):
+class TrainConfig:
     encoding: Group[EncodingConfig] = MISSING
     backbone: Group[BackboneConfig] = MISSING
     dataset: Group[DatasetConfig] = MISSING
@@ -532,7 +506,7 @@ class TrainConfig(Keyed):
 
 
 @dataclass
-class EvaluateConfig(Keyed):
+class EvaluateConfig:
     run: str = path()
     name: str | None = MISSING
     out: str | None = path()
@@ -552,7 +526,7 @@ class EvaluateConfig(Keyed):
 
 
 @dataclass
-class CorruptionsConfig(Keyed):
+class CorruptionsConfig:
     dataset: Group[DatasetConfig] = MISSING
     folder: str | None = path()
     size: int | None = number(8)
@@ -568,7 +542,7 @@ class CorruptionsConfig(Keyed):
 
 
 @dataclass
-class ExportConfig(Keyed):
+class ExportConfig:
     run: str = path()
     format: str = choice("torch_export", "onnx")
     out: str | None = path()
@@ -580,7 +554,7 @@ class ExportConfig(Keyed):
 
 
 @dataclass
-class TrackingConfig(Keyed):
+class TrackingConfig:
     project: str = MISSING
     entity: str | None = MISSING
     name: str = MISSING

@@ -161,7 +161,7 @@ def _worth_showing(spec: TableSpec, sections: dict[_Key, list[_Placed]]) -> list
 
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
-    network, epochs = result.measured.config["backbone"]["name"], str(result.measured.config["epochs"])
+    network, epochs = result.measured.config.backbone.name, str(result.measured.config.epochs)
     expected = ("resnet50",) if spec.home.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
         return (f"network {network}",)

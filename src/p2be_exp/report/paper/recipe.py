@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.measures import IMAGENET_IMAGES
@@ -100,13 +102,13 @@ def departures(result: Result, home: Home) -> Departures:
     config = result.measured.config
     changed, row = training_departures(config, home)
     found = [*changed, *_evaluation(result, home)]
-    remark = config["departs_from_paper"]
+    remark = config.departs_from_paper
     if not found and not row and remark:
         found.append(remark)
     return Departures(tuple(found), row, remark)
 
 
-def training_departures(config: Mapping[str, Any], home: Home) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def training_departures(config: TrainConfig, home: Home) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """In what a configuration departs from a recipe, however it was measured.
 
     Args:
@@ -117,7 +119,7 @@ def training_departures(config: Mapping[str, Any], home: Home) -> tuple[tuple[st
         What concerns every row, and what concerns the encoding alone, in words.
     """
     expected = _expected(config, home)
-    here = {key: value for key, value in flat(config) if not _is_free(key, home)}
+    here = {key: value for key, value in flat(plain(config)) if not _is_free(key, home)}
     changed = {
         key: value
         for key, value in here.items()
@@ -128,21 +130,21 @@ def training_departures(config: Mapping[str, Any], home: Home) -> tuple[tuple[st
     general = [key for key in _FIRST if key in changed]
     general += sorted(set(changed) - set(general) - set(of_row))
     found = [
-        *_option("data set", config["dataset"]["name"], home.datasets),
-        *_option("network", config["backbone"]["name"], home.networks),
-        *_option("regime", config["regime"]["name"], home.regimes),
+        *_option("data set", config.dataset.name, home.datasets),
+        *_option("network", config.backbone.name, home.networks),
+        *_option("regime", config.regime.name, home.regimes),
         *(_instead(key, changed[key], expected) for key in general),
-        *([] if config["preset"]["name"] == "official" else [f"preset {config['preset']['name']}"]),
+        *([] if config.preset.name == "official" else [f"preset {config.preset.name}"]),
     ]
     return tuple(found), row
 
 
-def smooth_weight(config: Mapping[str, Any], home: Home) -> float:
+def smooth_weight(config: TrainConfig, home: Home) -> float:
     """The paper's lambda for a run's data set and regime."""
     if home.imagenet:
         return 10.0
-    adversarial = config["regime"]["name"] in ("contrain", "advtrain")
-    return 0.1 if adversarial and config["dataset"]["name"] == "cifar100" else 1.0
+    adversarial = config.regime.name in ("contrain", "advtrain")
+    return 0.1 if adversarial and config.dataset.name == "cifar100" else 1.0
 
 
 def told(value: Any) -> str:
@@ -152,8 +154,8 @@ def told(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _expected(config: Mapping[str, Any], home: Home) -> dict[str, Any]:
-    names = tuple(config[group]["name"] for group in ("dataset", "regime", "preset", "backbone", "encoding"))
+def _expected(config: TrainConfig, home: Home) -> dict[str, Any]:
+    names = tuple(getattr(config, group).name for group in ("dataset", "regime", "preset", "backbone", "encoding"))
     given = {**_COMMON, **(_IMAGENET if home.imagenet else _CIFAR)}
     given["encoding.lambda_smooth"] = smooth_weight(config, home)
     expected = {**_composed(*names, home.imagenet), **given}
@@ -180,14 +182,14 @@ def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: s
     return {}
 
 
-def _is_row(key: str, config: Mapping[str, Any]) -> bool:
+def _is_row(key: str, config: TrainConfig) -> bool:
     """Whether a key belongs to the encoding alone; RGB has to be trained against another attack than LS-PGA."""
-    return key.startswith(_ROW) or (key.startswith("regime.attack.") and config["encoding"]["name"] == "rgb")
+    return key.startswith(_ROW) or (key.startswith("regime.attack.") and config.encoding.name == "rgb")
 
 
-def _has_a_say(key: str, config: Mapping[str, Any]) -> bool:
+def _has_a_say(key: str, config: TrainConfig) -> bool:
     """The table's optimizer has nothing to do where there is no table to learn."""
-    fixed = config["encoding"]["name"] in ENCODINGS and config["encoding"]["name"] != "p2be"
+    fixed = config.encoding.name in ENCODINGS and config.encoding.name != "p2be"
     return not (fixed and key.startswith(("optim.table_", "regime.table_")))
 
 
@@ -196,10 +198,10 @@ def _instead(key: str, value: Any, expected: Mapping[str, Any]) -> str:
     return f"{text} instead of {told(expected[key])}" if expected.get(key) is not None else text
 
 
-def _in_effect(key: str, value: Any, config: Mapping[str, Any]) -> Any:
+def _in_effect(key: str, value: Any, config: TrainConfig) -> Any:
     """The reference's rounding of views is another one's name where the codes are a learned table's, or RGB."""
     if key == "regime.view_rounding" and value == "reference":
-        return {"p2be": "floor", "rgb": "nearest"}.get(config["encoding"]["name"], value)
+        return {"p2be": "floor", "rgb": "nearest"}.get(config.encoding.name, value)
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from p2be_exp.config.typed import has_key
 from p2be_exp.corruptions.names import CATEGORIES, TEST
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import LABELS, is_official_imagenet
@@ -109,11 +110,11 @@ def family(block: str) -> str:
 
 
 def _name(result: Result, group: str) -> str:
-    return result.measured.config[group]["name"]
+    return getattr(result.measured.config, group).name
 
 
 def _learns_its_table(result: Result) -> bool:
-    return result.measured.config["encoding"].get("table_from") is None
+    return result.measured.config.encoding.table_from is None
 
 
 def _row(result: Result, variant: str) -> str:
@@ -175,7 +176,7 @@ def _reference_3_ce(place: Place) -> Place | None:
 def _place_6(result: Result, variant: str) -> list[Place]:
     if not _corruption_run(result) or _name(result, "dataset") == "cifar10":
         return []
-    epochs = str(result.measured.config["epochs"])
+    epochs = str(result.measured.config.epochs)
     return [Place(_name(result, "backbone"), _row(result, variant), epochs, "corruption")]
 
 
@@ -183,7 +184,7 @@ def _place_7(result: Result, variant: str) -> list[Place]:
     config = result.measured.config
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "augmix" or _is_imagenet(result):
         return []
-    source = config["encoding"]["table_from"]
+    source = config.encoding.table_from
     variant = ", ".join(filter(None, [variant, origin(source) if source else ""]))
     row = "fixed" if source else "learned"
     row = f"{row}|{variant}" if variant else row
@@ -199,7 +200,7 @@ def origin(source: str) -> str:
     try:
         run = Run(source)
         config = run.config()
-        dataset = config["dataset"]["name"]
+        dataset = config.dataset.name
         if dataset != "imagenet":
             return f"learned on {named(dataset)}"
         general, row = training_departures(config, _HOME_FIXED)
@@ -224,7 +225,7 @@ def _place_5(result: Result, variant: str) -> list[Place]:
     config = result.measured.config
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "contrain" or not _learns_its_table(result):
         return []
-    weight = config["encoding"]["lambda_smooth"]
+    weight = config.encoding.lambda_smooth
     usual = smooth_weight(config, TABLE_5)
     row = {0: "off", usual: "on"}.get(weight, f"lambda = {told(weight)}")
     row = f"{row}|{variant}" if variant else row
@@ -236,19 +237,19 @@ def _place_5(result: Result, variant: str) -> list[Place]:
 
 def _place_m(result: Result, variant: str) -> list[Place]:
     config = result.measured.config
-    if "M" not in config["encoding"] or not _learns_its_table(result) or _name(result, "regime") == "standard":
+    if config.encoding.M is None or not _learns_its_table(result) or _name(result, "regime") == "standard":
         return []
     block = "/".join([_row(result, variant), *(_name(result, group) for group in ("backbone", "dataset", "regime"))])
-    return [Place(block, f"M = {config['encoding']['M']}", measure, measure) for measure in _MEASURES]
+    return [Place(block, f"M = {config.encoding.M}", measure, measure) for measure in _MEASURES]
 
 
 def _place_lambda(result: Result, variant: str) -> list[Place]:
     config = result.measured.config
-    if "lambda_smooth" not in config["encoding"] or not (_corruption_run(result) or result.sweep == "m_lambda"):
+    if not has_key(config.encoding, "lambda_smooth") or not (_corruption_run(result) or result.sweep == "m_lambda"):
         return []
-    row = f"lambda = {told(config['encoding']['lambda_smooth'])}"
+    row = f"lambda = {told(config.encoding.lambda_smooth)}"
     return [
-        Place(f"{each.block}/M = {config['encoding']['M']}", row, each.column, each.measure)
+        Place(f"{each.block}/M = {config.encoding.M}", row, each.column, each.measure)
         for each in _place_m(result, variant)
     ]
 
