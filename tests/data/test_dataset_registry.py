@@ -26,11 +26,11 @@ def test_the_list_is_sorted_and_every_name_has_its_description():
 @pytest.mark.parametrize("name", list_datasets())
 def test_every_data_set_has_its_configuration(name):
     dataset = training_config([f"dataset={name}"]).dataset
-    assert dataset["name"] == name
+    assert dataset.name == name
     assert (FolderSettings.of(dataset) is None) == (dataset_info(name).image_size is not None)
     expected = {"svhn": "crop", "mnist": "crop", "imagenet": "resized_crop", "image_folder": "resized_crop",
                 "caltech101": "resized_crop"}.get(name, "flip_crop")  # fmt: skip
-    assert dataset["augmentation"] == expected
+    assert dataset.augmentation == expected
 
 
 def test_digits_are_as_described(tmp_path):

@@ -62,11 +62,11 @@ def test_table_3_is_the_recipe_of_imagenet():
     configs = planned("table3")
     assert [c.encoding.name for c in configs] == ["rgb", "onehot", "thermometer", "p2be"]
     p2be = configs[-1]
-    assert (p2be["dataset"]["name"], p2be["backbone"]["name"]) == ("imagenet", "resnet50")
-    assert (p2be["epochs"], p2be["batch_size"]) == (180, 64)  # section 1.9 of the paper's recipes
-    assert (p2be["encoding"]["lambda_smooth"], p2be["regime"]["alpha_jsd"]) == (10, 12)
-    assert (p2be["optim"]["lr"], p2be["optim"]["weight_decay"]) == (0.1, 1e-4)
-    assert p2be["optim"]["milestones"] == [60, 120]
+    assert (p2be.dataset.name, p2be.backbone.name) == ("imagenet", "resnet50")
+    assert (p2be.epochs, p2be.batch_size) == (180, 64)  # section 1.9 of the paper's recipes
+    assert (p2be.encoding.lambda_smooth, p2be.regime.alpha_jsd) == (10, 12)
+    assert (p2be.optim.lr, p2be.optim.weight_decay) == (0.1, 1e-4)
+    assert p2be.optim.milestones == [60, 120]
 
 
 def test_tables_4_and_5_choose_lambda_by_data_set():
@@ -79,7 +79,7 @@ def test_tables_4_and_5_choose_lambda_by_data_set():
     assert found == [("cifar10", 0.0), ("cifar10", 1.0), ("cifar100", 0.0), ("cifar100", 0.1)]
     for config in planned("table4", "full", "seed=0", "encoding=onehot"):
         inner = config.regime.attack
-        assert (inner["name"], inner["eps_levels"], inner["steps"], inner["xi"], inner["delta"]) == (
+        assert (inner.name, inner.eps_levels, inner.steps, inner.xi, inner.delta) == (
             *("lspga", 8, 7),
             *(1.0, 1.2),
         )
@@ -95,9 +95,7 @@ def test_table_6_trains_each_length_by_itself():
 def test_table_7_needs_a_table_first_unless_one_is_named():
     sweep = read_sweep("table7")
     first = plan_jobs(sweep.first)
-    assert [(job.config["dataset"]["name"], job.config["encoding"]["lambda_smooth"]) for job in first] == [
-        ("imagenet", 10)
-    ]
+    assert [(job.config.dataset.name, job.config.encoding.lambda_smooth) for job in first] == [("imagenet", 10)]
     tables = {(c.dataset.name, c.encoding.table_from) for c in planned("table7")}
     assert tables == set(itertools.product(("cifar10", "cifar100"), (None, "first_run")))
     named = read_sweep("table7", "full", ["encoding.table_from=null,logs/mine"])
@@ -160,10 +158,8 @@ small: {note: n}
 """,
     )
     jobs = planned("mine")
-    assert [job["corruption"]["names"] for job in jobs] == [["fog", "snow"], ["noise"]]
-    assert {(job["task_name"], job["dataset"]["download"], job["limit_test"]) for job in jobs} == {
-        ("it's a, b", False, None)
-    }
+    assert [job.corruption.names for job in jobs] == [["fog", "snow"], ["noise"]]
+    assert {(job.task_name, job.dataset.download, job.limit_test) for job in jobs} == {("it's a, b", False, None)}
 
 
 def test_what_there_is_not_is_refused():

@@ -208,7 +208,7 @@ def test_another_number_of_processes_than_asked_for_is_refused(environment, vari
     said = said.replace(" D", " trainer.devices=").replace(" N", " trainer.num_nodes=")
     with pytest.raises(BadInput) as refused:
         check_launcher(trainer)
-    asked = f"trainer.devices={trainer['devices']} trainer.num_nodes={trainer['num_nodes']}: "
+    asked = f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: "
     assert str(refused.value) == asked + said
 
 
