@@ -101,6 +101,7 @@ def check_data(config: TrainConfig | CorruptionsConfig, training: bool = True) -
         from p2be_exp.data.image_folder import FolderSettings, fetch
 
         settings = FolderSettings.of(dataset)
+        assert settings is not None  # of picture files
         fetch(name, data_dir, settings if training else replace(settings, test_only=True), download=False)
         return
     homes = [data_dir / part for part in PUBLISHED.get(name, ())]

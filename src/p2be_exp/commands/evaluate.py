@@ -40,7 +40,7 @@ from p2be_exp.system.command_line import typed
 from p2be_exp.system.forms import read_json
 from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
-from p2be_exp.system.peers import FOLDER
+from p2be_exp.system.peers import FOLDER, Ending
 from p2be_exp.system.program import name_of, words_of
 from p2be_exp.system.ranks import check_launcher, rank
 
@@ -205,8 +205,13 @@ def _evaluate(
 def _told_how_to_go_on(config: TrainConfig, watch: Watch) -> Iterator[None]:
     told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
     main = rank(config.trainer) == 0
+
+    def last_words(ending: Ending) -> None:
+        if ending.signal is not None:
+            os.write(2, os.fsencode(told))
+
     if main:
-        watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))
+        watch.last_words = last_words
     try:
         yield
     except Interrupted:

@@ -131,7 +131,9 @@ def image_size(config: TrainConfig) -> int:
     """Height and width in pixels of the images that a run's network sees."""
     from p2be_exp.data import dataset_info
 
-    return config.dataset.image_size or dataset_info(config.dataset.name).image_size
+    size = config.dataset.image_size or dataset_info(config.dataset.name).image_size
+    assert size is not None  # a data set has one of its own, or the configuration has
+    return size
 
 
 def description(run: Run, settings: ExportConfig, checkpoint: dict[str, Any], size: int) -> dict[str, Any]:

@@ -62,10 +62,10 @@ def job_config(composed: DictConfig) -> TrainConfig:
         BadInput: a value that is not allowed.
     """
     node = OmegaConf.select(composed, "hydra.overrides.task")
-    typed = [] if node is None else OmegaConf.to_container(node, resolve=False)  # as it was typed
-    with told_with_file(typed):
-        with plain_errors(typed):
-            bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    given: Any = [] if node is None else OmegaConf.to_container(node, resolve=False)  # as it was typed
+    with told_with_file(given):
+        with plain_errors(given):
+            bare = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         config = to_plain(bare)
         load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
         built = typed_config(config)

@@ -240,8 +240,8 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
     if not failed:
         return 0
     print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
-    for name, (error, _) in failed.items():
-        print(f"  {name}: {one_line(error)}", file=sys.stderr)
+    for name, (why, _) in failed.items():
+        print(f"  {name}: {one_line(why)}", file=sys.stderr)
     return 2 if all(bad for _, bad in failed.values()) else 1
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -251,10 +251,10 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
     return sorted(keys)
 
 
-def to_plain(config: DictConfig) -> dict:
+def to_plain(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain dictionaries, lists and values."""
     with plain_errors([]):
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
 def training_config(overrides: Sequence[str]) -> TrainConfig:

@@ -561,8 +561,8 @@ class TrackingConfig:
     dry_run: bool = MISSING
 
 
-class _Schemas(Mapping[str, dict[str, type]]):
-    def __getitem__(self, group: str) -> dict[str, type]:
+class _Schemas(Mapping[str, dict[str, type[Any]]]):
+    def __getitem__(self, group: str) -> dict[str, type[Any]]:
         return {name: option.keys() for name, option in OPTIONS[group].items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -575,7 +575,7 @@ class _Schemas(Mapping[str, dict[str, type]]):
 GROUP_SCHEMAS = _Schemas()
 """The schema of every option of every group, by group and option name, as the registry has them now."""
 
-GROUP_BASES: dict[str, type] = {
+GROUP_BASES: dict[str, type[Any]] = {
     "encoding": EncodingConfig,
     "backbone": BackboneConfig,
     "dataset": DatasetConfig,
@@ -589,7 +589,7 @@ GROUP_BASES: dict[str, type] = {
 }
 """The base class of every option of a group, by group."""
 
-COMMAND_SCHEMAS: dict[str, type] = {
+COMMAND_SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "corruptions": CorruptionsConfig,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from p2be_exp.data.decoding import TestView
+from p2be_exp.data.decoding import TestView, WholeView
 from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import user_path
 
@@ -122,7 +122,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
     )
 
 
-def listed(folder: Path, classes: tuple[str, ...], view: TestView, name: str) -> FileSet:
+def listed(folder: Path, classes: tuple[str, ...], view: WholeView | TestView, name: str) -> FileSet:
     """The pictures of some classes in a folder.
 
     Raises:

@@ -13,6 +13,7 @@ from p2be_exp.config.defaults import defaults_of
 from p2be_exp.config.schema import AttackChoice, AttackConfig, SquareConfig, SuiteConfig, TransferConfig
 from p2be_exp.config.typed import typed_group
 from p2be_exp.errors import BadInput
+from p2be_exp.models.surrogate import Surrogate
 from p2be_exp.registry import bucketed_encodings
 
 ONE_STEP = "pgd_ce_secant_1step"
@@ -82,6 +83,7 @@ def check_serves(key: str, config: AttackChoice, encoding: str) -> None:
 
 def _single(config: AttackConfig, radius: int, source: Source | None) -> list[Attack]:
     if isinstance(config, TransferConfig):
+        assert source is not None  # the plan has opened it
         return [_transfer(source, radius, config.steps, config.restarts)]
     attack = build_attack(config, radius)
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
@@ -92,7 +94,9 @@ def _suite(config: SuiteConfig, radius: int, encoding: str, source: Source | Non
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
     # RGB's table is a straight line, on which all surrogates agree.
-    others = [] if encoding == "rgb" else ["smooth", *["interpolate"] * (encoding in bucketed_encodings())]
+    others: list[Surrogate] = []
+    if encoding != "rgb":
+        others = ["smooth", "interpolate"] if encoding in bucketed_encodings() else ["smooth"]
     half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
     half.id = f"{half.id}_half"
     return [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -140,7 +140,7 @@ def load_weights(model: EncodedClassifier, weights: PretrainedWeights) -> str:
     Returns:
         What was loaded and what starts fresh, for people.
     """
-    network = model.trunk.network
+    network = cast("torch.nn.Module", model.trunk.network)
     classes = network.state_dict()[next(iter(weights.classifier))].shape[0]
     loaded, fresh = ["trunk"], []
     if model.stem.shift is not None:

@@ -39,7 +39,7 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
         members["encoding"] = AdamW(
             table,
             lr=config.table_lr,
-            betas=tuple(config.table_betas),
+            betas=(config.table_betas[0], config.table_betas[1]),
             weight_decay=config.table_weight_decay,
         )
     return CombinedOptimizer(members, parameters=[*network, *table])

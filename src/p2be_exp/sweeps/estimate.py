@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from p2be_exp.attacks import Attack
-from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, TrainConfig
-from p2be_exp.config.typed import has_key, plain
+from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch
 from p2be_exp.evaluation.attack_plan import plan_attacks
@@ -87,8 +87,12 @@ class Estimator:
 
 def planned(config: TrainConfig) -> list[Attack]:
     """The attacks of a configuration, but for one that transfers from another run."""
-    wanted = dataclasses.replace(config.attack, source=None) if has_key(config.attack, "source") else config.attack
-    return [] if wanted.name in ("none", "transfer") else plan_attacks(wanted, config.encoding.name)
+    wanted = config.attack
+    if isinstance(wanted, TransferConfig):
+        return []
+    if isinstance(wanted, SuiteConfig):
+        wanted = dataclasses.replace(wanted, source=None)
+    return plan_attacks(wanted, config.encoding.name)
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:

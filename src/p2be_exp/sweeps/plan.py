@@ -68,12 +68,13 @@ def check_first(arguments: Sequence[str]) -> None:
     Raises:
         BadInput: an unknown key or option, or a value of the wrong type.
     """
-    first = []
+    first: list[str] = []
     for each in OverridesParser.create().parse_overrides(list(arguments)):
         if each.value_type == ValueType.GLOB_CHOICE_SWEEP:
             continue
         value = next(iter(each.sweep_string_iterator())) if each.is_sweep_override() else None
-        first.append(each.input_line if value is None else f"{each.input_line.partition('=')[0]}={value}")
+        line = each.input_line or ""
+        first.append(line if value is None else f"{line.partition('=')[0]}={value}")
     compose_config("train", first)
 
 

@@ -163,7 +163,7 @@ def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
     return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.left is not None else None
 
 
-def _is_told(peers: Peers, error: Exception) -> bool:
+def _is_told(peers: Peers, error: BaseException) -> bool:
     """Whether rank 0 fails of the very same, as all ranks do of most faults; it may come to it a moment later."""
     mine, until = Ending.of(peers.rank, error).line, time.monotonic() + 1.0
     while time.monotonic() < until:

@@ -195,7 +195,7 @@ def cluster_environment(config: TrainerConfig) -> ClusterEnvironment:
 
 def tell_lightning_rank(config: TrainerConfig) -> None:
     """Set the rank that Lightning and its loggers guessed from the environment when they were imported."""
-    rank_zero_only.rank = rank(config)
+    rank_zero_only.rank = rank(config)  # type: ignore[attr-defined]
 
 
 def quiet_lightning() -> None:

@@ -70,7 +70,7 @@ def _wandb_logger(config: TrainConfig, settings: WandbLoggerConfig, run: Run, sw
         config={**plain(config), **flat_columns(config)},
         resume=None if offline else "allow",
     )
-    if pl.utilities.rank_zero_only.rank == 0:
+    if pl.utilities.rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         try:
             _ = logger.experiment  # starts the run now, before an hour of training
         except (wandb.errors.Error, OSError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -102,7 +102,7 @@ def train(
         with recorded(run, config, sweep, signals.watch) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
-                module.model.encoding.weight.data.copy_(table)
+                cast("torch.Tensor", module.model.encoding.weight).data.copy_(table)
             tell_workers(config.trainer, {"run": str(run.path), "config": plain(config), "resume": resume})
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

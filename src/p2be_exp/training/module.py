@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -39,6 +39,8 @@ class TrainingModule(pl.LightningModule):
         last_terms: the loss and its terms in the last step, on this rank.
         val_error: error on the validation split in percent after the last epoch; None without one.
     """
+
+    initial_bits: Tensor
 
     def __init__(self, config: TrainConfig, num_classes: int, batches_per_epoch: int) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class TrainingModule(pl.LightningModule):
         if smoothness is not None:
             terms["smoothness"], weights["smoothness"] = smoothness, self.lambda_smooth
         loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
-        return terms, loss, result.logits
+        return terms, cast("Tensor", loss), result.logits
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors on the validation split."""
@@ -129,7 +131,7 @@ class TrainingModule(pl.LightningModule):
         encoding = self.model.encoding
         if not isinstance(encoding, P2BE):
             return {}
-        changed = encoding.table().bool() != self.initial_bits
+        changed: Tensor = encoding.table().bool() != self.initial_bits
         return {
             "bits_changed": 100 * changed.double().mean().item(),
             "neighbour_cosine": neighbour_cosines(encoding.weight).mean().item(),
