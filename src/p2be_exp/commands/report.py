@@ -51,8 +51,9 @@ Compare two methods by several seeds of each, or two trained networks.
 A and B are each a run folder, a folder of runs (as a multirun leaves it), an evaluation (RUN/evaluations/NAME), or
 several of these joined by commas.
 
-  two runs or more on each side  the difference of the means over seeds, with Welch's interval; the runs of a side may
-                                 differ in the seed alone
+  two runs or more on each side  the difference of the means over seeds: in pairs over the seeds that both have, with
+                                 Welch's interval where they have none in common; the runs of a side may differ in
+                                 the seed alone
   one run on each side           the difference of these two networks on the same images: a bootstrap interval, and
                                  McNemar's test of each condition with Holm's correction; nothing about two methods
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import train_help, version
-from p2be_exp.commands.hydra_app import hydra_main
+from p2be_exp.commands.hydra_app import hydra_main, run_composed
 from p2be_exp.commands.job import (
     RESUMABLE,
     check_not_running,
@@ -147,7 +147,7 @@ def _single(arguments: list[str]) -> None:
             _go_on(config, run)
             return
         run.check_new("hydra.run.dir")
-        hydra_main(task, [*arguments, as_override("hydra.run.dir", run.path)])  # the time in its name is that of now
+        run_composed(task, composed, run.path)
         if failure:
             raise failure[0]
 

@@ -39,7 +39,7 @@ Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or r
 _OUTPUT = (".log", ".out", ".err")
 """Endings of files that a command's output is written to (``> RUN/train.log``); no run has files that end so."""
 
-_OF_HYDRA = (".hydra", "hydra_app.log")
+_OF_HYDRA = (".hydra", "train.log")
 """What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
 
 State = Literal["running", "finished", "failed", "interrupted"]
