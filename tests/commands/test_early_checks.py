@@ -12,6 +12,7 @@ from p2be_exp.backbones import image_sizes, list_backbones
 from p2be_exp.commands import early_checks
 from p2be_exp.commands.early_checks import PUBLISHED
 from p2be_exp.config.image_sizes import GIVEN, TAKEN
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.data import dataset_info, list_datasets
 from p2be_exp.errors import BadInput
 from p2be_exp.system import devices
@@ -162,7 +163,7 @@ def test_published_files_are_looked_for_where_they_are():
 
 def test_with_pytorch_there_the_job_checks(monkeypatch):
     monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
-    config = {"trainer": {"name": "gpu", "accelerator": "gpu", "devices": 1, "num_nodes": 1, "precision": "auto"}}
+    config = TrainConfig(trainer=TrainerConfig("gpu", accelerator="gpu", devices=1, num_nodes=1, precision="auto"))
     early_checks.check_early(config)  # a test of it may have put a GPU there
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(BadInput, match="trainer=gpu: no GPU was found"):

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from commandline import TINY, train
+from p2be_exp.config.schema import TrainerConfig
 from p2be_exp.system import threads
 from p2be_exp.system.threads import cpu_quota, set_threads, usable_cpus
 
-ONE, TWO = {"devices": 1, "num_nodes": 1}, {"devices": 2, "num_nodes": 1}
+ONE, TWO = TrainerConfig(devices=1, num_nodes=1), TrainerConfig(devices=2, num_nodes=1)
 
 
 @pytest.fixture

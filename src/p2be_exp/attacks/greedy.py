@@ -48,7 +48,7 @@ class GreedyLevels(Attack):
         while len(left):
             before = trials.margin.clone()
             for side in block_sides(*images.shape[2:]):
-                cell_of = cells_of_values(*images.shape[1:], side).to(images.device)
+                cell_of = cells_of_values(images.shape[1], images.shape[2], images.shape[3], side).to(images.device)
                 n_cells = int(cell_of[-1]) + 1
                 order = torch.zeros(len(images), n_cells, dtype=torch.long, device=images.device)
                 order[left] = random.select(left).uniform(restart, n_cells, start).argsort(1)

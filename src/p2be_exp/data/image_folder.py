@@ -6,18 +6,18 @@ Classes, and the pictures of a class, are in the order of their names; that orde
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from p2be_exp.data.decoding import TestView
+from p2be_exp.data.decoding import TestView, WholeView
 from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import user_path
 
 if TYPE_CHECKING:
+    from p2be_exp.config.schema import DatasetConfig, PicturesDatasetConfig
     from p2be_exp.data.files import FileSet, Names
 
 PICTURES = {
@@ -56,17 +56,18 @@ class FolderSettings:
     test_only: bool = False
 
     @classmethod
-    def of(cls, dataset: Mapping[str, Any]) -> FolderSettings | None:
+    def of(cls, dataset: DatasetConfig) -> FolderSettings | None:
         """Those of a configuration's ``dataset`` group; None for data sets that are no picture files."""
-        if "image_size" not in dataset:
+        if dataset.image_size is None:
             return None
+        pictures = cast("PicturesDatasetConfig", dataset)
         return cls(
-            folder=None if dataset.get("dir") is None else user_path("dataset.dir", dataset["dir"]),
-            image_size=dataset["image_size"],
-            resized=dataset["resized"],
-            workers=dataset["workers"],
-            timeout=dataset["timeout"],
-            resized_crop=dataset["augmentation"] == "resized_crop",
+            folder=None if dataset.dir is None else user_path("dataset.dir", dataset.dir),
+            image_size=pictures.image_size,
+            resized=pictures.resized,
+            workers=pictures.workers,
+            timeout=pictures.timeout,
+            resized_crop=dataset.augmentation == "resized_crop",
         )
 
     @property
@@ -121,7 +122,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
     )
 
 
-def listed(folder: Path, classes: tuple[str, ...], view: TestView, name: str) -> FileSet:
+def listed(folder: Path, classes: tuple[str, ...], view: WholeView | TestView, name: str) -> FileSet:
     """The pictures of some classes in a folder.
 
     Raises:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.process_state import kept_process_state
@@ -15,9 +15,12 @@ from p2be_exp.system.threads import set_threads
 from p2be_exp.system.together import together
 from p2be_exp.system.trainer import check_devices, tell_lightning_rank
 
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
+
 
 @contextmanager
-def job_process(trainer: Mapping[str, Any], folder: Path, key: str) -> Iterator[StopSignals]:
+def job_process(trainer: TrainerConfig, folder: Path, key: str) -> Iterator[StopSignals]:
     """What a training and an evaluation have in common, around everything else that they do.
 
     The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.system.ownership`); what the

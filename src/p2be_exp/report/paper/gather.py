@@ -150,8 +150,8 @@ def _steps(result: Result) -> int | None:
     images = (result.info.get("dataset") or {}).get("train")
     if not isinstance(images, int):
         return None
-    batches = math.ceil(images / config["batch_size"])
-    return config["epochs"] * math.ceil(batches / config["optim"]["accumulate"])
+    batches = math.ceil(images / config.batch_size)
+    return config.epochs * math.ceil(batches / config.optim.accumulate)
 
 
 # -- the form of what is read -----------------------------------------------------------------------------------------
