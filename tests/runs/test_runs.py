@@ -234,7 +234,7 @@ def test_another_seed_gives_other_weights_on_the_same_images(workdir, monkeypatc
     original, seen = TrainingModule.training_step, {}
 
     def training_step(self, batch, batch_idx):
-        seen.setdefault((self.config["seed"], self.current_epoch), []).extend(batch.indices.tolist())
+        seen.setdefault((self.config.seed, self.current_epoch), []).extend(batch.indices.tolist())
         return original(self, batch, batch_idx)
 
     monkeypatch.setattr(TrainingModule, "training_step", training_step)

@@ -14,7 +14,7 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import ExportConfig, TrainConfig
-from p2be_exp.config.typed import typed
+from p2be_exp.config.typed import plain, typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.provenance import provenance
@@ -152,7 +152,7 @@ def description(run: Run, settings: ExportConfig, checkpoint: dict[str, Any], si
             "classes": checkpoint["hyper_parameters"]["num_classes"],
             "names": info.get("classes"),
         },
-        "encoding": config.encoding,
+        "encoding": plain(config.encoding),
         "backbone": config.backbone.name,
         "regime": config.regime.name,
         "dataset": config.dataset.name,

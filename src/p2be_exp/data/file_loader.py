@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch.utils.data._utils import signal_handling
 
 from p2be_exp.augment.resized_crop import DRAWS
 from p2be_exp.data.batch import Batch, Part, Share, Unreadable
-from p2be_exp.data.decoding import TestView
+from p2be_exp.data.decoding import TestView, WholeView
 from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
 from p2be_exp.data.parts import PartsLoader
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
@@ -110,7 +110,7 @@ class FileLoader(PartsLoader):
         down before the worker, each takes five seconds.
         """
         # Between passes the DataLoader alone has the workers that are kept.
-        served = getattr(self._decoder, "_iterator", None) if self._decoded is None else self._decoded
+        served: Any = getattr(self._decoder, "_iterator", None) if self._decoded is None else self._decoded
         self._decoded = None
         self._decoder = None
         if not hasattr(served, "_workers"):  # decoded in this process, or never
@@ -159,7 +159,7 @@ class FileLoader(PartsLoader):
         """What the workers decode in this pass, in looks of :data:`LOOK` seconds."""
         if (kept := getattr(self._decoder, "_iterator", None)) is not None:
             kept._timeout = 0  # workers that are kept take up a new pass: an answer of theirs cannot be asked for again
-        decoded = iter(self._decoder)
+        decoded: Any = iter(cast("DataLoader[Any]", self._decoder))
         if self.workers:
             decoded._timeout = LOOK
         return decoded
@@ -169,7 +169,7 @@ class FileLoader(PartsLoader):
         start, self._stop_seen = time.monotonic(), None
         while True:
             try:
-                decoded = next(self._decoded, None)
+                decoded = next(cast("Iterator[_Decoded]", self._decoded), None)
             except RuntimeError as error:
                 if "DataLoader timed out" in str(error):  # after LOOK seconds; it can be asked again
                     self._check_wait(time.monotonic() - start)
@@ -260,7 +260,7 @@ class _Requests:
 class _Decoder(Dataset):
     """In a worker process: knows the folder, gets names and draws, so that it holds no list of files."""
 
-    def __init__(self, folder: Path, view: TestView) -> None:
+    def __init__(self, folder: Path, view: TestView | WholeView) -> None:
         self.folder, self.view = folder, view
 
     def __getitem__(self, request: _Request) -> _Decoded:
@@ -287,7 +287,7 @@ def _shared_memory() -> str:
     )
 
 
-def _unwatch(served: Iterator[_Decoded]) -> None:
+def _unwatch(served: Any) -> None:
     """Let PyTorch not take the end of these workers for a failure, which it raises in the midst of anything."""
     if served._worker_pids_set:
         signal_handling._remove_worker_pids(id(served))

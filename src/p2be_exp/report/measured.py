@@ -149,7 +149,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     if is_evaluation(folder):
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
-        if not is_folder(run := run_of(folder)):
+        if (run := run_of(folder)) is None or not is_folder(run):
             raise BadInput(f"{key}={folder}: measured on the run {run}, which is not there")
         return [_read(key, folder, Run.open(run, key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]

@@ -157,13 +157,13 @@ def _steps(result: Result) -> int | None:
 # -- the form of what is read -----------------------------------------------------------------------------------------
 
 _NONE = type(None)
-_SUMMARY = {
+_SUMMARY: Form = {
     "corruptions": (dict, _NONE),
     "corruptions.left_out": (dict, list, _NONE),
     "corruptions.identical": (list, _NONE),
     "corruptions.identical.*": str,
 }
-_SETTINGS = {
+_SETTINGS: Form = {
     "attack": (dict, _NONE),
     "corruption.names": (str, list, _NONE),
     "corruption.names.*": str,

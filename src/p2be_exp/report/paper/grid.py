@@ -68,7 +68,8 @@ class Grid:
 
 def grids(tables: Iterable[Table]) -> list[Grid]:
     """The tables in words, each with an ID of its own: ``table2``, ``table2-2``, ``table2-departing-1``, ..."""
-    found, counts = [], {}
+    found: list[Grid] = []
+    counts: dict[str, int] = {}
     tables = list(tables)
     alike = Counter((table.spec.id, table.departures) for table in tables)
     for table in tables:
