@@ -14,8 +14,9 @@ from p2be_exp.attacks.greedy import GreedyLevels, block_sides, cells_of_values
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.square import margins
 from p2be_exp.backbones import build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE
 
 
 class Reading(nn.Module):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.report.paper.cells import natural
 from p2be_exp.report.paper.figures import Picture, picture, settings
 from p2be_exp.report.paper.gather import Result
-from p2be_exp.report.paper.tables import named
+from p2be_exp.report.paper.keys import natural
+from p2be_exp.report.paper.tables import option_label
 from p2be_exp.runs.load import load_checkpoint
 
 LEARNED = 4
@@ -27,7 +27,8 @@ def code_maps(results: Sequence[Result]) -> tuple[list[Picture], list[str]]:
     """
     import torch  # seconds, and a report without P2BE has no use for it
 
-    from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+    from p2be_exp.encodings import RGB, OneHot, Thermometer
+    from p2be_exp.encodings.sign import binarize
     from p2be_exp.evaluation.figures.similarity import similarity
 
     learned, notes = _learned(results)
@@ -39,10 +40,7 @@ def code_maps(results: Sequence[Result]) -> tuple[list[Picture], list[str]]:
     tables = {"RGB": RGB().table(), f"one-hot, M = {length}": OneHot(length).table()}
     tables |= {f"thermometer, M = {length}": Thermometer(length).table()}
     for title, weight in [(f"random N(0, 1), M = {length}", random), *learned]:
-        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away
-            encoding = P2BE(weight.shape[1])
-        encoding.weight.data.copy_(weight)
-        tables[title] = encoding.table()
+        tables[title] = binarize(weight, slope_at_zero=4.0)  # which only a gradient would see
     maps = {title: similarity(table.detach()).numpy() for title, table in tables.items()}
     return [_draw(maps)], notes
 
@@ -55,8 +53,8 @@ def _learned(results: Sequence[Result]) -> tuple[list, list[str]]:
         if encoding["name"] != "p2be" or encoding["table_from"] is not None:
             continue
         config = result.measured.config
-        what = f"learned on {named(config['dataset']['name'])}, M = {encoding['M']}"
-        recipe = f"{config['backbone']['name']}, {named(config['regime']['name'])}, {config['epochs']} epochs"
+        what = f"learned on {option_label(config['dataset']['name'])}, M = {encoding['M']}"
+        recipe = f"{config['backbone']['name']}, {option_label(config['regime']['name'])}, {config['epochs']} epochs"
         chosen.setdefault(f"{what}\n{recipe}\nlambda = {encoding['lambda_smooth']:g}", result)
     found: list = []
     lost: list[str] = []
