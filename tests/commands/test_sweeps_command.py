@@ -47,7 +47,7 @@ def test_a_list_of_jobs_trains_nothing(workdir):
     assert list(workdir.iterdir()) == []
 
 
-@pytest.mark.parametrize("yes", ["yes", "1", "On"])
+@pytest.mark.parametrize("yes", ["1", "On"])
 def test_every_yes_lists(workdir, yes):
     outcome = train("sweeps=fig2", "scale=small", "trainer=cpu", f"dry_run={yes}")
     assert outcome.code == 0, outcome.err

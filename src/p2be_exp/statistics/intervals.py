@@ -11,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 # scipy.stats takes long to import, and a typo on the command line is to be refused at once: imported where it is used.
 
-Z_95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
-
 _DRAWS_AT_ONCE = 2_000_000
 """Numbers held at once while resampling: 16 MB."""
 
