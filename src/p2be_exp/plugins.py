@@ -22,6 +22,7 @@ from omegaconf import MISSING, OmegaConf
 
 from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.config.folders import PLUGIN_FOLDERS, conf_folders, split_plugins
+from p2be_exp.config.former import FORMER, former_options, where_now
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.errors import BadInput
 from p2be_exp.foreign import in_run_folder
@@ -256,6 +257,20 @@ def load_plugins_of(config: Mapping[str, Any], recorded: Mapping[str, str], wher
     check_unchanged(config, recorded, where)
 
 
+def load_former_of(config: Mapping[str, Any], where: str) -> None:
+    """Load the plug-ins that have options of a run which were part of the package when it was made.
+
+    Args, raises: see :func:`load_plugins_of`; there is no file to compare theirs with.
+    """
+    for group, name in former_options(config):
+        module = FORMER[group, name]
+        if name in GROUP_SCHEMAS[group]:
+            continue
+        if module not in {*sys.modules, *_ALLOWED, *split_plugins(VARIABLE)}:
+            raise BadInput(f"{where}: {where_now(group, name)}")
+        load_plugins([module], where)
+
+
 def _check_file(module: str, recorded: Mapping[str, str], where: str) -> None:
     """Check that the file of a module, which may not be imported yet, is the one of a run."""
     if module in sys.modules:
@@ -299,7 +314,8 @@ def check_unchanged(config: Mapping[str, Any], recorded: Mapping[str, str], wher
     names = config["plugins"]
     owners = {_OWNERS[option] for option in _chosen(config) if option in _OWNERS}
     parts = [module for module in recorded if module in _DIGESTS and any(_belongs(module, name) for name in names)]
-    for module in dict.fromkeys([*names, *sorted(owners - {"__main__"}), *parts]):
+    moved_out = set(FORMER.values()) - set(recorded)  # since the run was made
+    for module in dict.fromkeys([*names, *sorted(owners - {"__main__"} - moved_out), *parts]):
         if recorded.get(module) != _DIGESTS.get(module):
             raise BadInput(_other_file(module, where))
 

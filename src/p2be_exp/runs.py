@@ -26,7 +26,7 @@ from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.ownership import LOCK, holds
 from p2be_exp.plugin_files import is_module_name
-from p2be_exp.plugins import allow, digests, load_plugins_of
+from p2be_exp.plugins import allow, digests, load_former_of, load_plugins_of
 from p2be_exp.system.peers import FOLDER
 
 if TYPE_CHECKING:
@@ -299,6 +299,7 @@ def find_run(path: str | Path, key: str = "run") -> Run:
         if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
             raise BadInput(f"{key}={path}: config.yaml is damaged (plugins: {config['plugins']})")
         load_plugins_of(config, recorded, f"{key}={path}")
+        load_former_of(config, f"{key}={path}")
     try:
         check_config("train", config)
     except Exception as error:  # half a file may be valid YAML

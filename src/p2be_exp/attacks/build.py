@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.attacks.greedy import GreedyLevels
 from p2be_exp.attacks.lspga import LSPGA
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random_in_ball import RandomInBall
@@ -17,7 +16,6 @@ _ATTACKS: dict[str, type[Attack]] = {
     "pgd": PGD,
     "random_in_ball": RandomInBall,
     "square": Square,
-    "greedy": GreedyLevels,
 }
 
 

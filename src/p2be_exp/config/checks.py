@@ -18,7 +18,7 @@ from p2be_exp.config.types import unfit
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
 
-INNER_ATTACKS = ["lspga", "pgd", "random_in_ball", "square", "greedy"]
+INNER_ATTACKS = ["lspga", "pgd", "random_in_ball", "square"]
 """Attacks that a regime may train against."""
 
 

@@ -214,11 +214,6 @@ class SquareConfig(AttackConfig):
 
 
 @dataclass
-class GreedyConfig(AttackConfig):
-    queries: int = number(1)
-
-
-@dataclass
 class TransferConfig(AttackConfig):
     source: str | None = path()
     steps: int = number(1)
@@ -446,7 +441,6 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "pgd": PGDConfig,
         "random_in_ball": RandomInBallConfig,
         "square": SquareConfig,
-        "greedy": GreedyConfig,
         "transfer": TransferConfig,
         "suite": SuiteConfig,
         "suite_short": SuiteConfig,
