@@ -19,7 +19,7 @@ import torch
 
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.module import TrainingModule
 
 if not __package__:  # run as a file: the package that it belongs to is found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from p2be_exp.augment import AugMix
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 if not __package__:  # run as a file: the package that it belongs to is found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -26,7 +26,7 @@ from PIL import Image
 
 from p2be_exp.corruptions import ALL, SEVERITIES, corrupt, find_textures
 from p2be_exp.corruptions.constants import constants_of
-from p2be_exp.corruptions.parallel import in_order
+from p2be_exp.system.parallel import in_order
 
 PILLOW = "jpeg by Pillow"
 

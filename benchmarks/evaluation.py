@@ -24,12 +24,12 @@ import torch
 
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.corruptions import TEST
-from p2be_exp.corruptions.own import OwnFiles
 from p2be_exp.data import ImageDataModule, ImageSet
-from p2be_exp.evaluation import EvaluationModule, condition_loader, list_conditions
-from p2be_exp.model import build_model
-from p2be_exp.results import CLEAN, Condition, Results
-from p2be_exp.trainer import build_trainer
+from p2be_exp.evaluation.corrupted.own_files import OwnFiles
+from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
+from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.models.model import build_model
+from p2be_exp.system.trainer import build_trainer
 
 if not __package__:  # run as a file: the package that it belongs to is found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -19,7 +19,7 @@ import torch
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import P2BE
 from p2be_exp.export import exported, to_onnx
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 def candidates(model: EncodedClassifier, size: int) -> dict[str, Callable]:

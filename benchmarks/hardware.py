@@ -22,7 +22,7 @@ def hardware(device: torch.device) -> str:
 
 
 def set_precision(precision: str, device: torch.device) -> None:
-    """Choose kernels on a GPU as a training does (see :func:`p2be_exp.trainer.build_trainer`): ``bf16`` or ``32``."""
+    """Choose kernels on a GPU as :func:`p2be_exp.system.trainer.build_trainer` does: ``bf16`` or ``32``."""
     if device.type == "cuda":
         exact = precision == "32"
         torch.backends.cudnn.benchmark = True

@@ -21,11 +21,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from p2be_exp.callbacks import StopSignals
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
-from p2be_exp.jobs import prepare
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
+from p2be_exp.system.stop_signals import StopSignals
+from p2be_exp.training.job import prepare
 
 
 class TimedLoader(ResidentLoader):

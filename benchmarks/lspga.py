@@ -30,7 +30,7 @@ from p2be_exp.attacks.lspga import LSPGA
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import LEVELS, P2BE
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 if not __package__:  # run as a file: the package that it belongs to is found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

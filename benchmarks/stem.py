@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.encodings import P2BE, TableEncoding
-from p2be_exp.stem import EncodedConv2d
+from p2be_exp.models.stem import EncodedConv2d
 
 if not __package__:  # run as a file: the package that it belongs to is found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from p2be_exp.backbones import build_backbone
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE, build_encoding
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.optim import build_optimizer
 from p2be_exp.regimes import build_regime
 

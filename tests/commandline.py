@@ -15,15 +15,16 @@ from unittest import mock
 
 import torch
 
-from p2be_exp.callbacks import evaluation_progress, progress
-from p2be_exp.callbacks.epoch_rows import TIMINGS
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
 from p2be_exp.commands import export as export_command
 from p2be_exp.commands import report as report_command
 from p2be_exp.commands import tracking as tracking_command
 from p2be_exp.commands import train as train_command
-from p2be_exp.training import TrainingModule
+from p2be_exp.evaluation import progress as evaluation_progress
+from p2be_exp.training.callbacks import progress
+from p2be_exp.training.callbacks.epoch_rows import TIMINGS
+from p2be_exp.training.module import TrainingModule
 from warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[1]
@@ -53,14 +54,14 @@ class Outcome:
     err: str
 
 
-def train(*arguments) -> Outcome:
-    """``train.py`` in this process."""
-    return _call(train_command.main, "train.py", arguments)
+def train(*arguments, program: str = "train.py") -> Outcome:
+    """``train.py`` in this process, or the program that is installed."""
+    return _call(train_command.main, program, arguments)
 
 
-def evaluate(*arguments) -> Outcome:
-    """``evaluate.py`` in this process."""
-    return _call(evaluate_command.main, "evaluate.py", arguments)
+def evaluate(*arguments, program: str = "evaluate.py") -> Outcome:
+    """``evaluate.py`` in this process, or the program that is installed."""
+    return _call(evaluate_command.main, program, arguments)
 
 
 def evaluate_clean(*arguments) -> Outcome:

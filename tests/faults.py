@@ -11,8 +11,8 @@ import torch
 
 from p2be_exp.data import ImageDataModule
 from p2be_exp.errors import BadInput, ResourceError
-from p2be_exp.evaluation import EvaluationModule
-from p2be_exp.training import TrainingModule
+from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.training.module import TrainingModule
 
 LONG = 300.0
 """Seconds after which a wait gives up, should the test be gone."""

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.corruptions.names import SEVERITIES, TEST
-from p2be_exp.runs import FORMAT_VERSION, Run
+from p2be_exp.runs.run import FORMAT_VERSION, Run
 
 HEADER = "condition,kind,name,severity,eps_levels,gradient,n,n_wrong,error,ci_low,ci_high,seconds"
 CELLS = tuple(f"corruption/{name}/{severity}" for name in TEST for severity in SEVERITIES)

@@ -22,8 +22,12 @@ from commandline import (
     trained,
     untimed,
 )
-from p2be_exp import jobs, load_run, probes, trainer
-from p2be_exp.runs import Run, find_run
+from p2be_exp import load_run
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+from p2be_exp.system import trainer
+from p2be_exp.training import job as jobs
+from p2be_exp.training import probes
 
 BF16 = "trainer.precision=bf16"
 SHOWN = [each for each in TINY if each != "trainer.progress=false"]
@@ -31,7 +35,7 @@ SHOWN = [each for each in TINY if each != "trainer.progress=false"]
 KILLED = """
 import os, signal
 from p2be_exp.commands.train import main
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.module import TrainingModule
 
 step = TrainingModule.training_step
 

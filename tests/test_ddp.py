@@ -22,7 +22,7 @@ from commandline import (
     trained,
     untimed,
 )
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.p
 DRIVER = """
 import hashlib, json, os, signal, sys
 from p2be_exp.commands.train import main
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.module import TrainingModule
 
 step, seen = TrainingModule.training_step, []
 

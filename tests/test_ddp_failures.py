@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from commandline import TINY, copy_of, evaluate, evaluate_clean, rows_of, train, trained, untimed
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 from processes import Command, started, taken_port
 from small_disk import mounting, skip_unless_mounted
 
@@ -90,7 +90,7 @@ def until_said_to_be_stopped(command: Command) -> None:
 
 def test_a_rank_that_is_stopped_is_said_and_waited_for(workdir):
     """With sigterm in the evaluation that ends the training, and a port that is taken in the environment."""
-    often = "from p2be_exp.callbacks import sign_of_life; sign_of_life.INTERVAL = 0.02"
+    often = "from p2be_exp.training.callbacks import sign_of_life; sign_of_life.INTERVAL = 0.02"
     faults = {"1 step 0 1": STOP_ITSELF, "0 gather clean": "", "1 test clean 0": NEVER}
     with (
         taken_port() as port,

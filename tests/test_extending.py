@@ -11,9 +11,10 @@ import torch
 
 from commandline import evaluate, finish, refusal, rows_of, start, train
 from extension_pages import MODULES, commands, write_files
-from p2be_exp import load_run, plugins
+from p2be_exp import load_run
+from p2be_exp.config import plugins
 from p2be_exp.data import load_dataset
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 SHORT = ("epochs=1", "limit_train=32", "batch_size=16", "limit_test=20", "trainer=cpu", "trainer.progress=false")
 

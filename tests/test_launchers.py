@@ -11,7 +11,7 @@ import pytest
 
 from commandline import ROOT, TINY, untimed
 from launcher_pages import commands, in_small
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 from processes import Command, free_port, marked_environment
 from warm_process import WarmProcess
 
@@ -24,7 +24,7 @@ import os
 import signal
 from pathlib import Path
 
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.module import TrainingModule
 
 step = TrainingModule.training_step
 

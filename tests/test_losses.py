@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from p2be_exp.losses import jensen_shannon, neighbour_cosines, smoothness_mean, smoothness_sum
+from p2be_exp.encodings.smoothness import neighbour_cosines, smoothness_mean, smoothness_sum
+from p2be_exp.regimes.consistency import jensen_shannon
 
 
 def normal(*shape: int, dtype=torch.float64, scale: float = 1.0) -> torch.Tensor:

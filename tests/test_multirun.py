@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from commandline import QUICKSTART, TINY, at_batch, checkpoint_of, copy_of, refusal, rows_of, train, weights_of
-from p2be_exp import jobs
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
+from p2be_exp.training import job as jobs
 
 pytestmark = pytest.mark.usefixtures("workdir")
 

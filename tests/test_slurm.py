@@ -13,7 +13,7 @@ import pytest
 
 from commandline import ROOT, TINY, assert_equal, checkpoint_of, finish, start_warm, trained, untimed, weights_of
 from launcher_pages import commands, in_small
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 from slurm_cluster import SlurmCannotRun, SlurmCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
@@ -24,8 +24,8 @@ WAIT_HERE = '''
 import time
 from pathlib import Path
 
-from p2be_exp.callbacks import StopOnSignal
-from p2be_exp.training import TrainingModule
+from p2be_exp.training.callbacks import StopOnSignal
+from p2be_exp.training.module import TrainingModule
 
 step = TrainingModule.training_step
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 WEIGHTS = "checkpoints/weights.ckpt"
 

@@ -158,8 +158,8 @@ def machine(settings: Settings) -> dict[str, str]:
     import torch
 
     from benchmarks.hardware import processor
-    from p2be_exp.runs import now, provenance
-    from p2be_exp.threads import usable_cpus
+    from p2be_exp.runs.provenance import now, provenance
+    from p2be_exp.system.threads import usable_cpus
 
     known = provenance()
     gpu = "none: the CPU is used"

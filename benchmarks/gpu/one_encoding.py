@@ -23,7 +23,7 @@ from benchmarks.gpu.training_rows import (
     saved_steps,
     training_row,
 )
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 STAGES = ("train", "cells", "attack", "done")
 MEASURED = {"cells": "corruptions", "attack": "LS-PGA"}

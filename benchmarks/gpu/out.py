@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.table import render
-from p2be_exp.atomic import replacing, write_text
 from p2be_exp.errors import BadInput
+from p2be_exp.system.atomic import replacing, write_text
 
 MOST_FILES = 8
 MOST_BYTES = 16 * 2**20

@@ -17,7 +17,7 @@ from benchmarks.gpu.rehearsal import Speed, rehearse
 from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_commands import Commands, environment
 from benchmarks.gpu.training_plan import RECIPE_EPOCHS, TrainingPlan, plan_training, read_plan
-from p2be_exp.threads import usable_cpus
+from p2be_exp.system.threads import usable_cpus
 
 LOOK = 0.3  # seconds between two looks at the processes
 ENDING = 6.0  # seconds for the last rows and archives

@@ -13,7 +13,7 @@ from benchmarks.gpu.dependencies import ROOT, SOURCE
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_plan import RECIPE_EPOCHS, TrainingPlan
-from p2be_exp.threads import usable_cpus
+from p2be_exp.system.threads import usable_cpus
 
 CORRUPTED = "corrupted"
 """Folder of the corrupted test images, in the work folder."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.sizes import Size
-from p2be_exp.atomic import write_json
 from p2be_exp.errors import BadInput
+from p2be_exp.system.atomic import write_json
 
 PLAN = "plan.json"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2be_exp.report.paper.published import PUBLISHED
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 
 def training_row(run: Run, planned: int) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from p2be_exp.report.canvas import new_figure
-from p2be_exp.report.corruption_figures import corruption_errors, heatmap
-from p2be_exp.report.table import results_table
+from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.evaluation.figures.corruption_figures import corruption_errors, heatmap
+from p2be_exp.evaluation.table import results_table
 
 WIDTH = 76
 """Columns of the terminal: the table without its last column, the gradients."""

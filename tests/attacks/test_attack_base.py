@@ -6,7 +6,7 @@ from torch import nn
 
 from p2be_exp.attacks import Attack, AttackRandom, Search, attacked, predict
 from p2be_exp.attacks.ball import bounds, is_inside
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 
 class Bright(nn.Module):

@@ -17,7 +17,7 @@ from p2be_exp.attacks.window import Window
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 ENCODINGS = {
     "p2be8": lambda: P2BE(8),

@@ -20,8 +20,8 @@ from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
-from p2be_exp.model import EncodedClassifier
-from p2be_exp.surrogate import slopes
+from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.surrogate import slopes
 
 with torch.random.fork_rng():  # the same table whatever ran before
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import RandomInBall, uniform_levels
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import P2BE
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 def of_level(level, n=200):

@@ -15,7 +15,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.square import Square, margins, share_of_area, side_of_square
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 class Linear(nn.Module):

@@ -11,7 +11,7 @@ from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import P2BE, RGB, Thermometer
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 def small(encoding, seed=0) -> EncodedClassifier:

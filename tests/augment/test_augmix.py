@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import stats
 
 from p2be_exp.augment import AugMix, AugMixParameters, Operation
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 
 def random_of(images, epoch=0):

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from p2be_exp.augment import flip_crop, random_flip_crop
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 
 def plain_flip_crop(image, flip, top, left, padding):

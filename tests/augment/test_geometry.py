@@ -3,7 +3,7 @@
 import torch
 
 from p2be_exp.augment import augmentation_of, random_flip_crop
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 
 def random(n, epoch=0):

@@ -9,7 +9,7 @@ from p2be_exp.augment import AugMix
 from p2be_exp.augment.view_rounding import Rounding
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes.augmix import reference_rounding
 
 TIE = 2e-4  # levels: closer to where a code changes, float32 error and the guard for whole levels decide

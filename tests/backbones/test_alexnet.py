@@ -9,7 +9,7 @@ from torchvision.models import alexnet
 from p2be_exp.backbones import build_backbone
 from p2be_exp.backbones.dropout import ImageDropout
 from p2be_exp.encodings import RGB, Thermometer
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 @torch.no_grad()

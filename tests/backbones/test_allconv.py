@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from p2be_exp.backbones import StemShape, build_backbone
 from p2be_exp.backbones.dropout import ImageDropout
 from p2be_exp.encodings import OneHot
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 PLAN = ["3", "3", "M", "3", "3", "3", "M", "nopad", "1", "1"]
 

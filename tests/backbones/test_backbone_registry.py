@@ -18,7 +18,7 @@ from p2be_exp.backbones import (
 )
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 NAMES = list_backbones()
 CIFAR = [name for name in NAMES if name not in ("alexnet", "resnet50")]

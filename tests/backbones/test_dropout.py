@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from commandline import assert_equal, at_batch, checkpoint_of, train
-from p2be_exp import training
 from p2be_exp.attacks.attack import attacked
 from p2be_exp.backbones.dropout import DropoutRandom, ImageDropout, dropout_from
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
+from p2be_exp.training import module as training
 
 
 def zeros_of(dropout, random, features):

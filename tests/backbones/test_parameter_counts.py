@@ -5,7 +5,7 @@ import torch
 
 from p2be_exp.backbones import build_backbone, list_backbones
 from p2be_exp.encodings import P2BE, RGB, OneHot
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 def count(name, encoding, num_classes):

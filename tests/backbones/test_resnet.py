@@ -14,7 +14,7 @@ from torchvision.models import resnet18, resnet50
 from p2be_exp.backbones import StemShape, build_backbone
 from p2be_exp.encodings import RGB
 from p2be_exp.errors import BadInput
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])

@@ -8,7 +8,7 @@ import torch
 from benchmarks.gpu.archive import WEIGHTS, write_archive
 from commandline import checkpoint_of, copy_of, evaluate_clean
 from p2be_exp import load_run
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 
 @pytest.fixture(scope="module")

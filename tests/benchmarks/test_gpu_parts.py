@@ -25,7 +25,7 @@ from benchmarks.gpu.training_plan import TrainingPlan, read_plan
 from benchmarks.gpu.training_rows import published_cells
 from benchmarks.kernels import GpuWork
 from commandline import copy_of, corruptions, evaluate, train
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,7 +204,8 @@ def test_a_training_that_is_stopped_says_at_which_epoch_and_can_be_gone_on_with(
                     "or for all of it"}  # fmt: skip
 
     again = encoding_of(rows, tmp_path)
-    monkeypatch.setattr(Commands, "resume", lambda *_: [sys.executable, "-c", "pass"])  # tests/test_resume.py goes on
+    # What a resumed run goes on with is the matter of tests/training/test_resume.py.
+    monkeypatch.setattr(Commands, "resume", lambda *_: [sys.executable, "-c", "pass"])
     poll_until(again, lambda: again.stage != "train")
     assert Spy.called == ("train", "resume")
     again.end(told=False)

@@ -28,9 +28,9 @@ from commandline import (
     trained,
 )
 from p2be_exp import load_run
+from p2be_exp.config.plugins import forget
 from p2be_exp.config.ranges import MOST_JOBS
 from p2be_exp.errors import BadInput
-from p2be_exp.plugins import forget
 from p2be_exp.report.measured import find_measured
 from p2be_exp.sweeps import sweep_file
 
@@ -223,8 +223,8 @@ def test_an_inner_attack_that_is_none(workdir, value):
 
 
 def test_more_processes_than_a_machine_has_cpus(workdir, monkeypatch):
-    monkeypatch.setattr("p2be_exp.trainer.usable_cpus", lambda: 2)
-    monkeypatch.setattr("p2be_exp.trainer.on_gpu", lambda config: False)
+    monkeypatch.setattr("p2be_exp.system.trainer.usable_cpus", lambda: 2)
+    monkeypatch.setattr("p2be_exp.system.trainer.on_gpu", lambda config: False)
     said = refused(
         workdir, train, *TINY, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=64", "batch_size=64"
     )

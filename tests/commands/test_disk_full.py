@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from commandline import ROOT, TINY, assert_equal, checkpoint_of, copy_of, train, untimed
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 from small_disk import with_mounts
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("workdir")]

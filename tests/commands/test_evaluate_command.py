@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from commandline import ROOT, copy_of, evaluate_clean, finish, refusal, rows_of, start, train
-from p2be_exp.evaluation import EvaluationModule
+from p2be_exp.evaluation.module import EvaluationModule
 
 
 @pytest.fixture

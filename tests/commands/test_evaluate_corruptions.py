@@ -18,11 +18,11 @@ import commandline
 from commandline import QUICKSTART, copy_of, corruptions, finish, refusal, rows_of, start_warm, train, wait_until
 from p2be_exp import load_run
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
-from p2be_exp.corruptions.images import corrupted_images
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation import EvaluationModule
+from p2be_exp.evaluation.corrupted.source import corrupted_images
+from p2be_exp.evaluation.module import EvaluationModule
 from published_sets import change_a_byte
 
 
@@ -142,7 +142,7 @@ def test_batches_and_workers_change_nothing(run, whole, frost_dir):
 DRIVER = """
 import time
 from p2be_exp.commands.evaluate import main
-from p2be_exp.evaluation import EvaluationModule
+from p2be_exp.evaluation.module import EvaluationModule
 
 step = EvaluationModule.test_step
 

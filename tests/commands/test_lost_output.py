@@ -12,7 +12,7 @@ import pytest
 
 from commandline import ROOT, TINY, assert_equal, at_batch, checkpoint_of, copy_of, finish, rows_of, start_warm, untimed
 from p2be_exp.commands import corruptions, evaluate, export, report, train
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -71,7 +71,7 @@ def test_a_training_that_prints_to_a_full_disk(workdir, four_epochs):
 def test_a_training_with_a_bar_whose_terminal_goes(workdir, four_epochs, monkeypatch):
     terminal, ours = pty.openpty()
     at_batch(monkeypatch, 1, 1, lambda: os.close(terminal))
-    monkeypatch.setattr("p2be_exp.callbacks.progress.REFRESH", 0.0)
+    monkeypatch.setattr("p2be_exp.training.callbacks.progress.REFRESH", 0.0)
     with os.fdopen(ours, "w") as stream:
         assert stream.isatty()
         code = call(train.main, stream, stream, *TINY, "epochs=4", "trainer.progress=true", "hydra.run.dir=run")

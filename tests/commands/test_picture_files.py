@@ -29,14 +29,15 @@ from commandline import (
     untimed,
 )
 from p2be_exp import load_run
-from p2be_exp.agreement import check_classes, check_files
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.data import FolderSettings, file_loader, load_dataset
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
-from p2be_exp.evaluation import EvaluationModule
-from p2be_exp.jobs import build_data
-from p2be_exp.runs import Run, find_run
+from p2be_exp.evaluation.agreement import check_classes, check_files
+from p2be_exp.evaluation.data import build_data
+from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
 from pictures import LATIN_1, WNIDS, damage, picture, write_imagenet, write_latin_1
 from small_disk import with_mounts
 
@@ -512,8 +513,8 @@ def test_a_missing_folder_is_explained():
 
 DRIVER = """
 import importlib, os, signal, sys
-from p2be_exp.evaluation import EvaluationModule
-from p2be_exp.training import TrainingModule
+from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.training.module import TrainingModule
 
 def stopping(step, done=[]):
     def stopping_step(self, batch, batch_idx, *loader):

@@ -20,10 +20,10 @@ from commandline import (
     refusal,
     train,
 )
-from p2be_exp import runs
-from p2be_exp.config.quoting import as_override
-from p2be_exp.recording import resume_command
-from p2be_exp.runs import Run
+from p2be_exp.runs import run as runs
+from p2be_exp.runs.run import Run
+from p2be_exp.system.command_line import as_override
+from p2be_exp.training.recording import resume_command
 
 pytestmark = pytest.mark.usefixtures("workdir")
 

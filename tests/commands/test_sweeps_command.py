@@ -9,8 +9,8 @@ import pytest
 
 from commandline import copy_of, refusal, rows_of, train, untimed, weights_of
 from p2be_exp.commands import sweep
-from p2be_exp.runs import Run
-from p2be_exp.training import TrainingModule
+from p2be_exp.runs.run import Run
+from p2be_exp.training.module import TrainingModule
 
 pytestmark = [pytest.mark.usefixtures("workdir"), pytest.mark.slow]
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from p2be_exp.config import compose_config, parse_overrides, quoting
-from p2be_exp.config.quoting import as_override, hint, read_arguments, typed
+from p2be_exp.config.quoting import hint, read_arguments
+from p2be_exp.system.command_line import as_override, typed
 
 NAMES = [
     *("a (1), ü=2", "it's", 'say "x"', """'"'""", "a b", "$HOME", "a,b", "a=b", "a\nb", "\\", "a\\", "a\\'", 'a\\"b'),

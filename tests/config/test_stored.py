@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from commandline import TINY, copy_of, evaluate, evaluate_clean, refusal, report, train
 from p2be_exp.config.stored import LARGEST, read_stored
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 VALUES = {
     "numbers": [0, -3, 10**20, 1e-5, 1e22, 0.1, float("inf"), float("-inf"), 1000.5],

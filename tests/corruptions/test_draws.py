@@ -12,7 +12,7 @@ from scipy import stats
 from p2be_exp.corruptions import draws as draws_module
 from p2be_exp.corruptions.draws import PURPOSE, Draws, key_of, stream_of
 from p2be_exp.corruptions.names import ALL, SEVERITIES
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 
 def test_the_purpose_is_the_one_set_aside_for_corruptions():

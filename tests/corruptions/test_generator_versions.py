@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from p2be_exp.corruptions import make
-from p2be_exp.corruptions.images import GeneratedImages, OfficialCifarC
 from p2be_exp.corruptions.make import GENERATOR_VERSION, make_set
 from p2be_exp.corruptions.names import SEVERITIES
 from p2be_exp.corruptions.published import REPRODUCED
 from p2be_exp.corruptions.source import DatasetSource
 from p2be_exp.data import ImageSet
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.cifar_c import OfficialCifarC
+from p2be_exp.evaluation.corrupted.generated import GeneratedImages
 from published_sets import data_module
 
 NAMES = ("frost", "contrast", "jpeg_compression")

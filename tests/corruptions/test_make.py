@@ -18,7 +18,7 @@ from p2be_exp.corruptions.store import StoredSet
 from p2be_exp.corruptions.textures import find_textures
 from p2be_exp.data.batch import Unreadable
 from p2be_exp.errors import BadInput
-from p2be_exp.ownership import LOCK
+from p2be_exp.system.ownership import LOCK
 
 NAMES = ("gaussian_noise", "fog", "jpeg_compression")
 SEVERITIES = (1, 2, 5)

@@ -8,8 +8,8 @@ import torch
 from p2be_exp.data.batch import rank_share
 from p2be_exp.data.images import ImageSet
 from p2be_exp.data.loader import ResidentLoader
-from p2be_exp.data.order import EPOCH, random_order
 from p2be_exp.errors import BadInput
+from p2be_exp.randomness.order import EPOCH, random_order
 
 CASES = list(itertools.product((1, 2, 5, 12, 13, 24), (1, 2, 3, 4, 7, 12, 50), (1, 2, 3, 4, 8)))
 

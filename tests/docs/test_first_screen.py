@@ -8,8 +8,8 @@ import matplotlib.image
 import pytest
 
 from commandline import ROOT
-from p2be_exp.corruptions import measures
 from p2be_exp.corruptions.names import SEVERITIES, TEST
+from p2be_exp.evaluation import measures
 
 DETAIL = "The largest change: pgd_margin_secant 75.4 % at 8 levels against pgd_margin_secant_half 73.0 % (12 wrong)."
 

@@ -5,7 +5,7 @@ import torch
 
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer, build_encoding, list_encodings
-from p2be_exp.losses import smoothness_mean, smoothness_sum
+from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
 
 CLASSES = {"rgb": RGB, "onehot": OneHot, "thermometer": Thermometer, "p2be": P2BE}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from p2be_exp.encodings import P2BE
-from p2be_exp.losses import smoothness_mean, smoothness_sum
+from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
 
 
 def test_the_table_holds_the_signs_of_the_latent_table():

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from commandline import ROOT
-from p2be_exp import plugins
+from p2be_exp.config import plugins
 
 
 @contextmanager

@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from commandline import ROOT, copy_of, evaluate, refusal, report, rows_of, train
-from p2be_exp import load_run, plugins
-from p2be_exp.config import former
+from p2be_exp import load_run
+from p2be_exp.config import former, plugins
 from p2be_exp.encodings import build_encoding
 from p2be_exp.errors import BadInput
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 PAGES = sorted((ROOT / "examples").glob("*/README.md"))
 SHORT = ("backbone=wrn16_1", "epochs=1", "limit_train=32", "batch_size=16", "limit_test=10", "trainer.progress=false")

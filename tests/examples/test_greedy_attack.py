@@ -9,12 +9,12 @@ from torch import nn
 
 from p2be_exp.attacks.attack import predict
 from p2be_exp.attacks.ball import bounds, is_inside
-from p2be_exp.attacks.live_checks import planted_direction_is_found, zero_radius_is_clean
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.square import margins
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.evaluation.sanity.live_checks import planted_direction_is_found, zero_radius_is_clean
+from p2be_exp.models.model import EncodedClassifier
 
 
 class Reading(nn.Module):

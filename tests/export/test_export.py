@@ -12,13 +12,14 @@ import torch
 
 from commandline import QUICKSTART, ROOT, copy_of, export, finish, refusal, start, train
 from extension_pages import write_files
-from p2be_exp import load_run, plugins
+from p2be_exp import load_run
+from p2be_exp.config import plugins
 from p2be_exp.data import load_dataset
 from p2be_exp.encodings import build_encoding
 from p2be_exp.export import DeployedClassifier, exported, largest_difference
 from p2be_exp.export.deployment import FOLD_FROM_M, FoldedStem, LookUpStem
-from p2be_exp.runs import Run
-from p2be_exp.stem import EncodedConv2d
+from p2be_exp.models.stem import EncodedConv2d
+from p2be_exp.runs.run import Run
 
 TOLERANCE = 1e-4  # logits of about 10; float32 sums in another order
 # One M below which the stem of a .pt2 file looks codes up, two from which it is folded.
@@ -286,4 +287,4 @@ def test_a_network_that_says_something_else_is_noticed(four_epochs):
 
 def test_the_length_from_which_codes_are_folded():
     assert min(ENCODINGS.values()) < FOLD_FROM_M <= max(ENCODINGS.values())
-    assert sys.modules["p2be_exp.stem"]._FOLD_FROM_M == FOLD_FROM_M
+    assert sys.modules["p2be_exp.models.stem"]._FOLD_FROM_M == FOLD_FROM_M

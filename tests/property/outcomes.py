@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from commandline import Outcome
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.errors import ResourceError
-from p2be_exp.ownership import LOCK
+from p2be_exp.system.ownership import LOCK
 
 ACCEPTED = "error: accepted\n"
 

@@ -15,8 +15,8 @@ from p2be_exp.backbones import build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
-from p2be_exp.model import EncodedClassifier
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AdvTrain, ConTrain, build_regime
 
 SEED, EPOCH, B = 11, 3, 6

@@ -9,7 +9,7 @@ from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE, RGB, OneHot, TableEncoding, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AugMixRegime, Standard, build_regime, list_regimes
 
 SEED, EPOCH, B = 11, 3, 5

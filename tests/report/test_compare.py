@@ -14,8 +14,8 @@ from p2be_exp.errors import BadInput
 from p2be_exp.report import compare as compare_module
 from p2be_exp.report.compare import compare, quantities
 from p2be_exp.report.measured import find_measured
-from p2be_exp.significance import holm
-from p2be_exp.statistics import paired_bootstrap
+from p2be_exp.statistics.intervals import paired_bootstrap
+from p2be_exp.statistics.significance import holm
 
 FEW = ("clean", *(f"corruption/{name}/{s}" for name in ("shot_noise", "fog", "spatter") for s in (1, 3)))
 

@@ -8,9 +8,9 @@ import pytest
 
 from measured_runs import config_of, settings_of, write_group, write_results, write_run, wrong_images
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
 from p2be_exp.report.measured import Counts, find_measured
-from p2be_exp.results import CLEAN, Condition, Results, Row
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 CONDITIONS = ("clean", "corruption/fog/3")
 

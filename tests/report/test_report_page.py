@@ -21,7 +21,7 @@ WIDTHS = (390, 1280)
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install -e '.[test]'")
+    selenium = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install -e '.[browser]'")
     if BROWSER is None or shutil.which("chromedriver") is None:
         pytest.skip("no chromium with chromedriver: apt-get install chromium chromium-driver")
     options = selenium.ChromeOptions()

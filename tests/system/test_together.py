@@ -7,10 +7,10 @@ import threading
 import pytest
 import torch
 
-from p2be_exp.callbacks import StopSignals
 from p2be_exp.errors import Interrupted, ResourceError
 from p2be_exp.system import together as module
 from p2be_exp.system.peers import Peers
+from p2be_exp.system.stop_signals import StopSignals
 from p2be_exp.system.together import PEERS, is_exchange_error, together
 from p2be_exp.system.watch import Watch
 

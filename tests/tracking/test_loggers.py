@@ -20,7 +20,7 @@ from commandline import TINY, at_batch, refusal, rows_of, train
 from p2be_exp import tracking
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import ImageSet, ResidentLoader
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 from two_ranks import on_two_ranks
 from wandb_records import keys_of, of_kind, records
 

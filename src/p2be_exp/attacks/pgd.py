@@ -16,8 +16,8 @@ from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.errors import BadInput
-from p2be_exp.model import EncodedClassifier
-from p2be_exp.surrogate import Surrogate, level_gradient, slopes
+from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.surrogate import Surrogate, level_gradient, slopes
 
 Loss = Literal["ce", "margin"]
 
@@ -39,7 +39,7 @@ class PGD(Attack):
 
     Args:
         eps_levels: radius of the ball in levels.
-        gradient: the surrogate (:mod:`p2be_exp.surrogate`); ``secant`` has the ball's radius, or 1 if that is 0.
+        gradient: the surrogate (:mod:`p2be_exp.models.surrogate`); ``secant`` has the ball's radius, or 1 if that is 0.
         loss: ``ce``, the cross-entropy; ``margin``, the highest wrong logit minus the right one, which does not
             saturate where the model is very sure.
         steps: moves of a restart, 1 or more.

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2be_exp.philox import fill_uniform
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
+from p2be_exp.randomness.philox import fill_uniform
 
 _RESTARTS = 1000
 _HALF_STEP = 2.0**-54

@@ -18,7 +18,7 @@ from p2be_exp.augment.operations import (
     operation_argument,
 )
 from p2be_exp.augment.view_rounding import Rounding
-from p2be_exp.randomness import ImageRandom
+from p2be_exp.randomness.draws import ImageRandom
 
 WIDTH = 3
 MAX_DEPTH = 3

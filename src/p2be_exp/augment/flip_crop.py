@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from p2be_exp.randomness import ImageRandom
+from p2be_exp.randomness.draws import ImageRandom
 
 
 def random_flip_crop(images: Tensor, random: ImageRandom, padding: int = 4) -> Tensor:

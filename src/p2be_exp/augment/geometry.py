@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from p2be_exp.augment.flip_crop import flip_crop, random_flip_crop
-from p2be_exp.randomness import ImageRandom
+from p2be_exp.randomness.draws import ImageRandom
 
 Augmentation = Callable[[Tensor, ImageRandom], Tensor]
 """Images uint8 ``(B, 3, H, W)`` and the random numbers of these B images -> images of the same shape."""

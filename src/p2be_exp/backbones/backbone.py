@@ -18,7 +18,7 @@ class StemShape:
 
     Attributes:
         out_channels, kernel_size, stride, padding, bias: those of the convolution.
-        init: of its weight, see :class:`~p2be_exp.stem.EncodedConv2d`.
+        init: of its weight, see :class:`~p2be_exp.models.stem.EncodedConv2d`.
     """
 
     out_channels: int

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2be_exp.philox import fill_uniform
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
+from p2be_exp.randomness.philox import fill_uniform
 
 _PLACE_BITS = 28  # draws that one dropout has of an image: all its views and features are within
 

@@ -7,22 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2be_exp.commands.early_checks import check_data
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.job import check_writable
 from p2be_exp.commands.published_sets import fetch, verify
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
-from p2be_exp.config.paths import user_path
-from p2be_exp.config.quoting import read_arguments, typed
+from p2be_exp.config.quoting import read_arguments
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, SEVERITIES, category_of, select_names, select_severities
-from p2be_exp.early_checks import check_data
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.output import print_result
-from p2be_exp.suggestions import did_you_mean
-from p2be_exp.torchrun import check_one_process
+from p2be_exp.system.command_line import typed
+from p2be_exp.system.output import print_result
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.suggestions import did_you_mean
+from p2be_exp.system.torchrun import check_one_process
 
 if TYPE_CHECKING:
     from p2be_exp.corruptions.source import DatasetSource
@@ -65,6 +66,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))
@@ -113,10 +117,10 @@ def _make(config: dict[str, Any]) -> None:
     check_writable(Path(config["out"]), "out")
     _check_source(config)
     textures = _textures(config, names)
-    from p2be_exp.callbacks import StopSignals
     from p2be_exp.corruptions.make import make_set
-    from p2be_exp.corruptions.progress import BlockProgress
-    from p2be_exp.threads import usable_cpus
+    from p2be_exp.system.progress_lines import BlockProgress
+    from p2be_exp.system.stop_signals import StopSignals
+    from p2be_exp.system.threads import usable_cpus
 
     with StopSignals():
         workers = config["workers"] or usable_cpus()
@@ -178,7 +182,7 @@ def _preview(config: dict[str, Any]) -> None:
     if config["image"] >= len(source.labels):
         raise BadInput(f"image={config['image']}: allowed are 0 to {len(source.labels) - 1}")
     from p2be_exp.corruptions.apply import corrupt
-    from p2be_exp.report.preview import draw_preview
+    from p2be_exp.evaluation.figures.preview import draw_preview
 
     place = config["image"]
     clean = source.read(place, place + 1)

@@ -10,26 +10,30 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2be_exp.atomic import is_leftover, refuse_links
+from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import evaluate_help
+from p2be_exp.commands.help import evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
-from p2be_exp.config.paths import check_path, user_path
-from p2be_exp.config.quoting import read_arguments, typed
+from p2be_exp.config.plugins import allow_requested, load_requested
+from p2be_exp.config.quoting import read_arguments
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
-from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.forms import read_json
-from p2be_exp.locations import locate
-from p2be_exp.ownership import LOCK, owned
-from p2be_exp.plugins import allow_requested, load_requested
-from p2be_exp.ranks import check_launcher, rank
-from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.locations import locate
+from p2be_exp.runs.run import Run
+from p2be_exp.system.atomic import is_leftover, refuse_links
+from p2be_exp.system.command_line import typed
+from p2be_exp.system.forms import read_json
+from p2be_exp.system.ownership import LOCK, owned
+from p2be_exp.system.paths import check_path, user_path
 from p2be_exp.system.peers import FOLDER
+from p2be_exp.system.program import name_of, words_of
+from p2be_exp.system.ranks import check_launcher, rank
 
 if TYPE_CHECKING:
     from p2be_exp.system.watch import Watch
@@ -41,6 +45,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
     arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
@@ -49,7 +56,7 @@ def _command() -> None:
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:
-        raise BadInput(f"{flags[0]}: not a flag of evaluate.py, which takes KEY=VALUE (see --help)")
+        raise BadInput(f"{flags[0]}: not a flag of {name_of('evaluate')}, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
     if "run" not in overrides:
@@ -154,16 +161,18 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
 
 
 def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
-    from p2be_exp.agreement import check_classes, check_images
-    from p2be_exp.callbacks import StopSignals
-    from p2be_exp.corruptions.images import corrupted_images
-    from p2be_exp.jobs import build_data, evaluate, evaluation_settings, planned_attacks
-    from p2be_exp.process_state import kept_process_state
-    from p2be_exp.report.header import device_line
-    from p2be_exp.runs import load_run
+    from p2be_exp.evaluation.agreement import check_classes, check_images
+    from p2be_exp.evaluation.corrupted.source import corrupted_images
+    from p2be_exp.evaluation.data import build_data
+    from p2be_exp.evaluation.job import evaluate
+    from p2be_exp.evaluation.plan import evaluation_settings, planned_attacks
+    from p2be_exp.runs.load import load_run
+    from p2be_exp.system.process_state import kept_process_state
+    from p2be_exp.system.stop_signals import StopSignals
+    from p2be_exp.system.threads import set_threads
     from p2be_exp.system.together import together
-    from p2be_exp.threads import set_threads
-    from p2be_exp.trainer import check_devices, evaluation_precision, tell_lightning_rank
+    from p2be_exp.system.trainer import check_devices, evaluation_precision, tell_lightning_rank
+    from p2be_exp.training.header import device_line
 
     main, key = rank(config["trainer"]) == 0, "name" if settings["out"] is None else "out"
     owner = owned(folder, key) if main else nullcontext()
@@ -209,7 +218,7 @@ def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder
 
 @contextmanager
 def _told_how_to_go_on(config: dict[str, Any], watch: Watch) -> Iterator[None]:
-    told = f"\nstopped; to go on: {typed('python', 'evaluate.py', *sys.argv[1:])}\n"
+    told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
     main = rank(config["trainer"]) == 0
     if main:
         watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))

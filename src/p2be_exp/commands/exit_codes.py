@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from p2be_exp.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
-from p2be_exp.output import lasting_output
+from p2be_exp.system.atomic import full_line, is_full
+from p2be_exp.system.output import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable that asks for the traceback of what is told in one line, too."""

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.paths import user_path
+from p2be_exp.config.plugins import allow_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.plugins import allow_requested
-from p2be_exp.runs import Run, find_run, load_checkpoint, provenance
-from p2be_exp.torchrun import check_one_process
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.provenance import provenance
+from p2be_exp.runs.run import Run
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.torchrun import check_one_process
 
 if TYPE_CHECKING:
     from p2be_exp.export import StemForm
@@ -45,6 +48,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(keys=keys_of("export")))
@@ -89,7 +95,7 @@ def _check_place(file: Path, suffix: str, settings: dict[str, Any]) -> None:
 def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str, Any]) -> None:
     from p2be_exp import export
     from p2be_exp.export.deployment import FOLD_FROM_M
-    from p2be_exp.runs import load_run
+    from p2be_exp.runs.load import load_run
 
     if settings["format"] == "onnx":
         export.check_onnx()

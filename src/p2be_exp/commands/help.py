@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from p2be_exp import __version__
 from p2be_exp.config.compose import CONF_DIR, options_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
+from p2be_exp.system.program import words_of
 
 _TRAIN = """\
 Train a network on encoded pixels, then evaluate it on the test set.
 
-  python train.py experiment=quickstart                          embedded data, CPU, under two minutes
-  python train.py encoding=p2be backbone=wrn40_2 regime=augmix   the paper's recipe on CIFAR-100
-  python train.py -m encoding.M=16,32 encoding.lambda_smooth=0,1 one job for each combination
-  python train.py resume=RUN                                     go on with a run that was stopped
+{examples}
 
 Options, chosen with GROUP=OPTION:
 {groups}
@@ -23,18 +24,19 @@ A run is a folder, logs/train/runs/<time>, with config.yaml, run.json, status.js
 results.csv, results.json, per_image/ and figures/. Elsewhere: hydra.run.dir=FOLDER.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM, all saved.
-HYDRA_FULL_ERROR=1 shows the traceback of bad input. --hydra-help lists Hydra's own flags."""
+HYDRA_FULL_ERROR=1 shows the traceback of bad input. --version, and --hydra-help, which lists Hydra's own flags."""
+
+_TRAIN_EXAMPLES = (
+    ("experiment=quickstart", "embedded data, CPU, under two minutes"),
+    ("encoding=p2be backbone=wrn40_2 regime=augmix", "the paper's recipe on CIFAR-100"),
+    ("-m encoding.M=16,32 encoding.lambda_smooth=0,1", "one job for each combination"),
+    ("resume=RUN", "go on with a run that was stopped"),
+)
 
 _EVALUATE = """\
 Evaluate a trained run.
 
-  python evaluate.py run=RUN                                     clean and corrupted images, LS-PGA
-  python evaluate.py run=RUN corruption=none attack=none         clean images alone
-  python evaluate.py run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN
-  python evaluate.py run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]
-  python evaluate.py run=RUN corruption=own corruption.dir=FOLDER   anybody's files in the layout of CIFAR-10-C
-  python evaluate.py run=RUN checkpoint=best limit_test=1000 name=first_thousand
-  python evaluate.py run=/shared/RUN out=my_evaluation           of a run that cannot be written
+{examples}
 
 Options, chosen with GROUP=OPTION:
 {groups}
@@ -47,15 +49,40 @@ and settings go on where they stopped; the same name with other settings is refu
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM."""
 
+_EVALUATE_EXAMPLES = (
+    ("run=RUN", "clean and corrupted images, LS-PGA"),
+    ("run=RUN corruption=none attack=none", "clean images alone"),
+    ("run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN", ""),
+    ("run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]", ""),
+    ("run=RUN corruption=own corruption.dir=FOLDER", "anybody's files in the layout of CIFAR-10-C"),
+    ("run=RUN checkpoint=best limit_test=1000 name=first_thousand", ""),
+    ("run=/shared/RUN out=my_evaluation", "of a run that cannot be written"),
+)
+
 
 def train_help() -> str:
     """The help of ``train.py``."""
-    return _TRAIN.format(groups=_groups([*GROUP_SCHEMAS, "experiment"]), keys=keys_of("train"))
+    groups = _groups([*GROUP_SCHEMAS, "experiment"])
+    return _TRAIN.format(examples=_examples("train", _TRAIN_EXAMPLES), groups=groups, keys=keys_of("train"))
 
 
 def evaluate_help() -> str:
     """The help of ``evaluate.py``."""
-    return _EVALUATE.format(groups=_groups(["corruption", "attack", "trainer"]), keys=keys_of("evaluate"))
+    groups = _groups(["corruption", "attack", "trainer"])
+    examples = _examples("evaluate", _EVALUATE_EXAMPLES)
+    return _EVALUATE.format(examples=examples, groups=groups, keys=keys_of("evaluate"))
+
+
+def version() -> str:
+    """What ``--version`` prints."""
+    return f"p2be-exp {__version__}"
+
+
+def _examples(command: str, examples: Sequence[tuple[str, str]]) -> str:
+    """A line for each example, as a person types it, with what it does where that is to be said."""
+    program = " ".join(words_of(command))
+    width = max(len(arguments) for arguments, told in examples if told)
+    return "\n".join(f"  {program} {arguments:<{width}}   {told}".rstrip() for arguments, told in examples)
 
 
 def _groups(names: list[str]) -> str:

@@ -17,7 +17,7 @@ from p2be_exp.commands.exit_codes import FULL_ERROR
 from p2be_exp.config import CONF_DIR
 from p2be_exp.config.compose import plain_errors
 from p2be_exp.config.schema import register_schemas
-from p2be_exp.output import lasting_output
+from p2be_exp.system.output import lasting_output
 
 
 def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | None = None) -> None:

@@ -11,17 +11,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from p2be_exp.attempts import follows
+from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
-from p2be_exp.config.paths import check_path
+from p2be_exp.config.plugins import load_plugins
 from p2be_exp.config.stored import interpolations
-from p2be_exp.early_checks import check_early
 from p2be_exp.errors import BadInput
-from p2be_exp.ownership import holds
-from p2be_exp.plugins import load_plugins
-from p2be_exp.ranks import rank
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
+from p2be_exp.system.attempts import follows
+from p2be_exp.system.ownership import holds
+from p2be_exp.system.paths import check_path
+from p2be_exp.system.ranks import rank
 
 RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout")
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
@@ -70,10 +70,10 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
 
 
 def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
-    """Train and evaluate (see :func:`p2be_exp.jobs.train`); the clean test error."""
+    """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
     check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
-    from p2be_exp.jobs import train
+    from p2be_exp.training.job import train
 
     try:
         return train(config, run, resume=resume, sweep=sweep)["clean_error"]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from p2be_exp.commands.job import check_writable
 from p2be_exp.config import check_config, compose_config, to_plain
-from p2be_exp.config.paths import user_path
-from p2be_exp.config.quoting import typed
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS
 from p2be_exp.corruptions.published import ARCHIVES
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.output import print_result
-from p2be_exp.signals import raising
-from p2be_exp.suggestions import did_you_mean
+from p2be_exp.system.command_line import typed
+from p2be_exp.system.output import print_result
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.signals import raising
+from p2be_exp.system.suggestions import did_you_mean
 
 
 def fetch(arguments: list[str]) -> None:
@@ -66,8 +66,8 @@ def verify(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise BadInput(f"verify: which folder? verify takes one, and here are {len(arguments)}")
     folder = user_path("verify", arguments[0])
-    from p2be_exp.corruptions.progress import ByteProgress
     from p2be_exp.corruptions.verify import bytes_of, verify_set
+    from p2be_exp.system.progress_lines import ByteProgress
 
     with raising(), ByteProgress(f"verifying {folder}", bytes_of(folder)) as progress:
         verdicts = verify_set(Path(folder), progress=progress.more)

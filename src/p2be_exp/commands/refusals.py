@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from p2be_exp.errors import BadInput
-from p2be_exp.torchrun import processes_of_torchrun
+from p2be_exp.system.torchrun import processes_of_torchrun
 
 PATIENCE = 10.0
 """Seconds in which the first process of a machine may come to the same refusal: torchrun ends the others then."""

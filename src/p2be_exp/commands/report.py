@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.commands.help import version
 from p2be_exp.commands.job import existing_part
 from p2be_exp.commands.refusals import told_by_rank
-from p2be_exp.config.paths import check_path, is_folder, user_path
+from p2be_exp.config.plugins import allow_requested
 from p2be_exp.errors import BadInput
-from p2be_exp.output import for_terminal, print_result
-from p2be_exp.plugins import allow_requested
-from p2be_exp.torchrun import check_one_process
+from p2be_exp.system.output import for_terminal, print_result
+from p2be_exp.system.paths import check_path, is_folder, user_path
+from p2be_exp.system.torchrun import check_one_process
 
 _HELP = """\
 Put together what runs have measured.
@@ -70,6 +71,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     name, *arguments = sys.argv[1:] or [""]
     if name in ("-h", "--help"):
         print(_HELP)

@@ -17,7 +17,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from p2be_exp.atomic import is_full, refuse_links
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     check_not_running,
@@ -28,14 +27,17 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
-from p2be_exp.config.paths import user_path
-from p2be_exp.config.quoting import as_override, quoted, typed
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
-from p2be_exp.forms import read_json, unusable
-from p2be_exp.output import for_terminal
-from p2be_exp.ownership import owned
-from p2be_exp.runs import Run, find_run
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
+from p2be_exp.system.atomic import is_full, refuse_links
+from p2be_exp.system.command_line import as_override, quoted, typed
+from p2be_exp.system.forms import read_json, unusable
+from p2be_exp.system.output import for_terminal
+from p2be_exp.system.ownership import owned
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import words_of
 
 FIRST_FOLDER = "first"
 """The folder, in that of a sweep, of the run that its other jobs need."""
@@ -292,7 +294,7 @@ def _tell_failure(run: Run, error: Exception) -> None:
 def _continuing(folder: Path) -> str:
     """What to type to go on with a whole sweep."""
     given = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
-    return typed("python", "train.py", *given, as_override("hydra.sweep.dir", relative(folder)))
+    return typed(*words_of("train"), *given, as_override("hydra.sweep.dir", relative(folder)))
 
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import keys_of
+from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.output import print_result
-from p2be_exp.torchrun import check_one_process
+from p2be_exp.system.output import print_result
+from p2be_exp.system.program import words_of
+from p2be_exp.system.torchrun import check_one_process
 
 _HELP = """\
 Make a view of a W&B project with the panels that compare encodings.
@@ -22,7 +23,7 @@ Make a view of a W&B project with the panels that compare encodings.
 Keys, set with KEY=VALUE:
 {keys}
 
-Runs get there with python train.py logger=wandb. Each call makes a new view; the project's own stay as they are.
+Runs get there with {train} logger=wandb. Each call makes a new view; the project's own stay as they are.
 Needs pip install p2be-exp[dashboards], and wandb login. The panels and why: docs/dashboards.md.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
@@ -34,9 +35,12 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(_HELP.format(keys=keys_of("tracking")))
+        print(_HELP.format(keys=keys_of("tracking"), train=" ".join(words_of("train"))))
         return
     check_one_process("p2be_exp.tracking")
     if arguments[0] != "workspace":

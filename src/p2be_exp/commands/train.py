@@ -10,9 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from p2be_exp.attempts import follows
+from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import train_help
+from p2be_exp.commands.help import train_help, version
 from p2be_exp.commands.hydra_app import hydra_main
 from p2be_exp.commands.job import (
     RESUMABLE,
@@ -28,20 +28,24 @@ from p2be_exp.commands.job import (
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.paths import user_path
-from p2be_exp.config.quoting import as_override, read_arguments
-from p2be_exp.early_checks import check_early
+from p2be_exp.config.plugins import allow_requested, load_plugins, load_requested
+from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.locations import locate
-from p2be_exp.ownership import owned
-from p2be_exp.plugins import allow_requested, load_plugins, load_requested
-from p2be_exp.ranks import check_launcher, job_from_main, rank, started_from_outside
-from p2be_exp.runs import Run, find_run, load_checkpoint
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.locations import locate
+from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import check_first, check_grid
-from p2be_exp.torchrun import check_one_process
+from p2be_exp.system.attempts import follows
+from p2be_exp.system.command_line import as_override
+from p2be_exp.system.ownership import owned
+from p2be_exp.system.paths import user_path
+from p2be_exp.system.program import name_of
+from p2be_exp.system.ranks import check_launcher, job_from_main, rank, started_from_outside
+from p2be_exp.system.torchrun import check_one_process
 
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
-_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
+_HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 
 
 def main() -> int:
@@ -50,6 +54,9 @@ def main() -> int:
 
 
 def _command() -> None:
+    if "--version" in sys.argv[1:]:
+        print(version())
+        return
     arguments = read_arguments(sys.argv[1:])
     if any(argument.startswith("resume=") for argument in arguments):
         allow_requested(arguments)  # to be imported once their files have been compared with the run's
@@ -67,7 +74,8 @@ def _command() -> None:
         _show(arguments)
         return
     if unknown := set(flags) - _MULTIRUN_FLAGS:
-        raise BadInput(f"{unknown.pop()}: not a flag of train.py, which takes KEY=VALUE and --multirun (see --help)")
+        takes = f"{name_of('train')}, which takes KEY=VALUE and --multirun (see --help)"
+        raise BadInput(f"{unknown.pop()}: not a flag of {takes}")
     overrides = parse_overrides(arguments)
     given = [argument for argument in arguments if not argument.startswith("-")]
     if overrides.get("resume", "null") != "null":

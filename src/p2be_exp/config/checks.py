@@ -12,11 +12,11 @@ from typing import Any
 
 from p2be_exp.config.fields import LARGEST
 from p2be_exp.config.folders import PLUGIN_FOLDERS
-from p2be_exp.config.paths import check_path
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
 from p2be_exp.config.types import unfit
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
+from p2be_exp.system.paths import check_path
 
 INNER_ATTACKS = ["lspga", "pgd", "random_in_ball", "square"]
 """Attacks that a regime may train against."""

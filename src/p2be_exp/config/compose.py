@@ -25,7 +25,8 @@ from p2be_exp.config.ranges import check_ranges
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
 from p2be_exp.config.yaml_files import shown, yaml_line
 from p2be_exp.errors import BadInput
-from p2be_exp.suggestions import did_you_mean
+from p2be_exp.system.program import PROGRAMS, name_of
+from p2be_exp.system.suggestions import did_you_mean
 
 
 def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
@@ -39,12 +40,12 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
     Raises:
         BadInput: an unknown key or option, a value of the wrong type, or a plug-in that cannot be loaded; one line.
     """
-    from p2be_exp.plugins import load_requested  # which imports this package
+    from p2be_exp.config.plugins import load_requested  # which imports this package
 
     load_requested(overrides)
     if command != "train" and (of_hydra := next((each for each in overrides if _key(each).startswith("hydra")), None)):
         where = "; out=FOLDER says where the results go" if command == "evaluate" else ""
-        raise BadInput(f"{of_hydra}: goes with train.py; {_called(command)} has no keys of Hydra's{where}")
+        raise BadInput(f"{of_hydra}: goes with {name_of('train')}; {name_of(command)} has no keys of Hydra's{where}")
     register_schemas()
     _check_options(overrides)
     with (
@@ -219,10 +220,6 @@ def _file_of(error: Exception) -> str | None:
 _TYPES = {"Integer": "a whole number", "Float": "a number"}
 
 
-_SCRIPTS = ("train", "evaluate")
-"""Commands that are a file in the repository's root; the others are modules of the package."""
-
-
 def _did_you_mean(key: str, overrides: Sequence[str]) -> str:
     known = known_keys(overrides)
     group, _, name = key.rpartition(".")
@@ -232,19 +229,15 @@ def _did_you_mean(key: str, overrides: Sequence[str]) -> str:
         owners = [owner for owner, schema in schemas.items() if name in schema.__dataclass_fields__]
         if group:
             return f"; it goes with {group}={' or '.join(owners)}"
-        if homes and not set(owners) & set(_SCRIPTS):
+        if homes and not set(owners) & set(PROGRAMS):
             return f"; did you mean {homes[0]}?"
-        return f"; it goes with {' or '.join(_called(owner) for owner in owners)}"
+        return f"; it goes with {' or '.join(name_of(owner) for owner in owners)}"
     siblings = [other.rpartition(".")[2] for other in known if group and other.rpartition(".")[0] == group]
     if siblings:
         close = difflib.get_close_matches(name, siblings, n=1, cutoff=0.7)
         return f"; did you mean {group}.{close[0]}?" if close else f"; {group} has: {', '.join(siblings)}"
     close = homes or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else "; see --help for what there is"
-
-
-def _called(command: str) -> str:
-    return f"{command}.py" if command in _SCRIPTS else f"python -m p2be_exp.{command}"
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from p2be_exp.config.folders import conf_folders
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
 from p2be_exp.config.yaml_files import read_yaml, shown
 from p2be_exp.errors import BadInput
-from p2be_exp.suggestions import did_you_mean
+from p2be_exp.system.suggestions import did_you_mean
 
 _HEADER = "# @package _global_"
 

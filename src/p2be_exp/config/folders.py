@@ -10,13 +10,14 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from p2be_exp.picture_sizes import resized_for
+from p2be_exp.data.picture_sizes import resized_for
+from p2be_exp.system.installation import data_folder
 
-CONF_DIR = Path(__file__).resolve().parents[3] / "conf"
+CONF_DIR = data_folder("conf")
 """The folder of the package's own configuration files."""
 
 PLUGIN_FOLDERS: dict[str, Path | None] = {}
-"""For every plug-in that is loaded the ``conf/`` beside it, None where there is none (see :mod:`p2be_exp.plugins`)."""
+"""For every plug-in that is loaded the ``conf/`` beside it, None where there is none."""
 
 
 def conf_folders() -> list[Path]:

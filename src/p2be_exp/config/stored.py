@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from p2be_exp.foreign_files import open_file
+from p2be_exp.system.foreign_files import open_file
 
 LARGEST = 2**16
 """Bytes of a stored configuration at most; a real one has about 3,000. A mebibyte can take YAML's parser 17 seconds."""
@@ -56,7 +56,7 @@ def read_stored(file: Path) -> Any:
     """The content of a stored configuration.
 
     Args:
-        file: YAML as :meth:`p2be_exp.runs.Run.create` writes it.
+        file: YAML as :meth:`p2be_exp.runs.run.Run.create` writes it.
 
     Returns:
         Dictionaries, lists, texts, numbers, truth values and None.

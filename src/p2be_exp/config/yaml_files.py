@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader  # the one that Hydra reads with, which refuses a key that is there twice
 from yaml import YAMLError
 
-from p2be_exp.config.folders import CONF_DIR
 from p2be_exp.errors import BadInput
+from p2be_exp.system.installation import data_folder
 
 
 def read_yaml(file: Path) -> Any:
@@ -63,5 +63,7 @@ def _first_line(error: Exception) -> str:
 
 def shown(file: Path) -> str:
     """A file as a person names it: from ``conf/`` or ``sweeps/`` on where it is the project's own, else as it is."""
-    home = CONF_DIR.parent
-    return str(file.relative_to(home)) if file.is_relative_to(home) else str(file)
+    for name in ("conf", "sweeps"):
+        if file.is_relative_to(home := data_folder(name)):
+            return str(Path(name) / file.relative_to(home))
+    return str(file)

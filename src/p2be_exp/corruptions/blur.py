@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.draws import Draws
+from p2be_exp.system.compiled import compiled
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
+from p2be_exp.system.compiled import compiled
 
 
 def brightness(images: Images, constants: tuple[float], draws: Draws) -> Images:

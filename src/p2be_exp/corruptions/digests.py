@@ -20,10 +20,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from p2be_exp.atomic import write_json
-from p2be_exp.corruptions.parallel import in_order
 from p2be_exp.errors import ResourceError
-from p2be_exp.threads import usable_cpus
+from p2be_exp.system.atomic import write_json
+from p2be_exp.system.parallel import in_order
+from p2be_exp.system.threads import usable_cpus
 
 LARGE = 2**24
 """Bytes from which on a file's digest is kept for other processes: smaller files are read in no time."""

@@ -1,7 +1,7 @@
 """Random numbers of one corruption at one severity: a function of seed, data set and image, compiled.
 
-The same counter-based generator as :mod:`p2be_exp.randomness` (Philox4x32-10), for arrays on the host: an image draws
-the same numbers in any batch and order, in any thread or process.
+The same counter-based generator as :mod:`p2be_exp.randomness.draws` (Philox4x32-10), for arrays on the host: an image
+draws the same numbers in any batch and order, in any thread or process.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from p2be_exp.corruptions.names import ALL
-from p2be_exp.philox import fill_uniform
+from p2be_exp.randomness.philox import fill_uniform
 
 PURPOSE = 3
-"""``Purpose.CORRUPTION`` of :mod:`p2be_exp.randomness`, which imports torch."""
+"""``Purpose.CORRUPTION`` of :mod:`p2be_exp.randomness.draws`, which imports torch."""
 
 _HALF_STEP = 2.0**-54
 

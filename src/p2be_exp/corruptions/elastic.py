@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
+from p2be_exp.system.compiled import compiled
 
 Floats = NDArray[np.float64]
 

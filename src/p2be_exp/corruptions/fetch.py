@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from p2be_exp.atomic import refuse_links, told_when_full
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS
-from p2be_exp.corruptions.progress import ByteProgress
 from p2be_exp.corruptions.published import ARCHIVES, Archive, published_md5
 from p2be_exp.corruptions.verify import NAMES, bytes_of, in_few_words, verify_set
 from p2be_exp.data.fetching import md5_of, one_line
 from p2be_exp.data.resuming import BLOCK, NotLoadedError, load
 from p2be_exp.errors import BadInput, ResourceError
-from p2be_exp.ownership import LOCK, owned
+from p2be_exp.system.atomic import refuse_links, told_when_full
+from p2be_exp.system.ownership import LOCK, owned
+from p2be_exp.system.progress_lines import ByteProgress
 
 KEY = "data_dir"
 

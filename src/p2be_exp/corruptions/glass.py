@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, smoothed, to_levels
 from p2be_exp.corruptions.draws import Draws
+from p2be_exp.system.compiled import compiled
 
 
 def glass_blur(images: Images, constants: tuple[float, int, int], draws: Draws) -> Images:

@@ -28,7 +28,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from p2be_exp.compiled import compiled
+from p2be_exp.system.compiled import compiled
 
 Images = NDArray[np.uint8]
 Steps = NDArray[np.int32]

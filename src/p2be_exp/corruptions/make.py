@@ -18,19 +18,19 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 import p2be_exp
-from p2be_exp.atomic import remove_leftovers, reserve, told_when_full, write_bytes, write_json
 from p2be_exp.corruptions.apply import corrupt
 from p2be_exp.corruptions.constants import FAMILIES, family_of
 from p2be_exp.corruptions.digests import file_digest
 from p2be_exp.corruptions.names import ALL, SEVERITIES
-from p2be_exp.corruptions.parallel import in_order
 from p2be_exp.corruptions.published import published_md5
 from p2be_exp.corruptions.source import ImageSource, at_a_time
 from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest, sha256_of
 from p2be_exp.corruptions.textures import Textures
 from p2be_exp.errors import BadInput
-from p2be_exp.forms import Form, misfit, unusable
-from p2be_exp.ownership import owned
+from p2be_exp.system.atomic import remove_leftovers, reserve, told_when_full, write_bytes, write_json
+from p2be_exp.system.forms import Form, misfit, unusable
+from p2be_exp.system.ownership import owned
+from p2be_exp.system.parallel import in_order
 
 FORMAT_VERSION = 1
 """Version of a manifest's layout."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2be_exp.errors import BadInput
-from p2be_exp.suggestions import did_you_mean
+from p2be_exp.system.suggestions import did_you_mean
 
 CATEGORIES = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),

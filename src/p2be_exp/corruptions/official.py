@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.config.paths import user_path
 from p2be_exp.corruptions.digests import file_digests
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.corruptions.published import published_md5
-from p2be_exp.output import for_terminal
+from p2be_exp.system.output import for_terminal
+from p2be_exp.system.paths import user_path
 
 OFFICIAL_FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C", "imagenet": "ImageNet-C"}
 """Names of the published folders, under ``data_dir``."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 SOURCES = {"cifar_c": "official", "imagenet_c": "given", "own": "own", "generated": "generated"}
-"""The source (see :class:`~p2be_exp.corruptions.measures.Plan`) that each option of the group ``corruption`` is."""
+"""The source (see :class:`~p2be_exp.evaluation.measures.Plan`) that each option of the group ``corruption`` is."""
 
 
 def provenance(source: str, names: Collection[str], identical: Collection[str], dataset: str = "") -> str:
     """Where the corrupted images of an evaluation are from.
 
     Args:
-        source: see :class:`~p2be_exp.corruptions.measures.Plan`; older results call ImageNet-C ``official`` as well.
+        source: see :class:`~p2be_exp.evaluation.measures.Plan`; older results call ImageNet-C ``official`` as well.
         names: the corruptions that were measured.
         identical: those of them whose images are known to be the published ones; older results do not say.
         dataset: name of the data set, where it is known.

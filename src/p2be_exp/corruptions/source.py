@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from p2be_exp.corruptions.parallel import in_order
 from p2be_exp.data.batch import Part, Unreadable
 from p2be_exp.data.decoding import DecodingError, TestView, WholeView, open_picture, picture_size
 from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import class_names, listed, picture_names
 from p2be_exp.data.parts import tell_left_out
+from p2be_exp.data.picture_sizes import resized_for
 from p2be_exp.errors import BadInput
-from p2be_exp.picture_sizes import resized_for
+from p2be_exp.system.parallel import in_order
 
 if TYPE_CHECKING:
     from p2be_exp.data.registry import AnySet
@@ -137,8 +137,8 @@ class FolderSource(DatasetSource):
     Args:
         folder: where they are.
         size: side of the square to make of every picture as ``dataset.image_size`` does: its shorter side is scaled
-            (:func:`~p2be_exp.picture_sizes.resized_for`) and the middle cut out, as ImageNet-C has it (256 and 224).
-            None: as they are, which have to be of one size.
+            (:func:`~p2be_exp.data.picture_sizes.resized_for`) and the middle cut out, as ImageNet-C has it (256 and
+            224). None: as they are, which have to be of one size.
         limit: only the first so many.
 
     Raises:

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from p2be_exp.compiled import compiled
 from p2be_exp.corruptions.blur import Images, to_levels
 from p2be_exp.corruptions.draws import Draws
+from p2be_exp.system.compiled import compiled
 
 FloatArray = TypeVar("FloatArray", NDArray[np.float32], NDArray[np.float64])
 

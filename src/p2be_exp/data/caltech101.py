@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import PublishedFile, explained, fetch_archive, missing_line
 from p2be_exp.data.files import FileSet
 from p2be_exp.data.image_folder import FolderSettings, class_names, listed
-from p2be_exp.data.order import CALTECH101_SPLIT, random_order
 from p2be_exp.errors import BadInput
+from p2be_exp.randomness.order import CALTECH101_SPLIT, random_order
+from p2be_exp.system.paths import user_path
 
 NUM_CLASSES = 101
 TRAIN_PER_CLASS = 30

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import (
     PublishedFile,
     explained,
@@ -25,6 +24,7 @@ from p2be_exp.data.fetching import (
 )
 from p2be_exp.data.images import ImageSet
 from p2be_exp.errors import BadInput
+from p2be_exp.system.paths import user_path
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

@@ -27,9 +27,10 @@ from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
 from p2be_exp.data.parts import PartsLoader
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
-from p2be_exp.randomness import ImageRandom, Purpose
-from p2be_exp.signals import stop_signals
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.system.parent import end_with_parent
+from p2be_exp.system.program import name_of
+from p2be_exp.system.signals import stop_signals
 
 CHUNK = 32
 """Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
@@ -213,7 +214,7 @@ class FileLoader(PartsLoader):
         )
 
     def _fewer(self) -> str:
-        return f"fewer dataset.workers (evaluate.py: dataset_workers; now {self.workers})"
+        return f"fewer dataset.workers ({name_of('evaluate')}: dataset_workers; now {self.workers})"
 
     def _request(self, positions: Tensor) -> _Request:
         draws = None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from p2be_exp.config.paths import user_path
 from p2be_exp.data.decoding import TestView
 from p2be_exp.errors import BadInput
+from p2be_exp.system.paths import user_path
 
 if TYPE_CHECKING:
     from p2be_exp.data.files import FileSet, Names

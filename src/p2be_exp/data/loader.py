@@ -12,8 +12,8 @@ from torch import Tensor
 
 from p2be_exp.data.batch import Batch, Share, share_of
 from p2be_exp.data.images import ImageSet
-from p2be_exp.data.order import EPOCH, random_order
 from p2be_exp.errors import BadInput
+from p2be_exp.randomness.order import EPOCH, random_order
 
 
 class EpochLoader(ABC):

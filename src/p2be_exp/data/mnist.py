@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from p2be_exp.config.paths import user_path
 from p2be_exp.data.fetching import PublishedFile, fetch_files, read_checked, torchvision_dataset
 from p2be_exp.data.images import ImageSet
 from p2be_exp.errors import BadInput
+from p2be_exp.system.paths import user_path
 
 NUM_CLASSES = 10
 IMAGE_SIZE = 32

@@ -18,7 +18,7 @@ from p2be_exp.data.loader import EpochLoader, ResidentLoader
 from p2be_exp.data.placement import place
 from p2be_exp.data.registry import AnySet, dataset_info, fetch_dataset, load_dataset
 from p2be_exp.data.split import limit_test, split_train
-from p2be_exp.threads import usable_cpus
+from p2be_exp.system.threads import usable_cpus
 
 
 class ImageDataModule(pl.LightningDataModule):

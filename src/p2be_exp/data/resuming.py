@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import p2be_exp
-from p2be_exp.atomic import full_line, is_full
 from p2be_exp.data.fetching import TIMEOUT_SECONDS, one_line
 from p2be_exp.errors import ResourceError
+from p2be_exp.system.atomic import full_line, is_full
 
 BLOCK = 1 << 20
 """The most bytes that are read at a time."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from p2be_exp.data.order import TEST_SUBSET, TRAIN_SPLIT, random_order
 from p2be_exp.errors import BadInput
+from p2be_exp.randomness.order import TEST_SUBSET, TRAIN_SPLIT, random_order
 
 
 def split_train(n: int, val_size: int, limit_train: int | None, split_seed: int) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from p2be_exp.encodings.buckets import OneHot, Thermometer
 from p2be_exp.encodings.sign import binarize
+from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
 from p2be_exp.encodings.table import LEVELS, TableEncoding
-from p2be_exp.losses import smoothness_mean, smoothness_sum
 
 Init = Literal["normal", "onehot", "thermometer"]
 Smoothness = Literal["mean", "sum"]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2be_exp.encodings.table import LEVELS
-from p2be_exp.model import EncodedClassifier
-from p2be_exp.stem import EncodedConv2d, fold
+from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.stem import EncodedConv2d, fold
 
 StemForm = Literal["lookup", "folded"]
 
@@ -68,7 +68,7 @@ class LookUpStem(nn.Module):
 
 
 class FoldedStem(nn.Module):
-    """A sum of one row for each colour and tap: see :func:`p2be_exp.stem.fold`.
+    """A sum of one row for each colour and tap: see :func:`p2be_exp.models.stem.fold`.
 
     Args:
         stem: gives weight, bias, shift and geometry.

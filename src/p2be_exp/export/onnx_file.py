@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from p2be_exp.atomic import write_bytes
 from p2be_exp.errors import BadInput
+from p2be_exp.system.atomic import write_bytes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

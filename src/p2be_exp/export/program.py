@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram
 
-from p2be_exp.atomic import write_bytes
 from p2be_exp.export.deployment import DeployedClassifier, StemForm
-from p2be_exp.model import EncodedClassifier
+from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.system.atomic import write_bytes
 
 METADATA = "metadata.json"
 """Name of the description inside a ``.pt2`` file: ``torch.export.load(FILE, extra_files={METADATA: ""})``."""

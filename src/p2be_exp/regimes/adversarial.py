@@ -9,7 +9,7 @@ from p2be_exp.attacks.attack import Attack, attacked
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.augment import Augmentation, random_flip_crop
 from p2be_exp.data import Batch
-from p2be_exp.randomness import Purpose
+from p2be_exp.randomness.draws import Purpose
 from p2be_exp.regimes.regime import Regime
 
 

@@ -12,8 +12,8 @@ from p2be_exp.augment import Augmentation, AugMix, random_flip_crop
 from p2be_exp.data import Batch
 from p2be_exp.encodings import TableEncoding
 from p2be_exp.encodings.buckets import bucket_of_level
-from p2be_exp.losses import jensen_shannon
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
+from p2be_exp.regimes.consistency import jensen_shannon
 from p2be_exp.regimes.regime import Regime, RegimeLoss
 
 

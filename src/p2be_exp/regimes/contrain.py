@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from p2be_exp.attacks.attack import Attack
 from p2be_exp.augment import Augmentation, random_flip_crop
 from p2be_exp.data import Batch
-from p2be_exp.losses import jensen_shannon
 from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
+from p2be_exp.regimes.consistency import jensen_shannon
 from p2be_exp.regimes.regime import RegimeLoss
 
 

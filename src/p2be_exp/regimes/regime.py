@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from p2be_exp.augment import Augmentation, random_flip_crop
 from p2be_exp.data import Batch
-from p2be_exp.randomness import ImageRandom, Purpose
+from p2be_exp.randomness.draws import ImageRandom, Purpose
 
 
 @dataclass(frozen=True)

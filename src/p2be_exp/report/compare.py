@@ -22,9 +22,10 @@ from p2be_exp.report.comparable import (
     config_differences,
 )
 from p2be_exp.report.measured import Measured
-from p2be_exp.runs import FORMAT_VERSION, now, versions
-from p2be_exp.significance import holm, mcnemar
-from p2be_exp.statistics import Difference, paired_bootstrap, welch_interval
+from p2be_exp.runs.provenance import now, versions
+from p2be_exp.runs.run import FORMAT_VERSION
+from p2be_exp.statistics.intervals import Difference, paired_bootstrap, welch_interval
+from p2be_exp.statistics.significance import holm, mcnemar
 
 RESAMPLES = 10_000
 """Resamples of the images behind the interval of two networks."""

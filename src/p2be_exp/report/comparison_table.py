@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.atomic import write_json, write_text
 from p2be_exp.errors import BadInput
-from p2be_exp.ownership import owned
 from p2be_exp.report.compare import ComparedRow
+from p2be_exp.system.atomic import write_json, write_text
+from p2be_exp.system.ownership import owned
 
 _GROUPS = (
     "two groups of trained networks: difference of the means over seeds, B - A, in points of error\n"

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2be_exp.config.paths import check_path, is_folder
 from p2be_exp.errors import BadInput
-from p2be_exp.foreign_files import read_text
-from p2be_exp.forms import read_json, unusable
-from p2be_exp.runs import Run, find_run
-from p2be_exp.saved_results import open_arrays
+from p2be_exp.evaluation.saved_results import open_arrays
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+from p2be_exp.system.foreign_files import read_text
+from p2be_exp.system.forms import read_json, unusable
+from p2be_exp.system.paths import check_path, is_folder
 
 EVALUATIONS = "evaluations"
 """The folder of a run that holds its evaluations."""

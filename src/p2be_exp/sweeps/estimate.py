@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from p2be_exp.attacks import Attack
-from p2be_exp.attacks.plan import plan_attacks
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch
-from p2be_exp.trainer import on_gpu, precision_of
-from p2be_exp.training import TrainingModule
+from p2be_exp.evaluation.attack_plan import plan_attacks
+from p2be_exp.system.trainer import on_gpu, precision_of
+from p2be_exp.training.module import TrainingModule
 
 
 @dataclass(frozen=True)

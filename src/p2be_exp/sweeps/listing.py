@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 from p2be_exp.sweeps.estimate import Estimator
 from p2be_exp.sweeps.plan import Job, labelled
-from p2be_exp.trainer import on_gpu
+from p2be_exp.system.trainer import on_gpu
 
 
 def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | None = None) -> str:

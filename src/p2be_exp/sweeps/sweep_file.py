@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from p2be_exp.config.compose import CONF_DIR
-from p2be_exp.config.quoting import quoted
 from p2be_exp.config.yaml_files import read_yaml
 from p2be_exp.errors import BadInput
-from p2be_exp.suggestions import did_you_mean
+from p2be_exp.system.command_line import quoted
+from p2be_exp.system.installation import data_folder
+from p2be_exp.system.suggestions import did_you_mean
 
-SWEEPS_DIR = CONF_DIR.parent / "sweeps"
+SWEEPS_DIR = data_folder("sweeps")
 """The folder of the sweep files."""
 
 SCALES = ("full", "small")

@@ -10,8 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from p2be_exp.signals import stop_signals
 from p2be_exp.system.peers import Ending
+from p2be_exp.system.signals import stop_signals
 
 if TYPE_CHECKING:
     from p2be_exp.system.peers import Peers

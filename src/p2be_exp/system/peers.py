@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.atomic import full_line, is_full
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
+from p2be_exp.system.atomic import full_line, is_full
 from p2be_exp.system.process_table import number_space, state_of
 
 FOLDER = ".ranks"

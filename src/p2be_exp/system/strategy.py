@@ -90,7 +90,7 @@ class Launcher(_Launcher):
 
 
 class NoSignals(_SignalConnector):
-    """Leaves the signals to :class:`~p2be_exp.callbacks.stop.StopSignals`.
+    """Leaves the signals to :class:`~p2be_exp.system.stop_signals.StopSignals`.
 
     Lightning's own handler of SIGTERM talks to the other ranks, which may be anywhere.
     """

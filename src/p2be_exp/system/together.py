@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from p2be_exp.atomic import is_full, refuse_links
 from p2be_exp.errors import BadInput, Interrupted, ResourceError, one_line
-from p2be_exp.ranks import launcher, processes, rank, starter
-from p2be_exp.signals import stop_signals
+from p2be_exp.system.atomic import is_full, refuse_links
 from p2be_exp.system.launch import LAST, children
 from p2be_exp.system.peers import FOLDER, Ending, PeerFailed, Peers
+from p2be_exp.system.ranks import launcher, processes, rank, starter
+from p2be_exp.system.signals import stop_signals
 from p2be_exp.system.watch import Watch, reason_of
 
 PEERS = "P2BE_PEERS"

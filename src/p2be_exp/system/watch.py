@@ -20,9 +20,9 @@ from collections.abc import Callable
 from types import TracebackType
 
 from p2be_exp.errors import Interrupted
-from p2be_exp.signals import stop_signals
 from p2be_exp.system.launch import children
 from p2be_exp.system.peers import Ending, PeerFailed, Peers
+from p2be_exp.system.signals import stop_signals
 
 LOOK = 0.5
 """Seconds between two looks at the other ranks."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2be_exp.errors import BadInput
-from p2be_exp.report.canvas import new_figure
+from p2be_exp.evaluation.figures.canvas import new_figure
 from p2be_exp.report.paper.cells import natural
 from p2be_exp.report.paper.figures import Picture, picture, settings
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.tables import named
-from p2be_exp.runs import load_checkpoint
+from p2be_exp.runs.load import load_checkpoint
 
 LEARNED = 4
 """Most learned tables that are drawn."""
@@ -28,7 +28,7 @@ def code_maps(results: Sequence[Result]) -> tuple[list[Picture], list[str]]:
     import torch  # seconds, and a report without P2BE has no use for it
 
     from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
-    from p2be_exp.report.similarity import similarity
+    from p2be_exp.evaluation.figures.similarity import similarity
 
     learned, notes = _learned(results)
     if not learned:

@@ -14,7 +14,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.report.comparable import check_images
 from p2be_exp.report.paper.gather import KEY, Result
 from p2be_exp.report.paper.measures import weights
-from p2be_exp.statistics import Difference, paired_bootstrap, welch_interval
+from p2be_exp.statistics.intervals import Difference, paired_bootstrap, welch_interval
 
 KINDS = {
     "paired": "paired t interval over the seeds that both sides have: a seed gives both the same order of images and "

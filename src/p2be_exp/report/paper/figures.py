@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import TEST
-from p2be_exp.report.canvas import new_figure
+from p2be_exp.evaluation.figures.canvas import new_figure
 from p2be_exp.report.paper.cells import Cell, Table, natural
 from p2be_exp.report.paper.grid import Grid, difference
 from p2be_exp.report.paper.measures import LABELS, value

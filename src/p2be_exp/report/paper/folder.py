@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from p2be_exp.atomic import refuse_links, write_json, write_text
 from p2be_exp.errors import BadInput
-from p2be_exp.forms import read_json
-from p2be_exp.ownership import owned
 from p2be_exp.report.measured import is_evaluation, is_run
-from p2be_exp.runs import FORMAT_VERSION, now
+from p2be_exp.runs.provenance import now
+from p2be_exp.runs.run import FORMAT_VERSION
+from p2be_exp.system.atomic import refuse_links, write_json, write_text
+from p2be_exp.system.forms import read_json
+from p2be_exp.system.ownership import owned
 
 MANIFEST = "report.json"
 """Lists the files that a report has written; only these are ever replaced or removed."""

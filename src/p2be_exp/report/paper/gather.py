@@ -10,7 +10,6 @@ from typing import Any
 
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.errors import BadInput
-from p2be_exp.forms import Form, misfit, read_json
 from p2be_exp.report.measured import (
     EVALUATIONS,
     Measured,
@@ -20,6 +19,7 @@ from p2be_exp.report.measured import (
     split_folders,
     state_of,
 )
+from p2be_exp.system.forms import Form, misfit, read_json
 
 KEY = "RUNS"
 
@@ -178,7 +178,7 @@ _SETTINGS = {
     "step": (int, _NONE),
     "test_files": (str, _NONE),
 }
-"""What the report reads of the files, by key, and what it may be; see :mod:`p2be_exp.forms`."""
+"""What the report reads of the files, by key, and what it may be; see :mod:`p2be_exp.system.forms`."""
 
 
 def _check_form(file: str, form: Form, content: Any) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from p2be_exp.corruptions.measures import ALEXNET, IMAGENET_IMAGES
 from p2be_exp.corruptions.names import SEVERITIES, TEST, select_names
 from p2be_exp.corruptions.provenance import SOURCES, provenance
+from p2be_exp.evaluation.measures import ALEXNET, IMAGENET_IMAGES
 from p2be_exp.report.paper.gather import Result
 
 LSPGA = "attack/lspga/8"

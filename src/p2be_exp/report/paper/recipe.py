@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2be_exp.config import compose_config, to_plain
-from p2be_exp.corruptions.measures import IMAGENET_IMAGES
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.measures import IMAGENET_IMAGES
 from p2be_exp.report.comparable import NOT_THE_METHOD, flat
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import LSPGA, corruptions, severities

@@ -10,7 +10,7 @@ from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import LABELS, is_official_imagenet
 from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS
 from p2be_exp.report.paper.recipe import Home, smooth_weight, told, training_departures
-from p2be_exp.runs import Run
+from p2be_exp.runs.run import Run
 
 
 @dataclass(frozen=True)

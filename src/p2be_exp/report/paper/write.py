@@ -18,7 +18,7 @@ from p2be_exp.report.paper.gather import NotUsed, Result, gather
 from p2be_exp.report.paper.grid import Grid, grids
 from p2be_exp.report.paper.page import page
 from p2be_exp.report.paper.runs_table import number_of_runs, runs_table
-from p2be_exp.runs import now
+from p2be_exp.runs.provenance import now
 
 TITLE = "Runs beside the paper"
 

@@ -1,0 +1,104 @@
+"""What can be refused of a job before PyTorch is imported, which takes seconds: devices, files and runs it names.
+
+The job makes its own checks of all this, with more than names to look at; here it is a matter of the time that an
+answer takes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from p2be_exp.config.image_sizes import GIVEN, TAKEN, check_taken
+from p2be_exp.corruptions.names import select_names
+from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.attack_source import attack_source
+from p2be_exp.models.weights_file import weights_file
+from p2be_exp.system.devices import check_devices_early
+from p2be_exp.system.paths import user_path
+from p2be_exp.training.table_source import table_source
+
+PUBLISHED = {
+    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
+    "svhn": ("svhn",),
+    "mnist": ("MNIST/raw",),
+    "caltech101": ("caltech101",),
+}
+"""Where published files are looked for in ``data_dir``: without any of these none is there."""
+
+
+def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = True) -> None:
+    """Check what a job's configuration names, unless PyTorch is there already: then the job's own checks are as fast.
+
+    Args:
+        config: resolved and checked.
+        training: whether the job trains; else it evaluates a run.
+        fresh: whether a training starts from its beginning; else a checkpoint has the weights.
+
+    Raises:
+        BadInput: a device that this machine has not, a file or folder that is missing, a run that does not serve.
+    """
+    if "torch" in sys.modules:
+        return
+    check_devices_early(config["trainer"])
+    _check_corruption(config)
+    attack_source(config)
+    if training:
+        _check_size(config)
+    if training and fresh:
+        table_source(config)
+        if (weights := config["backbone"].get("weights")) is not None:
+            weights_file(config["backbone"]["name"], weights)
+    check_data(config, training)
+
+
+def _check_size(config: Mapping[str, Any]) -> None:
+    name, dataset = config["backbone"]["name"], config["dataset"]
+    size = GIVEN.get(dataset["name"], dataset.get("image_size"))
+    if name in TAKEN and size is not None:
+        check_taken(name, size, TAKEN)
+
+
+def _check_corruption(config: Mapping[str, Any]) -> None:
+    data_dir, dataset = user_path("data_dir", config["data_dir"]), config["dataset"]["name"]
+    wanted = resolved(config["corruption"], dataset, data_dir)
+    if wanted["name"] == "none":
+        return
+    folder = wanted.get("dir")
+    if folder is None and wanted["name"] != "generated":
+        folder = data_dir / OFFICIAL_FOLDERS.get(dataset, "")
+    if folder is not None and not user_path("corruption.dir", folder).is_dir():
+        raise BadInput(f"corruption.dir={folder}: no such folder")
+    frost_dir = wanted.get("frost_dir")
+    if frost_dir is not None and "frost" in select_names(wanted["names"]):
+        from p2be_exp.corruptions.textures import find_textures
+
+        find_textures(user_path("corruption.frost_dir", frost_dir), key="corruption.frost_dir")
+
+
+def check_data(config: Mapping[str, Any], training: bool = True) -> None:
+    """Check that the files of a configuration's data set are there at all, if they are not to be downloaded.
+
+    Args:
+        config: with ``dataset`` and ``data_dir``.
+        training: whether the training images are needed.
+
+    Raises:
+        BadInput: they are not.
+    """
+    dataset = config["dataset"]
+    name, data_dir = dataset["name"], user_path("data_dir", config["data_dir"])
+    if name in ("image_folder", "imagenet"):
+        from p2be_exp.data.image_folder import FolderSettings, fetch
+
+        settings = FolderSettings.of(dataset)
+        fetch(name, data_dir, settings if training else replace(settings, test_only=True), download=False)
+        return
+    homes = [data_dir / part for part in PUBLISHED.get(name, ())]
+    if homes and not dataset.get("download", False) and not any(home.exists() for home in homes):
+        advice = "set data_dir to where it is, or use dataset=digits"
+        raise BadInput(f"dataset={name}: no {homes[0]}; {advice} (nothing was downloaded)")

@@ -1,0 +1,32 @@
+"""The run whose network an attack makes its images on. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from p2be_exp.errors import BadInput
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+
+
+def attack_source(config: Mapping[str, Any]) -> Run | None:
+    """The run that attacks transfer from; None where the configuration names none.
+
+    Raises:
+        BadInput: no such run, or one on another data set or image size.
+    """
+    source = config["attack"].get("source")
+    if source is None:
+        return None
+    run = find_run(source, key="attack.source")
+    other = run.config()
+    if other["dataset"]["name"] != config["dataset"]["name"]:
+        raise BadInput(
+            f"attack.source={source}: trained on {other['dataset']['name']}; "
+            f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
+        )
+    sizes = [each["dataset"].get("image_size") for each in (other, config)]
+    if sizes[0] != sizes[1]:
+        raise BadInput(f"attack.source={source}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed")
+    return run

@@ -1,0 +1,203 @@
+"""Corrupted images made here: those of a set made before, the rest on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2be_exp.corruptions.digests import file_digest
+from p2be_exp.corruptions.names import SEVERITIES
+from p2be_exp.corruptions.published import published_md5, reproduces
+from p2be_exp.corruptions.store import MANIFEST, StoredSet
+from p2be_exp.data.batch import Part
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.condition_loader import ConditionLoader, ImagesOf
+from p2be_exp.evaluation.measures import Plan
+from p2be_exp.system.threads import usable_cpus
+
+if TYPE_CHECKING:
+    from p2be_exp.data import ImageDataModule
+
+
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
+from p2be_exp.evaluation.corrupted.stored import condition_loader_of, one_image, stored_images
+
+
+class GeneratedImages(CorruptedImages):
+    """Corrupted images made here: those of a set that was made before where it has them, the rest on the fly.
+
+    A set of an earlier version of the generator is read, and said to be one; nothing is added to it on the fly.
+
+    Args:
+        dataset: name of the data set.
+        names, severities: what is wanted.
+        seed: of the images.
+        folder: a set made by ``python -m p2be_exp.corruptions make``; None for none.
+        frost_dir: where frost's textures are; None for those of the installed ``imagecorruptions``, if it is.
+        workers: threads; None for one a core.
+
+    Raises:
+        BadInput: the set in the folder is of another data set or seed, or published; it was made by an earlier version
+            of the generator and lacks some of what is wanted; textures that cannot be read.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        names: tuple[str, ...],
+        severities: tuple[int, ...],
+        seed: int,
+        folder: Path | None = None,
+        frost_dir: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        from p2be_exp.corruptions.make import GENERATOR_VERSION
+        from p2be_exp.corruptions.textures import find_textures
+
+        self.seed = seed
+        self.stored = None if folder is None else _generated_set(folder, dataset, seed)
+        self.version = GENERATOR_VERSION if self.stored is None else self.stored.manifest["generator_version"]
+        earlier = self.version != GENERATOR_VERSION
+        if earlier:
+            _check_complete(self.stored, names, severities)
+        find = "frost" in names and not earlier
+        self.textures = find_textures(frost_dir, key="corruption.frost_dir") if find else None
+        self._compared = False  # the set's picture files with the data set's
+        self._workers = usable_cpus() if workers is None else workers
+        has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
+        why = "not in the folder" if earlier else "no textures; set corruption.frost_dir"
+        missing = {} if has_frost or "frost" not in names else {"frost": why}
+        identical = tuple(name for name in names if name not in missing and self._is_identical(dataset, name))
+        self.plan = Plan("generated", dataset, names, severities, missing, identical)
+        if self.stored is not None:
+            self.stored.check = self._check_identical
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "name": "generated",
+            "names": list(self.plan.names),
+            "severities": list(self.plan.severities),
+            "seed": self.seed,
+            "generator_version": self.version,
+        }
+
+    def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
+        workers = 1 if self._is_stored(name, severity) else self._workers
+        return condition_loader_of(self._images_of(name, severity, data), (name, severity), data, workers)
+
+    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
+        return one_image(self._images_of(name, severity, data), place)
+
+    def _is_identical(self, dataset: str, name: str) -> bool:
+        """Whether the images of a corruption are the published ones.
+
+        Of a file that is as whole as the published one its digest says so. Of a part there is no digest, and a manifest
+        is no evidence: anybody can write one. Of images made on the fly this version of the generator has to have been
+        seen to make the whole file, and this installation has to make a few images as that one did.
+        """
+        published = published_md5(dataset, name)
+        if published is None:
+            return False
+        if self.stored is not None and name in self.stored.names:
+            return _is_whole(self.stored) and file_digest(self.stored.folder / f"{name}.npy", "md5") == published
+        from p2be_exp.corruptions.probe import makes_as_published
+
+        return reproduces(dataset, name, self.version) and makes_as_published(name)
+
+    def _check_identical(self, name: str) -> None:
+        """Check, before a block is read, that a file that was called the published one still is."""
+        if name in self.plan.identical and not self._is_identical(self.plan.dataset, name):
+            raise BadInput(f"corruption.dir={self.stored.folder}: {name}.npy has changed since the evaluation began")
+
+    def _is_stored(self, name: str, severity: int) -> bool:
+        return self.stored is not None and name in self.stored.names and severity in self.stored.severities
+
+    def _images_of(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
+        if self._is_stored(name, severity):
+            images_of = stored_images(self.stored, name, severity, data, "corruption.dir")
+            if not self._compared:
+                _check_files(self.stored, data)
+                self._compared = True
+            return images_of
+        return self._made(name, severity, data)
+
+    def _made(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
+        from p2be_exp.corruptions.apply import corrupt
+
+        clean = data.test_set().to(torch.device("cpu"))
+
+        def images_of(places: Tensor) -> Part:
+            part = clean.read(places)
+            if not part.kept.any():
+                return part
+            corrupted = corrupt(
+                part.images.transpose(0, 2, 3, 1),
+                name,
+                severity,
+                dataset=self.plan.dataset,
+                indices=clean.indices[places].numpy()[part.kept],
+                seed=self.seed,
+                textures=self.textures,
+            )
+            return part._replace(images=corrupted.transpose(0, 3, 1, 2))
+
+        return images_of
+
+
+def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
+    from p2be_exp.corruptions.make import GENERATOR_VERSION
+
+    if folder.is_dir() and not (folder / MANIFEST).is_file():
+        raise BadInput(
+            f"corruption.dir={folder}: no manifest.json; published files go with corruption=cifar_c, "
+            "anybody's with corruption=own"
+        )
+    stored = StoredSet(folder)
+    wanted = {"dataset": dataset, "seed": seed}
+    for what, value in wanted.items():
+        if stored.manifest.get(what) != value:
+            found = stored.manifest.get(what)
+            raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
+    version = stored.manifest.get("generator_version")
+    if not isinstance(version, int) or not 1 <= version <= GENERATOR_VERSION:
+        raise BadInput(
+            f"corruption.dir={folder}: made with generator_version={version}, known are 1 to {GENERATOR_VERSION}"
+        )
+    return stored
+
+
+def _check_complete(stored: StoredSet, names: tuple[str, ...], severities: tuple[int, ...]) -> None:
+    """Check that a set of an earlier version of the generator has what is wanted: nothing can be added to it.
+
+    Raises:
+        BadInput: it has not. Frost that was left out when it was made is left out.
+    """
+    lacking = [name for name in names if name not in stored.names and name not in stored.manifest.get("left_out", {})]
+    lacking += [f"severity {severity}" for severity in severities if severity not in stored.severities]
+    if lacking:
+        raise BadInput(
+            f"corruption.dir={stored.folder}: made by version {stored.manifest['generator_version']} of the generator, "
+            f"lacks {', '.join(lacking)}, and images of two versions are not mixed; ask for what it has "
+            f"(corruption.names=[{','.join(stored.names)}]), or make a new set"
+        )
+
+
+def _is_whole(stored: StoredSet) -> bool:
+    """Whether a set made here has every severity of every image of its test set, in their order."""
+    every = len(stored) == stored.manifest.get("images_of_the_data_set") and not stored.unreadable
+    return every and stored.severities == SEVERITIES and np.array_equal(stored.indices, np.arange(len(stored)))
+
+
+def _check_files(stored: StoredSet, data: ImageDataModule) -> None:
+    """Check that a set that was made of picture files was made of these, cut out in this way."""
+    for what, wanted in data.fingerprint(torch.from_numpy(stored.indices)).items():
+        found = stored.manifest.get(what)
+        if found != wanted:
+            files = f"made of other pictures than those of {data.name}'s test set (their names or labels differ)"
+            told = files if what == "test_files" else f"made with {what}={found}, wanted is {wanted}"
+            raise BadInput(f"corruption.dir={stored.folder}: {told}")

@@ -1,0 +1,111 @@
+"""Corrupted images read from the files of a folder in the layout of CIFAR-10-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2be_exp.corruptions.store import StoredSet
+from p2be_exp.data.batch import Part
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.condition_loader import ConditionLoader, ImagesOf
+
+if TYPE_CHECKING:
+    from p2be_exp.data import ImageDataModule
+
+
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
+
+
+class StoredImages(CorruptedImages):
+    """The files of a folder in the layout of CIFAR-10-C that has no manifest, and so was not made here.
+
+    Args:
+        folder: with ``NAME.npy`` and ``labels.npy``.
+        names: the corruptions that are wanted.
+        key: the option that named the folder.
+
+    Attributes:
+        stored: the set.
+        missing: those of the names that it lacks, with the reason.
+
+    Raises:
+        BadInput: it is no such folder; see :class:`~p2be_exp.corruptions.store.StoredSet`.
+    """
+
+    def __init__(self, folder: Path, names: tuple[str, ...], key: str) -> None:
+        self.stored, self._key = StoredSet(folder, key, names), key
+        if self.stored.manifest is not None:
+            raise BadInput(f"{key}={folder}: a set made here, with a manifest; corruption=generated takes it")
+        self.missing = {name: "not in the folder" for name in names if name not in self.stored.names}
+
+    def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
+        return condition_loader_of(
+            stored_images(self.stored, name, severity, data, self._key), (name, severity), data, workers=1
+        )
+
+    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
+        return one_image(stored_images(self.stored, name, severity, data, self._key), place)
+
+
+def stored_images(stored: StoredSet, name: str, severity: int, data: ImageDataModule, key: str) -> ImagesOf:
+    """Reads the images of one cell of a stored set that belong to the images that ``data`` tests on.
+
+    Raises:
+        BadInput: the stored set lacks some of these images, has other labels for them, or images of another size. When
+            a cell is read: it is not what the manifest says.
+    """
+    stored.noted(name, severity)
+    clean = data.test_set()
+    indices, labels = clean.indices.cpu().numpy(), clean.labels.cpu().numpy()
+    order = np.argsort(stored.indices)
+    places = np.searchsorted(stored.indices, indices, sorter=order)
+    rows = order[np.minimum(places, len(order) - 1)]
+    there = stored.indices[rows] == indices
+    if any(index not in stored.unreadable for index in indices[~there].tolist()):
+        raise BadInput(f"{key}={stored.folder}: {len(stored)} images a severity, not those that are tested on")
+    if (stored.labels[rows] != labels)[there].any():
+        raise BadInput(f"{key}={stored.folder}: labels.npy has other labels than {data.name}'s test set")
+    if stored.size != clean.size:
+        found, expected = ("x".join(map(str, size)) for size in (stored.size, clean.size))
+        raise BadInput(f"{key}={stored.folder}: images of {found}, {data.name} has {expected}")
+
+    def images_of(places: Tensor) -> Part:
+        kept = there[places.numpy()]
+        lacking = (stored.unreadable[index] for index in indices[places.numpy()[~kept]].tolist())
+        return Part(
+            stored.block(name, severity)[rows[places.numpy()[kept]]].transpose(0, 3, 1, 2),
+            kept,
+            tuple(each._replace(reason=f"not in the set: {each.reason}") for each in lacking),
+        )
+
+    return images_of
+
+
+def one_image(images_of: ImagesOf, place: int) -> NDArray[np.uint8]:
+    images = images_of(torch.tensor([place])).images
+    image = images[0] if len(images) else np.zeros(images.shape[1:], np.uint8)  # it is shown, not measured
+    return image.transpose(1, 2, 0)
+
+
+def condition_loader_of(
+    images_of: ImagesOf, cell: tuple[str, int], data: ImageDataModule, workers: int
+) -> ConditionLoader:
+    clean = data.test_set()
+    device, rank, world_size = data.placement()
+    return ConditionLoader(
+        images_of,
+        f"{clean.name}, corruption/{cell[0]}/{cell[1]}",
+        clean.labels.cpu(),
+        clean.indices.cpu(),
+        data.eval_batch_size,
+        device=device,
+        workers=workers,
+        rank=rank,
+        world_size=world_size,
+    )

@@ -1,0 +1,132 @@
+"""Figures of an evaluation under attack: error against radius, loss along the steps, images and what was changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.system.atomic import replacing
+
+SHOWN_IMAGES = 6
+_MARKERS = "osD^vP*X<>"
+
+
+def draw_attack_figures(results: Results, clean_images: NDArray[np.uint8], title: str) -> list[Path]:
+    """Draw what is there to draw into the folder's ``figures/``.
+
+    Args:
+        results: complete, of at least one attack.
+        clean_images: the first test images, uint8 ``(n, 3, H, W)``.
+        title: which network, and which images.
+
+    Returns:
+        The files: ``error_over_radius.png``; ``loss_over_steps.png`` where an attack takes steps;
+        ``adversarial_images.png``.
+    """
+    figures = {"error_over_radius": error_over_radius(results, title)}
+    if (losses := loss_over_steps(results, title)) is not None:
+        figures["loss_over_steps"] = losses
+    figures["adversarial_images"] = adversarial_images(results, clean_images, title)
+    return [_saved(figure, results.folder / "figures" / f"{name}.png") for name, figure in figures.items()]
+
+
+def error_over_radius(results: Results, title: str) -> Figure:
+    """A line an attack, the worst case in bold, from the clean error at radius 0."""
+    clean = results.rows[CLEAN.id].error
+    figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
+    for number, name in enumerate(_names(results)):
+        points = {each.eps_levels: results.rows[each.id].error for each in results.attacks if each.name == name}
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.plot([0, *points], [clean, *points.values()], marker=marker, markersize=5, linewidth=1.2, label=name)
+    worst = {int(radius): error for radius, error in results.worst_case().items()}
+    axes.plot([0, *worst], [clean, *worst.values()], color="black", linewidth=3, label="worst case", zorder=1)
+    axes.set(xlabel="radius in levels", ylabel="error %", ylim=(0, 102))
+    axes.set_xticks([0, *worst])
+    _finish(axes, title)
+    return figure
+
+
+def loss_over_steps(results: Results, title: str) -> Figure | None:
+    """Mean cross-entropy along each attack's steps at one radius: the smallest of 8 levels or more, else the largest.
+
+    An image that PGD has broken keeps its loss from then on.
+    """
+    radii = sorted({each.eps_levels for each in results.attacks})
+    radius = next((each for each in radii if each >= 8), radii[-1])
+    figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
+    drawn = False
+    for number, condition in enumerate(each for each in results.attacks if each.eps_levels == radius):
+        losses = results.images(condition.id).get("losses")
+        if losses is None or np.isnan(losses).all():
+            continue
+        mean = np.nanmean(losses, axis=0)
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.plot(np.arange(1, len(mean) + 1), mean, marker=marker, markersize=3, linewidth=1.2, label=condition.name)
+        drawn = True
+    if not drawn:
+        return None
+    axes.set(xlabel=f"step, at a radius of {radius} levels", ylabel="mean cross-entropy, as the attack sees it")
+    axes.set_ylim(bottom=0)
+    _finish(axes, title)
+    return figure
+
+
+def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title: str) -> Figure:
+    """Images, and for each radius what its strongest attack made of them with the difference, enlarged to be seen."""
+    strongest = {condition: results.images(condition.id) for condition in _strongest(results)}
+    kept = min(len(found["examples"]) for found in strongest.values())  # of the first process's share of a batch
+    rows, columns = min(SHOWN_IMAGES, len(clean_images), kept), 1 + 2 * len(strongest)
+    figure, grid = new_figure(rows, columns, figsize=(0.6 + 1.25 * columns, 1.1 + 1.2 * rows), squeeze=False,
+                                layout="constrained")  # fmt: skip
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for row in range(rows):
+        _show(grid[row, 0], clean_images[row])
+    grid[0, 0].set_title("clean", fontsize=8)
+    for number, (condition, found) in enumerate(strongest.items()):
+        for row in range(rows):
+            changed, difference = grid[row, 1 + 2 * number], grid[row, 2 + 2 * number]
+            adversarial = found["examples"][row]
+            _show(changed, adversarial)
+            changed.set_xlabel("wrong" if found["wrong"][row] else "still right", fontsize=7)
+            change = adversarial.astype(np.int16) - clean_images[row]
+            _show(difference, (128 + change * (127 // max(condition.eps_levels, 1))).clip(0, 255).astype(np.uint8))
+        grid[0, 1 + 2 * number].set_title(f"{condition.eps_levels} levels\n{condition.name}", fontsize=8)
+        grid[0, 2 + 2 * number].set_title("difference", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _strongest(results: Results) -> list[Condition]:
+    """For each radius the attack with the highest error."""
+    radii = sorted({each.eps_levels for each in results.attacks})
+    of_radius = [[each for each in results.attacks if each.eps_levels == radius] for radius in radii]
+    return [max(each, key=lambda condition: results.rows[condition.id].error) for each in of_radius]
+
+
+def _names(results: Results) -> list[str]:
+    return list(dict.fromkeys(each.name for each in results.attacks))
+
+
+def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
+    axes.imshow(image.transpose(1, 2, 0), interpolation="nearest" if image.shape[1] <= 64 else "antialiased")
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.grid(axis="y", color="0.85")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.figure.suptitle(title, fontsize=9)
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=140)
+    return path

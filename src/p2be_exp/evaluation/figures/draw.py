@@ -1,0 +1,60 @@
+"""The figures of an evaluation, from its results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from p2be_exp.corruptions.provenance import provenance
+from p2be_exp.data import ImageDataModule
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
+from p2be_exp.evaluation.figures.attack_figures import draw_attack_figures
+from p2be_exp.evaluation.figures.corruption_figures import draw_corruption_figures
+from p2be_exp.evaluation.figures.preview import draw_preview
+from p2be_exp.evaluation.measures import Plan
+from p2be_exp.evaluation.module import EXAMPLES
+from p2be_exp.evaluation.results import Results
+
+
+def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedImages | None, title: str) -> list[Path]:
+    """Draw what was measured into the folder's ``figures/``.
+
+    Args:
+        results: of the evaluation.
+        data: its test images.
+        corrupted: its corrupted images; None where there are none.
+        title: which network it is.
+
+    Returns:
+        The files.
+    """
+    figures = []
+    if corrupted is not None:
+        folder, source = results.folder / "figures", f"{data.name}, {_source(corrupted.plan)}"
+        figures += draw_corruption_figures(
+            results.summary(), list(results.rows.values()), folder, title=f"{title}; {source}", wrong=results.wrong()
+        )
+        figures.append(_draw_preview(data, corrupted, source, folder / "corruptions.png"))
+    if results.attacks:
+        clean = data.test_set().first(EXAMPLES).images.cpu().numpy()
+        figures += draw_attack_figures(results, clean, f"{title}; {data.name}")
+    return figures
+
+
+def _source(plan: Plan) -> str:
+    """Where the corrupted images are from, short enough for the title of a small figure."""
+    if plan.source != "generated":
+        return provenance(plan.source, plan.identical, plan.identical)
+    there = [name for name in plan.names if name not in plan.left_out]
+    same = [name for name in there if name in plan.identical]
+    return "corruptions made here" + (f" ({len(same)} of {len(there)} as published)" if same else "")
+
+
+def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:
+    clean = data.test_set().first(1)
+    index = int(clean.indices[0])
+    place = data.test_set().indices.tolist().index(index)
+    pictures: dict = {}
+    for name, severity in corrupted.plan.cells:
+        pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, place)
+    draw_preview(clean.images[0].permute(1, 2, 0).cpu().numpy(), pictures, f"{title}, image {index}", path)
+    return path

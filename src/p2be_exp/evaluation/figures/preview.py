@@ -1,0 +1,47 @@
+"""One image under every corruption at every severity, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.system.atomic import replacing
+
+Pictures = Mapping[str, Mapping[int, NDArray[np.uint8]]]
+"""Images ``(H, W, 3)`` by corruption and severity."""
+
+
+def draw_preview(clean: NDArray[np.uint8], pictures: Pictures, title: str, path: Path) -> None:
+    """Draw an image clean and corrupted, a row a corruption, a column a severity, as a PNG.
+
+    Args:
+        clean: ``(H, W, 3)`` uint8.
+        pictures: the same image corrupted; every corruption at the same severities.
+        title: what it is.
+        path: where the PNG goes.
+    """
+    severities = sorted(next(iter(pictures.values())))
+    columns, rows, cell = 1 + len(severities), len(pictures), 0.95
+    figure, grid = new_figure(
+        rows,
+        columns,
+        figsize=(1.7 + cell * columns, 0.75 + cell * rows),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, (name, images) in zip(grid, pictures.items(), strict=True):
+        for axes, image in zip(row, [clean, *(images[severity] for severity in severities)], strict=True):
+            # As it is stored where it has more pixels than the cell, else pixel by pixel.
+            axes.imshow(image, interpolation="nearest" if image.shape[0] <= 64 else "antialiased")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center", fontsize=9)
+    for axes, head in zip(grid[0], ["clean", *(f"severity {severity}" for severity in severities)], strict=True):
+        axes.set_title(head, fontsize=9)
+    figure.suptitle(title.encode(errors="backslashreplace").decode(), fontsize=10)  # a folder's name may be any bytes
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=110)

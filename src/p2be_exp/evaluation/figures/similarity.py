@@ -1,0 +1,34 @@
+"""How alike the codes of any two levels are: the 256 x 256 picture of the paper's Fig. 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.system.atomic import replacing
+
+
+@torch.no_grad()
+def similarity(table: Tensor) -> Tensor:
+    """Cosine similarity of the codes of all pairs of levels, ``(256, 256)``, for a table ``(256, M)``.
+
+    A code of zeros is alike to nothing, not to itself either: its row and column are 0.
+    """
+    table = table.float().cpu()
+    norms = table.norm(dim=1)
+    return table @ table.T / (norms[:, None] * norms[None] + 1e-8)
+
+
+def draw_similarity(table: Tensor, title: str, path: Path) -> None:
+    """Draw the similarity of a table's codes as a PNG."""
+    figure, axes = new_figure(figsize=(5, 4.2), layout="constrained")
+    image = axes.imshow(similarity(table).numpy(), vmin=0, vmax=1, cmap="viridis", origin="upper")
+    axes.set(xlabel="level", ylabel="level", title=title)
+    axes.set_xticks([0, 64, 128, 192, 255])
+    axes.set_yticks([0, 64, 128, 192, 255])
+    figure.colorbar(image, label="cosine similarity of the codes")
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=150)

@@ -1,0 +1,146 @@
+"""Evaluation: the LightningModule that measures one model under a list of conditions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from p2be_exp.attacks import Attack, AttackRandom
+from p2be_exp.data import Batch, ImageDataModule
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.corrupted.images import CorruptedImages
+from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+
+EXAMPLES = 8
+"""Adversarial images that are kept of every attack."""
+
+
+class EvaluationModule(pl.LightningModule):
+    """Predictions of a model under each condition, and their rows.
+
+    ``Trainer.test`` runs it over one loader a condition, in the order of ``conditions``. When a condition's last batch
+    is done its images are gathered from all ranks, each exactly once, and its row is written, with the seconds
+    since the row before: reading or making its images is part of them.
+
+    Args:
+        model: images in, logits out.
+        conditions: what the loaders hold.
+        results: where the rows go; None on every rank but the first.
+        attacks: those of the attack conditions, by the condition's ID.
+        seed: of the attacks' random numbers.
+        save_images: keep the adversarial images.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        conditions: list[Condition],
+        results: Results | None,
+        attacks: Mapping[str, Attack] | None = None,
+        seed: int = 0,
+        save_images: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.conditions = conditions
+        self.results = results
+        self.attacks = attacks or {}
+        self.seed = seed
+        self.save_images = save_images
+        self._seen: list[dict[str, Tensor]] = []
+        self._fault: str | None = None
+        self._start = 0.0
+
+    def on_test_start(self) -> None:
+        """Start the first condition's clock."""
+        self._seen, self._fault, self._start = [], None, time.perf_counter()
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Predict one batch, attacked before if need be; images that only fill up a rank's share are dropped."""
+        self._fault = self._fault or batch.fault
+        attack = self.attacks.get(self.conditions[dataloader_idx].id)
+        images, found = (batch.images, {}) if attack is None else self._attacked(attack, batch)
+        confidence, prediction = self.model(images).float().softmax(dim=1).max(dim=1)
+        values = {"index": batch.indices, "label": batch.labels, "prediction": prediction, "confidence": confidence}
+        self._seen.append({name: value[: batch.count].cpu() for name, value in {**values, **found}.items()})
+        if batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
+            self._finish(self.conditions[dataloader_idx])
+
+    def _attacked(self, attack: Attack, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        adversarial = attack(self.model, batch.images, batch.labels, AttackRandom(self.seed, batch.indices))
+        found = {}
+        if adversarial.zero_gradient is not None:
+            found["zero_gradient"] = adversarial.zero_gradient
+        if adversarial.losses is not None:
+            found["losses"] = adversarial.losses.T
+        if self.save_images:
+            found["adversarial"] = adversarial.images
+        kept = sum(len(seen["example_index"]) for seen in self._seen)  # of this rank's images, the first few to look at
+        found["examples"] = adversarial.images[: EXAMPLES - kept]
+        found["example_index"] = batch.indices[: EXAMPLES - kept]
+        return adversarial.images, found
+
+    def _finish(self, condition: Condition) -> None:
+        mine = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
+        gathered, faults = _gather(mine, self._fault, self.trainer.world_size)
+        if faults:
+            raise BadInput(faults[0])
+        if not len(gathered["index"]):
+            raise BadInput(f"{condition.id}: none of its images can be read")
+        now = time.perf_counter()
+        seconds, self._seen, self._start = now - self._start, [], now
+        if self.results is None:
+            return
+        examples = {name: gathered.pop(name) for name in ("examples", "example_index") if name in gathered}
+        order = gathered["index"].argsort()
+        images = {name: values[order].numpy() for name, values in gathered.items()}
+        images["wrong"] = images["label"] != images["prediction"]
+        if condition.kind == "attack":
+            images["examples"] = examples["examples"][examples["example_index"].argsort()[:EXAMPLES]].numpy()
+        self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
+
+
+def list_conditions(corrupted: CorruptedImages | None = None, attacks: Iterable[Attack] = ()) -> list[Condition]:
+    """The conditions of an evaluation.
+
+    Clean images first, then corruption by corruption with ascending severities, then the attacks in their order.
+    """
+    cells = corrupted.plan.cells if corrupted is not None else []
+    return [
+        CLEAN,
+        *(Condition("corruption", name, severity=severity) for name, severity in cells),
+        *(attack_condition(attack) for attack in attacks),
+    ]
+
+
+def attack_condition(attack: Attack) -> Condition:
+    """The condition that an attack makes."""
+    return Condition("attack", attack.id, eps_levels=attack.eps_levels, gradient=attack.gradient)
+
+
+def condition_loader(
+    condition: Condition, data: ImageDataModule, corrupted: CorruptedImages | None = None
+) -> Iterable[Batch]:
+    """The images of a condition, in batches.
+
+    Raises:
+        BadInput: the corrupted images are not those of the data set.
+    """
+    if condition.kind == "corruption":
+        return corrupted.loader(condition.name, condition.severity, data)
+    return data.test_dataloader()
+
+
+def _gather(tensors: dict[str, Tensor], fault: str | None, world_size: int) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of all ranks behind one another, and the faults that there are."""
+    shares: list[Any] = [(tensors, fault)]
+    if world_size > 1:
+        shares = [None] * world_size
+        torch.distributed.all_gather_object(shares, (tensors, fault))
+    faults = [fault for _, fault in shares if fault is not None]
+    return {name: torch.cat([share[name] for share, _ in shares]) for name in tensors}, faults

@@ -1,0 +1,333 @@
+"""The files of an evaluation: a row a condition in ``results.csv``, the images behind it, a summary."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation import measures
+from p2be_exp.evaluation.saved_results import check_arrays, open_arrays, read_lines, read_settings
+from p2be_exp.runs.provenance import now, versions
+from p2be_exp.runs.run import FORMAT_VERSION, Run
+from p2be_exp.statistics.calibration import calibration_errors
+from p2be_exp.statistics.intervals import wilson_interval
+from p2be_exp.system.atomic import is_full, write_bytes, write_json, write_text
+from p2be_exp.system.forms import unusable
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a model is tested on.
+
+    Attributes:
+        kind: ``clean``, ``corruption`` or ``attack``.
+        name: of the corruption, or the attack's ID; empty for clean images.
+        severity: 1 to 5, of a corruption.
+        eps_levels: radius in levels, of an attack.
+        gradient: the gradient that an attack used.
+    """
+
+    kind: str
+    name: str = ""
+    severity: int | None = None
+    eps_levels: int | None = None
+    gradient: str = ""
+
+    @property
+    def id(self) -> str:
+        """``clean``, ``corruption/NAME/SEVERITY`` or ``attack/ID/EPS_LEVELS``."""
+        if self.kind == "clean":
+            return "clean"
+        return f"{self.kind}/{self.name}/{self.severity if self.kind == 'corruption' else self.eps_levels}"
+
+
+CLEAN = Condition("clean")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured under one condition; errors and interval in percent."""
+
+    condition: str
+    kind: str
+    name: str
+    severity: int | None
+    eps_levels: int | None
+    gradient: str
+    n: int
+    n_wrong: int
+    error: float
+    ci_low: float
+    ci_high: float
+    seconds: float
+
+    @classmethod
+    def of(cls, condition: Condition, n: int, n_wrong: int, seconds: float) -> Row:
+        """The row of a condition from its counts, with the Wilson interval."""
+        low, high = wilson_interval(n_wrong, n)
+        return cls(
+            condition=condition.id,
+            kind=condition.kind,
+            name=condition.name,
+            severity=condition.severity,
+            eps_levels=condition.eps_levels,
+            gradient=condition.gradient,
+            n=n,
+            n_wrong=n_wrong,
+            error=round(100 * n_wrong / n, 4),
+            ci_low=round(100 * low, 4),
+            ci_high=round(100 * high, 4),
+            seconds=round(seconds, 3),
+        )
+
+
+class Results:
+    """The results of one evaluation in a folder, a row at a time.
+
+    Every row is on disk, whole, as soon as it is known, after the images behind it; started again with the same
+    settings, an evaluation goes on with the conditions that are missing.
+
+    Args:
+        folder: where ``results.csv``, ``results.json`` and ``per_image/`` are.
+        settings: what decides the numbers; a folder with results of other settings is refused.
+        key: the option under which the user named the folder, for the message.
+        plan: which corrupted images it is about; None without any.
+        attacks: the attack conditions that it is about, in their order.
+        run: whose results these are, where the folder is not in the run's.
+
+    Raises:
+        BadInput: the folder has results of other settings, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        key: str = "name",
+        plan: measures.Plan | None = None,
+        attacks: Sequence[Condition] = (),
+        run: Run | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.run = run
+        self.plan = plan
+        self.attacks = attacks
+        self.sanity: list[dict[str, Any]] | None = None
+        self.settings = json.loads(json.dumps(settings))
+        self._key = key
+        there = os.path.lexists(self.summary_file)
+        if there and (told := _changed(self._earlier_settings(key), self.settings)):
+            raise BadInput(f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name")
+        self.rows = self._read_rows()
+        self._calibration: dict[str, dict[str, float]] = {}
+        self._wrong: dict[str, np.ndarray] = {}
+        self._zeros: dict[str, float | None] = {}
+        for row in self.rows.values():
+            self._read_images(row)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write_summary()
+        except OSError as error:
+            if is_full(error):
+                raise
+            raise BadInput(f"{self.folder}: cannot be written ({error.strerror})") from error
+
+    @property
+    def table_file(self) -> Path:
+        """``results.csv``."""
+        return self.folder / "results.csv"
+
+    @property
+    def summary_file(self) -> Path:
+        """``results.json``."""
+        return self.folder / "results.json"
+
+    def missing(self, conditions: list[Condition]) -> list[Condition]:
+        """The conditions that have no row yet, in their order."""
+        return [condition for condition in conditions if condition.id not in self.rows]
+
+    def add(self, row: Row, images: dict[str, np.ndarray]) -> None:
+        """Write what is known of a condition: first its images, then its row, then the summary.
+
+        Args:
+            row: the counts.
+            images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
+                one value an image, in data set order; of an attack also ``examples``, adversarial images of the
+                first ones, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
+                it has them.
+        """
+        compressed = io.BytesIO()
+        np.savez_compressed(compressed, **images)
+        write_bytes(self._images_file(row.condition), compressed.getbuffer())
+        self._note(row.condition, images)
+        self.rows = {**self._rows_of_others(), row.condition: row}
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(each) for each in self.rows.values())
+        write_text(self.table_file, text.getvalue())
+        self.write_summary()
+
+    def _rows_of_others(self) -> dict[str, Row]:
+        """The rows that are in the file now: where a file system has no locks, another process may have added some."""
+        rows = self._read_rows()
+        for name, row in rows.items():
+            if name not in self._calibration:
+                self._read_images(row)
+        return rows
+
+    def wrong(self) -> dict[str, np.ndarray]:
+        """Which images were wrong, ``(N,)`` bool in data set order, by condition."""
+        return dict(self._wrong)
+
+    def images(self, condition: str) -> dict[str, np.ndarray]:
+        """The arrays behind a row."""
+        with open_arrays(self._images_file(condition)) as images:
+            return dict(images)
+
+    def zero_gradient(self, condition: str) -> float | None:
+        """Mean share of an image's values whose gradient was exactly 0 under an attack; None without a gradient."""
+        return self._zeros.get(condition)
+
+    def add_sanity(self, checks: list[dict[str, Any]]) -> None:
+        """Keep the verdicts of the sanity panel in the summary."""
+        self.sanity = checks
+        self.write_summary()
+
+    def write_summary(self) -> None:
+        """Write ``results.json`` from the rows."""
+        write_json(self.summary_file, self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """Everything in ``results.json``; what was not measured is null or empty."""
+        clean = self.rows.get(CLEAN.id)
+        return {
+            "format_version": FORMAT_VERSION,
+            "clean_error": clean.error if clean else None,
+            **self._corruptions(clean),
+            **self._attacks(),
+            "sanity": self.sanity,
+            "conditions": {
+                name: {key: getattr(row, key) for key in ("n", "n_wrong", "error", "ci_low", "ci_high")}
+                | self._calibration[name]
+                for name, row in self.rows.items()
+            },
+            "settings": self.settings,
+            **({"run": str(self.run.path.absolute())} if self.run else {}),
+            "versions": versions(),
+            "written": now(),
+        }
+
+    def _corruptions(self, clean: Row | None) -> dict[str, Any]:
+        if self.plan is None:
+            return measures.nothing_measured()
+        rows = [row for row in self.rows.values() if row.kind == "corruption"]
+        cells: dict[str, dict[int, float]] = {}
+        for row in rows:
+            cells.setdefault(row.name, {})[row.severity] = 100 * row.n_wrong / row.n
+        clean_error = 100 * clean.n_wrong / clean.n if clean else None
+        return measures.summarise(cells, self.plan, clean_error, min((row.n for row in rows), default=None))
+
+    def _attacks(self) -> dict[str, Any]:
+        """Errors by attack and radius, and the worst case; a radius is null until all its attacks are measured."""
+        attacks: dict[str, Any] = {}
+        for condition in self.attacks:
+            row = self.rows.get(condition.id)
+            entry = attacks.setdefault(condition.name, {"gradient": condition.gradient or None, "error": {}})
+            entry["error"][str(condition.eps_levels)] = row.error if row else None
+            if condition.gradient:
+                entry.setdefault("zero_gradient", {})[str(condition.eps_levels)] = self._zeros.get(condition.id)
+        return {"attacks": attacks, "worst_case_error": self.worst_case()}
+
+    def worst_case(self) -> dict[str, float | None]:
+        """Percent of the images that are wrong by themselves or that an attack breaks, by radius.
+
+        What is broken at a radius is broken at every larger one: its adversarial image is inside the larger ball too.
+        """
+        radii = sorted({condition.eps_levels for condition in self.attacks})
+        broken, found = self._wrong.get(CLEAN.id), {}
+        for radius in radii:
+            here = [self._wrong.get(each.id) for each in self.attacks if each.eps_levels == radius]
+            complete = broken is not None and all(wrong is not None for wrong in here)
+            broken = np.logical_or.reduce([broken, *here]) if complete else None
+            found[str(radius)] = round(100 * float(broken.mean()), 4) if complete else None
+        return found
+
+    def _images_file(self, condition: str) -> Path:
+        return _images_file(self.folder, condition)
+
+    def _note(self, condition: str, images: Mapping[str, np.ndarray]) -> None:
+        """Keep what the summary needs of the images behind a row."""
+        self._calibration[condition] = calibration_errors(images["confidence"], images["wrong"])
+        self._wrong[condition] = images["wrong"]
+        if "zero_gradient" in images:
+            measured = images["zero_gradient"][~np.isnan(images["zero_gradient"])]
+            self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None
+
+    def _earlier_settings(self, key: str) -> dict[str, Any]:
+        with _told(self.folder, self.summary_file.name, key):
+            return read_settings(self.summary_file)
+
+    def _read_rows(self) -> dict[str, Row]:
+        with _told(self.folder, self.table_file.name, self._key):
+            return {name: Row(**line) for name, line in read_lines(self.table_file).items()}
+
+    def _read_images(self, row: Row) -> None:
+        with _told(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
+            check_arrays(images, row.n, row.n_wrong)
+            self._note(row.condition, images)
+
+
+def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The settings that were others, as they were, in words; empty where none were."""
+    changed = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
+    return ", ".join(f"{name}={earlier.get(name)}" for name in changed)
+
+
+@contextmanager
+def _told(folder: Path, what: str, key: str) -> Iterator[None]:
+    """Say of a file that cannot be read which it is, and what to do about it."""
+    try:
+        yield
+    except Exception as error:  # NumPy, zipfile and csv raise many kinds on a damaged file
+        remove = "remove the folder, or choose another name"
+        if (folder / "run.json").exists():  # what a training ended with, in the folder of the run
+            remove = "remove results.csv and results.json, and it is measured again"
+        raise BadInput(f"{key}={folder.name}: {what} {unusable(error)}; {remove}") from error
+
+
+def check_results(folder: Path, key: str, settings: Mapping[str, Any]) -> None:
+    """Check that the results in a folder, if there are any, can be gone on with.
+
+    Args:
+        folder: of a run.
+        key: the option under which the user named it, for the message.
+        settings: what is known of those that it would be measured with now.
+
+    Raises:
+        BadInput: a file of them is damaged, or cannot be read; or they are of other settings.
+    """
+    if os.path.lexists(folder / "results.json"):
+        with _told(folder, "results.json", key):
+            earlier = read_settings(folder / "results.json")
+        if told := _changed(earlier, {**earlier, **json.loads(json.dumps(settings))}):
+            raise BadInput(f"{key}={folder}: holds results of other settings ({told}); go on with the same")
+    with _told(folder, "results.csv", key):
+        lines = read_lines(folder / "results.csv")
+    for name, line in lines.items():
+        with _told(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
+            check_arrays(images, line["n"], line["n_wrong"])
+
+
+def _images_file(folder: Path, condition: str) -> Path:
+    return folder / "per_image" / (condition.replace("/", "-") + ".npz")

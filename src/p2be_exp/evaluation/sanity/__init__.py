@@ -1,0 +1,1 @@
+"""Whether the numbers of an attack can be believed."""

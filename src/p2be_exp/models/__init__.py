@@ -1,0 +1,1 @@
+"""Classifiers of levels: stem, encoded model, and the twins whose gradient an attack can climb."""

@@ -1,0 +1,99 @@
+"""A run's checkpoint, and its trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from p2be_exp.config.plugins import allow
+from p2be_exp.errors import BadInput
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
+
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+
+
+def load_run(
+    path: Path | str,
+    checkpoint: str = "last",
+    device: str = "cpu",
+    plugins: Sequence[str] = (),
+    key: str = "run",
+) -> EncodedClassifier:
+    """The trained model of a run, in eval mode.
+
+    Args:
+        path: the run folder.
+        checkpoint: ``last`` or ``best``.
+        device: where to put it.
+        plugins: modules that may be imported because the run needs them, besides those that are imported already and
+            those that P2BE_PLUGINS names. A plug-in is code: see docs/runs.md, "Runs from others".
+        key: the option under which a user gave the folder, for messages.
+
+    Returns:
+        A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
+
+    Raises:
+        BadInput: no run, no such checkpoint, or a damaged one.
+    """
+    import torch
+
+    from p2be_exp.models.model import build_model
+
+    allow(plugins)
+    run = find_run(path, key)
+    config, saved = run.config(), load_checkpoint(run, checkpoint, key)
+    with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
+        model = build_model(config, saved["hyper_parameters"]["num_classes"])
+    weights = saved["state_dict"]
+    # Beside the model a checkpoint has what training kept for itself.
+    own = {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        raise BadInput(f"{key}={path}: checkpoints/{checkpoint}.ckpt does not fit config.yaml") from error
+    return model.to(device).eval()
+
+
+def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
+    """A checkpoint of a run on the CPU, every record compared with its checksum (:mod:`p2be_exp.system.saved_file`).
+
+    Raises:
+        BadInput: it is missing, cannot be read or is damaged, or weights in it are no numbers.
+    """
+    file = run.checkpoint(which)
+    if not file.is_file():
+        hint = "it has no validation split" if which == "best" else "no epoch was finished"
+        raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
+    from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved  # and PyTorch with it, which takes seconds
+
+    where = f"{key}={run.path}: checkpoints/{file.name}"
+    try:
+        checkpoint = read_saved(file)
+        weights = dict(checkpoint["state_dict"])
+        if wrong := _misfit(checkpoint, weights):
+            raise Damaged(wrong)
+    except OSError as error:
+        raise BadInput(f"{where} cannot be read ({error.strerror})") from error
+    except Exception as error:
+        record = error.record if isinstance(error, Damaged) else ""
+        raise BadInput(f"{where} is damaged{f' ({record})' if record else ''}") from error
+    # Beside the model a checkpoint has what training kept for itself.
+    if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
+        raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
+    return checkpoint
+
+
+def _misfit(checkpoint: Mapping[str, Any], weights: Mapping[str, Any]) -> str | None:
+    """What of a checkpoint no training writes; None where nothing is."""
+    classes, step = checkpoint["hyper_parameters"]["num_classes"], checkpoint["global_step"]
+    if type(step) is not int or step < 0:
+        return f"global_step: {step!r:.60}"
+    # A network for any other number would be built before its weights turn out not to fit, whatever memory it takes.
+    shapes = (getattr(value, "shape", ()) for value in weights.values())
+    if type(classes) is not int or classes < 1 or all(classes not in shape for shape in shapes):
+        return f"num_classes: {classes!r:.60}"
+    return None

@@ -1,0 +1,55 @@
+"""What can be said of this machine's devices before PyTorch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from p2be_exp.errors import BadInput
+from p2be_exp.system.ranks import check_launcher
+
+CPUS = Path("/proc/cpuinfo")
+
+
+NO_GPU = "no GPU was found; allowed here is trainer=cpu or trainer=auto"
+
+
+NO_BF16 = "this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
+
+
+def check_devices_early(trainer: Mapping[str, Any]) -> None:
+    check_launcher(trainer)
+    if not _surely_no_gpu():
+        return
+    if trainer["accelerator"] == "gpu":
+        raise BadInput(f"trainer={trainer['name']}: {NO_GPU}")
+    if trainer["precision"] == "bf16" and _surely_no_bf16():
+        raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
+
+
+def _surely_no_gpu() -> bool:
+    """Whether PyTorch is a build for CPUs alone, or neither of the drivers that it can use is installed."""
+    try:
+        if metadata.version("torch").endswith("+cpu"):
+            return True
+    except metadata.PackageNotFoundError:
+        return False
+    if Path("/dev/kfd").exists():  # AMD's
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
+        return True
+    return False
+
+
+def _surely_no_bf16() -> bool:
+    """Whether an x86 CPU lacks the instructions, as Linux tells them."""
+    if platform.machine() not in ("x86_64", "AMD64") or not CPUS.is_file():
+        return False
+    return not {"avx512_bf16", "amx_tile"} & set(CPUS.read_text(encoding="utf-8", errors="replace").split())

@@ -1,0 +1,51 @@
+"""Where this package is, and with it the files that are not Python: in a checkout of the project, or installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parents[1]
+_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Environment variables with which git, in a hook for one, has its commands look at another repository."""
+
+
+def data_folder(name: str) -> Path:
+    """A folder of files that are not Python: ``_NAME`` in an installed package, NAME at the top of a checkout.
+
+    Args:
+        name: ``conf`` or ``sweeps``; ``setup.py`` puts it into the package.
+    """
+    inside = _PACKAGE / f"_{name}"
+    return inside if inside.is_dir() else _CHECKOUT / name
+
+
+def is_installed() -> bool:
+    """Whether the package was built and copied, and has its files inside; an editable one uses the checkout's."""
+    return data_folder("conf").parent == _PACKAGE
+
+
+def git_commit() -> str | None:
+    """Commit of the project's checkout that runs, with ``+`` where it is changed.
+
+    Returns:
+        None where the package is not in one: a repository that happens to be around an installed package, or around a
+        copy of the project, says nothing about this code.
+    """
+    if is_installed():
+        return None
+    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(_CHECKOUT), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != _CHECKOUT:
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

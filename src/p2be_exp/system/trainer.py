@@ -1,0 +1,210 @@
+"""Lightning's Trainer from the ``trainer`` group: devices, processes, precision."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from pytorch_lightning.strategies import Strategy
+from pytorch_lightning.utilities import rank_zero_only
+
+from p2be_exp.errors import BadInput
+from p2be_exp.system.devices import NO_BF16, NO_GPU
+from p2be_exp.system.process_state import LIGHTNING_LOGGERS
+from p2be_exp.system.ranks import check_launcher, has_place, launcher, processes_here, rank, start_own_processes
+from p2be_exp.system.strategy import Processes, take_no_signals
+from p2be_exp.system.threads import usable_cpus
+from p2be_exp.system.together import start_of
+
+FEW_PROCESSES = 4
+"""As many processes may be tried on a machine of fewer CPUs."""
+
+
+def check_devices(config: dict[str, Any]) -> None:
+    """Check that this machine has the devices that a ``trainer`` group asks for, and the processes.
+
+    Raises:
+        BadInput: there are not as many GPUs, or no GPU, or far fewer CPUs than processes; the CPU does not compute in
+            bf16; a launcher started another number of processes.
+    """
+    check_launcher(config)
+    if config["accelerator"] == "gpu" and not torch.cuda.is_available():
+        raise BadInput(f"trainer={config['name']}: {NO_GPU}")
+    if on_gpu(config) and (here := processes_here(config)) > config["devices"]:
+        raise BadInput(f"trainer.devices={config['devices']}: {here} processes were started on this machine")
+    if on_gpu(config) and config["devices"] > torch.cuda.device_count():
+        raise BadInput(f"trainer.devices={config['devices']}: there are {torch.cuda.device_count()} GPUs")
+    cpus = usable_cpus()
+    if not on_gpu(config) and launcher(config) == "lightning" and config["devices"] > max(FEW_PROCESSES, cpus):
+        most = max(FEW_PROCESSES, cpus)
+        raise BadInput(
+            f"trainer.devices={config['devices']}: as many processes on {cpus} CPUs; allowed here are 1 to {most}"
+        )
+    if config["precision"] == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
+        raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware, by oneDNN's own test and, on x86, its instructions.
+
+    There oneDNN alone says yes to any AVX-512, where it emulates bf16 more slowly than it computes in float32.
+    """
+    if not torch.backends.mkldnn.is_available():  # a build without oneDNN
+        return False
+    instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and (
+        instructions or platform.machine() not in ("x86_64", "AMD64")
+    )
+
+
+def on_gpu(config: dict[str, Any]) -> bool:
+    """Whether a ``trainer`` group means GPUs on this machine."""
+    return config["accelerator"] != "cpu" and torch.cuda.is_available()
+
+
+def precision_of(config: dict[str, Any]) -> str:
+    """Lightning's name of the precision to train in: bf16 on GPUs unless 32 is asked for, on CPUs where it is."""
+    wanted = "bf16" if config["precision"] == "auto" and on_gpu(config) else config["precision"]
+    return "bf16-mixed" if wanted == "bf16" else "32-true"
+
+
+def evaluation_precision(config: dict[str, Any]) -> str:
+    """Lightning's name of the precision to evaluate in: float32 unless bf16 is asked for by name."""
+    return "bf16-mixed" if config["precision"] == "bf16" else "32-true"
+
+
+def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
+    """A Trainer for a ``trainer`` group.
+
+    Args:
+        config: the group.
+        settings: further arguments of ``pl.Trainer``; they win, but for ``plugins``, which are added.
+    """
+    quiet_lightning()
+    gpu = on_gpu(config)
+    if gpu:
+        torch.backends.cudnn.benchmark = True  # as the reference; image sizes never change
+        exact = settings.get("precision", precision_of(config)) == "32-true"
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        torch.backends.cudnn.allow_tf32 = not exact  # float32 means float32, in training and in every evaluation
+    plugins = [*settings.pop("plugins", []), cluster_environment(config)]
+    defaults = {
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": config["devices"],
+        "num_nodes": config["num_nodes"],
+        "strategy": _strategy(config),
+        "precision": precision_of(config),
+        # PyTorch synchronises batch norms on GPUs only.
+        "sync_batchnorm": config["sync_batchnorm"] and gpu and config["strategy"] == "ddp",
+        "use_distributed_sampler": False,  # the loaders share batches among ranks themselves
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+        "inference_mode": False,  # attacks need gradients
+        "logger": False,
+    }
+    with _without_trainer_variables():
+        trainer = pl.Trainer(**{**defaults, **settings, "plugins": plugins})
+    take_no_signals(trainer)
+    return trainer
+
+
+@contextmanager
+def _without_trainer_variables() -> Iterator[None]:
+    """Hide ``PL_TRAINER_...``, by which Lightning sets arguments: a run is what its configuration says."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _strategy(config: dict[str, Any]) -> str | Strategy:
+    if config["strategy"] != "ddp":
+        return "auto"
+    backend = None if on_gpu(config) else "gloo"
+    return Processes(config["timeout"], start_of(config), process_group_backend=backend)
+
+
+# -- the processes that Lightning believes in -------------------------------------------------------------------------
+
+
+class _OwnProcesses(LightningEnvironment):
+    """Processes that the first one starts; a variable that somebody else left behind makes no rank.
+
+    Args:
+        placed: whether this process has been given its place beside others; else it is the first.
+    """
+
+    creates_processes_externally = False  # in the place of a look at the environment
+
+    def __init__(self, placed: bool) -> None:
+        super().__init__()
+        self.creates_processes_externally = self._placed = placed
+
+    @property
+    def main_port(self) -> int:
+        """The port of the store, which the launcher has opened; what the user's environment says is another's."""
+        return int(os.environ["MASTER_PORT"])
+
+    def local_rank(self) -> int:
+        return super().local_rank() if self._placed else 0
+
+    def node_rank(self) -> int:
+        return super().node_rank() if self._placed else 0
+
+
+class _SlurmTasks(SLURMEnvironment):
+    """The tasks of an srun; :func:`~p2be_exp.system.ranks.check_launcher` has counted them."""
+
+    @staticmethod
+    def _validate_srun_variables() -> None:
+        """Lightning's own check refuses ``--ntasks`` without ``--ntasks-per-node``."""
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Lightning's own check goes by what the job asked for, and not by the step that this process is in."""
+
+
+def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:
+    """Where the ranks of a ``trainer`` group come from; said to Lightning, which else guesses from the environment."""
+    started = launcher(config)
+    if started == "torchrun":
+        return TorchElasticEnvironment()
+    if started == "slurm":
+        # Without Lightning's requeueing: its checkpoint is none that resume= reads, and its command none that we take.
+        return _SlurmTasks(auto_requeue=False)
+    if started == "lightning":
+        start_own_processes()
+    return _OwnProcesses(placed=started is not None and has_place())
+
+
+def tell_lightning_rank(config: dict[str, Any]) -> None:
+    """Set the rank that Lightning and its loggers guessed from the environment when they were imported."""
+    rank_zero_only.rank = rank(config)
+
+
+def quiet_lightning() -> None:
+    """Drop Lightning's banners and the warnings that do not apply here."""
+    for name in LIGHTNING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        r"Total length of `\w+` across ranks is zero",  # no validation split is the paper's recipe
+        r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
+        r"You are using `torch.load` with `weights_only=False`",
+        r"Checkpoint directory .* exists and is not empty",  # resuming is meant to write there
+        r"The `srun` command is available",
+        r"The number of training batches .* is smaller than the logging interval",  # the rows are ours
+    ):
+        warnings.filterwarnings("ignore", message=message)

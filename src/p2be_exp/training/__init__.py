@@ -1,0 +1,1 @@
+"""One training: the job, the module, and what happens around a step."""

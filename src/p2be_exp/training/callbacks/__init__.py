@@ -1,0 +1,21 @@
+"""What happens around the training steps: rows, checkpoints, progress, stopping."""
+
+from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from p2be_exp.training.callbacks.epoch_rows import EpochRows
+from p2be_exp.training.callbacks.progress import Progress
+from p2be_exp.training.callbacks.sign_of_life import EpochsDone, heartbeat
+from p2be_exp.training.callbacks.step_log import StepLog
+from p2be_exp.training.callbacks.stop import StopOnSignal
+from p2be_exp.training.callbacks.thread_advice import ThreadAdvice
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "EpochRows",
+    "EpochsDone",
+    "Progress",
+    "StepLog",
+    "StopOnSignal",
+    "ThreadAdvice",
+    "checkpoint_callbacks",
+    "heartbeat",
+]

@@ -1,0 +1,42 @@
+"""The loss terms of single steps, to the loggers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from p2be_exp.training.meter import EpochMeter
+from p2be_exp.training.module import TrainingModule
+
+
+class StepLog(pl.Callback):
+    """The loss terms of every n-th step to the loggers, as ``step/...``: means over the images of all ranks.
+
+    Every rank has to have it, rank 0 alone has loggers.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
+        self._last = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stepped, self._last = trainer.global_step != self._last, trainer.global_step  # not every batch, accumulating
+        if stepped and trainer.global_step % self.every_n_steps == 0:
+            means = _over_all_ranks(pl_module.last_terms, batch.count)
+            values = {**{f"step/{name}": value for name, value in means.items()}, "epoch": trainer.current_epoch}
+            for logger in trainer.loggers if means else []:
+                logger.log_metrics(values, step=trainer.global_step)
+
+
+def _over_all_ranks(terms: dict[str, Tensor], count: int) -> dict[str, float]:
+    """The means of a step; none where no image of it could be read."""
+    meter = EpochMeter()
+    meter.add(terms, count)
+    state = meter.state_dict()
+    if not state["count"]:
+        return {}
+    return dict(zip(state["names"], (state["sums"] / state["count"]).tolist(), strict=True))

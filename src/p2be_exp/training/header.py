@@ -1,0 +1,85 @@
+"""The lines that a training begins with: what is trained, on what, how, where it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from p2be_exp.backbones import size_advice
+from p2be_exp.data import ImageDataModule
+from p2be_exp.system.ranks import processes
+from p2be_exp.system.trainer import on_gpu, precision_of
+from p2be_exp.training.probes import WORTH_SAYING
+
+
+def run_header(
+    config: dict[str, Any],
+    folder: Path,
+    data: ImageDataModule,
+    parameters: dict[str, int],
+    weights: str | None = None,
+    bf16: float | None = None,
+) -> str:
+    """A few lines of text.
+
+    Args:
+        config: the run's resolved configuration.
+        folder: the run folder.
+        data: set up already.
+        parameters: numbers of parameters, ``total`` and ``table``.
+        weights: what was loaded to start from, and what was not; None for nothing.
+        bf16: how many times as fast training in bf16 would be here; None where that was not looked at.
+    """
+    lines = {
+        "run": str(folder),
+        "model": _model(config, parameters),
+        "data": _data(config, data),
+        "recipe": _recipe(config, len(data.train_dataloader())),
+        "device": device_line(config["trainer"], precision_of(config["trainer"])),
+    }
+    if bf16 is not None and bf16 >= WORTH_SAYING:
+        lines["device"] += f" (trainer.precision=bf16 would be {bf16:.1f} times as fast here)"
+    if advice := size_advice(config["backbone"]["name"], data.image_size):
+        lines["sizes"] = advice
+    if weights:
+        lines["weights"] = weights
+    if config["departs_from_paper"]:
+        lines["note"] = f"not the paper's recipe: {config['departs_from_paper']}"
+    if config["encoding"].get("smoothness") == "sum":
+        lines["lambda"] = "smoothness is a sum over 255 pairs: a lambda is 255 times as strong as the published ones"
+    return "\n".join(f"{name:<8}{text}" for name, text in lines.items()) + "\n"
+
+
+def _model(config: dict[str, Any], parameters: dict[str, int]) -> str:
+    encoding = config["encoding"]
+    name = encoding["name"] + (f", M = {encoding['M']}" if "M" in encoding else "")
+    table = f", {parameters['table']:,} of them in the table" if parameters["table"] else ""
+    return f"{name}; {config['backbone']['name']}; {parameters['total']:,} parameters{table}"
+
+
+def _data(config: dict[str, Any], data: ImageDataModule) -> str:
+    val_size = config["dataset"]["val_size"]
+    held_out = f", {val_size:,} held out" if val_size else ""
+    train, test = len(data.train_dataloader().data), len(data.test_dataloader().data)
+    return f"{data.name}: {train:,} training images{held_out}, {test:,} test images, {data.num_classes} classes"
+
+
+def _recipe(config: dict[str, Any], batches: int) -> str:
+    length = f"{config['epochs']} epochs of {batches} batches of {config['batch_size']}"
+    return f"{config['regime']['name']}; {length}; preset {config['preset']['name']}; seed {config['seed']}"
+
+
+def device_line(trainer: dict[str, Any], precision: str) -> str:
+    """The device, the precision, the number of processes and, on a CPU, of threads of each.
+
+    Args:
+        trainer: the group.
+        precision: Lightning's name.
+    """
+    number = processes(trainer)
+    together = f", {number} processes" if number > 1 else ""
+    threads = torch.get_num_threads()
+    computing = "" if on_gpu(trainer) else f", {threads} thread{'s' * (threads > 1)}{' each' * (number > 1)}"
+    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision}{together}{computing}"

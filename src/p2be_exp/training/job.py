@@ -1,0 +1,251 @@
+"""One training from its configuration to its results, and the evaluation of a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+
+from p2be_exp.backbones import check_image_size
+from p2be_exp.config.plugins import load_plugins
+from p2be_exp.corruptions.official import tell_generated
+from p2be_exp.data import ImageDataModule
+from p2be_exp.encodings import P2BE
+from p2be_exp.evaluation.agreement import check_classes, check_files, check_images, check_source_classes
+from p2be_exp.evaluation.corrupted.source import corrupted_images
+from p2be_exp.evaluation.data import build_data
+from p2be_exp.evaluation.figures.similarity import draw_similarity
+from p2be_exp.evaluation.job import evaluate
+from p2be_exp.evaluation.plan import evaluation_settings, planned_attacks
+from p2be_exp.evaluation.results import check_results
+from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
+from p2be_exp.runs.locations import locations
+from p2be_exp.runs.run import Run
+from p2be_exp.system.atomic import refuse_links
+from p2be_exp.system.output import for_terminal
+from p2be_exp.system.ownership import owned
+from p2be_exp.system.process_state import kept_process_state
+from p2be_exp.system.ranks import rank, tell_workers
+from p2be_exp.system.stop_signals import StopSignals
+from p2be_exp.system.threads import set_threads
+from p2be_exp.system.together import together
+from p2be_exp.system.trainer import (
+    build_trainer,
+    check_devices,
+    cpu_computes_bf16,
+    on_gpu,
+    precision_of,
+    tell_lightning_rank,
+)
+from p2be_exp.training.callbacks import (
+    AtomicCheckpointIO,
+    EpochRows,
+    EpochsDone,
+    Progress,
+    StepLog,
+    StopOnSignal,
+    ThreadAdvice,
+    checkpoint_callbacks,
+)
+from p2be_exp.training.callbacks.epoch_rows import read_rows
+from p2be_exp.training.fixed_table import fixed_table
+from p2be_exp.training.header import run_header
+from p2be_exp.training.module import TrainingModule
+from p2be_exp.training.probes import IMAGES, bf16_factor
+from p2be_exp.training.recording import recorded
+
+
+@kept_process_state()
+def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> dict[str, Any]:
+    """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
+
+    The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.system.ownership`).
+
+    Args:
+        config: resolved and checked.
+        run: the folder, new, or with ``resume`` one that holds a run.
+        resume: go on from ``checkpoints/last.ckpt`` (from the start where there is none).
+        sweep: name of the sweep that this is a job of.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        BadInput: the data, the devices or another run that is named do not serve; another process owns the folder.
+        Interrupted: SIGINT or SIGTERM; everything is saved.
+    """
+    main = rank(config["trainer"]) == 0
+    with owned(run.path, "resume" if resume else "hydra.run.dir") if main else nullcontext():
+        return _train(config, run, resume, sweep)
+
+
+def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) -> dict[str, Any]:
+    if not resume:  # a configuration of one's own; those of a run that is read are find_run's to load
+        load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
+    key = "resume" if resume else "hydra.run.dir"
+    with StopSignals() as signals, together(config["trainer"], run.path, key, signals.watch):
+        check_devices(config["trainer"])
+        tell_lightning_rank(config["trainer"])
+        set_threads(config["trainer"])
+        corrupted, attacks = corrupted_images(config), planned_attacks(config)
+        if rank(config["trainer"]) == 0:
+            tell_generated(config["corruption"], config)
+        data = build_data(config, training=True)
+        data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
+        check_image_size(config["backbone"]["name"], data.image_size)
+        checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
+        table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
+        weights = read_weights(config["backbone"]) if checkpoint is None else None  # likewise
+        data.prepare_data()
+        data.setup()
+        if resume:
+            _check_resumed(run, data, evaluation_settings(config, corrupted))
+        check_source_classes(data, config)
+        check_images(data, corrupted)
+        main = rank(config["trainer"]) == 0
+        if main and resume:
+            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
+            run.remove_leftovers()
+        if main and not resume:
+            _create(run, config, data)
+        with recorded(run, config, sweep, signals.watch) as loggers:
+            trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
+            if table is not None:
+                module.model.encoding.weight.data.copy_(table)
+            tell_workers({"run": str(run.path), "config": config, "resume": resume})
+            try:
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            finally:
+                data.close()
+            figures = [_draw_table(run, module.model)] if main else []
+            settings = {**evaluation_settings(config, corrupted), "checkpoint": "last", "step": trainer.global_step}
+            return evaluate(
+                module.model,
+                data,
+                config,
+                run.path,
+                settings,
+                corrupted=corrupted,
+                attacks=attacks,
+                loggers=loggers,
+                figures=figures,
+                key=key,
+            )
+
+
+def _check_resumed(run: Run, data: ImageDataModule, settings: dict[str, Any]) -> None:
+    """Tell now, and not after the training, what of a run cannot be gone on with."""
+    check_classes(data, run)
+    check_files(data, run)
+    read_rows(run)
+    check_results(run.path, "resume", settings)
+
+
+def _create(run: Run, config: dict[str, Any], data: ImageDataModule) -> None:
+    """Write what a new run is."""
+    sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
+    named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
+    files = {"files": digests} if (digests := data.digests()) else {}
+    places = {"locations": locations(config)}
+    run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
+
+
+def prepare(
+    config: dict[str, Any],
+    run: Run,
+    data: ImageDataModule,
+    signals: StopSignals,
+    loggers: list[Logger],
+    more_callbacks: Sequence[pl.Callback] = (),
+    weights: PretrainedWeights | None = None,
+) -> tuple[pl.Trainer, TrainingModule]:
+    """The trainer with all its callbacks, and the initialised module; prints what is about to be trained.
+
+    Args:
+        config: resolved and checked.
+        run: the folder; it exists.
+        data: set up already.
+        signals: noted between steps.
+        loggers: open already.
+        more_callbacks: of the caller, after those of every run.
+        weights: to start from; None for a fresh network.
+    """
+    pl.seed_everything(config["seed"], verbose=False)
+    module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
+    loaded = load_weights(module.model, weights) if weights is not None else None
+    rows = EpochRows(run, config["watch_every"])
+    callbacks: list[pl.Callback] = [
+        rows,
+        EpochsDone(run),
+        StopOnSignal(run, signals),
+        *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
+        *more_callbacks,
+    ]
+    if config["trainer"]["progress"]:
+        callbacks.append(ThreadAdvice())
+        callbacks.insert(1, Progress(rows))
+    if "log_every_n_steps" in config["logger"]:  # on every rank, though rank 0 alone has loggers
+        callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))
+    trainer = build_trainer(
+        config["trainer"],
+        max_epochs=config["epochs"],
+        accumulate_grad_batches=config["optim"]["accumulate"],
+        gradient_clip_val=config["optim"]["clip_norm"],
+        callbacks=callbacks,
+        logger=loggers or False,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=config["trainer"]["progress"],
+        default_root_dir=run.path,
+    )
+    if rank(config["trainer"]) == 0:
+        parameters = count_parameters(module.model)
+        device = trained_on(config["trainer"], run.info().get("trained_on"))
+        run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
+        bf16 = _bf16_factor(config, module, data)
+        print(for_terminal(run_header(config, run.path, data, parameters, loaded, bf16)), flush=True)
+    return trainer, module
+
+
+def _bf16_factor(config: dict[str, Any], module: TrainingModule, data: ImageDataModule) -> float | None:
+    """How many times as fast bf16 would be; None where it is not to be had, or a precision was chosen by name."""
+    trainer = config["trainer"]
+    if not trainer["progress"] or trainer["precision"] != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
+        return None
+    images = torch.zeros(IMAGES, 3, data.image_size, data.image_size, dtype=torch.uint8)
+    return bf16_factor(module.model, images, torch.zeros(IMAGES, dtype=torch.int64))
+
+
+def trained_on(trainer: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The device, the precision and the number of processes of a training; after a resume on others, both.
+
+    Args:
+        trainer: the group.
+        before: what the run trained on until it was stopped.
+    """
+    now = {
+        "accelerator": "gpu" if on_gpu(trainer) else "cpu",
+        "precision": precision_of(trainer),
+        "processes": trainer["devices"] * trainer["num_nodes"],
+    }
+    if before is None:
+        return now
+    return {key: value if before[key] == value else f"{before[key]}, then {value}" for key, value in now.items()}
+
+
+def count_parameters(model: EncodedClassifier) -> dict[str, int]:
+    """Numbers of parameters: all, and those of the table."""
+    table = sum(p.numel() for p in model.encoding.parameters())
+    return {"total": sum(p.numel() for p in model.parameters()), "table": table}
+
+
+def _draw_table(run: Run, model: EncodedClassifier) -> Path:
+    path = run.path / "figures" / "table_similarity.png"
+    kind = "learned codes" if isinstance(model.encoding, P2BE) else "codes"
+    draw_similarity(model.encoding.table(), f"{model.encoding.name}, M = {model.encoding.M}: {kind}", path)
+    return path

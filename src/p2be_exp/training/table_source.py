@@ -1,0 +1,29 @@
+"""The run whose table a training starts from. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from p2be_exp.errors import BadInput
+from p2be_exp.runs.find import find_run
+from p2be_exp.runs.run import Run
+
+
+def table_source(config: Mapping[str, Any]) -> Run | None:
+    """The run whose table is to be taken; None where the configuration names none.
+
+    Raises:
+        BadInput: no such run, or its table is no P2BE table of the same M.
+    """
+    source = config["encoding"].get("table_from")
+    if source is None:
+        return None
+    run = find_run(source, key="encoding.table_from")
+    encoding = run.config()["encoding"]
+    if encoding["name"] != "p2be" or encoding["M"] != config["encoding"]["M"]:
+        found = f"{encoding['name']}, M={encoding.get('M', 1)}"
+        raise BadInput(
+            f"encoding.table_from={source}: a p2be table with M={config['encoding']['M']} is needed, not {found}"
+        )
+    return run

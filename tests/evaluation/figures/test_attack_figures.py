@@ -1,0 +1,77 @@
+"""Figures of attacks: what their lines and pictures show is what was measured."""
+
+import numpy as np
+import pytest
+
+from p2be_exp.evaluation.figures.attack_figures import (
+    adversarial_images,
+    draw_attack_figures,
+    error_over_radius,
+    loss_over_steps,
+)
+from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+
+N = 20
+ATTACKS = [Condition("attack", name, eps_levels=radius, gradient=gradient) for radius in (4, 8)
+           for name, gradient in (("random_in_ball", ""), ("pgd_ce_secant", "secant"))]  # fmt: skip
+
+
+@pytest.fixture
+def clean_images():
+    return np.full((8, 3, 6, 6), 100, dtype=np.uint8)
+
+
+@pytest.fixture
+def results(tmp_path, clean_images):
+    results = Results(tmp_path, {}, attacks=ATTACKS)
+    for number, condition in enumerate([CLEAN, *ATTACKS]):
+        wrong = np.arange(N) < 2 + 3 * number
+        images = {"index": np.arange(N), "label": np.zeros(N, int), "prediction": wrong.astype(int),
+                  "confidence": np.full(N, 0.9, np.float32), "wrong": wrong}  # fmt: skip
+        if condition.kind == "attack":
+            images["examples"] = clean_images + np.uint8(condition.eps_levels)
+        if condition.gradient:
+            images["losses"] = np.arange(N * 5, dtype=np.float32).reshape(N, 5)
+            images["losses"][:2] = np.nan
+        results.add(Row.of(condition, N, int(wrong.sum()), 1.0), images)
+    return results
+
+
+def test_error_over_radius(results):
+    axes = error_over_radius(results, "a network").axes[0]
+    lines = {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.lines}
+    assert lines["random_in_ball"] == ([0, 4, 8], [10, 25, 55])
+    assert lines["pgd_ce_secant"] == ([0, 4, 8], [10, 40, 70])
+    assert lines["worst case"] == ([0, 4, 8], [10, 40, 70])
+    worst = next(line for line in axes.lines if line.get_label() == "worst case")
+    assert worst.get_linewidth() > 2
+
+
+def test_loss_over_steps(results):
+    axes = loss_over_steps(results, "a network").axes[0]
+    (line,) = axes.lines
+    assert (line.get_label(), line.get_xdata().tolist()) == ("pgd_ce_secant", [1, 2, 3, 4, 5])
+    assert line.get_ydata().tolist() == np.arange(N * 5).reshape(N, 5)[2:].mean(0).tolist()
+    assert "8 levels" in axes.get_xlabel()
+
+
+def test_no_steps_no_figure(results):
+    results.attacks = [each for each in ATTACKS if not each.gradient]
+    assert loss_over_steps(results, "a network") is None
+
+
+def test_images_of_the_strongest_attack_and_what_it_changed(results, clean_images):
+    figure = adversarial_images(results, clean_images, "a network")
+    grid = np.array(figure.axes).reshape(6, 5)
+    assert [axes.get_title() for axes in grid[0]] == [
+        "clean", "4 levels\npgd_ce_secant", "difference", "8 levels\npgd_ce_secant", "difference"
+    ]  # fmt: skip
+    shown = [axes.images[0].get_array()[0, 0, 0] for axes in grid[0]]
+    assert shown == [100, 104, 128 + 4 * (127 // 4), 108, 128 + 8 * (127 // 8)]
+    assert grid[0, 1].get_xlabel() == "wrong"
+
+
+def test_files(results, clean_images):
+    files = draw_attack_figures(results, clean_images, "a network")
+    assert [file.name for file in files] == ["error_over_radius.png", "loss_over_steps.png", "adversarial_images.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)

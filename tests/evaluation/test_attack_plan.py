@@ -1,0 +1,86 @@
+"""Which attacks a configuration comes to, and how the panel sees them."""
+
+import pytest
+
+from p2be_exp.attacks import build_attack, list_attacks
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.checks import INNER_ATTACKS
+from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.attack_plan import LSPGA_DEFAULTS, ONE_STEP, Source, plan_attacks
+from p2be_exp.evaluation.sanity.panel import _family, _kind
+
+
+def group(*overrides):
+    return to_plain(compose_config("evaluate", ["run=some", *overrides]))["attack"]
+
+
+def planned(*overrides, encoding="p2be", source=None):
+    return [(attack.id, attack.eps_levels) for attack in plan_attacks(group(*overrides), encoding, source)]
+
+
+def test_every_name_builds_an_attack_of_its_radius():
+    assert list_attacks() == sorted(INNER_ATTACKS)
+    for name in list_attacks():
+        attack = build_attack(group(f"attack={name}"), 5)
+        assert attack.eps_levels == 5
+        assert attack.id.startswith(name)
+
+
+def test_none_and_single_attacks():
+    assert planned("attack=none") == []
+    assert planned("attack=pgd", "attack.eps_levels=[8,2]") == [("pgd_margin_secant", 2), ("pgd_margin_secant", 8)]
+    assert planned("attack=lspga") == [("random_in_ball", 8), ("lspga", 8)]
+    assert planned("attack=lspga", "attack.step_rule=raw")[1] == ("lspga_raw", 8)
+    assert planned("attack=transfer", "attack.source=x", source=Source("rgb_wrn40_2", None)) == [
+        ("transfer_rgb_wrn40_2", 8)
+    ]
+
+
+def test_the_suite_radius_by_radius_cheapest_first():
+    ids = [
+        "random_in_ball", ONE_STEP, "lspga", "pgd_margin_secant_half", "pgd_ce_secant", "pgd_margin_secant",
+        "pgd_margin_smooth", "square",
+    ]  # fmt: skip
+    assert planned("attack=suite") == [(name, radius) for radius in (2, 4, 8, 16, 32) for name in ids]
+    with_buckets = [*ids[:-1], "pgd_margin_interpolate", "transfer_rgb", "square"]
+    found = planned("attack=suite_short", encoding="thermometer", source=Source("rgb", None))
+    assert found == [(name, 8) for name in with_buckets]
+    # RGB's table is a line: one surrogate says it all.
+    assert planned("attack=suite", "attack.eps_levels=2", encoding="rgb") == [
+        (name, 2) for name in ids if name != "pgd_margin_smooth"
+    ]
+
+
+def test_the_suites_effort_is_the_configurations():
+    effort = ("attack.steps=7", "attack.restarts=3", "attack.queries=11", "attack.eps_levels=4")
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite", *effort), "onehot")}
+    assert (attacks[ONE_STEP].steps, attacks[ONE_STEP].restarts) == (1, 1)
+    assert (attacks["pgd_margin_secant"].steps, attacks["pgd_margin_secant"].restarts) == (7, 3)
+    assert (attacks["lspga"].steps, attacks["lspga"].restarts) == (7, 3)
+    assert attacks["square"].queries == 11
+
+
+def test_the_suites_ls_pga_is_the_default_one():
+    config = group("attack=lspga")
+    assert {key: config[key] for key in LSPGA_DEFAULTS} == LSPGA_DEFAULTS
+
+
+def test_interpolate_needs_buckets():
+    with pytest.raises(BadInput, match=r"attack\.gradient=interpolate: runs between buckets"):
+        planned("attack=pgd", "attack.gradient=interpolate")
+    assert planned("attack=pgd", "attack.gradient=interpolate", encoding="thermometer") == [
+        ("pgd_margin_interpolate", 8)
+    ]
+
+
+def test_the_panel_knows_their_kinds_and_families():
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite", "attack.eps_levels=4"), "onehot",
+                                                      Source("rgb", None))}  # fmt: skip
+    kinds = {name: _kind(attack) for name, attack in attacks.items()}
+    assert kinds["random_in_ball"] == "random"
+    assert kinds["square"] == "black-box"
+    assert kinds["transfer_rgb"] == "transfer"
+    assert {kinds[name] for name in kinds if name.startswith(("pgd", "lspga"))} == {"white-box"}
+    assert _family(attacks[ONE_STEP]) == _family(attacks["pgd_ce_secant"]) == "pgd_ce_secant"
+    assert _family(attacks["pgd_margin_secant_half"]) == _family(attacks["pgd_margin_secant"])
+    assert _family(attacks["lspga"]) == "lspga"

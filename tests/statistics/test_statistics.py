@@ -1,0 +1,195 @@
+"""The intervals against SciPy's, and against enumerating every resample there is."""
+
+import doctest
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm, ttest_ind
+
+from p2be_exp.statistics import intervals as statistics
+from p2be_exp.statistics.intervals import Z_95, paired_bootstrap, welch_interval, wilson_interval
+
+COUNTS = [(k, n) for n in (1, 2, 3, 10, 97, 500, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
+
+
+@pytest.mark.parametrize(("k", "n"), COUNTS)
+def test_scipys_interval(k, n):
+    expected = binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_another_confidence():
+    expected = binomtest(12, 500).proportion_ci(confidence_level=0.99, method="wilson")
+    assert wilson_interval(12, 500, z=norm.ppf(0.995)) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_quantile():
+    assert norm.ppf(0.975) == pytest.approx(Z_95, abs=1e-15)
+
+
+@pytest.mark.parametrize("n", [1, 7, 1000, 999_983])
+def test_the_ends_are_exact(n):
+    assert wilson_interval(0, n)[0] == 0.0
+    assert wilson_interval(n, n)[1] == 1.0
+    assert 0 < wilson_interval(0, n)[1] < 1
+    assert 0 < wilson_interval(n, n)[0] < 1
+
+
+@pytest.mark.parametrize(("wrong", "n"), [(0, 0), (-1, 5), (6, 5), (0, -1)])
+def test_counts_that_cannot_be(wrong, n):
+    with pytest.raises(ValueError, match=f"{wrong} of {n}"):
+        wilson_interval(wrong, n)
+
+
+def test_the_examples():
+    assert doctest.testmod(statistics).failed == 0
+
+
+# -- Welch ------------------------------------------------------------------------------------------------------------
+
+GROUPS = [
+    ([35.1, 35.4, 35.2], [36.0, 36.3, 36.6]),
+    ([1.0, 2.0], [1.5, 9.0]),
+    ([20.0, 21.5, 19.0, 22.0, 20.2], [18.0, 18.1]),
+    ([3.0, 3.0, 3.0], [4.0, 5.0, 7.0]),  # one group without spread
+    ([1e-9, 2e-9, 4e-9], [1e-9, 3e-9]),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's, of the group without spread
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+@pytest.mark.parametrize(("a", "b"), GROUPS)
+def test_scipys_welch_interval(a, b, confidence):
+    expected = ttest_ind(b, a, equal_var=False).confidence_interval(confidence)
+    found = welch_interval(a, b, confidence)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert found.difference == pytest.approx(np.mean(b) - np.mean(a), rel=1e-12)
+
+
+def test_welch_with_the_default_confidence():
+    a, b = GROUPS[0]
+    assert welch_interval(a, b) == welch_interval(a, b, 0.95)
+
+
+def test_tiny_variances_are_not_lost():
+    tiny = welch_interval([1e-100, 2e-100], [1e-100, 4e-100])  # whose squared variances are 0
+    assert [end * 1e100 for end in tiny] == pytest.approx(list(welch_interval([1.0, 2.0], [1.0, 4.0])))
+
+
+@pytest.mark.parametrize(("a", "b"), [([0.1] * 3, [0.4] * 2), ([0.1, 0.1, 0.1], [0.1, 0.1, 0.1])])
+def test_without_spread_the_interval_has_no_width(a, b):
+    found = welch_interval(a, b)
+    assert found.low == found.high == found.difference == pytest.approx(b[0] - a[0])
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0], [1.0, 2.0]), ([1.0, 2.0], [1.0]), ([], [1.0, 2.0])])
+def test_one_value_has_no_spread(a, b):
+    with pytest.raises(ValueError, match="at least two values"):
+        welch_interval(a, b)
+
+
+def test_values_that_are_no_numbers():
+    with pytest.raises(ValueError, match="not finite"):
+        welch_interval([1.0, 2.0], [1.0, float("nan")])
+
+
+# -- bootstrap --------------------------------------------------------------------------------------------------------
+
+
+def exact_distribution(wrong_a, wrong_b, weights):
+    """Every resample of the images, in points: (values ascending, probabilities)."""
+    images = wrong_a.shape[1]
+    found = Counter()
+    for sample in itertools.product(range(images), repeat=images):
+        errors = [[wrong[list(sample)].mean() for wrong in side] for side in (wrong_a, wrong_b)]
+        difference = sum(w * (b - a) for w, a, b in zip(weights, *errors, strict=True))
+        found[round(100 * difference, 9)] += 1
+    values = sorted(found)
+    return np.array(values), np.array([found[value] for value in values]) / images**images
+
+
+def assert_quantile(value, level, values, probabilities, tolerance=0.01):
+    """``value`` is the exact quantile, or one next to it where the level is as good as on the step between them."""
+    place = int(np.argmin(np.abs(values - value)))
+    assert values[place] == pytest.approx(value, abs=1e-6)
+    above = np.cumsum(probabilities)[place]
+    assert above - probabilities[place] - tolerance < level < above + tolerance
+
+
+A = np.array([[1, 0, 0, 1, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 0]], dtype=bool)
+B = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0], [0, 1, 0, 1, 0]], dtype=bool)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1 / 3] * 3, [0.5, 0.3, 0.2], [2.0, -1.0, 0.0]])
+@pytest.mark.parametrize("confidence", [0.95, 0.7])
+def test_every_resample(weights, confidence):
+    a, b = A[: len(weights)], B[: len(weights)]
+    found = paired_bootstrap(a, b, weights, confidence, resamples=40_000)
+    values, probabilities = exact_distribution(a, b, weights)
+    assert_quantile(found.low, (1 - confidence) / 2, values, probabilities)
+    assert_quantile(found.high, (1 + confidence) / 2, values, probabilities)
+    assert found.difference == pytest.approx(values @ probabilities)
+
+
+def test_one_condition_is_a_matrix_of_one_row():
+    assert paired_bootstrap(A[0], B[0]) == paired_bootstrap(A[:1], B[:1])
+    assert paired_bootstrap(A[0].tolist(), B[0].tolist()).difference == pytest.approx(40)
+
+
+def test_weights_are_equal_where_none_are_given():
+    assert paired_bootstrap(A, B) == paired_bootstrap(A, B, [1 / 3] * 3)
+
+
+def networks(images=2000, conditions=4, seed=0):
+    """Two networks that often fail on the same images."""
+    generator = np.random.default_rng(seed)
+    hard = generator.random(images)
+    return tuple((hard + generator.random((conditions, images))) / 2 < rate for rate in (0.3, 0.33))
+
+
+def test_the_interval_of_many_images_is_the_normal_one():
+    a, b = networks()
+    per_image = (b.astype(float) - a).mean(axis=0)
+    half = 100 * Z_95 * per_image.std() / np.sqrt(len(per_image))
+    found = paired_bootstrap(a, b, resamples=40_000)
+    assert found.difference == pytest.approx(100 * per_image.mean())
+    assert (found.difference - found.low, found.high - found.difference) == pytest.approx((half, half), rel=0.03)
+
+
+def test_an_image_is_drawn_with_all_its_conditions():
+    a, b = networks(conditions=1)
+    one, many = paired_bootstrap(a, b), paired_bootstrap(np.repeat(a, 9, axis=0), np.repeat(b, 9, axis=0))
+    assert many == pytest.approx(one)  # nine times the same images are no more images
+
+
+def test_the_seed_decides():
+    a, b = networks()
+    assert paired_bootstrap(a, b, seed=1) == paired_bootstrap(a, b, seed=1)
+    assert paired_bootstrap(a, b, seed=1) != paired_bootstrap(a, b, seed=2)
+
+
+def test_how_many_numbers_are_held_changes_nothing(monkeypatch):
+    a, b = networks(images=50)
+    whole = paired_bootstrap(a, b, resamples=101)
+    monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", 60)
+    assert paired_bootstrap(a, b, resamples=101) == whole
+
+
+def test_the_sign_and_the_ends():
+    right, wrong = np.zeros(20, dtype=bool), np.ones(20, dtype=bool)
+    assert paired_bootstrap(wrong, right) == (-100, -100, -100)
+    assert paired_bootstrap(right, wrong) == (100, 100, 100)
+    assert paired_bootstrap(wrong, wrong) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("a", "b"), [(A, B[:, :4]), (A, B[:2]), (A[:, :0], B[:, :0]), (A[None], B[None])])
+def test_images_that_are_not_the_same(a, b):
+    with pytest.raises(ValueError, match="the same images"):
+        paired_bootstrap(a, b)
+
+
+def test_weights_that_do_not_fit():
+    with pytest.raises(ValueError, match="for 3 conditions"):
+        paired_bootstrap(A, B, [1.0, 2.0])

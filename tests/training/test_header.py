@@ -1,0 +1,32 @@
+"""The lines that a training begins with."""
+
+from types import SimpleNamespace
+
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.training.header import run_header
+
+
+def header(*overrides, image_size):
+    """Of a configuration and images that are not there."""
+    data = SimpleNamespace(
+        name="image_folder", num_classes=3, image_size=image_size, train_dataloader=Loader, test_dataloader=Loader
+    )
+    config = to_plain(compose_config("train", ["dataset=image_folder", "trainer=cpu", *overrides]))
+    return run_header(config, "run", data, {"total": 10, "table": 0}).splitlines()
+
+
+class Loader:
+    data = range(8)
+
+    def __len__(self):
+        return 1
+
+
+def test_a_network_for_small_images_on_large_pictures_and_the_reverse():
+    (line,) = (line for line in header("backbone=wrn40_2", image_size=224) if line.startswith("sizes"))
+    assert line.startswith("sizes   wrn40_2 is made for images of 32 x 32: a step at 224 x 224 is the work of 49 such;")
+    (line,) = (line for line in header("backbone=resnet50", image_size=64) if line.startswith("sizes"))
+    assert line.startswith("sizes   resnet50 is made for images of 224 x 224: its strides leave little of 64 x 64;")
+    for backbone, side in (("wrn40_2", 32), ("resnet50", 224)):
+        lines = header(f"backbone={backbone}", image_size=side)
+        assert not any(line.startswith("sizes") for line in lines)
