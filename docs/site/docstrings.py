@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: roles become code, doctests become blocks. An extension of Griffe, which reads the sources."""
+"""Docstrings as Markdown: roles become code, doctests become blocks. An extension of Griffe, which reads them."""
 
 from __future__ import annotations
 
