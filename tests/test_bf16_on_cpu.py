@@ -23,7 +23,6 @@ from commandline import (
     untimed,
 )
 from p2be_exp import load_run
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 from p2be_exp.system import trainer
 from p2be_exp.training import job as jobs
@@ -139,7 +138,7 @@ def test_convolutions_are_in_bf16_and_so_is_the_evaluation(lowered, tmp_path, mo
 def test_a_received_run_is_read_and_evaluated_on_any_cpu(lowered, tmp_path, monkeypatch):
     copy = copy_of(lowered, tmp_path / "run")
     without_bf16(monkeypatch)
-    assert find_run(copy).config()["trainer"]["precision"] == "bf16"
+    assert Run.open(copy).config()["trainer"]["precision"] == "bf16"
     assert load_run(copy)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).dtype == torch.float32
     assert evaluate(f"run={copy}", "corruption=none", "attack=none").code == 0
 

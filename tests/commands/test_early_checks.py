@@ -14,6 +14,7 @@ from p2be_exp.commands.early_checks import PUBLISHED
 from p2be_exp.config.image_sizes import GIVEN, TAKEN
 from p2be_exp.data import dataset_info, list_datasets
 from p2be_exp.errors import BadInput
+from p2be_exp.system import devices
 
 CASES = {
     "train": [
@@ -105,8 +106,8 @@ CASES = {
 ALL_OF_THEM = """
 import contextlib, importlib, io, json, os, sys
 from unittest import mock
-from p2be_exp.commands import early_checks
-early_checks._surely_no_gpu = lambda: True
+from p2be_exp.system import devices
+devices._surely_no_gpu = lambda: True
 told = []
 torchrun = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "abc"}
 for command, cases in json.loads(sys.argv[1]).items():
@@ -157,7 +158,7 @@ def test_published_files_are_looked_for_where_they_are():
 
 
 def test_with_pytorch_there_the_job_checks(monkeypatch):
-    monkeypatch.setattr(early_checks, "_surely_no_gpu", lambda: True)
+    monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
     config = {"trainer": {"name": "gpu", "accelerator": "gpu", "devices": 1, "num_nodes": 1, "precision": "auto"}}
     early_checks.check_early(config)  # a test of it may have put a GPU there
     monkeypatch.delitem(sys.modules, "torch")
@@ -167,14 +168,14 @@ def test_with_pytorch_there_the_job_checks(monkeypatch):
 
 @pytest.mark.parametrize(("found", "gpu"), [("2.11.0+cpu", False), ("2.11.0", True), ("2.11.0+cu130", True)])
 def test_a_build_for_cpus_has_no_gpu(monkeypatch, found, gpu):
-    monkeypatch.setattr("p2be_exp.commands.early_checks.metadata.version", lambda name: found)
-    monkeypatch.setattr("p2be_exp.commands.early_checks.ctypes.CDLL", lambda name: None)  # a driver is there
-    assert early_checks._surely_no_gpu() is not gpu
+    monkeypatch.setattr("p2be_exp.system.devices.metadata.version", lambda name: found)
+    monkeypatch.setattr("p2be_exp.system.devices.ctypes.CDLL", lambda name: None)  # a driver is there
+    assert devices._surely_no_gpu() is not gpu
 
 
 @pytest.mark.parametrize(("flags", "lacks"), [("avx512f avx512_bf16", False), ("amx_tile", False), ("avx2", True)])
 def test_bf16_by_what_linux_tells_of_the_cpu(monkeypatch, tmp_path, flags, lacks):
     (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags} sse\n")
-    monkeypatch.setattr(early_checks, "CPUS", Path(tmp_path / "cpuinfo"))
-    monkeypatch.setattr("p2be_exp.commands.early_checks.platform.machine", lambda: "x86_64")
-    assert early_checks._surely_no_bf16() is lacks
+    monkeypatch.setattr(devices, "CPUS", Path(tmp_path / "cpuinfo"))
+    monkeypatch.setattr("p2be_exp.system.devices.platform.machine", lambda: "x86_64")
+    assert devices._surely_no_bf16() is lacks

@@ -36,7 +36,6 @@ from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.evaluation.agreement import check_classes, check_files
 from p2be_exp.evaluation.data import build_data
 from p2be_exp.evaluation.module import EvaluationModule
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 from pictures import LATIN_1, WNIDS, damage, picture, write_imagenet, write_latin_1
 from small_disk import with_mounts
@@ -248,7 +247,7 @@ def test_a_stored_run_keeps_how_it_cuts_its_pictures(run, tmp_path):
     """One of a version where that did not follow the image size."""
     copy = copy_of(run, tmp_path / "copy")
     (copy / "config.yaml").write_text((copy / "config.yaml").read_text().replace("resized: 18", "resized: 256"))
-    config = find_run(copy).config()
+    config = Run.open(copy).config()
     assert (config["dataset"]["image_size"], config["dataset"]["resized"]) == (16, 256)
     assert build_data(config).folder.view == TestView(16, 256)
 
@@ -264,7 +263,7 @@ def test_a_run_from_before_there_was_a_choice_was_flipped_and_cropped(four_epoch
     lines = (copy / "config.yaml").read_text().splitlines()
     new = ("  augmentation:", "  schedule:", "  milestones:", "  gamma:")
     (copy / "config.yaml").write_text("\n".join(line for line in lines if not line.startswith(new)))
-    config, now = find_run(copy).config(), find_run(four_epochs).config()
+    config, now = Run.open(copy).config(), Run.open(four_epochs).config()
     assert config["dataset"]["augmentation"] == "flip_crop"
     assert (config["dataset"], config["optim"]) == (now["dataset"], now["optim"])
 
@@ -401,7 +400,7 @@ def test_classes_whose_names_are_no_utf_8(tmp_path):
 
 
 def _data_of(run):
-    data = build_data(find_run(run).config())
+    data = build_data(Run.open(run).config())
     data.setup()
     return data
 
@@ -440,7 +439,7 @@ def test_other_pictures_than_those_a_run_was_started_with(run, tmp_path):
         f"resume={copy}: imagenet's train pictures are not those that the run was started with "
         "(their names or labels differ)"
     )
-    data = build_data(find_run(copy).config(), training=True)
+    data = build_data(Run.open(copy).config(), training=True)
     data.setup()
     info.write_text(json.dumps({**json.loads(info.read_text()), "files": {**noted, **data.digests()}}))
     check_files(data, Run(copy))

@@ -20,7 +20,6 @@ from commandline import (
     refusal,
     train,
 )
-from p2be_exp.runs import run as runs
 from p2be_exp.runs.run import Run
 from p2be_exp.system.command_line import as_override
 from p2be_exp.training.recording import resume_command
@@ -78,7 +77,7 @@ def test_a_folder_named_as_the_home_folder_is_printed_as_one_of_here(workdir, fo
         (workdir / folder).symlink_to(four_epochs)
     assert resume_command(Run("~")) == "python train.py 'resume=\"./~\"'"
     assert resume_command(Run("r"), ["a", "b.c"]) == "python train.py 'plugins=[a,b.c]' resume=r"
-    assert runs.find_run("~/läuft").path == workdir / "home" / "läuft"
+    assert Run.open("~/läuft").path == workdir / "home" / "läuft"
     assert "no checkpoints/best.ckpt" in refusal(evaluate_clean("run=~/läuft", "checkpoint=best"))
 
 
@@ -108,5 +107,5 @@ def test_a_text_that_is_no_path_is_shown_in_quotes():
 
 def test_a_folder_that_hydra_would_read_as_an_interpolation_is_refused(four_epochs, workdir):
     copy_of(four_epochs, workdir / "a${b}")
-    assert runs.find_run("a${b}").path == Path("a${b}")
+    assert Run.open("a${b}").path == Path("a${b}")
     assert "a${b}" in refusal(train(*TINY, as_override("hydra.run.dir", "a${b}")))

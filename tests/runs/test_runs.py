@@ -27,7 +27,6 @@ from p2be_exp.commands.train import RESUMABLE
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput, ResourceError
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.run import Run
 from p2be_exp.training import job as jobs
@@ -260,7 +259,7 @@ def test_a_stored_run_keeps_the_rounding_of_its_views(workdir, stored):
     if stored is None:
         del config["regime"]["view_rounding"]
     Run("run").create(config)
-    found = find_run("run").config()
+    found = Run.open("run").config()
     assert found["regime"]["view_rounding"] == (stored or "floor")
     assert found["preset"]["view_rounding"] == "floor"
 
@@ -270,7 +269,7 @@ def test_a_stored_run_without_views_gets_no_rounding(workdir, regime):
     config = to_plain(compose_config("train", [f"regime={regime}", "encoding=onehot"]))
     del config["preset"]["view_rounding"]
     Run("run").create(config)
-    assert "view_rounding" not in find_run("run").config()["regime"]
+    assert "view_rounding" not in Run.open("run").config()["regime"]
 
 
 # -- encodings and regimes --------------------------------------------------------------------------------------------
@@ -314,7 +313,7 @@ def test_a_table_from_another_run_is_taken_and_stays(workdir, four_epochs):
 
 def test_find_run_names_the_key_under_which_the_user_gave_the_folder(tmp_path):
     with pytest.raises(BadInput, match=r"^resume=.*nowhere: no such folder$"):
-        find_run(tmp_path / "nowhere", key="resume")
+        Run.open(tmp_path / "nowhere", key="resume")
 
 
 def test_only_weights_are_ever_unpickled(workdir, four_epochs):

@@ -281,6 +281,7 @@ def test_two_trainings_that_start_in_one_folder(workdir):
 
 
 def test_a_training_holds_its_folder_from_before_the_data_to_the_end_of_its_evaluation(workdir, monkeypatch):
+    from p2be_exp.evaluation import job as evaluations
     from p2be_exp.training import job as jobs
 
     found = []
@@ -292,8 +293,8 @@ def test_a_training_holds_its_folder_from_before_the_data_to_the_end_of_its_eval
 
         return call
 
-    for name in ("build_data", "results_table"):
-        monkeypatch.setattr(jobs, name, noted(getattr(jobs, name)))
+    for module, name in ((jobs, "build_data"), (evaluations, "results_table")):
+        monkeypatch.setattr(module, name, noted(getattr(module, name)))
     assert train(*TINY, "hydra.run.dir=run", "epochs=1").code == 0
     assert found == [("build_data", "refused"), ("results_table", "refused")]
     assert taken_by_another_process("run") == "taken"

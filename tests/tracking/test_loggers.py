@@ -21,6 +21,7 @@ from p2be_exp import tracking
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import ImageSet, ResidentLoader
 from p2be_exp.runs.run import Run
+from p2be_exp.training.callbacks import StepLog
 from two_ranks import on_two_ranks
 from wandb_records import keys_of, of_kind, records
 
@@ -215,7 +216,7 @@ def step_log(folder, rank: int = 0, world_size: int = 1) -> list:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[tracking.StepLog(every_n_steps=1)],
+        callbacks=[StepLog(every_n_steps=1)],
         default_root_dir=folder,
         **several,
     ).fit(Terms(), ResidentLoader(images, 3, shuffle_seed=None, rank=rank, world_size=world_size))
@@ -239,7 +240,7 @@ def test_a_step_without_an_image_that_can_be_read_is_not_logged():
     trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
     module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)})
     for count in (0, 3):
-        tracking.StepLog(1).on_train_batch_end(trainer, module, None, SimpleNamespace(count=count), 0)
+        StepLog(1).on_train_batch_end(trainer, module, None, SimpleNamespace(count=count), 0)
     assert logger.log_metrics.call_args_list == [mock.call({"step/loss": 2.5, "epoch": 0}, step=1)]
 
 

@@ -17,6 +17,7 @@ from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_source import attack_source
 from p2be_exp.models.weights_file import weights_file
+from p2be_exp.runs.run import Run
 from p2be_exp.system.devices import check_devices_early
 from p2be_exp.system.paths import user_path
 from p2be_exp.training.table_source import table_source
@@ -31,7 +32,7 @@ PUBLISHED = {
 """Where published files are looked for in ``data_dir``: without any of these none is there."""
 
 
-def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = True) -> None:
+def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = True) -> Run | None:
     """Check what a job's configuration names, unless PyTorch is there already: then the job's own checks are as fast.
 
     Args:
@@ -39,14 +40,17 @@ def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = 
         training: whether the job trains; else it evaluates a run.
         fresh: whether a training starts from its beginning; else a checkpoint has the weights.
 
+    Returns:
+        The run that its attacks transfer from, opened; None where there is none, or it was not looked for.
+
     Raises:
         BadInput: a device that this machine has not, a file or folder that is missing, a run that does not serve.
     """
     if "torch" in sys.modules:
-        return
+        return None
     check_devices_early(config["trainer"])
     _check_corruption(config)
-    attack_source(config)
+    source = attack_source(config)
     if training:
         _check_size(config)
     if training and fresh:
@@ -54,6 +58,7 @@ def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = 
         if (weights := config["backbone"].get("weights")) is not None:
             weights_file(config["backbone"]["name"], weights)
     check_data(config, training)
+    return source
 
 
 def _check_size(config: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,13 @@ from p2be_exp.config.quoting import read_arguments
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.errors import BadInput, Interrupted
-from p2be_exp.runs.find import find_run
-from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import is_leftover, refuse_links
 from p2be_exp.system.command_line import typed
 from p2be_exp.system.forms import read_json
-from p2be_exp.system.ownership import LOCK, owned
+from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
 from p2be_exp.system.peers import FOLDER
 from p2be_exp.system.program import name_of, words_of
@@ -63,7 +62,7 @@ def _command() -> None:
         raise BadInput("run: which run to evaluate? run=FOLDER")
     if overrides["run"] == "null":
         raise BadInput("run=null: a value is needed")
-    run = find_run(overrides["run"])  # before the rest: an option may be one of its plug-ins'
+    run = Run.open(overrides["run"])  # before the rest: an option may be one of its plug-ins'
     settings = to_plain(compose_config("evaluate", arguments))
     check_config("evaluate", settings)
     check_launcher(settings["trainer"])
@@ -71,9 +70,9 @@ def _command() -> None:
         raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)
     folder = results_folder(run, config, settings)
-    check_early(config, training=False)
-    load_checkpoint(run, settings["checkpoint"])
-    _evaluate(run, config, settings, folder)
+    source = check_early(config, training=False)
+    saved = load_checkpoint(run, settings["checkpoint"])
+    _evaluate(run, saved, config, settings, folder, source)
 
 
 def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Path:
@@ -160,60 +159,39 @@ def default_name(config: dict[str, Any], checkpoint: str) -> str:
     return "_".join(parts)
 
 
-def _evaluate(run: Run, config: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
-    from p2be_exp.evaluation.agreement import check_classes, check_images
-    from p2be_exp.evaluation.corrupted.source import corrupted_images
+def _evaluate(
+    run: Run,
+    saved: dict[str, Any],
+    config: dict[str, Any],
+    settings: dict[str, Any],
+    folder: Path,
+    source: Run | None,
+) -> None:
+    from p2be_exp.evaluation.agreement import check_classes
     from p2be_exp.evaluation.data import build_data
-    from p2be_exp.evaluation.job import evaluate
-    from p2be_exp.evaluation.plan import evaluation_settings, planned_attacks
-    from p2be_exp.runs.load import load_run
-    from p2be_exp.system.process_state import kept_process_state
-    from p2be_exp.system.stop_signals import StopSignals
-    from p2be_exp.system.threads import set_threads
-    from p2be_exp.system.together import together
-    from p2be_exp.system.trainer import check_devices, evaluation_precision, tell_lightning_rank
+    from p2be_exp.evaluation.job import Output, evaluate
+    from p2be_exp.evaluation.plan import EvaluationPlan
+    from p2be_exp.system.job_process import job_process
+    from p2be_exp.system.trainer import evaluation_precision
     from p2be_exp.training.header import device_line
 
-    main, key = rank(config["trainer"]) == 0, "name" if settings["out"] is None else "out"
-    owner = owned(folder, key) if main else nullcontext()
-    with (
-        StopSignals() as signals,
-        kept_process_state(),
-        _told_how_to_go_on(config, signals.watch),
-        owner,
-        together(config["trainer"], folder, key, signals.watch),
-    ):
-        check_devices(config["trainer"])
-        tell_lightning_rank(config["trainer"])
-        set_threads(config["trainer"])
-        corrupted, attacks = corrupted_images(config), planned_attacks(config)
+    which, key = settings["checkpoint"], "name" if settings["out"] is None else "out"
+    with job_process(config["trainer"], folder, key) as signals, _told_how_to_go_on(config, signals.watch):
+        plan = EvaluationPlan.of(config, source)
+        main = rank(config["trainer"]) == 0
         if main:
             tell_generated(settings["corruption"], config)
         data = build_data(config)
         data.prepare_data()
         data.setup()
         check_classes(data, run)
-        check_images(data, corrupted)
-        which = settings["checkpoint"]
-        decided = {
-            **evaluation_settings(config, corrupted),
-            "checkpoint": which,
-            "step": load_checkpoint(run, which)["global_step"],
-        }
+        plan.check(data)
+        weights = {"checkpoint": which, "step": saved["global_step"]}
         if main:
             where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
-            print(f"evaluating {run.path} ({which} checkpoint, step {decided['step']:,}) on {where}", flush=True)
-        evaluate(
-            load_run(run.path, which),
-            data,
-            config,
-            folder,
-            decided,
-            corrupted=corrupted,
-            attacks=attacks,
-            key=key,
-            run=run if key == "out" else None,
-        )
+            print(f"evaluating {run.path} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
+        output = Output(folder, key, run if key == "out" else None)
+        evaluate(plan, model_of(run, saved, which), data, weights, output)
 
 
 @contextmanager

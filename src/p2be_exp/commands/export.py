@@ -14,8 +14,7 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugins import allow_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.find import find_run
-from p2be_exp.runs.load import load_checkpoint
+from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.provenance import provenance
 from p2be_exp.runs.run import Run
 from p2be_exp.system.paths import user_path
@@ -62,7 +61,7 @@ def _command() -> None:
     allow_requested(arguments)
     if overrides.get("run", "null") == "null":
         raise BadInput("run: which run to export? run=FOLDER")
-    run = find_run(overrides["run"])  # before the rest, which imports the plug-ins that are named
+    run = Run.open(overrides["run"])  # before the rest, which imports the plug-ins that are named
     settings = to_plain(compose_config("export", arguments))
     check_config("export", settings)
     file = _file(run, settings)
@@ -95,11 +94,10 @@ def _check_place(file: Path, suffix: str, settings: dict[str, Any]) -> None:
 def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str, Any]) -> None:
     from p2be_exp import export
     from p2be_exp.export.deployment import FOLD_FROM_M
-    from p2be_exp.runs.load import load_run
 
     if settings["format"] == "onnx":
         export.check_onnx()
-    model = load_run(run.path, settings["checkpoint"])
+    model = model_of(run, checkpoint, settings["checkpoint"])
     size = (image_size(run.config()),) * 2
     batch = None if settings["batch"] == "dynamic" else settings["batch"]
     folds = settings["format"] == "torch_export" and model.encoding.M >= FOLD_FROM_M

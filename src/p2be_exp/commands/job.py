@@ -71,12 +71,12 @@ def job_config(composed: DictConfig) -> dict[str, Any]:
 
 def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
-    check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
+    source = check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
     from p2be_exp.training.job import train
 
     try:
-        return train(config, run, resume=resume, sweep=sweep)["clean_error"]
+        return train(config, run, resume=resume, sweep=sweep, source=source)["clean_error"]
     except Interrupted:
         if rank(config["trainer"]) > 0:
             return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down

@@ -28,7 +28,6 @@ from p2be_exp.commands.job import (
     train_job,
 )
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
 from p2be_exp.system.atomic import is_full, refuse_links
@@ -318,8 +317,7 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
 def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
     """The result of a job that is finished; one that was stopped is gone on with."""
     key = "hydra.sweep.dir"
-    find_run(run.path, key)
-    for name, (value, wanted) in differences(run.config(), config).items():
+    for name, (value, wanted) in differences(Run.open(run.path, key).config(), config).items():
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import train_help, version
-from p2be_exp.commands.hydra_app import hydra_main
+from p2be_exp.commands.hydra_app import hydra_main, run_composed
 from p2be_exp.commands.job import (
     RESUMABLE,
     check_not_running,
@@ -31,7 +31,6 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugins import allow_requested, load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
@@ -147,7 +146,7 @@ def _single(arguments: list[str]) -> None:
             _go_on(config, run)
             return
         run.check_new("hydra.run.dir")
-        hydra_main(task, [*arguments, as_override("hydra.run.dir", run.path)])  # the time in its name is that of now
+        run_composed(task, composed, run.path)
         if failure:
             raise failure[0]
 
@@ -176,8 +175,7 @@ def _go_on(config: dict[str, Any], run: Run) -> None:
         BadInput: it is one of another configuration, or cannot be used.
     """
     key = "hydra.run.dir"
-    find_run(run.path, key)
-    for name, (value, wanted) in differences(run.config(), config).items():
+    for name, (value, wanted) in differences(Run.open(run.path, key).config(), config).items():
         raise BadInput(
             f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
         )
@@ -193,7 +191,7 @@ def _go_on(config: dict[str, Any], run: Run) -> None:
 def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -> None:
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
-    run = find_run(overrides["resume"], key="resume")
+    run = Run.open(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
     check_launcher(config["trainer"])
     main = rank(config["trainer"]) == 0
@@ -202,7 +200,7 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         if run.checkpoint("last").exists():
             check_early(config, fresh=False)
             load_checkpoint(run, key="resume")
-        train_job(config, run, resume=True)
+        train_job(config, Run(run.path), resume=True)  # what was read before the lock may be out of date
 
 
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
         told_with_file(overrides),
         plain_errors(overrides),
         _fresh_hydra(),
-        initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR)),
+        initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR), job_name=command),
     ):
         return compose(command, list(overrides), return_hydra_config=with_hydra)
 

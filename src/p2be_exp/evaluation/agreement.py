@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from p2be_exp.data import ImageDataModule
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.module import condition_loader, list_conditions
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 
 
@@ -54,18 +51,16 @@ def check_files(data: ImageDataModule, run: Run) -> None:
             )
 
 
-def check_source_classes(data: ImageDataModule, config: dict[str, Any]) -> None:
+def check_source_classes(data: ImageDataModule, source: Run | None) -> None:
     """Check that the run that an attack transfers from has the classes of a data set that has been set up.
 
     Raises:
         BadInput: it has others, as a folder of pictures may.
     """
-    if (source := config["attack"].get("source")) is None:
-        return
-    theirs = find_run(source, key="attack.source").info().get("classes")
+    theirs = None if source is None else source.info().get("classes")
     if theirs is not None and theirs != list(data.classes):
         different = sorted(set(theirs) ^ set(data.classes))
         raise BadInput(
-            f"attack.source={source}: trained on other classes than those of {data.name} here "
+            f"attack.source={source.path}: trained on other classes than those of {data.name} here "
             f"({len(different)} are in one alone, {different[0]} first)"
         )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 
 
@@ -19,7 +18,7 @@ def attack_source(config: Mapping[str, Any]) -> Run | None:
     source = config["attack"].get("source")
     if source is None:
         return None
-    run = find_run(source, key="attack.source")
+    run = Run.open(source, key="attack.source")
     other = run.config()
     if other["dataset"]["name"] != config["dataset"]["name"]:
         raise BadInput(

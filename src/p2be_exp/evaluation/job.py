@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from p2be_exp.attacks import Attack
 from p2be_exp.data import ImageDataModule
-from p2be_exp.evaluation.agreement import check_source_classes
-from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.figures.draw import draw_results
-from p2be_exp.evaluation.module import EvaluationModule, attack_condition, condition_loader, list_conditions
+from p2be_exp.evaluation.module import EvaluationModule, condition_loader
+from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.progress import EvaluationProgress
 from p2be_exp.evaluation.results import Results
 from p2be_exp.evaluation.sanity.panel import check_sanity
@@ -31,98 +30,101 @@ from p2be_exp.system.trainer import (
 from p2be_exp.tracking import log_results, run_name
 
 
+@dataclass(frozen=True)
+class Output:
+    """Where the results of an evaluation go.
+
+    Attributes:
+        folder: for ``results.csv``, ``results.json``, ``per_image/`` and ``figures/``.
+        key: the option that named the folder, for messages.
+        run: whose results these are, where the folder is not in the run's.
+        loggers: to send results and figures to.
+        figures: drawn before, to send as well.
+    """
+
+    folder: Path
+    key: str = "name"
+    run: Run | None = None
+    loggers: Sequence[Logger] = ()
+    figures: Sequence[Path] = ()
+
+
 def evaluate(
-    model: EncodedClassifier,
-    data: ImageDataModule,
-    config: dict[str, Any],
-    folder: Path,
-    settings: dict[str, Any],
-    *,
-    corrupted: CorruptedImages | None = None,
-    attacks: Sequence[Attack] = (),
-    loggers: Sequence[Logger] = (),
-    figures: Sequence[Path] = (),
-    key: str = "name",
-    run: Run | None = None,
+    plan: EvaluationPlan, model: EncodedClassifier, data: ImageDataModule, weights: dict[str, Any], output: Output
 ) -> dict[str, Any]:
     """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
 
     The folder's lock is held meanwhile (see :mod:`p2be_exp.system.ownership`).
 
     Args:
+        plan: what is measured.
         model: images in, logits out.
-        data: gives the test images.
-        config: of the run, with the groups ``trainer`` and ``attack`` and the seed of the attacks' random numbers.
-        folder: where the results go.
-        settings: see :class:`~p2be_exp.evaluation.results.Results`.
-        corrupted: the corrupted test images; None for none.
-        attacks: in the order in which they are run.
-        loggers: to send results and figures to.
-        figures: drawn before, to send as well.
-        key: the option that named the folder.
-        run: whose results these are, where the folder is not in the run's.
+        data: gives the test images; set up, and checked by the plan.
+        weights: ``checkpoint`` and ``step`` of the model, which belong to the results' settings.
+        output: where the results go.
 
     Returns:
         The content of ``results.json``.
 
     Raises:
-        BadInput: the run that an attack transfers from has other classes; images that cannot be used; another process
-            owns the folder.
+        BadInput: images that cannot be used; another process owns the folder.
     """
-    with owned(folder, key) if rank(config["trainer"]) == 0 else nullcontext():
-        return _evaluate(model, data, config, folder, settings, corrupted, attacks, loggers, figures, key, run)
+    main = rank(plan.config["trainer"]) == 0
+    with owned(output.folder, output.key) if main else nullcontext():
+        if main:
+            refuse_links(output.folder, "per_image", "figures", key=output.key)
+            remove_leftovers(output.folder, output.folder / "per_image", output.folder / "figures")
+        results = _results(plan, data, weights, output)
+        _measure(plan, model, data, results, main)
+        if main and plan.attacks:
+            results.add_sanity(check_sanity(model, data, plan.attack_of, results, plan.config["seed"]))
+        summary = results.summary()
+        if main:
+            _show(plan, data, results, summary, output)
+        return summary
 
 
-def _evaluate(
-    model: EncodedClassifier,
-    data: ImageDataModule,
-    config: dict[str, Any],
-    folder: Path,
-    settings: dict[str, Any],
-    corrupted: CorruptedImages | None,
-    attacks: Sequence[Attack],
-    loggers: Sequence[Logger],
-    figures: Sequence[Path],
-    key: str,
-    run: Run | None,
-) -> dict[str, Any]:
-    main = rank(config["trainer"]) == 0
-    check_source_classes(data, config)
+def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any], output: Output) -> Results:
+    settings = {**plan.settings(), **weights}
     if (digest := data.files_digest()) is not None:
-        settings = {**settings, "test_files": digest}
-    if main:
-        refuse_links(folder, "per_image", "figures", key=key)
-        remove_leftovers(folder, folder / "per_image", folder / "figures")
-    planned = {attack_condition(attack): attack for attack in attacks}
-    plan = corrupted.plan if corrupted else None
-    results = Results(folder, settings, key=key, plan=plan, attacks=list(planned), run=run)
-    conditions = results.missing(list_conditions(corrupted, attacks))
-    if conditions:
-        trainer = build_trainer(
-            config["trainer"],
-            precision=evaluation_precision(config["trainer"]),
-            enable_checkpointing=False,
-            enable_progress_bar=config["trainer"]["progress"] and len(conditions) > 1,
-            callbacks=[EvaluationProgress()] if config["trainer"]["progress"] and len(conditions) > 1 else [],
-        )
-        module = EvaluationModule(
-            model,
-            conditions,
-            results if main else None,
-            {condition.id: attack for condition, attack in planned.items()},
-            config["seed"],
-            config["attack"].get("save_images", False),
-        )
-        data.trainer = trainer
-        loaders = [condition_loader(condition, data, corrupted) for condition in conditions]
-        trainer.test(module, loaders, verbose=False)
-    if main and attacks:
-        results.add_sanity(check_sanity(model, data, planned, results, config["seed"]))
-    summary = results.summary()
-    if main:
-        title = f"{run_name(config)}, {settings['checkpoint']} checkpoint"
-        figures = [*figures, *draw_results(results, data, corrupted, title)]
-        print(f"\n{results_table(summary)}\n\nresults in {folder}", flush=True)
-        rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
-        log_results(loggers, summary, rows, figures)
-    return summary
+        settings["test_files"] = digest
+    cells = plan.corrupted.plan if plan.corrupted else None
+    return Results(output.folder, settings, key=output.key, plan=cells, attacks=list(plan.attack_of), run=output.run)
+
+
+def _measure(
+    plan: EvaluationPlan, model: EncodedClassifier, data: ImageDataModule, results: Results, main: bool
+) -> None:
+    """The conditions that have no row yet."""
+    config, conditions = plan.config, results.missing(plan.conditions)
+    if not conditions:
+        return
+    progress = config["trainer"]["progress"] and len(conditions) > 1
+    trainer = build_trainer(
+        config["trainer"],
+        precision=evaluation_precision(config["trainer"]),
+        enable_checkpointing=False,
+        enable_progress_bar=progress,
+        callbacks=[EvaluationProgress()] if progress else [],
+    )
+    module = EvaluationModule(
+        model,
+        conditions,
+        results if main else None,
+        {condition.id: attack for condition, attack in plan.attack_of.items()},
+        config["seed"],
+        config["attack"].get("save_images", False),
+    )
+    data.trainer = trainer
+    loaders = [condition_loader(condition, data, plan.corrupted) for condition in conditions]
+    trainer.test(module, loaders, verbose=False)
+
+
+def _show(
+    plan: EvaluationPlan, data: ImageDataModule, results: Results, summary: dict[str, Any], output: Output
+) -> None:
+    title = f"{run_name(plan.config)}, {results.settings['checkpoint']} checkpoint"
+    figures = [*output.figures, *draw_results(results, data, plan.corrupted, title)]
+    print(f"\n{results_table(summary)}\n\nresults in {output.folder}", flush=True)
+    rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
+    log_results(output.loggers, summary, rows, figures)

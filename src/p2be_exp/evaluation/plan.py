@@ -2,48 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from p2be_exp.attacks import Attack
 from p2be_exp.config.plugins import digests_of_attack
+from p2be_exp.data import ImageDataModule
+from p2be_exp.evaluation.agreement import check_images, check_source_classes
 from p2be_exp.evaluation.attack_plan import Source, check_serves, plan_attacks
 from p2be_exp.evaluation.attack_source import attack_source
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
-from p2be_exp.runs.load import load_run
-from p2be_exp.system.trainer import (
-    evaluation_precision,
-)
+from p2be_exp.evaluation.corrupted.source import corrupted_images
+from p2be_exp.evaluation.module import attack_condition, list_conditions
+from p2be_exp.evaluation.results import Condition
+from p2be_exp.runs.load import load_checkpoint, model_of
+from p2be_exp.runs.run import Run
+from p2be_exp.system.trainer import evaluation_precision
 
 
-def planned_attacks(config: dict[str, Any]) -> list[Attack]:
-    """The attacks that a configuration asks for, with the network of the run that they transfer from.
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The conditions of an evaluation, and what decides their numbers beside the weights.
 
-    Raises:
-        BadInput: no such run, one on another data set or image size, or an attack that the encoding has no gradient
-            for.
+    Attributes:
+        config: of the run, with the groups ``trainer``, ``corruption`` and ``attack`` and the seed of the attacks'
+            random numbers.
+        corrupted: the corrupted test images; None for none.
+        attacks: in the order in which they are run.
+        source: the run that they transfer from; None for none.
     """
-    wanted = config["attack"]
-    encoding = config["encoding"]["name"]
+
+    config: dict[str, Any]
+    corrupted: CorruptedImages | None = None
+    attacks: Sequence[Attack] = ()
+    source: Run | None = None
+
+    @classmethod
+    def of(cls, config: dict[str, Any], source: Run | None = None) -> EvaluationPlan:
+        """The plan of a configuration.
+
+        Args:
+            config: resolved and checked.
+            source: the run that its attacks transfer from, where it has been opened already.
+
+        Raises:
+            BadInput: corrupted images that are not what they should be; no such run to transfer from, or one on another
+                data set or image size; an attack that does not serve the encoding.
+        """
+        corrupted, source = corrupted_images(config), source or attack_source(config)
+        return cls(config, corrupted, _attacks(config, source), source)
+
+    @cached_property
+    def conditions(self) -> list[Condition]:
+        """Clean images, then corruption by corruption, then the attacks."""
+        return list_conditions(self.corrupted, self.attacks)
+
+    @cached_property
+    def attack_of(self) -> dict[Condition, Attack]:
+        """The attacks by their conditions, in their order."""
+        return {attack_condition(attack): attack for attack in self.attacks}
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers, apart from the weights (and the plug-ins that these need)."""
+        config, outside = self.config, digests_of_attack(self.config["attack"]["name"])
+        return {
+            "dataset": config["dataset"]["name"],
+            "split_seed": config["dataset"]["split_seed"],
+            **{key: config["dataset"][key] for key in ("image_size", "resized") if key in config["dataset"]},
+            "limit_test": config["limit_test"],
+            "corruption": self.corrupted.settings() if self.corrupted else {"name": "none"},
+            "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
+            "seed": config["seed"],
+            "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
+            **({"plugins": outside} if outside else {}),
+        }
+
+    def check(self, data: ImageDataModule) -> None:
+        """Check that a data set that has been set up goes with the plan, before anything is computed.
+
+        Raises:
+            BadInput: the run that an attack transfers from has other classes; corrupted images that are not those of
+                the test set.
+        """
+        check_source_classes(data, self.source)
+        check_images(data, self.corrupted)
+
+
+def _attacks(config: dict[str, Any], source: Run | None) -> list[Attack]:
+    wanted, encoding = config["attack"], config["encoding"]["name"]
     if "attack" in config["regime"]:
         check_serves("regime.attack", config["regime"]["attack"], encoding)
-    if wanted.get("source") is None:
+    if source is None:
         return plan_attacks(wanted, encoding)
-    other = attack_source(config).config()
+    other, key = source.config(), "attack.source"
     name = f"{other['encoding']['name']}_{other['backbone']['name']}"
-    return plan_attacks(wanted, encoding, Source(name, load_run(wanted["source"], key="attack.source")))
-
-
-def evaluation_settings(config: dict[str, Any], corrupted: CorruptedImages | None) -> dict[str, Any]:
-    """What decides the numbers of an evaluation, apart from the weights (and the plug-ins that these need)."""
-    outside = digests_of_attack(config["attack"]["name"])
-    return {
-        "dataset": config["dataset"]["name"],
-        "split_seed": config["dataset"]["split_seed"],
-        **{key: config["dataset"][key] for key in ("image_size", "resized") if key in config["dataset"]},
-        "limit_test": config["limit_test"],
-        "corruption": corrupted.settings() if corrupted else {"name": "none"},
-        "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
-        "seed": config["seed"],
-        "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
-        **({"plugins": outside} if outside else {}),
-    }
+    return plan_attacks(wanted, encoding, Source(name, model_of(source, load_checkpoint(source, key=key), key=key)))

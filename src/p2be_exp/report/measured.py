@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.saved_results import open_arrays
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 from p2be_exp.system.foreign_files import read_text
 from p2be_exp.system.forms import read_json, unusable
@@ -151,7 +150,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
         if not is_folder(run := run_of(folder)):
             raise BadInput(f"{key}={folder}: measured on the run {run}, which is not there")
-        return [_read(key, folder, find_run(run, key))]
+        return [_read(key, folder, Run.open(run, key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]
 
 
@@ -185,7 +184,7 @@ def state_of(key: str, run: Run) -> str:
 
 
 def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
-    run = find_run(path, key)
+    run = Run.open(path, key)
     if evaluation is None:
         state = state_of(key, run)
         if state != "finished":

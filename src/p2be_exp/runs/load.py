@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.config.plugins import allow
 from p2be_exp.errors import BadInput
+from p2be_exp.runs.run import Run
 
 if TYPE_CHECKING:
     from p2be_exp.models.model import EncodedClassifier
-
-from p2be_exp.runs.find import find_run
-from p2be_exp.runs.run import Run
 
 
 def load_run(
@@ -39,23 +37,38 @@ def load_run(
     Raises:
         BadInput: no run, no such checkpoint, or a damaged one.
     """
+    allow(plugins)
+    run = Run.open(path, key)
+    return model_of(run, load_checkpoint(run, checkpoint, key), checkpoint, key).to(device)
+
+
+def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str = "run") -> EncodedClassifier:
+    """The model of a checkpoint of a run, on the CPU and in eval mode.
+
+    Args:
+        run: opened.
+        saved: what :func:`load_checkpoint` gave.
+        which: of the checkpoints that is, for messages.
+        key: the option under which a user gave the folder, for messages.
+
+    Raises:
+        BadInput: the weights do not fit the run's configuration.
+    """
     import torch
 
     from p2be_exp.models.model import build_model
 
-    allow(plugins)
-    run = find_run(path, key)
-    config, saved = run.config(), load_checkpoint(run, checkpoint, key)
     with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
-        model = build_model(config, saved["hyper_parameters"]["num_classes"])
-    weights = saved["state_dict"]
+        model = build_model(run.config(), saved["hyper_parameters"]["num_classes"])
     # Beside the model a checkpoint has what training kept for itself.
-    own = {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
+    own = {
+        name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")
+    }
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
-        raise BadInput(f"{key}={path}: checkpoints/{checkpoint}.ckpt does not fit config.yaml") from error
-    return model.to(device).eval()
+        raise BadInput(f"{key}={run.path}: checkpoints/{which}.ckpt does not fit config.yaml") from error
+    return model.eval()
 
 
 def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:

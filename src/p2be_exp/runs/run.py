@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 import threading
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from omegaconf import OmegaConf
 
+from p2be_exp.config.checks import check_config
+from p2be_exp.config.plugin_files import is_module_name
+from p2be_exp.config.plugins import load_former_of, load_plugins_of
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
+from p2be_exp.runs.forms import INFO, is_status
 from p2be_exp.runs.older import fill_in
 from p2be_exp.runs.provenance import now, provenance
 from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
-from p2be_exp.system.attempts import STATUS, is_complete, this_attempt
+from p2be_exp.system.attempts import this_attempt
 from p2be_exp.system.command_line import typed
-from p2be_exp.system.forms import Form, misfit, read_json
+from p2be_exp.system.forms import misfit, read_json
 from p2be_exp.system.ownership import LOCK, holds
+from p2be_exp.system.paths import user_path
 from p2be_exp.system.peers import FOLDER
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT_VERSION = 1
 """Version of a run folder's layout and of the keys in its ``config.yaml``.
@@ -34,10 +37,18 @@ Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or r
 _OUTPUT = (".log", ".out", ".err")
 """Endings of files that a command's output is written to (``> RUN/train.log``); no run has files that end so."""
 
-_OF_HYDRA = (".hydra", "hydra_app.log")
+_OF_HYDRA = (".hydra", "train.log")
 """What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
 
 State = Literal["running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What was read of a run when it was opened."""
+
+    config: dict[str, Any]
+    info: dict[str, Any]
 
 
 class Run:
@@ -53,6 +64,58 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._status_lock = threading.RLock()
+        self._opened: _Opened | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, key: str = "run") -> Run:
+        """The run in a folder that a user named; its configuration and facts are read and checked once, and kept.
+
+        Args:
+            path: the folder.
+            key: the option under which the user gave it, for the message.
+
+        Raises:
+            BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in
+                that was not allowed, is missing, or is another file than the one it was made with.
+        """
+        run = cls(user_path(key, path))
+        where = f"{key}={path}"
+        run._check_there(where)
+        config, info = run._read(where)
+        if isinstance(config, dict) and isinstance(config.get("plugins"), list):
+            if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
+                raise BadInput(f"{where}: config.yaml is damaged (plugins: {config['plugins']})")
+            load_plugins_of(config, dict(info.get("plugins", {})), where)
+            load_former_of(config, where)
+        try:
+            check_config("train", config)
+        except Exception as error:  # half a file may be valid YAML
+            raise BadInput(f"{where}: config.yaml is damaged, or of another version ({error})") from error
+        run._opened = _Opened(config, info)
+        return run
+
+    def _check_there(self, where: str) -> None:
+        try:
+            if not self.path.is_dir():
+                raise BadInput(f"{where}: no such folder")
+            missing = [file.name for file in (self.config_file, self.run_file) if not file.is_file()]
+        except OSError as error:  # somebody else's
+            raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
+        if missing:
+            raise BadInput(f"{where}: not a run folder ({' and '.join(missing)} missing)")
+
+    def _read(self, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            info, config = self.info(), self.config()
+            version, _ = info["format_version"], dict(info.get("plugins", {}))
+        except OSError as error:
+            raise BadInput(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
+        except Exception as error:
+            why = f" ({error})" if type(error) is ValueError else ""
+            raise BadInput(f"{where}: config.yaml or run.json is damaged{why}") from error
+        if version != FORMAT_VERSION:
+            raise BadInput(f"{where}: run format {version}, this version reads {FORMAT_VERSION}")
+        return config, info
 
     # -- where things are ------------------------------------------------------------------------------------------
 
@@ -83,7 +146,9 @@ class Run:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """The run's resolved configuration as plain dictionaries."""
+        """The run's resolved configuration as plain dictionaries, of the caller's own."""
+        if self._opened is not None:
+            return copy.deepcopy(self._opened.config)
         config = read_stored(self.config_file)
         if isinstance(config, dict) and isinstance(config.get("preset"), dict):
             fill_in(config)
@@ -96,8 +161,10 @@ class Run:
             OSError: it cannot be read.
             ValueError: it is damaged; the message names the key.
         """
+        if self._opened is not None:
+            return copy.deepcopy(self._opened.info)
         info = read_json(self.run_file)
-        if found := misfit(_INFO, info):
+        if found := misfit(INFO, info):
             raise ValueError(f"run.json: {found}")
         return info
 
@@ -105,7 +172,7 @@ class Run:
         """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
         try:
             status = read_json(self.status_file)
-            return status if _is_status(status) else {}
+            return status if is_status(status) else {}
         except (OSError, TypeError, ValueError):
             return {}
 
@@ -175,6 +242,7 @@ class Run:
 
     def add_facts(self, **facts: Any) -> None:
         """Add entries to ``run.json``."""
+        self._opened = None  # what was kept is not what is there any more
         write_json(self.run_file, {**self.info(), **facts})
 
     def set_status(self, state: State, **details: Any) -> None:
@@ -193,56 +261,3 @@ class Run:
 
 def _holds_a_run(key: str, path: Path) -> str:
     return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
-
-
-_NONE = type(None)
-_INFO: Form = {
-    "format_version": int,
-    "command": (list, _NONE),
-    "command.*": str,
-    "created": str,
-    "git_commit": (str, _NONE),
-    "versions": (dict, _NONE),
-    "versions.*": str,
-    "plugins": dict,
-    "plugins.*": str,
-    "platform": str,
-    "sweep": (dict, _NONE),
-    "sweep.name": (str, _NONE),
-    "sweep.scale": (str, _NONE),
-    "classes": (list, _NONE),
-    "classes.*": str,
-    "dataset": (dict, _NONE),
-    "locations": dict,
-    "files": (dict, _NONE),
-    "files.*": str,
-    "trained_on": (dict, _NONE),
-    "trained_on.precision": str,
-    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
-}
-"""What is read of ``run.json``, by key."""
-
-_STATUS: Form = {
-    "state": str,
-    "pid": int,
-    "alive": str,
-    "exit_code": int,
-    "error": str,
-    **STATUS,
-}
-"""What is read of ``status.json``, by key."""
-
-
-def _is_status(status: Any) -> bool:
-    """Whether the content of a ``status.json`` is what this version writes.
-
-    Raises:
-        TypeError, ValueError: a time that is none, or has no time zone.
-    """
-    if misfit(_STATUS, status) is not None:
-        return False
-    if "alive" in status:
-        _ = datetime.fromisoformat(status["alive"]) - datetime.now(UTC)
-    if not is_complete(status):
-        return False
-    return 0 < status.get("pid", 1) < 2**31

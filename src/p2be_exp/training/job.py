@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,26 @@ from p2be_exp.config.plugins import load_plugins
 from p2be_exp.corruptions.official import tell_generated
 from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
-from p2be_exp.evaluation.agreement import check_classes, check_files, check_images, check_source_classes
-from p2be_exp.evaluation.corrupted.source import corrupted_images
+from p2be_exp.evaluation.agreement import check_classes, check_files
 from p2be_exp.evaluation.data import build_data
 from p2be_exp.evaluation.figures.similarity import draw_similarity
-from p2be_exp.evaluation.job import evaluate
-from p2be_exp.evaluation.plan import evaluation_settings, planned_attacks
+from p2be_exp.evaluation.job import Output, evaluate
+from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links
+from p2be_exp.system.job_process import job_process
 from p2be_exp.system.output import for_terminal
-from p2be_exp.system.ownership import owned
-from p2be_exp.system.process_state import kept_process_state
 from p2be_exp.system.ranks import rank, tell_workers
 from p2be_exp.system.stop_signals import StopSignals
-from p2be_exp.system.threads import set_threads
-from p2be_exp.system.together import together
 from p2be_exp.system.trainer import (
     build_trainer,
-    check_devices,
     cpu_computes_bf16,
     on_gpu,
     precision_of,
-    tell_lightning_rank,
 )
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
@@ -61,17 +54,17 @@ from p2be_exp.training.probes import IMAGES, bf16_factor
 from p2be_exp.training.recording import recorded
 
 
-@kept_process_state()
-def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> dict[str, Any]:
+def train(
+    config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None, source: Run | None = None
+) -> dict[str, Any]:
     """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
-
-    The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.system.ownership`).
 
     Args:
         config: resolved and checked.
         run: the folder, new, or with ``resume`` one that holds a run.
         resume: go on from ``checkpoints/last.ckpt`` (from the start where there is none).
         sweep: name of the sweep that this is a job of.
+        source: the run that the attacks of its evaluation transfer from, where it has been opened already.
 
     Returns:
         The content of ``results.json``.
@@ -80,21 +73,13 @@ def train(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | N
         BadInput: the data, the devices or another run that is named do not serve; another process owns the folder.
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
-    main = rank(config["trainer"]) == 0
-    with owned(run.path, "resume" if resume else "hydra.run.dir") if main else nullcontext():
-        return _train(config, run, resume, sweep)
-
-
-def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) -> dict[str, Any]:
-    if not resume:  # a configuration of one's own; those of a run that is read are find_run's to load
-        load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
     key = "resume" if resume else "hydra.run.dir"
-    with StopSignals() as signals, together(config["trainer"], run.path, key, signals.watch):
-        check_devices(config["trainer"])
-        tell_lightning_rank(config["trainer"])
-        set_threads(config["trainer"])
-        corrupted, attacks = corrupted_images(config), planned_attacks(config)
-        if rank(config["trainer"]) == 0:
+    with job_process(config["trainer"], run.path, key) as signals:
+        if not resume:  # a configuration of one's own; those of a run that is read are Run.open's to load
+            load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
+        plan = EvaluationPlan.of(config, source)
+        main = rank(config["trainer"]) == 0
+        if main:
             tell_generated(config["corruption"], config)
         data = build_data(config, training=True)
         data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
@@ -105,10 +90,8 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
         data.prepare_data()
         data.setup()
         if resume:
-            _check_resumed(run, data, evaluation_settings(config, corrupted))
-        check_source_classes(data, config)
-        check_images(data, corrupted)
-        main = rank(config["trainer"]) == 0
+            _check_resumed(run, data, plan)
+        plan.check(data)
         if main and resume:
             refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()
@@ -124,27 +107,16 @@ def _train(config: dict[str, Any], run: Run, resume: bool, sweep: str | None) ->
             finally:
                 data.close()
             figures = [_draw_table(run, module.model)] if main else []
-            settings = {**evaluation_settings(config, corrupted), "checkpoint": "last", "step": trainer.global_step}
-            return evaluate(
-                module.model,
-                data,
-                config,
-                run.path,
-                settings,
-                corrupted=corrupted,
-                attacks=attacks,
-                loggers=loggers,
-                figures=figures,
-                key=key,
-            )
+            trained = {"checkpoint": "last", "step": trainer.global_step}
+            return evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
 
 
-def _check_resumed(run: Run, data: ImageDataModule, settings: dict[str, Any]) -> None:
+def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> None:
     """Tell now, and not after the training, what of a run cannot be gone on with."""
     check_classes(data, run)
     check_files(data, run)
     read_rows(run)
-    check_results(run.path, "resume", settings)
+    check_results(run.path, "resume", plan.settings())
 
 
 def _create(run: Run, config: dict[str, Any], data: ImageDataModule) -> None:

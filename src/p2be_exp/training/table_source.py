@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2be_exp.errors import BadInput
-from p2be_exp.runs.find import find_run
 from p2be_exp.runs.run import Run
 
 
@@ -19,7 +18,7 @@ def table_source(config: Mapping[str, Any]) -> Run | None:
     source = config["encoding"].get("table_from")
     if source is None:
         return None
-    run = find_run(source, key="encoding.table_from")
+    run = Run.open(source, key="encoding.table_from")
     encoding = run.config()["encoding"]
     if encoding["name"] != "p2be" or encoding["M"] != config["encoding"]["M"]:
         found = f"{encoding['name']}, M={encoding.get('M', 1)}"

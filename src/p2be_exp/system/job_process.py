@@ -1,0 +1,40 @@
+"""This process as one of a job: it hears signals, has its devices and threads, and ends with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from p2be_exp.system.ownership import owned
+from p2be_exp.system.process_state import kept_process_state
+from p2be_exp.system.ranks import rank
+from p2be_exp.system.stop_signals import StopSignals
+from p2be_exp.system.threads import set_threads
+from p2be_exp.system.together import together
+from p2be_exp.system.trainer import check_devices, tell_lightning_rank
+
+
+@contextmanager
+def job_process(trainer: Mapping[str, Any], folder: Path, key: str) -> Iterator[StopSignals]:
+    """What a training and an evaluation have in common, around everything else that they do.
+
+    The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.system.ownership`); what the
+    job borrows of its process it gives back.
+
+    Args:
+        trainer: the group.
+        folder: that the job writes into.
+        key: the option that named it, for messages.
+
+    Raises:
+        BadInput: another process owns the folder; devices that this machine has not.
+    """
+    with kept_process_state(), StopSignals() as signals:
+        owner = owned(folder, key) if rank(trainer) == 0 else nullcontext()
+        with owner, together(trainer, folder, key, signals.watch):
+            check_devices(trainer)
+            tell_lightning_rank(trainer)
+            set_threads(trainer)
+            yield signals
