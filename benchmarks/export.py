@@ -50,7 +50,9 @@ def main() -> None:
           f"onnxruntime {onnxruntime.__version__}; {arguments.backbone}, {arguments.batch_size} images of "
           f"{arguments.size} x {arguments.size}, ms")  # fmt: skip
     for bits in arguments.bits:
-        model = EncodedClassifier(P2BE(bits), build_backbone(arguments.backbone, 100)).eval()
+        model = EncodedClassifier(
+            P2BE(bits, smoothness="mean", init="normal", slope_at_zero=4.0), build_backbone(arguments.backbone, 100)
+        ).eval()
         images = torch.randint(256, (arguments.batch_size, 3, arguments.size, arguments.size), dtype=torch.uint8)
         ways = candidates(model, arguments.size)
         seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -81,11 +81,13 @@ def make_variant(variant: str, batch_size: int, settings: Settings) -> Callable[
     """A function that does one pass on images, or one search of ``settings.steps`` steps."""
     device = settings.device
     torch.manual_seed(0)
-    model = EncodedClassifier(P2BE(M=64), build_backbone(settings.backbone, 100))
+    model = EncodedClassifier(
+        P2BE(64, smoothness="mean", init="normal", slope_at_zero=4.0), build_backbone(settings.backbone, 100)
+    )
     model = model.to(device, memory_format=torch.channels_last).train()
     images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 100, (batch_size,), device=device)
-    attack = LSPGA(EPS_LEVELS, settings.steps, 1.0, DELTA, "soften", "sign", "normal")
+    attack = LSPGA(EPS_LEVELS, settings.steps, 1.0, DELTA, "soften", "sign", "normal", restarts=1)
     random = AttackRandom(0, torch.arange(batch_size, device=device))
 
     def work() -> None:

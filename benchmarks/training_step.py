@@ -60,7 +60,11 @@ def make_model(variant: str, backbone: str, device: torch.device) -> EncodedClas
     """The network of one of ``VARIANTS``, for 100 classes, channels-last."""
     torch.manual_seed(0)
     name = variant.partition(",")[0]
-    encoding = P2BE(M=64) if name == "p2be" else build_encoding({"name": name} | ({} if name == "rgb" else {"M": 64}))
+    encoding = (
+        P2BE(64, smoothness="mean", init="normal", slope_at_zero=4.0)
+        if name == "p2be"
+        else build_encoding({"name": name} | ({} if name == "rgb" else {"M": 64}))
+    )
     cls = PlainForm if variant == PLAIN else EncodedClassifier
     return cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
 

@@ -12,7 +12,7 @@ import torch
 from commandline import evaluate, finish, refusal, rows_of, start, train
 from extension_pages import MODULES, commands, write_files
 from p2be_exp import load_run
-from p2be_exp.config import plugins
+from p2be_exp.config import plugin_digests, plugins
 from p2be_exp.data import load_dataset
 from p2be_exp.runs.run import Run
 
@@ -107,7 +107,7 @@ def test_the_attack_on_a_plug_in_s_network(gray_run, monkeypatch):
     ]  # fmt: skip
     digest = hashlib.sha256(Path("my_attack.py").read_bytes()).hexdigest()
     assert json.loads((folder / "results.json").read_text())["settings"]["plugins"] == {"my_attack": digest}
-    monkeypatch.setitem(plugins._DIGESTS, "my_attack", "of another file")
+    monkeypatch.setitem(plugin_digests._DIGESTS, "my_attack", "of another file")
     message = refusal(evaluate(*given, *more))
     assert message.startswith(f"name=exposed: holds results of other settings (plugins={{'my_attack': '{digest}'}})")
     _, test = load_dataset("digits", "none", False)

@@ -101,7 +101,6 @@ def test_every_module_is_in_a_room() -> None:
     assert loose <= LOOSE
 
 
-@pytest.mark.xfail(strict=True, reason="plug-ins reach into the rooms of the options, until there is a registry")
 def test_no_circle_between_rooms(imports: Imports) -> None:
     assert circle_in(rooms_of(imports)) == []
 

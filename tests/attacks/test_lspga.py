@@ -15,9 +15,10 @@ from p2be_exp.attacks.lspga import LSPGA, gradient_of_softmax
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.window import Window
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE
 
 ENCODINGS = {
     "p2be8": lambda: P2BE(8),
@@ -60,7 +61,15 @@ RANDOM = AttackRandom(11, torch.tensor([4, 900, 17]))
 
 
 def attack(eps_levels: int = 8, **settings) -> LSPGA:
-    usual = {"steps": 7, "xi": 1.0, "delta": 1.2, "anneal": "soften", "step_rule": "sign", "init": "normal"}
+    usual = {
+        "steps": 7,
+        "xi": 1.0,
+        "delta": 1.2,
+        "anneal": "soften",
+        "step_rule": "sign",
+        "init": "normal",
+        "restarts": 1,
+    }
     return LSPGA(eps_levels, **{**usual, **settings})
 
 

@@ -14,14 +14,15 @@ from torch.nn import functional as F
 from p2be_exp.attacks import pgd
 from p2be_exp.attacks.attack import attacked, predict
 from p2be_exp.attacks.ball import bounds, is_inside
-from p2be_exp.attacks.pgd import PGD, checkpoints
+from p2be_exp.attacks.pgd import checkpoints
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.models.surrogate import slopes
+from usual import P2BE, PGD
 
 with torch.random.fork_rng():  # the same table whatever ran before
     torch.manual_seed(0)

@@ -6,10 +6,10 @@ import torch
 from p2be_exp.attacks.attack import predict
 from p2be_exp.attacks.ball import bounds, is_inside
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.random_in_ball import RandomInBall, uniform_levels
+from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.backbones import build_backbone
-from p2be_exp.encodings import P2BE
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE, RandomInBall
 
 
 def of_level(level, n=200):

@@ -12,10 +12,11 @@ from p2be_exp.attacks import square
 from p2be_exp.attacks.attack import predict
 from p2be_exp.attacks.ball import bounds, is_inside
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.square import Square, margins, share_of_area, side_of_square
+from p2be_exp.attacks.square import margins, share_of_area, side_of_square
 from p2be_exp.backbones import build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE, Square
 
 
 class Linear(nn.Module):

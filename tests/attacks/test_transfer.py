@@ -5,13 +5,12 @@ import torch
 
 from p2be_exp.attacks.attack import predict
 from p2be_exp.attacks.ball import is_inside
-from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
-from p2be_exp.encodings import P2BE, RGB, Thermometer
+from p2be_exp.encodings import RGB, Thermometer
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE, PGD, RandomInBall
 
 
 def small(encoding, seed=0) -> EncodedClassifier:
@@ -43,7 +42,7 @@ def test_a_source_that_is_the_target_is_the_inner_attack():
 def test_the_images_are_the_sources_and_the_verdict_the_targets():
     source, target, images, random = small(RGB(), 1), small(P2BE(8), 2), levels(), AttackRandom(0, torch.arange(24))
     labels = predict(target, images)
-    got = Transfer(4, source, "rgb_wrn16_1", strongest())(target, images, labels, random)
+    got = Transfer(4, source, "rgb_wrn16_1", strongest(), 1)(target, images, labels, random)
     right = labels == labels
     expected = strongest().search(source.requires_grad_(False), images[right], labels[right], random)
     assert torch.equal(got.images, expected.images)
@@ -54,21 +53,21 @@ def test_the_images_are_the_sources_and_the_verdict_the_targets():
 
 def test_a_restart_has_other_noise():
     source, images, random = small(RGB()), levels(), AttackRandom(0, torch.arange(24))
-    attack = Transfer(4, source, "rgb", RandomInBall(4))
+    attack = Transfer(4, source, "rgb", RandomInBall(4), 1)
     first, second = (attack.search(source, images, predict(source, images), random, restart) for restart in (0, 1))
     assert not torch.equal(first.images, second.images)
 
 
 def test_the_source_is_asked_in_eval_mode_and_left_as_it_was():
     source, target, images = small(RGB()), small(P2BE(8)), levels()
-    expected = Transfer(4, source, "rgb", strongest())(
+    expected = Transfer(4, source, "rgb", strongest(), 1)(
         target, images, predict(target, images), AttackRandom(0, torch.arange(24))
     )
     source.train()
     source.trunk.norm.eval()
     source.stem.weight.requires_grad_(False)
     before = {name: value.clone() for name, value in source.state_dict().items()}
-    again = Transfer(4, source, "rgb", strongest())(
+    again = Transfer(4, source, "rgb", strongest(), 1)(
         target, images, predict(target, images), AttackRandom(0, torch.arange(24))
     )
     assert torch.equal(again.images, expected.images)
@@ -118,7 +117,7 @@ def test_what_a_source_that_is_like_the_target_finds_beats_chance():
     random = AttackRandom(0, torch.arange(64))
 
     def broken(source):
-        return Transfer(45, source, "rgb", strongest(45))(target, images, labels, random).broken.float().mean()
+        return Transfer(45, source, "rgb", strongest(45), 1)(target, images, labels, random).broken.float().mean()
 
     assert broken(reader(RGB(), 255.0, 140.5)) == 1
     assert broken(reader(RGB(), 255.0, 0.0, sides=(1.0, -1.0))) == 0  # it moves one side up and the other down
@@ -128,11 +127,11 @@ def test_what_a_source_that_is_like_the_target_finds_beats_chance():
 def test_name_and_gradient():
     attack = Transfer(4, small(RGB()), "rgb_wrn40_2", strongest(gradient="smooth"), restarts=3)
     assert (attack.id, attack.gradient, attack.restarts) == ("transfer_rgb_wrn40_2", "smooth", 3)
-    assert Transfer(4, small(RGB()), "x", RandomInBall(4)).gradient == ""
+    assert Transfer(4, small(RGB()), "x", RandomInBall(4), 1).gradient == ""
 
 
 def test_an_inner_attack_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="eps_levels=8, but 4"):
-        Transfer(8, small(RGB()), "rgb", strongest(4))
+        Transfer(8, small(RGB()), "rgb", strongest(4), 1)
     with pytest.raises(ValueError, match="stop_when_wrong=False"):
-        Transfer(4, small(RGB()), "rgb", PGD(4))
+        Transfer(4, small(RGB()), "rgb", PGD(4), 1)

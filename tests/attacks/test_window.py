@@ -5,7 +5,8 @@ import torch
 
 from p2be_exp.attacks.ball import is_inside
 from p2be_exp.attacks.window import Window, choice_of_level, levels_of_choice, most_choices
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer, encode
+from p2be_exp.encodings import RGB, OneHot, Thermometer, encode
+from usual import P2BE
 
 ENCODINGS = [P2BE(8), RGB(), OneHot(10), OneHot(16), OneHot(256), Thermometer(16), Thermometer(64)]
 

@@ -53,7 +53,7 @@ def test_equals_a_loop_over_images(kind, rounding, noise, photographs, pillow_op
         "not square": noise[:16, :, :20].contiguous(),
         "large": photographs[:56].unflatten(0, (4, 14)).permute(0, 2, 3, 1, 4).flatten(3).repeat(1, 1, 6, 1),
     }[kind]
-    augmix = AugMix(rounding=rounding)
+    augmix = AugMix(magnitude=3.0, rounding=rounding)
     parameters = augmix.sample(random_of(torch.arange(len(images))))
     expected = torch.stack(
         [
@@ -76,7 +76,7 @@ def test_equals_a_loop_over_images(kind, rounding, noise, photographs, pillow_op
 @pytest.fixture(scope="module")
 def drawn():
     """The parameters of two views of 4000 images."""
-    return AugMix().sample(random_of(torch.arange(4000)))
+    return AugMix(magnitude=3.0).sample(random_of(torch.arange(4000)))
 
 
 def is_even(values, n):
@@ -146,7 +146,7 @@ def test_draws_are_unrelated_to_each_other(drawn):
 
 
 def test_views_depend_on_their_image_alone(photographs):
-    augmix, ids = AugMix(), torch.arange(64) * 1000 + 7
+    augmix, ids = AugMix(magnitude=3.0), torch.arange(64) * 1000 + 7
     views = augmix(photographs, random_of(ids))
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(augmix(photographs[order], random_of(ids[order])), views[:, order])
@@ -155,17 +155,17 @@ def test_views_depend_on_their_image_alone(photographs):
 
 
 def test_fewer_views_are_the_first_of_more(photographs):
-    three = AugMix(views=3)(photographs, random_of(torch.arange(64)))
+    three = AugMix(magnitude=3.0, views=3)(photographs, random_of(torch.arange(64)))
     assert three.shape == (3, 64, 3, 32, 32)
     for views in (1, 2):
-        assert torch.equal(AugMix(views=views)(photographs, random_of(torch.arange(64))), three[:views])
+        assert torch.equal(AugMix(magnitude=3.0, views=views)(photographs, random_of(torch.arange(64))), three[:views])
 
 
 def test_steps_beyond_the_depth_do_nothing(noise, drawn):
     parameters = take(drawn, slice(64))
     unused = torch.arange(3) >= parameters.depth[..., None]
     other = replace(parameters, operation=torch.where(unused, 8 - parameters.operation, parameters.operation))
-    assert torch.equal(AugMix().apply(noise, parameters), AugMix().apply(noise, other))
+    assert torch.equal(AugMix(magnitude=3.0).apply(noise, parameters), AugMix(magnitude=3.0).apply(noise, other))
 
 
 @pytest.mark.parametrize("rounding", ["floor", "nearest"])
@@ -177,7 +177,7 @@ def test_a_mixture_of_equal_images_is_that_image(noise, drawn, rounding):
         "operation": torch.full_like(drawn.operation, Operation.TRANSLATE_X),
         "magnitude": torch.full_like(drawn.magnitude, 0.1),
     }
-    views = AugMix(rounding=rounding).apply(images, replace(drawn, **shift_of_0))
+    views = AugMix(magnitude=3.0, rounding=rounding).apply(images, replace(drawn, **shift_of_0))
     assert torch.equal(views, images.expand(2, -1, -1, -1, -1))
 
 
@@ -224,27 +224,27 @@ def test_rounding(mixture, floor, nearest):
 )
 def test_arguments_outside_their_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        AugMix(**arguments)
+        AugMix(**{"magnitude": 3.0, **arguments})
 
 
 def test_images_that_do_not_fit_are_refused(noise):
     for images in (noise.float(), noise[0], noise[:3], noise[:, :1]):
         with pytest.raises(ValueError, match=r"images must be uint8 \(64, 3, H, W\)"):
-            AugMix()(images, random_of(torch.arange(64)))
+            AugMix(magnitude=3.0)(images, random_of(torch.arange(64)))
 
 
 @pytest.mark.parametrize("buckets", [None, 64])
 def test_it_never_waits_for_the_device(buckets):
     """The meta device has no values: whatever has to read one back fails there."""
     images = torch.empty(4, 3, 32, 32, dtype=torch.uint8, device="meta")
-    augmix = AugMix(buckets=buckets)
+    augmix = AugMix(magnitude=3.0, buckets=buckets)
     assert augmix(images, random_of(torch.arange(4, device="meta"))).shape == (2, 4, 3, 32, 32)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("buckets", [None, 64])
 def test_a_gpu_gives_the_same_without_waiting(photographs, buckets):
-    images, ids, augmix = photographs.cuda(), torch.arange(64).cuda(), AugMix(buckets=buckets)
+    images, ids, augmix = photographs.cuda(), torch.arange(64).cuda(), AugMix(magnitude=3.0, buckets=buckets)
     augmix(images, random_of(ids))  # constants go to the device once
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -7,10 +7,11 @@ import torch
 
 from p2be_exp.augment import AugMix
 from p2be_exp.augment.view_rounding import Rounding
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes.augmix import reference_rounding
+from usual import P2BE
 
 TIE = 2e-4  # levels: closer to where a code changes, float32 error and the guard for whole levels decide
 
@@ -71,7 +72,7 @@ def mixed(photographs):
 
     What a chain makes of an image is whole levels, which AugMix gives when it is the chain alone that is mixed in.
     """
-    augmix = AugMix(rounding="nearest")
+    augmix = AugMix(magnitude=3.0, rounding="nearest")
     parameters = augmix.sample(ImageRandom(seed=0, epoch=0, images=torch.arange(64), purpose=Purpose.AUGMIX))
     alone = replace(parameters, mix_weight=torch.ones_like(parameters.mix_weight))
     mixture = torch.zeros(2, 64, 3, 32, 32, dtype=torch.float64)
@@ -95,7 +96,7 @@ def reference_code(name: str, x: torch.Tensor, M: int) -> torch.Tensor:
 def views_under(encoding, mixed, rounding=None):
     images, parameters, _ = mixed
     chosen, buckets = (rounding, None) if rounding else reference_rounding(encoding)
-    return AugMix(rounding=chosen, buckets=buckets).apply(images, parameters)
+    return AugMix(magnitude=3.0, rounding=chosen, buckets=buckets).apply(images, parameters)
 
 
 @pytest.mark.parametrize("M", [5, 16, 32, 64, 100, 128, 256])

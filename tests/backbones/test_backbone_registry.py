@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from p2be_exp import backbones
 from p2be_exp.backbones import (
     ImageSizes,
     StemShape,
@@ -16,9 +15,11 @@ from p2be_exp.backbones import (
     list_backbones,
     size_advice,
 )
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.registry import OPTIONS, Option
+from usual import P2BE
 
 NAMES = list_backbones()
 CIFAR = [name for name in NAMES if name not in ("alexnet", "resnet50")]
@@ -134,7 +135,7 @@ def test_the_refusal_names_those_that_take_them():
 
 
 def test_a_backbone_that_says_nothing_takes_all(monkeypatch):
-    monkeypatch.setitem(backbones._BACKBONES, "made", lambda num_classes: None)
+    monkeypatch.setitem(OPTIONS["backbone"], "made", Option("BackboneConfig", lambda num_classes: None))
     check_image_size("made", 1)
     check_image_size("made", 5000)
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from p2be_exp.backbones import build_backbone, list_backbones
-from p2be_exp.encodings import P2BE, RGB, OneHot
+from p2be_exp.encodings import RGB, OneHot
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE
 
 
 def count(name, encoding, num_classes):

@@ -16,6 +16,17 @@ from p2be_exp.commands.report import main
 CONDITIONS = ("clean", "corruption/fog/1", "corruption/fog/3", "corruption/shot_noise/1", "corruption/shot_noise/3")
 
 
+# Not sys.modules["torch"] = None: what asks whether torch was imported, as SciPy does, would take it for a module.
+NO_TORCH = """
+import runpy, sys
+class NoTorch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise ImportError("torch is not to be imported")
+sys.meta_path.insert(0, NoTorch())
+"""
+
+
 def report(*arguments) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -83,7 +94,7 @@ def test_the_report_of_an_evaluation(runs):
 
 def test_the_report_without_torch(runs):
     """Where no run has learned a table: torch takes seconds."""
-    code = "import sys, runpy; sys.argv = ['report', 'rgb', 'out=report']; sys.modules['torch'] = None\n"
+    code = NO_TORCH + "sys.argv = ['report', 'rgb', 'out=report']\n"
     code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
@@ -158,17 +169,23 @@ def test_help(flag):
         (["compere", "a", "b"], "compere: neither a folder nor a command; commands are compare (see --help)"),
         (["p2be", "nowhere"], "nowhere: neither a folder nor a command; commands are compare (see --help)"),
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
-        (["p2be", "output=x"], "output=x: unknown key; allowed are evaluation, out, plugins"),
+        (["p2be", "output=x"], "output=x: unknown key; allowed are evaluation, out, plugins, strict_plugins"),
         (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file; a folder is needed"),
         (["p2be", "out=p2be/1"], "out=p2be/1: is a run; choose a folder for the report"),
         (["p2be", "out=p2be/0/run.json/new"], "out=p2be/0/run.json/new: cannot be written (Not a directory)"),
         (["compare"], "compare: allowed are two sides, A and B, not 0 (none)"),
         (["compare", "p2be"], "compare: allowed are two sides, A and B, not 1 (p2be)"),
         (["compare", "p2be", "rgb", "rgb"], "compare: allowed are two sides, A and B, not 3 (p2be rgb rgb)"),
-        (["compare", "p2be", "rgb", "output=x"], "output=x: unknown key; allowed are evaluation, out, plugins"),
+        (
+            ["compare", "p2be", "rgb", "output=x"],
+            "output=x: unknown key; allowed are evaluation, out, plugins, strict_plugins",
+        ),
         (["compare", "p2be", "rgb", "out="], "out=: one value is needed"),
         (["compare", "p2be", "rgb", "out=a", "out=b"], "out=b: one value is needed"),
-        (["compare", "p2be", "rgb", "-v"], "-v: not a flag; allowed are evaluation=, out=, plugins= and --help"),
+        (
+            ["compare", "p2be", "rgb", "-v"],
+            "-v: not a flag; allowed are evaluation=, out=, plugins=, strict_plugins= and --help",
+        ),
         (["compare", "p2be", "nowhere"], "B=nowhere: no such folder"),
         (["compare", "nowhere", "rgb"], "A=nowhere: no such folder"),
     ],
@@ -189,7 +206,7 @@ def test_one_run_against_several(runs):
 
 def test_as_a_module(runs):
     """Without torch, which takes seconds."""
-    code = "import sys, runpy; sys.argv = ['report', 'compare', 'p2be', 'rgb']; sys.modules['torch'] = None\n"
+    code = NO_TORCH + "sys.argv = ['report', 'compare', 'p2be', 'rgb']\n"
     code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")

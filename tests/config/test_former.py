@@ -6,13 +6,13 @@ import pytest
 
 from commandline import ROOT
 from p2be_exp.config import former
-from p2be_exp.config.schema import GROUP_SCHEMAS
+from p2be_exp.registry import OPTIONS
 
 
 def test_the_line_names_what_is_there():
     assert doctest.testmod(former).failed == 0
     for (group, name), module in former.FORMER.items():
-        assert name not in GROUP_SCHEMAS[group]
+        assert name not in OPTIONS[group]
         assert (ROOT / "examples" / module / f"{module}.py").is_file()
         assert (ROOT / "examples" / module / "conf" / group / f"{name}.yaml").is_file()
     assert former.where_now("attack", "pgd") is None

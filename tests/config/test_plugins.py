@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,16 @@ import pytest
 from commandline import TINY, compare, copy_of, evaluate, evaluate_clean, export, refusal, report, train
 from p2be_exp import load_run
 from p2be_exp.attacks import build_attack
-from p2be_exp.config import check_config, compose_config, number, plugins, to_plain
-from p2be_exp.config.checks import INNER_ATTACKS
+from p2be_exp.config import check_config, compose_config, number, plugin_trust, plugins, to_plain
 from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
+from p2be_exp.config.plugin_digests import digests
 from p2be_exp.config.plugin_files import files_of
+from p2be_exp.config.plugin_trust import load_plugins_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import check_serves
+from p2be_exp.registry import inner_attacks
 from p2be_exp.runs.run import Run
 from p2be_exp.training import job as jobs
 
@@ -62,6 +65,7 @@ YAML = {"encoding": "name: mine\nbits: 3\n", "attack": "name: mine\neps_levels: 
 def plugin(workdir, monkeypatch):
     """Writes a plug-in ``NAME.py`` with its YAML file into the working directory; it is forgotten afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(plugin_trust, "_STRICT", [False])
     monkeypatch.delenv("P2BE_PLUGINS", raising=False)
     names = []
 
@@ -130,11 +134,11 @@ def test_a_module_that_is_imported_again_replaces_its_own(plugin):
 
 def test_forgetting_takes_everything_back(plugin):
     plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
-    before = (dict(GROUP_SCHEMAS["attack"]), list(INNER_ATTACKS), options_of("attack"))
+    before = (dict(GROUP_SCHEMAS["attack"]), inner_attacks(), options_of("attack"))
     plugins.load_plugins(["plug"])
-    assert "mine" in INNER_ATTACKS
+    assert "mine" in inner_attacks()
     plugins.forget("plug")
-    assert (GROUP_SCHEMAS["attack"], INNER_ATTACKS, options_of("attack")) == before
+    assert (GROUP_SCHEMAS["attack"], inner_attacks(), options_of("attack")) == before
 
 
 def test_forgetting_a_package_forgets_its_modules(plugin, workdir):
@@ -148,7 +152,7 @@ def test_forgetting_a_package_forgets_its_modules(plugin, workdir):
             plugins.load_plugins(["package"])
             assert refused("plugins=[package]", "encoding=mine", "encoding.bits=10").endswith(f"1 to {1 + bits}")
             plugins.forget("package")
-            assert not {"package", "package.coder"} & {*sys.modules, *plugins.digests()}
+            assert not {"package", "package.coder"} & {*sys.modules, *digests()}
     finally:
         plugins.forget("package")
 
@@ -163,10 +167,11 @@ def test_the_help_of_evaluate_lists_the_options_of_plug_ins(plugin):
 def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plugin, monkeypatch):
     plugin(MINE)
 
-    def stop(trainer):
+    def stop(config, source):
         raise InterruptedError
 
-    monkeypatch.setattr(jobs, "check_devices", stop)
+    monkeypatch.setattr(jobs, "job_process", lambda *arguments: nullcontext())
+    monkeypatch.setattr(jobs.EvaluationPlan, "of", stop)
     with pytest.raises(InterruptedError):
         jobs.train({"plugins": ["plug"], "trainer": {"devices": 1, "num_nodes": 1}}, Run("run"))
     assert "plug" in PLUGIN_FOLDERS
@@ -396,35 +401,79 @@ def run_with(workdir, four_epochs):
         listed = "".join(f"\n- {name}" for name in names)
         run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:{listed}"))
         plugins.load_plugins(names)
-        run.add_facts(plugins=plugins.digests())
+        run.add_facts(plugins=digests())
         return run
 
     return write
 
 
-def test_a_run_whose_plug_in_has_changed(plugin, run_with):
+REFUSED = "strict_plugins=true refuses that (put the file back as it was, or leave the key out)"
+
+
+def changed(module, before, after, key="run"):
+    then, now = (hashlib.sha256(text.encode()).hexdigest()[:12] if text else "(none)" for text in (before, after))
+    return f"plugins=[{module}]: its file has changed since {key}=run was made: SHA-256 {then} then, {now} now"
+
+
+def test_a_run_whose_plug_in_has_changed(plugin, run_with, capsys):
     file = plugin(MINE) / "plug.py"
     run, before = run_with("plug"), file.read_text()
-    load_run(run.path)
-    file.write_text(before + "# another\n")
+    after = before + "# another\n"
+    file.write_text(after)
     load_run(run.path)  # the code in memory is still that of the run
+    assert "warning" not in capsys.readouterr().err
     plugins.forget("plug")
-    why = "its file is not the one that {} was made with (by its SHA-256 in run.json); put the file back as it was, or "
-    file.write_text(before + "open('imported', 'w')\n")
-    for key, command in (("run", evaluate), ("resume", train), ("run", export)):
-        message = refusal(command(f"{key}=run", "plugins=[plug]"))
-        assert message == f"plugins=[plug]: {why.format(f'{key}=run')}train anew"
-    with pytest.raises(BadInput, match=r"^plugins=\[plug\]: its file is not the one"):
+    for times in (1, 0):  # told once
         load_run("run", plugins=["plug"])
-    assert not Path("imported").exists()  # it was compared before
-    file.write_text(before)
-    load_run("run")  # allowed just now
+        assert capsys.readouterr().err.count(f"warning: {changed('plug', before, after)}\n") == times
     plugins.forget("plug")
     with pytest.raises(BadInput, match="needs the plug-in plug, code that the run names and you have not"):
         load_run("run")
+    outcome = evaluate_clean("run=run", "plugins=[plug]", "limit_test=5")
+    assert outcome.code == 0
+    assert outcome.err.count(f"warning: {changed('plug', before, after)}\n") == 1  # of a command that opens it twice
+    plugins.forget("plug")
+    file.write_text(before)
+    assert "warning" not in evaluate_clean("run=run", "plugins=[plug]", "limit_test=5", "name=again").err
 
 
-def test_the_files_that_count_are_those_that_register(plugin, run_with, workdir):
+def test_strict_plugins_refuses_one_that_has_changed(plugin, run_with):
+    file = plugin(MINE) / "plug.py"
+    run_with("plug")
+    before = file.read_text()
+    plugins.forget("plug")
+    after = before + "open('imported', 'w')\n"
+    file.write_text(after)
+    for key, command in (("run", evaluate), ("resume", train), ("run", export)):
+        message = refusal(command(f"{key}=run", "plugins=[plug]", "strict_plugins=true"))
+        assert message == f"{changed('plug', before, after, key)}; {REFUSED}"
+    for command in (report, compare):
+        assert "its file has changed since" in refusal(command("run", "run", "plugins=[plug]", "strict_plugins=true"))
+    with pytest.raises(BadInput, match=r"^plugins=\[plug\]: its file has changed since run=run was made"):
+        load_run("run", plugins=["plug"], strict_plugins=True)
+    assert not Path("imported").exists()  # it was compared before
+    file.write_text(before)
+    assert evaluate_clean("run=run", "plugins=[plug]", "strict_plugins=true", "limit_test=5").code == 0
+
+
+@pytest.mark.parametrize("value", ["maybe", "null", "[true]", "2x"])
+def test_strict_plugins_is_true_or_false(workdir, value):
+    assert refusal(evaluate("run=run", f"strict_plugins={value}")) == f"strict_plugins={value}: not true or false"
+
+
+def test_strictness_in_a_file_of_conf_comes_too_late(plugin):
+    folder = plugin(MINE)
+    (folder / "conf/experiment").mkdir()
+    (folder / "conf/experiment/late.yaml").write_text("# @package _global_\nstrict_plugins: true\n")
+    plugins.load_plugins(["plug"])
+    assert refused("experiment=late") == (
+        f"{folder}/conf/experiment/late.yaml: strict_plugins=true: "
+        "it goes on the command line; a file of conf/ is read too late for it"
+    )
+    assert composed("experiment=late", "strict_plugins=true")["strict_plugins"] is True
+
+
+def test_the_files_that_count_are_those_that_register(plugin, run_with, workdir, capsys):
     (workdir / "package").mkdir()
     plugin("from package import coder", name="package/__init__", group=None)
     file = plugin(MINE, name="package/coder") / "package/coder.py"
@@ -432,11 +481,14 @@ def test_the_files_that_count_are_those_that_register(plugin, run_with, workdir)
     try:
         run = run_with("package")
         assert {"package", "package.coder"} <= set(run.info()["plugins"])
-        file.write_text(file.read_text() + "# another\n")
+        before = file.read_text()
+        file.write_text(after := before + "# another\n")
         plugins.forget("package")
-        with pytest.raises(BadInput, match=r"^plugins=\[package.coder\]: its file is not the one that run=run was"):
-            load_run("run", plugins=["package"])
+        with pytest.raises(BadInput, match=r"^plugins=\[package.coder\]: its file has changed since run=run was"):
+            load_run("run", plugins=["package"], strict_plugins=True)
         assert not {"package", "package.coder"} & {*sys.modules}
+        load_run("run", plugins=["package"])
+        assert capsys.readouterr().err == f"warning: {changed('package.coder', before, after)}\n"
     finally:
         plugins.forget("package")
 
@@ -530,20 +582,20 @@ def test_a_module_beside_the_plug_in_counts_where_its_option_is_chosen(plugin):
     plugin(MINE, name="beside")
     plugin("import beside", group=None)
     plugins.load_plugins(["plug"])
-    then = {**plugins.digests(), "beside": "other"}
-    plugins.check_unchanged({"plugins": ["plug"], "encoding": {"name": "rgb"}}, then, "run=run")
+    then = {**digests(), "beside": "other"}
+    load_plugins_of({"plugins": ["plug"], "encoding": {"name": "rgb"}}, then, "run=run", refuse=True)
     for config in ({"encoding": {"name": "mine"}}, {"encoding": {"name": "mine"}, "regime": {"attack": None}}):
         with pytest.raises(BadInput, match=r"^plugins=\[beside\]: "):
-            plugins.check_unchanged({"plugins": ["plug"], **config}, then, "run=run")
+            load_plugins_of({"plugins": ["plug"], **config}, then, "run=run", refuse=True)
 
 
 def test_an_inner_attack_counts(plugin):
     plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
     plugins.load_plugins(["plug"])
     config = {"plugins": [], "regime": {"name": "advtrain", "attack": {"name": "mine"}}}
-    plugins.check_unchanged(config, plugins.digests(), "run=run")
+    load_plugins_of(config, digests(), "run=run", refuse=True)
     with pytest.raises(BadInput, match=r"^plugins=\[plug\]: "):
-        plugins.check_unchanged(config, {}, "run=run")
+        load_plugins_of(config, {}, "run=run", refuse=True)
 
 
 def test_a_module_that_is_loaded_and_has_no_file(workdir, four_epochs):

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from p2be_exp import encodings
 from p2be_exp.config import compose_config, to_plain
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer, build_encoding, list_encodings
+from p2be_exp.encodings import RGB, OneHot, Thermometer, build_encoding, list_encodings
 from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
+from usual import P2BE
 
-CLASSES = {"rgb": RGB, "onehot": OneHot, "thermometer": Thermometer, "p2be": P2BE}
+CLASSES = {"rgb": RGB, "onehot": OneHot, "thermometer": Thermometer, "p2be": encodings.P2BE}
 
 
 def group(*overrides: str) -> dict:

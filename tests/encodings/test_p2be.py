@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from p2be_exp.encodings import P2BE
 from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
+from usual import P2BE
 
 
 def test_the_table_holds_the_signs_of_the_latent_table():

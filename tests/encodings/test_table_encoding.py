@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer, encode
+from p2be_exp.encodings import RGB, OneHot, Thermometer, encode
+from usual import P2BE
 
 ENCODINGS = [RGB(), OneHot(5), Thermometer(12), P2BE(6)]
 

@@ -3,11 +3,11 @@
 import pytest
 
 from p2be_exp.attacks import build_attack, list_attacks
+from p2be_exp.attacks.attack import Work
 from p2be_exp.config import compose_config, to_plain
-from p2be_exp.config.checks import INNER_ATTACKS
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.attack_plan import LSPGA_DEFAULTS, ONE_STEP, Source, plan_attacks
-from p2be_exp.evaluation.sanity.panel import _family, _kind
+from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, plan_attacks
+from p2be_exp.registry import inner_attacks
 
 
 def group(*overrides):
@@ -19,7 +19,7 @@ def planned(*overrides, encoding="p2be", source=None):
 
 
 def test_every_name_builds_an_attack_of_its_radius():
-    assert list_attacks() == sorted(INNER_ATTACKS)
+    assert list_attacks() == sorted(inner_attacks())
     for name in list_attacks():
         attack = build_attack(group(f"attack={name}"), 5)
         assert attack.eps_levels == 5
@@ -60,9 +60,10 @@ def test_the_suites_effort_is_the_configurations():
     assert attacks["square"].queries == 11
 
 
-def test_the_suites_ls_pga_is_the_default_one():
-    config = group("attack=lspga")
-    assert {key: config[key] for key in LSPGA_DEFAULTS} == LSPGA_DEFAULTS
+def test_the_suites_ls_pga_and_random_choice_are_the_default_ones():
+    suite = {each.id: each for each in plan_attacks(group("attack=suite_short"), "p2be")}
+    for name in ("lspga", "random_in_ball"):
+        assert vars(suite[name]) == vars(build_attack(group(f"attack={name}"), 8))
 
 
 def test_interpolate_needs_buckets():
@@ -76,11 +77,28 @@ def test_interpolate_needs_buckets():
 def test_the_panel_knows_their_kinds_and_families():
     attacks = {each.id: each for each in plan_attacks(group("attack=suite", "attack.eps_levels=4"), "onehot",
                                                       Source("rgb", None))}  # fmt: skip
-    kinds = {name: _kind(attack) for name, attack in attacks.items()}
+    kinds = {name: attack.kind for name, attack in attacks.items()}
     assert kinds["random_in_ball"] == "random"
     assert kinds["square"] == "black-box"
     assert kinds["transfer_rgb"] == "transfer"
     assert {kinds[name] for name in kinds if name.startswith(("pgd", "lspga"))} == {"white-box"}
-    assert _family(attacks[ONE_STEP]) == _family(attacks["pgd_ce_secant"]) == "pgd_ce_secant"
-    assert _family(attacks["pgd_margin_secant_half"]) == _family(attacks["pgd_margin_secant"])
-    assert _family(attacks["lspga"]) == "lspga"
+    assert attacks[ONE_STEP].family == attacks["pgd_ce_secant"].family == "pgd_ce_secant"
+    assert attacks["pgd_margin_secant_half"].family == attacks["pgd_margin_secant"].family
+    assert attacks["lspga"].family == "lspga"
+
+
+def test_an_attack_says_how_much_it_asks_of_the_model():
+    attacks = {each.id: each.work for each in plan_attacks(group("attack=suite"), "p2be", Source("rgb", None))}
+    assert attacks["pgd_margin_secant"] == Work(gradients=40, forwards=0)
+    assert attacks[ONE_STEP] == Work(1, 0)
+    assert attacks["lspga"] == Work(7, 0)
+    assert attacks["random_in_ball"] == Work(0, 10)
+    assert attacks["square"] == Work(0, 501)  # and one for what it found
+    assert attacks["transfer_rgb"] == Work(40, 1)
+    twice = build_attack({**group("attack=pgd"), "restarts": 2, "steps": 5}, 8)
+    assert twice.work == Work(10, 0)
+
+
+def test_those_that_climb_are_shown_a_planted_direction():
+    attacks = plan_attacks(group("attack=suite", "attack.eps_levels=4"), "thermometer", Source("rgb", None))
+    assert {each.id for each in attacks if not each.climbs} == {"random_in_ball", "transfer_rgb", "square"}

@@ -12,7 +12,6 @@ from torch import nn
 from p2be_exp.backbones import build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
-from p2be_exp.encodings import P2BE
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import module as evaluation
 from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
@@ -20,6 +19,7 @@ from p2be_exp.evaluation.results import CLEAN, Condition, Results
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.system.trainer import build_trainer
 from two_ranks import on_two_ranks
+from usual import P2BE
 
 FOG = Condition("corruption", "fog", severity=1)
 

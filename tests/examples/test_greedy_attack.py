@@ -12,9 +12,10 @@ from p2be_exp.attacks.ball import bounds, is_inside
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.square import margins
 from p2be_exp.backbones import build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.evaluation.sanity.live_checks import planted_direction_is_found, zero_radius_is_clean
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE
 
 
 class Reading(nn.Module):

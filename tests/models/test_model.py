@@ -7,9 +7,10 @@ import torch
 
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.config import compose_config, to_plain
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.models.model import EncodedClassifier, build_model
 from p2be_exp.models.model_input import to_levels
+from usual import P2BE
 
 
 def build(*overrides: str, num_classes: int = 10) -> EncodedClassifier:

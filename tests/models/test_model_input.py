@@ -8,9 +8,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from p2be_exp.backbones import Backbone, StemShape
-from p2be_exp.encodings import P2BE, RGB, OneHot
+from p2be_exp.encodings import RGB, OneHot
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE
 
 
 class Mean(Backbone):

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.models import stem
 from p2be_exp.models.stem import EncodedConv2d, folded_conv2d
 from rounding import OtherRounding
+from usual import P2BE
 
 SHAPES = list(itertools.product((1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)))  # kernel, stride, padding
 FORMS = ["lookup", "folded"]

@@ -8,12 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
 from p2be_exp.models import surrogate
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.models.stem import folded_conv2d
 from p2be_exp.models.surrogate import SurrogateClassifier, level_gradient, slopes
+from usual import P2BE
 
 NAMES = ["secant", "smooth", "interpolate"]
 

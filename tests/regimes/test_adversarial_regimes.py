@@ -14,10 +14,10 @@ from p2be_exp.augment import random_flip_crop
 from p2be_exp.backbones import build_backbone
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
-from p2be_exp.encodings import P2BE
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AdvTrain, ConTrain, build_regime
+from usual import P2BE
 
 SEED, EPOCH, B = 11, 3, 6
 
@@ -64,7 +64,7 @@ def test_contrain_is_cross_entropy_on_clean_and_two_way_jensen_shannon(model, ba
     model.double()  # the stem sees the views one after the other, here together: alike but for the last bits
     clean, adversarial = views(batch)
     before = statistics(model)
-    result = ConTrain(SEED, Brighter(5), True, alpha_jsd=12.0).loss(model, batch, EPOCH)
+    result = ConTrain(SEED, Brighter(5), True, 12.0, random_flip_crop).loss(model, batch, EPOCH)
     after = statistics(model)
     for name, value in before.items():
         model.get_buffer(name).copy_(value)
@@ -82,14 +82,17 @@ def test_contrain_is_cross_entropy_on_clean_and_two_way_jensen_shannon(model, ba
 
 def test_advtrain_is_cross_entropy_on_adversarial_alone(model, batch):
     _, adversarial = views(batch)
-    result = AdvTrain(SEED, Brighter(5), True).loss(model, batch, EPOCH)
+    result = AdvTrain(SEED, Brighter(5), True, random_flip_crop).loss(model, batch, EPOCH)
     logits = model(adversarial)
     assert (set(result.terms), result.weights) == ({"ce"}, {})
     torch.testing.assert_close(result.terms["ce"], F.cross_entropy(logits, batch.labels))
     torch.testing.assert_close(result.logits, logits)
 
 
-@pytest.mark.parametrize("make", [lambda a: ConTrain(SEED, a, True, alpha_jsd=1.0), lambda a: AdvTrain(SEED, a, True)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda a: ConTrain(SEED, a, True, 1.0, random_flip_crop), lambda a: AdvTrain(SEED, a, True, random_flip_crop)],
+)
 def test_the_attack_sees_a_still_model_and_leaves_it_as_it_was(model, batch, make):
     attack = Brighter(5)
     make(attack).loss(model, batch, EPOCH)
@@ -107,12 +110,12 @@ def test_the_attack_sees_a_still_model_and_leaves_it_as_it_was(model, batch, mak
 @pytest.mark.parametrize("learns", [True, False])
 def test_the_table_learns_from_the_adversarial_view_or_not(model, batch, learns):
     clean, adversarial = views(batch)
-    result = AdvTrain(SEED, Brighter(5), learns).loss(model, batch, EPOCH)
+    result = AdvTrain(SEED, Brighter(5), learns, random_flip_crop).loss(model, batch, EPOCH)
     result.terms["ce"].backward()
     gradient = model.encoding.weight.grad
     assert (gradient is not None and bool(gradient.abs().sum() > 0)) == learns
     model.zero_grad()
-    result = ConTrain(SEED, Brighter(5), learns, alpha_jsd=3.0).loss(model, batch, EPOCH)
+    result = ConTrain(SEED, Brighter(5), learns, 3.0, random_flip_crop).loss(model, batch, EPOCH)
     (result.terms["ce"] + 3 * result.terms["jsd"]).backward()
     mine = model.encoding.weight.grad.clone()
     model.zero_grad()

@@ -7,10 +7,11 @@ from torch import nn
 from p2be_exp.augment import AugMix, augmentation_of, random_flip_crop
 from p2be_exp.config import compose_config, to_plain
 from p2be_exp.data import Batch
-from p2be_exp.encodings import P2BE, RGB, OneHot, TableEncoding, Thermometer
+from p2be_exp.encodings import RGB, OneHot, TableEncoding, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AugMixRegime, Standard, build_regime, list_regimes
+from usual import P2BE
 
 SEED, EPOCH, B = 11, 3, 5
 
@@ -45,12 +46,14 @@ def cross_entropy(logits, labels):
 
 
 def augmix(**settings) -> AugMixRegime:
-    return AugMixRegime(SEED, **{"alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor", **settings})
+    return AugMixRegime(
+        SEED, **{"alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor", "augment": random_flip_crop, **settings}
+    )
 
 
 def test_standard():
     model, given = Noting(), batch()
-    result = Standard(SEED).loss(model, given, EPOCH)
+    result = Standard(SEED, random_flip_crop).loss(model, given, EPOCH)
     (shown,) = model.shown
     assert torch.equal(shown, flipped_and_cropped(given))
     assert not torch.equal(shown, given.images)
@@ -139,7 +142,7 @@ def test_augmix_weights():
     assert weights.get("ce", 1.0) == 1.0
 
 
-@pytest.mark.parametrize("regime", [Standard(SEED), augmix()], ids=["standard", "augmix"])
+@pytest.mark.parametrize("regime", [Standard(SEED, random_flip_crop), augmix()], ids=["standard", "augmix"])
 def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(regime):
     given, model = batch(), Noting()
     regime.loss(model, given, EPOCH)

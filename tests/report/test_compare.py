@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_ind
+from scipy.stats import binomtest, ttest_ind, ttest_rel
 
 from measured_runs import CELLS, write_group, write_run, wrong_images
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, SEVERITIES, TEST
@@ -100,8 +100,10 @@ def errors_of(conditions, rates):
     return [{name: 100 * wrong.mean() for name, wrong in each.items()} for each in images]
 
 
-def test_the_difference_of_seed_means_has_welchs_interval(groups):
+def test_seeds_that_both_sides_have_are_compared_in_pairs(groups):
     comparison, _, _ = groups
+    how = {"kind": "paired", "seeds_a": [0, 1, 2], "seeds_b": [0, 1, 2], "in_part": True, "why_not": None}
+    assert comparison["interval"] == how
     rows = by_name(comparison)
     for row in rows.values():
         assert row["p"] is row["p_holm"] is row["only_a_wrong"] is row["only_b_wrong"] is None
@@ -115,12 +117,33 @@ def test_the_difference_of_seed_means_has_welchs_interval(groups):
     }
     for name, conditions in checked.items():
         of_a, of_b = ([np.mean([seed[c] for c in conditions]) for seed in group] for group in (a, b))
-        interval = ttest_ind(of_b, of_a, equal_var=False).confidence_interval(0.95)
+        interval = ttest_rel(of_b[:3], of_a).confidence_interval(0.95)
         row = rows[name]
         assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
-        assert row["difference"] == pytest.approx(np.mean(of_b) - np.mean(of_a))
+        assert row["difference"] == pytest.approx(np.mean(of_b[:3]) - np.mean(of_a))
         assert (row["error_a"], row["error_b"]) == pytest.approx((np.mean(of_a), np.mean(of_b)))
         assert (row["sd_a"], row["sd_b"]) == pytest.approx((np.std(of_a, ddof=1), np.std(of_b, ddof=1)))
+
+
+@pytest.mark.parametrize(("first", "kind"), [(5, "welch"), (1, None)])
+def test_groups_of_other_seeds(tmp_path, first, kind):
+    """Seeds 0 and 1 beside 5 and 6, which are independent, and beside 1 and 2, where one alone makes no pairs."""
+    write_group(tmp_path / "a", [0.30, 0.33], ["clean"], n=60)
+    write_group(tmp_path / "b", [0.34, 0.42], ["clean"], n=60, first=first, encoding__M=32)
+    comparison = compare(*sides(tmp_path / "a", tmp_path / "b"))
+    (row,) = comparison["rows"]
+    of_a, of_b = (
+        [100 * wrong_images(["clean"], 60, rate, seed + 100)["clean"].mean() for seed, rate in enumerate(rates, start)]
+        for start, rates in ((0, [0.30, 0.33]), (first, [0.34, 0.42]))
+    )
+    assert comparison["interval"]["kind"] == kind
+    assert row["difference"] == pytest.approx(np.mean(of_b) - np.mean(of_a))
+    if kind is None:
+        assert row["ci_low"] is row["ci_high"] is None
+        assert "seed 1 alone in common" in comparison["interval"]["why_not"]
+    else:
+        interval = ttest_ind(of_b, of_a, equal_var=False).confidence_interval(0.95)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
 
 
 def test_what_is_said_of_a_comparison_of_groups(groups):

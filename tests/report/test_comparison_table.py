@@ -24,7 +24,14 @@ def comparison(kind, rows, **more):
     single = kind == "networks"
     sides = {side: [run(f"sweep/{side}/{seed}", seed) for seed in range(1 if single else 3)] for side in "ab"}
     settings = {"dataset": "digits", "corruption": {"name": "generated"}}
-    common = {"kind": kind, "n_images": 12_345, "resamples": 10_000 if single else None, "settings": settings}
+    how = {"kind": "networks" if single else "paired", "seeds_a": [0, 1, 2], "in_part": False, "why_not": None}
+    common = {
+        "interval": how,
+        "kind": kind,
+        "n_images": 12_345,
+        "resamples": 10_000 if single else None,
+        "settings": settings,
+    }
     return common | sides | {"one_run": False, "differ_in": {}, "left_out": {}, "rows": rows} | more
 
 
@@ -54,8 +61,22 @@ def test_groups_say_first_what_is_compared():
     assert lines[4] == "B          sweep/b/{0,1,2} (3 runs, seeds 0 1 2; last checkpoint)"
     assert lines[5].startswith("differ in  nothing, nor in the seed")
     assert lines[6] == "data       digits, 12,345 test images; corruptions: generated"
-    assert any("Welch's 95 % intervals" in line for line in lines)
+    assert "paired 95 % t intervals over seeds 0 1 2, which both sides have:" in lines
     assert not any("these two networks" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"in_part": True}, "B - A is of seeds 0 1 2 alone; A, B and sd are of all seeds"),
+        ({"kind": "welch"}, "Welch's 95 % intervals, of sides without a common seed:"),
+        ({"kind": None, "why_not": "seed 2 alone"}, "no intervals: seed 2 alone"),
+    ],
+)
+def test_how_the_intervals_were_made(how, told):
+    given = comparison("groups", SEEDS)
+    given["interval"] |= how
+    assert told in comparison_table(given).splitlines()
 
 
 def test_networks_say_that_they_are_no_methods():

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from p2be_exp.report.difference import Compared
 from p2be_exp.report.paper.as_latex import as_latex
 from p2be_exp.report.paper.as_latex import escaped as latex
 from p2be_exp.report.paper.as_markdown import as_markdown
 from p2be_exp.report.paper.as_text import as_text
-from p2be_exp.report.paper.difference import Compared
 from p2be_exp.report.paper.grid import FEWER, MISSING, MORE, difference, grids
 from p2be_exp.report.paper.write import write_report
 

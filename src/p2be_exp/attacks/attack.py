@@ -14,6 +14,21 @@ from torch import Tensor, nn
 from p2be_exp.attacks.ball import is_inside
 from p2be_exp.attacks.random import AttackRandom
 
+Kind = Literal["random", "white-box", "black-box", "transfer"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an attack asks of the model for one image that it does not break.
+
+    Attributes:
+        gradients: forward passes with a gradient.
+        forwards: forward passes without one.
+    """
+
+    gradients: int
+    forwards: int
+
 
 @dataclass(frozen=True)
 class Search:
@@ -63,15 +78,41 @@ class Attack(ABC):
         trace: length of the losses that it keeps, 0 for none.
         serves: encodings that it goes with: ``all``, ``bucketed`` (whose levels share rows by construction), or
             ``unbucketed``.
+        steps: gradients of one search; 0 for none.
+        queries: forward passes of one search, at most, where it has no gradient; 0 where it does not count them.
+        climbs: whether it follows the gradient of the attacked model itself, whatever that is made of: the sanity panel
+            then plants a direction that it has to find.
+        stop_when_wrong: whether an image's search ends at its first wrong point. An attack that can do without has it
+            as an argument of its own; for training it is taken away.
     """
 
     id: str
     gradient: str = ""
     trace: int = 0
     serves: Literal["all", "bucketed", "unbucketed"] = "all"
+    steps: int = 0
+    queries: int = 0
+    climbs: bool = False
+    stop_when_wrong: bool = False
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
         self.eps_levels, self.restarts = eps_levels, restarts
+
+    @property
+    def kind(self) -> Kind:
+        """What it knows of the model: ``black-box`` is its logits alone, ``random`` and ``transfer`` nothing."""
+        return "white-box" if self.gradient else "black-box"
+
+    @property
+    def family(self) -> str:
+        """The same for attacks that differ in steps or restarts alone."""
+        return self.id
+
+    @property
+    def work(self) -> Work:
+        """What it asks of the model for one image, at most; the forward pass on the image as it is does not count."""
+        gradients = self.steps * self.restarts
+        return Work(gradients, self.queries * self.restarts + (0 if gradients else self.restarts))
 
     @abstractmethod
     def search(

@@ -6,27 +6,17 @@ import re
 from typing import Any
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.attacks.lspga import LSPGA
-from p2be_exp.attacks.pgd import PGD
-from p2be_exp.attacks.random_in_ball import RandomInBall
-from p2be_exp.attacks.square import Square
-
-_ATTACKS: dict[str, type[Attack]] = {
-    "lspga": LSPGA,
-    "pgd": PGD,
-    "random_in_ball": RandomInBall,
-    "square": Square,
-}
+from p2be_exp.registry import built, option
 
 
 def list_attacks() -> list[str]:
     """Names of the attacks that :func:`build_attack` takes."""
-    return sorted(_ATTACKS)
+    return built("attack")
 
 
 def attack_serves(name: str) -> str:
     """Which encodings an option of the ``attack`` group serves, see :class:`Attack`; suites and transfers all."""
-    return getattr(_ATTACKS.get(name), "serves", "all")
+    return option("attack", name).serves
 
 
 def build_attack(config: dict[str, Any], eps_levels: int, training: bool = False) -> Attack:
@@ -41,9 +31,9 @@ def build_attack(config: dict[str, Any], eps_levels: int, training: bool = False
         ValueError: a class whose ID does not tell its name, or cannot be part of a condition.
     """
     settings = {key: value for key, value in config.items() if key not in ("name", "eps_levels", "save_images")}
-    if config["name"] == "pgd":
-        settings["stop_when_wrong"] = not training
-    attack = _ATTACKS[config["name"]](eps_levels, **settings)
+    attack = option("attack", config["name"]).build(eps_levels, **settings)
+    if training:
+        attack.stop_when_wrong = False
     if not re.fullmatch(rf"{config['name']}[A-Za-z0-9_.+-]*", attack.id):
         raise ValueError(f"attack={config['name']}: id={attack.id!r}: it starts with the name, and has no / or space")
     return attack

@@ -74,6 +74,7 @@ class LSPGA(Attack):
     """
 
     gradient = "relaxed"
+    climbs = True
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class LSPGA(Attack):
         anneal: Anneal,
         step_rule: StepRule,
         init: Init,
-        restarts: int = 1,
+        restarts: int,
     ) -> None:
         super().__init__(eps_levels, restarts)
         if steps < 1:

@@ -57,13 +57,15 @@ class PGD(Attack):
     Athalye et al.'s BPDA (2018).
     """
 
+    climbs = True
+
     def __init__(
         self,
         eps_levels: int,
-        gradient: Surrogate = "secant",
-        loss: Loss = "ce",
-        steps: int = 40,
-        restarts: int = 1,
+        gradient: Surrogate,
+        loss: Loss,
+        steps: int,
+        restarts: int,
         momentum: float = 0.75,
         step_size: float = 2.0,
         width: float = 8.0,
@@ -78,7 +80,12 @@ class PGD(Attack):
         self.trace = steps
         self.gradient, self.loss, self.steps, self.momentum, self.step_size = gradient, loss, steps, momentum, step_size
         self.width, self.stop_when_wrong = width, stop_when_wrong
-        self.id = f"pgd_{loss}_{gradient}"
+        self.id = self.family
+
+    @property
+    def family(self) -> str:
+        """The same for another number of steps and restarts."""
+        return f"pgd_{self.loss}_{self.gradient}"
 
     def search(
         self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0

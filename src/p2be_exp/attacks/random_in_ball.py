@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp.attacks.attack import Attack, Kind, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.random import AttackRandom
 
@@ -19,6 +19,14 @@ class RandomInBall(Attack):
     """
 
     id = "random_in_ball"
+
+    def __init__(self, eps_levels: int, restarts: int) -> None:
+        super().__init__(eps_levels, restarts)
+
+    @property
+    def kind(self) -> Kind:
+        """It does not ask the model."""
+        return "random"
 
     def search(
         self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0

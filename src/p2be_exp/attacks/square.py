@@ -24,8 +24,9 @@ class Square(Attack):
     broken leave.
 
     Args:
-        eps_levels, restarts: see :class:`Attack`.
+        eps_levels: see :class:`Attack`.
         queries: forwards of each image in one search, at most; 1 or more.
+        restarts: see :class:`Attack`.
         p_init: share of the image's area that the first squares cover, above 0 and at most 1.
 
     Source: Andriushchenko et al. 2020, with the schedule and the p of 0.8 that AutoAttack uses (Croce & Hein 2020):
@@ -34,7 +35,7 @@ class Square(Attack):
 
     id = "square"
 
-    def __init__(self, eps_levels: int, queries: int, p_init: float = 0.8, restarts: int = 1) -> None:
+    def __init__(self, eps_levels: int, queries: int, restarts: int, p_init: float = 0.8) -> None:
         super().__init__(eps_levels, restarts)
         self.queries, self.p_init = queries, p_init
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from p2be_exp.attacks.attack import Attack, Search, attacked
+from p2be_exp.attacks.attack import Attack, Kind, Search, Work, attacked
 from p2be_exp.attacks.random import AttackRandom
 
 
@@ -28,14 +28,25 @@ class Transfer(Attack):
     Source: Papernot et al. 2016, "Transferability in machine learning".
     """
 
-    def __init__(self, eps_levels: int, source: nn.Module, source_name: str, inner: Attack, restarts: int = 1) -> None:
+    def __init__(self, eps_levels: int, source: nn.Module, source_name: str, inner: Attack, restarts: int) -> None:
         super().__init__(eps_levels, restarts)
         if inner.eps_levels != eps_levels:
             raise ValueError(f"transfer: eps_levels={eps_levels}, but {inner.eps_levels} in the inner attack")
-        if getattr(inner, "stop_when_wrong", False):
+        if inner.stop_when_wrong:
             raise ValueError("transfer: the inner attack has to go on where the source is wrong: stop_when_wrong=False")
         self.source, self.inner = source, inner
         self.id, self.gradient = f"transfer_{source_name}", inner.gradient
+
+    @property
+    def kind(self) -> Kind:
+        """Its gradients are another model's."""
+        return "transfer"
+
+    @property
+    def work(self) -> Work:
+        """Its gradients and queries are the source's; the target is asked once after each search."""
+        searches = self.restarts
+        return Work(searches * self.inner.steps, searches * (self.inner.queries + 1))
 
     def search(
         self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0

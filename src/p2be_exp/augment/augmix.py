@@ -63,7 +63,7 @@ class AugMix:
         ValueError: an argument outside its range.
     """
 
-    def __init__(self, views: int = 2, magnitude: float = 3.0, rounding: str = "floor", buckets: int | None = None):
+    def __init__(self, magnitude: float, views: int = 2, rounding: str = "floor", buckets: int | None = None):
         if views < 1:
             raise ValueError(f"views={views} is not at least 1")
         if not MIN_MAGNITUDE <= magnitude <= 10:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from p2be_exp.backbones.alexnet import AlexNet
@@ -14,6 +12,7 @@ from p2be_exp.backbones.resnet import ResNet18, ResNet50
 from p2be_exp.backbones.resnext import ResNeXt
 from p2be_exp.backbones.wide_resnet import WideResNet
 from p2be_exp.config.image_sizes import ImageSizes, check_taken
+from p2be_exp.registry import built, option
 
 __all__ = [
     "AlexNet",
@@ -33,28 +32,13 @@ __all__ = [
     "size_advice",
 ]
 
-_BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "alexnet": AlexNet,
-    "allconv": AllConv,
-    "densenet40_12": partial(DenseNet, depth=40, growth=12, bottleneck=False, reduction=1.0),
-    "densenet40_24": partial(DenseNet, depth=40, growth=24, bottleneck=False, reduction=1.0),
-    "densenet_bc_100_12": partial(DenseNet, depth=100, growth=12, bottleneck=True, reduction=0.5),
-    "resnet18": ResNet18,
-    "resnet50": ResNet50,
-    "resnext29_32x4d": partial(ResNeXt, groups=32, width=4),
-    "resnext29_4x32d": partial(ResNeXt, groups=4, width=32),
-    "wrn16_1": partial(WideResNet, depth=16, widen=1),
-    "wrn40_2": partial(WideResNet, depth=40, widen=2),
-}
-
-
 NAMED = 3
 """Networks of another size that are named."""
 
 
 def list_backbones() -> list[str]:
     """Names of the backbones that there are."""
-    return sorted(_BACKBONES)
+    return built("backbone")
 
 
 def build_backbone(name: str, num_classes: int, **settings: Any) -> Backbone:
@@ -68,12 +52,12 @@ def build_backbone(name: str, num_classes: int, **settings: Any) -> Backbone:
     Raises:
         BadInput: it needs torchvision, which cannot be imported.
     """
-    return _BACKBONES[name](num_classes=num_classes, **settings)
+    return option("backbone", name).build(num_classes=num_classes, **settings)
 
 
 def image_sizes(name: str) -> ImageSizes:
     """The images that a backbone takes, without building it; any where it does not say."""
-    return getattr(_class_of(name), "sizes", ImageSizes())
+    return getattr(option("backbone", name).factory(), "sizes", ImageSizes())
 
 
 def size_advice(name: str, size: int) -> str | None:
@@ -105,12 +89,7 @@ def size_advice(name: str, size: int) -> str | None:
 
 
 def _made_for(name: str) -> int | None:
-    return getattr(_class_of(name), "made_for", None)
-
-
-def _class_of(name: str) -> Any:
-    factory = _BACKBONES[name]
-    return factory.func if isinstance(factory, partial) else factory
+    return getattr(option("backbone", name).factory(), "made_for", None)
 
 
 def check_image_size(name: str, size: int) -> None:

@@ -17,7 +17,8 @@ from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
-from p2be_exp.config.plugins import allow_requested, load_requested
+from p2be_exp.config.plugin_trust import allow_requested
+from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated

@@ -11,7 +11,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.plugins import allow_requested
+from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint, model_of

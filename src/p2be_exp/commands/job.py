@@ -23,7 +23,10 @@ from p2be_exp.system.ownership import holds
 from p2be_exp.system.paths import check_path
 from p2be_exp.system.ranks import rank
 
-RESUMABLE = ("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout")
+RESUMABLE = (
+    *("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout"),
+    "strict_plugins",
+)
 """Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
 
 

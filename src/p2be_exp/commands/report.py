@@ -13,7 +13,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import version
 from p2be_exp.commands.job import existing_part
 from p2be_exp.commands.refusals import told_by_rank
-from p2be_exp.config.plugins import allow_requested
+from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.errors import BadInput
 from p2be_exp.system.output import for_terminal, print_result
 from p2be_exp.system.paths import check_path, is_folder, user_path
@@ -34,6 +34,7 @@ Keys, set with KEY=VALUE:
                files that its report.json lists are replaced; a folder with a report.md of other origin is refused
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
   plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
+  strict_plugins  true: refuse a run of which a plug-in's file has changed since; without it: a warning
 
 In the folder: index.html (one page with everything in it), report.md, tables/*.csv (a row a cell, in full precision),
 tables/*.tex (booktabs), figures/*.svg.
@@ -50,8 +51,9 @@ Compare two methods by several seeds of each, or two trained networks.
 A and B are each a run folder, a folder of runs (as a multirun leaves it), an evaluation (RUN/evaluations/NAME), or
 several of these joined by commas.
 
-  two runs or more on each side  the difference of the means over seeds, with Welch's interval; the runs of a side may
-                                 differ in the seed alone
+  two runs or more on each side  the difference of the means over seeds: in pairs over the seeds that both have, with
+                                 Welch's interval where they have none in common; the runs of a side may differ in
+                                 the seed alone
   one run on each side           the difference of these two networks on the same images: a bootstrap interval, and
                                  McNemar's test of each condition with Holm's correction; nothing about two methods
 
@@ -59,6 +61,7 @@ Keys, set with KEY=VALUE:
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
   out          a folder for compare.csv and compare.json, in full precision
   plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
+  strict_plugins  true: refuse a run of which a plug-in's file has changed since; without it: a warning
 
 Differences are B - A: negative where B has fewer errors.
 
@@ -87,7 +90,7 @@ def _report(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_HELP)
         return
-    paths, keys = _parsed(arguments, keys=("evaluation", "out", "plugins"))
+    paths, keys = _parsed(arguments, keys=("evaluation", "out", "plugins", "strict_plugins"))
     allow_requested(arguments)
     if not paths:
         raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
@@ -113,7 +116,7 @@ def _compare(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_COMPARE_HELP)
         return
-    sides, keys = _parsed(arguments, keys=("evaluation", "out", "plugins"))
+    sides, keys = _parsed(arguments, keys=("evaluation", "out", "plugins", "strict_plugins"))
     allow_requested(arguments)
     if len(sides) != 2:
         raise BadInput(f"compare: allowed are two sides, A and B, not {len(sides)} ({' '.join(sides) or 'none'})")

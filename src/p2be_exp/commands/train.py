@@ -28,7 +28,8 @@ from p2be_exp.commands.job import (
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
-from p2be_exp.config.plugins import allow_requested, load_plugins, load_requested
+from p2be_exp.config.plugin_trust import allow_requested
+from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint
@@ -57,9 +58,8 @@ def _command() -> None:
         print(version())
         return
     arguments = read_arguments(sys.argv[1:])
-    if any(argument.startswith("resume=") for argument in arguments):
-        allow_requested(arguments)  # to be imported once their files have been compared with the run's
-    else:
+    allow_requested(arguments)
+    if not any(argument.startswith("resume=") for argument in arguments):  # else once they are compared with the run's
         load_requested(arguments)
     if {"-h", "--help"} & set(arguments):
         print(train_help())

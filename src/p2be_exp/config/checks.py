@@ -16,10 +16,8 @@ from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
 from p2be_exp.config.types import unfit
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
+from p2be_exp.registry import inner_attacks
 from p2be_exp.system.paths import check_path
-
-INNER_ATTACKS = ["lspga", "pgd", "random_in_ball", "square"]
-"""Attacks that a regime may train against."""
 
 
 def check_config(command: str, config: Mapping[str, Any]) -> None:
@@ -191,11 +189,11 @@ def _check_inner_attack(regime: Mapping[str, Any]) -> None:
         return
     inner = regime["attack"]
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise BadInput(f"regime.attack={inner}: choose with attack@regime.attack=, out of {', '.join(INNER_ATTACKS)}")
-    if inner["name"] not in INNER_ATTACKS:
+        raise BadInput(f"regime.attack={inner}: choose with attack@regime.attack=, out of {', '.join(inner_attacks())}")
+    if inner["name"] not in inner_attacks():
         raise BadInput(
             f"regime={regime['name']} attack@regime.attack={inner['name']}: it trains on adversarial images; "
-            f"allowed are {', '.join(INNER_ATTACKS)}"
+            f"allowed are {', '.join(inner_attacks())}"
         )
     check_values("regime.attack.", inner, GROUP_SCHEMAS["attack"][inner["name"]])
     check_attack("regime.attack", inner)

@@ -54,7 +54,10 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
         _fresh_hydra(),
         initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR), job_name=command),
     ):
-        return compose(command, list(overrides), return_hydra_config=with_hydra)
+        config = compose(command, list(overrides), return_hydra_config=with_hydra)
+        if config.get("strict_plugins") and "strict_plugins" not in map(_key, overrides):
+            raise BadInput("strict_plugins=true: it goes on the command line; a file of conf/ is read too late for it")
+        return config
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:

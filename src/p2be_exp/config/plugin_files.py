@@ -13,6 +13,11 @@ def is_module_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
 
 
+def is_part(module: str, name: str) -> bool:
+    """Whether a module is the one of a name, or inside that package."""
+    return module == name or module.startswith(f"{name}.")
+
+
 def digest_of(file: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

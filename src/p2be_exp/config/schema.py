@@ -6,6 +6,7 @@ wrong type is refused while the configuration is composed; ranges are checked by
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from p2be_exp.config.fields import choice, number, path
+from p2be_exp.registry import OPTIONS
 
 # -- encoding -----------------------------------------------------------------------------------------------------
 
@@ -332,6 +334,7 @@ class TrainConfig:
     departs_from_paper: str | None = MISSING
     resume: str | None = path()
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
@@ -354,6 +357,7 @@ class EvaluateConfig:
     dataset_workers: int | None = number(0)
     dataset_timeout: float | None = number(above=0)
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
 
 
 @dataclass
@@ -381,6 +385,7 @@ class ExportConfig:
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
     plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
 
 
 @dataclass
@@ -391,66 +396,19 @@ class TrackingConfig:
     dry_run: bool = MISSING
 
 
-GROUP_SCHEMAS: dict[str, dict[str, type]] = {
-    "encoding": {
-        "rgb": RGBConfig,
-        "onehot": OneHotConfig,
-        "thermometer": ThermometerConfig,
-        "p2be": P2BEConfig,
-    },
-    "backbone": {
-        "wrn40_2": BackboneConfig,
-        "wrn16_1": BackboneConfig,
-        "densenet_bc_100_12": BackboneConfig,
-        "densenet40_12": BackboneConfig,
-        "densenet40_24": BackboneConfig,
-        "resnext29_4x32d": BackboneConfig,
-        "resnext29_32x4d": BackboneConfig,
-        "allconv": BackboneConfig,
-        "resnet18": BackboneConfig,
-        "resnet50": PretrainableBackboneConfig,
-        "alexnet": PretrainableBackboneConfig,
-    },
-    "dataset": {
-        "digits": DatasetConfig,
-        "cifar10": DownloadableDatasetConfig,
-        "cifar100": DownloadableDatasetConfig,
-        "svhn": DownloadableDatasetConfig,
-        "mnist": DownloadableDatasetConfig,
-        "caltech101": Caltech101Config,
-        "imagenet": FolderDatasetConfig,
-        "image_folder": FolderDatasetConfig,
-    },
-    "regime": {
-        "standard": StandardConfig,
-        "augmix": AugMixConfig,
-        "contrain": ConTrainConfig,
-        "advtrain": AdvTrainConfig,
-    },
-    "corruption": {
-        "none": NoCorruptionConfig,
-        "auto": AutoCorruptionConfig,
-        "cifar_c": CifarCConfig,
-        "imagenet_c": ImageNetCConfig,
-        "own": OwnConfig,
-        "generated": GeneratedConfig,
-    },
-    "attack": {
-        "none": NoAttackConfig,
-        "lspga": LSPGAConfig,
-        "pgd": PGDConfig,
-        "random_in_ball": RandomInBallConfig,
-        "square": SquareConfig,
-        "transfer": TransferConfig,
-        "suite": SuiteConfig,
-        "suite_short": SuiteConfig,
-    },
-    "optim": {"default": OptimConfig, "imagenet": OptimConfig},
-    "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), TrainerConfig),
-    "logger": {"csv": CSVLoggerConfig, "wandb": WandbLoggerConfig, "tensorboard": TensorBoardLoggerConfig},
-    "preset": {"official": PresetConfig, "paper": PresetConfig},
-}
-"""The schema of every option of every group, by group and option name."""
+class _Schemas(Mapping[str, dict[str, type]]):
+    def __getitem__(self, group: str) -> dict[str, type]:
+        return {name: option.keys() for name, option in OPTIONS[group].items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(OPTIONS)
+
+    def __len__(self) -> int:
+        return len(OPTIONS)
+
+
+GROUP_SCHEMAS = _Schemas()
+"""The schema of every option of every group, by group and option name, as the registry has them now."""
 
 COMMAND_SCHEMAS: dict[str, type] = {
     "train": TrainConfig,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from p2be_exp.encodings.buckets import OneHot, Thermometer
 from p2be_exp.encodings.p2be import P2BE
 from p2be_exp.encodings.rgb import RGB
 from p2be_exp.encodings.table import LEVELS, TableEncoding, encode
+from p2be_exp.registry import bucketed_encodings, built, option
 
 __all__ = [
     "LEVELS",
@@ -24,27 +24,9 @@ __all__ = [
 ]
 
 
-def _p2be(table_from: str | None, **settings: Any) -> P2BE:
-    return P2BE(fixed=table_from is not None, **settings)
-
-
-_ENCODINGS: dict[str, Callable[..., TableEncoding]] = {
-    "rgb": RGB,
-    "onehot": OneHot,
-    "thermometer": Thermometer,
-    "p2be": _p2be,
-}
-
-
 def list_encodings() -> list[str]:
     """Names of the encodings that there are."""
-    return sorted(_ENCODINGS)
-
-
-def bucketed_encodings() -> list[str]:
-    """Names of the encodings whose levels share rows in buckets."""
-    plain = TableEncoding.buckets
-    return [name for name, made in _ENCODINGS.items() if getattr(made, "buckets", plain) is not plain]
+    return built("encoding")
 
 
 def build_encoding(config: dict[str, Any]) -> TableEncoding:
@@ -54,4 +36,4 @@ def build_encoding(config: dict[str, Any]) -> TableEncoding:
     """
     # lambda_smooth is the loss's, see TrainingModule.
     settings = {key: value for key, value in config.items() if key not in ("name", "lambda_smooth")}
-    return _ENCODINGS[config["name"]](**settings)
+    return option("encoding", config["name"]).build(**settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,16 +33,21 @@ class P2BE(TableEncoding):
 
     def __init__(
         self,
-        M: int = 64,
-        smoothness: Smoothness = "mean",
-        init: Init = "normal",
-        slope_at_zero: float = 4.0,
+        M: int,
+        smoothness: Smoothness,
+        init: Init,
+        slope_at_zero: float,
         fixed: bool = False,
     ) -> None:
         super().__init__(M)
         self.smoothness_form = smoothness
         self.slope_at_zero = slope_at_zero
         self.weight = nn.Parameter(initial_latent(M, init), requires_grad=not fixed)
+
+    @classmethod
+    def from_settings(cls, table_from: str | None, **settings: Any) -> P2BE:
+        """A table by the keys of its schema; one that comes from another run is fixed, its values yet to be loaded."""
+        return cls(fixed=table_from is not None, **settings)
 
     def table(self) -> Tensor:
         """The bits of all levels, 0 or 1, float ``(256, M)``; the gradient is the approximate sign's."""

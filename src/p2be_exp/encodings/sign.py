@@ -23,7 +23,7 @@ class _ApproximateSign(torch.autograd.Function):
         return grad * slope, None
 
 
-def approximate_sign(weight: Tensor, slope_at_zero: float = 4.0) -> Tensor:
+def approximate_sign(weight: Tensor, slope_at_zero: float) -> Tensor:
     """Sign with ``sign(0) = +1`` whose gradient is that of a piecewise quadratic.
 
     The slope is ``2 + 2w`` on (-1, 0), ``2 - 2w`` on (0, 1) and 0 outside (Bi-Real Net's approximation).
@@ -47,7 +47,7 @@ def _sign(weight: Tensor) -> Tensor:
     return torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
 
 
-def binarize(weight: Tensor, slope_at_zero: float = 4.0) -> Tensor:
+def binarize(weight: Tensor, slope_at_zero: float) -> Tensor:
     """Latent values to bits, ``(sign(w) + 1) / 2``: 0 or 1, with the gradient of :func:`approximate_sign` halved.
 
     Source: Kishida & Nakayama 2022, Eq. 5.

@@ -8,15 +8,13 @@ from typing import Any
 from p2be_exp.attacks.attack import Attack
 from p2be_exp.attacks.build import attack_serves, build_attack
 from p2be_exp.attacks.pgd import PGD
-from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.attacks.transfer import Transfer
-from p2be_exp.encodings import bucketed_encodings
+from p2be_exp.config.defaults import defaults_of
 from p2be_exp.errors import BadInput
+from p2be_exp.registry import bucketed_encodings
 
 ONE_STEP = "pgd_ce_secant_1step"
 """A single step along the sign of the gradient: what the others are compared with."""
-
-RANDOM_TRIES = 10
 
 SUITES = ("suite", "suite_short")
 """Options that stand for every attack."""
@@ -83,7 +81,7 @@ def _single(config: dict[str, Any], radius: int, encoding: str, source: Source |
     if config["name"] == "transfer":
         return [_transfer(source, radius, config["steps"], config["restarts"])]
     attack = build_attack(config, radius)
-    return [RandomInBall(radius, RANDOM_TRIES), attack] if attack.gradient == "relaxed" else [attack]
+    return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
 
 
 def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
@@ -95,9 +93,9 @@ def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | 
     half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
     half.id = f"{half.id}_half"
     return [
-        RandomInBall(radius, RANDOM_TRIES),
+        _random(radius),
         one_step,
-        build_attack({**LSPGA_DEFAULTS, "restarts": restarts}, radius),
+        build_attack({**defaults_of("attack", "lspga"), "restarts": restarts}, radius),  # as the reference code runs it
         *([half] if half.steps > 1 else []),  # do twice the steps change anything?
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
@@ -106,16 +104,9 @@ def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | 
     ]
 
 
-LSPGA_DEFAULTS = {
-    "name": "lspga",
-    "steps": 7,
-    "xi": 1.0,
-    "delta": 1.2,
-    "anneal": "soften",
-    "step_rule": "sign",
-    "init": "normal",
-}
-"""LS-PGA in a suite: as the reference code runs it."""
+def _random(radius: int) -> Attack:
+    """What the others have to beat."""
+    return build_attack(defaults_of("attack", "random_in_ball"), radius)
 
 
 def _transfer(source: Source, radius: int, steps: int, restarts: int) -> Transfer:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from p2be_exp.attacks import Attack
-from p2be_exp.config.plugins import digests_of_attack
+from p2be_exp.config.plugin_digests import digests_of_attack
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.agreement import check_images, check_source_classes
 from p2be_exp.evaluation.attack_plan import Source, check_serves, plan_attacks

@@ -11,15 +11,14 @@ from p2be_exp.regimes.augmix import AugMixRegime
 from p2be_exp.regimes.contrain import ConTrain
 from p2be_exp.regimes.regime import Regime, RegimeLoss
 from p2be_exp.regimes.standard import Standard
+from p2be_exp.registry import built, option
 
 __all__ = ["AdvTrain", "AugMixRegime", "ConTrain", "Regime", "RegimeLoss", "Standard", "build_regime", "list_regimes"]
-
-_REGIMES: dict[str, type[Regime]] = {cls.name: cls for cls in (Standard, AugMixRegime, ConTrain, AdvTrain)}
 
 
 def list_regimes() -> list[str]:
     """Names of the regimes that there are."""
-    return sorted(_REGIMES)
+    return built("regime")
 
 
 def build_regime(config: dict[str, Any], seed: int, augmentation: str) -> Regime:
@@ -27,4 +26,4 @@ def build_regime(config: dict[str, Any], seed: int, augmentation: str) -> Regime
     settings = {key: value for key, value in config.items() if key != "name"}
     if "attack" in settings:
         settings["attack"] = build_attack(settings["attack"], settings["attack"]["eps_levels"], training=True)
-    return _REGIMES[config["name"]](seed=seed, augment=augmentation_of(augmentation), **settings)
+    return option("regime", config["name"]).build(seed=seed, augment=augmentation_of(augmentation), **settings)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from p2be_exp.attacks.attack import Attack, attacked
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.augment import Augmentation, random_flip_crop
+from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.randomness.draws import Purpose
 from p2be_exp.regimes.regime import Regime
@@ -29,7 +29,7 @@ class AdversarialRegime(Regime):
         seed: int,
         attack: Attack,
         table_learns_from_adversarial: bool,
-        augment: Augmentation = random_flip_crop,
+        augment: Augmentation,
     ) -> None:
         super().__init__(seed, augment)
         self.attack = attack

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from p2be_exp.augment import Augmentation, AugMix, random_flip_crop
+from p2be_exp.augment import Augmentation, AugMix
 from p2be_exp.data import Batch
 from p2be_exp.encodings import TableEncoding
 from p2be_exp.encodings.buckets import bucket_of_level
@@ -39,7 +39,7 @@ class AugMixRegime(Regime):
         alpha_jsd: float,
         magnitude: float,
         view_rounding: str,
-        augment: Augmentation = random_flip_crop,
+        augment: Augmentation,
     ) -> None:
         super().__init__(seed, augment)
         self.alpha_jsd = alpha_jsd

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.augment import Augmentation, random_flip_crop
+from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
 from p2be_exp.regimes.consistency import jensen_shannon
@@ -33,7 +33,7 @@ class ConTrain(AdversarialRegime):
         attack: Attack,
         table_learns_from_adversarial: bool,
         alpha_jsd: float,
-        augment: Augmentation = random_flip_crop,
+        augment: Augmentation,
     ) -> None:
         super().__init__(seed, attack, table_learns_from_adversarial, augment)
         self.alpha_jsd = alpha_jsd

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from p2be_exp.augment import Augmentation, random_flip_crop
+from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 
@@ -37,7 +37,7 @@ class Regime(ABC):
 
     name: str
 
-    def __init__(self, seed: int, augment: Augmentation = random_flip_crop) -> None:
+    def __init__(self, seed: int, augment: Augmentation) -> None:
         self.seed = seed
         self.augment = augment
 

@@ -20,6 +20,7 @@ NOT_THE_METHOD = {
     "watch_every",
     "task_name",
     "resume",
+    "strict_plugins",
     "departs_from_paper",  # a remark
     # of which sweep it was a job
     "sweeps",

@@ -21,14 +21,11 @@ from p2be_exp.report.comparable import (
     conditions_left_out,
     config_differences,
 )
+from p2be_exp.report.difference import RESAMPLES, Compared, compare_networks, compare_seeds, wrong_images
 from p2be_exp.report.measured import Measured
 from p2be_exp.runs.provenance import now, versions
 from p2be_exp.runs.run import FORMAT_VERSION
-from p2be_exp.statistics.intervals import Difference, paired_bootstrap, welch_interval
 from p2be_exp.statistics.significance import holm, mcnemar
-
-RESAMPLES = 10_000
-"""Resamples of the images behind the interval of two networks."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class ComparedRow:
         name: of the quantity or the condition.
         over: what a mean is over.
         error_a, error_b: of a group the mean over its seeds.
-        difference: B - A.
+        difference: B - A; of groups that are compared in pairs, over the seeds that both have.
         sd_a, sd_b: standard deviation between the seeds of a group.
         ci_low, ci_high: 95 % interval of the difference.
         only_a_wrong, only_b_wrong: number of images that one network alone gets wrong.
@@ -82,15 +79,16 @@ class ComparedRow:
 def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
     """Compare two groups of runs, or two single runs.
 
-    Two groups, of at least two runs each: the difference of the means over seeds with Welch's interval, since seeds
-    of different methods are not paired. Two runs: the difference with a bootstrap interval over the images that both
-    saw, and McNemar's test for each condition, corrected by Holm.
+    Two groups, of at least two runs each: see :func:`p2be_exp.report.difference.compare_seeds`. Two runs: the
+    difference with a bootstrap interval over the images that both saw, and McNemar's test for each condition,
+    corrected by Holm.
 
     Args:
         a, b: results of the runs of each side.
 
     Returns:
         What is compared, how, and ``rows``, each a :class:`ComparedRow` as a dictionary; plain values for a JSON file.
+        ``interval`` says how the intervals of the means were made, and from which seeds.
 
     Raises:
         BadInput: the results cannot be compared.
@@ -101,9 +99,14 @@ def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
     check_apart(a, b)
     check_settings([*a, *b])
     conditions = common_conditions([*a, *b])
-    check_images([*a, *b], conditions)
     groups = len(a) > 1
-    rows = _compare_groups(a, b, conditions) if groups else _compare_networks(a[0], b[0], conditions)
+    if groups:
+        check_images([*a, *b], conditions)
+        found, tests = _compare_groups(a, b, conditions), []
+    else:
+        wrong = wrong_images(a[0], b[0], conditions)
+        found, tests = _compare_networks(a[0], b[0], conditions, *wrong), _tested(conditions, *wrong)
+    rows = [*(_mean_row(quantity, a, b, compared) for quantity, compared in found), *tests]
     return {
         "format_version": FORMAT_VERSION,
         "kind": "groups" if groups else "networks",
@@ -114,6 +117,7 @@ def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
         "settings": a[0].settings,
         "n_images": a[0].counts[conditions[0]].n,
         "confidence": 0.95,
+        "interval": _how(found[0][1]),
         "resamples": None if groups else RESAMPLES,
         "left_out": conditions_left_out(a, b),
         "rows": [asdict(row) for row in rows],
@@ -174,59 +178,59 @@ def _runs(group: Sequence[Measured]) -> list[dict[str, Any]]:
     ]
 
 
-# -- two methods ------------------------------------------------------------------------------------------------------
+def _how(compared: Compared) -> dict[str, Any]:
+    """How an interval was made: the same for every mean, since all are of the same runs."""
+    seeds_a, seeds_b = map(list, compared.seeds)
+    told = {"kind": compared.kind or None, "seeds_a": seeds_a, "seeds_b": seeds_b, "in_part": compared.in_part}
+    return told | {"why_not": compared.why_not or None}
 
 
-def _compare_groups(a: Sequence[Measured], b: Sequence[Measured], conditions: Sequence[str]) -> list[ComparedRow]:
-    return [_group_row(quantity, a, b) for quantity in quantities(conditions)]
+# -- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _group_row(quantity: Quantity, a: Sequence[Measured], b: Sequence[Measured]) -> ComparedRow:
-    of_a, of_b = ([_error(quantity, each) for each in group] for group in (a, b))
-    found = welch_interval(of_a, of_b)
+def _compare_groups(
+    a: Sequence[Measured], b: Sequence[Measured], conditions: Sequence[str]
+) -> list[tuple[Quantity, Compared]]:
+    return [
+        (quantity, compare_seeds(*({each.seed: _error(quantity, each) for each in side} for side in (a, b))))
+        for quantity in quantities(conditions)
+    ]
+
+
+def _compare_networks(
+    a: Measured,
+    b: Measured,
+    conditions: Sequence[str],
+    wrong_a: NDArray[np.bool_],
+    wrong_b: NDArray[np.bool_],
+) -> list[tuple[Quantity, Compared]]:
+    place = {name: number for number, name in enumerate(conditions)}
+    found = []
+    for quantity in quantities(conditions):
+        rows = [place[name] for name in quantity.conditions]
+        found.append((quantity, compare_networks(wrong_a[rows], wrong_b[rows], (a.seed, b.seed))))
+    return found
+
+
+def _mean_row(quantity: Quantity, a: Sequence[Measured], b: Sequence[Measured], compared: Compared) -> ComparedRow:
+    of_a, of_b = ([_error(quantity, each) for each in side] for side in (a, b))
+    sd_a, sd_b = (stdev(errors) if len(errors) > 1 else None for errors in (of_a, of_b))
     return ComparedRow(
         "mean",
         quantity.name,
         quantity.over,
         error_a=fmean(of_a),
         error_b=fmean(of_b),
-        sd_a=stdev(of_a),
-        sd_b=stdev(of_b),
-        difference=found.difference,
-        ci_low=found.low,
-        ci_high=found.high,
+        difference=compared.difference,
+        sd_a=sd_a,
+        sd_b=sd_b,
+        ci_low=compared.low,
+        ci_high=compared.high,
     )
 
 
 def _error(quantity: Quantity, measured: Measured) -> float:
     return fmean(measured.counts[condition].error for condition in quantity.conditions)
-
-
-# -- two networks -----------------------------------------------------------------------------------------------------
-
-
-def _compare_networks(a: Measured, b: Measured, conditions: Sequence[str]) -> list[ComparedRow]:
-    wrong_a, wrong_b = (np.stack([each.images(name).wrong for name in conditions]) for each in (a, b))
-    place = {name: number for number, name in enumerate(conditions)}
-    means = []
-    for quantity in quantities(conditions):
-        rows = [place[name] for name in quantity.conditions]
-        found = paired_bootstrap(wrong_a[rows], wrong_b[rows], resamples=RESAMPLES)
-        means.append(_network_row(quantity, a, b, found))
-    return means + _tested(conditions, wrong_a, wrong_b)
-
-
-def _network_row(quantity: Quantity, a: Measured, b: Measured, found: Difference) -> ComparedRow:
-    return ComparedRow(
-        "mean",
-        quantity.name,
-        quantity.over,
-        error_a=_error(quantity, a),
-        error_b=_error(quantity, b),
-        difference=found.difference,
-        ci_low=found.low,
-        ci_high=found.high,
-    )
 
 
 def _tested(conditions: Sequence[str], wrong_a: NDArray[np.bool_], wrong_b: NDArray[np.bool_]) -> list[ComparedRow]:

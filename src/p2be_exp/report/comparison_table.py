@@ -19,9 +19,8 @@ _GROUPS = (
     "two groups of trained networks: difference of the means over seeds, B - A, in points of error\n"
     "(negative: B has fewer errors)"
 )
-_GROUPS_INTERVAL = (
-    "Welch's 95 % intervals: how much the choice of seeds leaves open, on these test images; each for itself, not\n"
-    "corrected for their number"
+_SEEDS = (
+    "how much the choice of seeds leaves open, on these test images; each for itself, not\ncorrected for their number"
 )
 _NETWORKS = (
     "these two networks: difference of their errors on the same images, B - A, in points of error\n"
@@ -42,9 +41,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     parts = [
         _GROUPS if groups else f"{_NETWORKS}\n{_NETWORKS_WARNING}",
         _header(comparison),
-        _GROUPS_INTERVAL
-        if groups
-        else f"95 % intervals: percentile bootstrap over the images, {comparison['resamples']:,} resamples",
+        _intervals(comparison),
         _means(means, groups),
     ]
     if not groups:
@@ -70,6 +67,20 @@ def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
             write_json(folder / "compare.json", comparison)
     except OSError as error:
         raise BadInput(f"out={folder}: cannot be written ({error.strerror})") from error
+
+
+def _intervals(comparison: Mapping[str, Any]) -> str:
+    """How the intervals of the means were made."""
+    how = comparison["interval"]
+    seeds = " ".join(map(str, how["seeds_a"]))
+    if how["kind"] == "paired":
+        rest = f"\nB - A is of seeds {seeds} alone; A, B and sd are of all seeds" if how["in_part"] else ""
+        return f"paired 95 % t intervals over seeds {seeds}, which both sides have:\n{_SEEDS}{rest}"
+    if how["kind"] == "welch":
+        return f"Welch's 95 % intervals, of sides without a common seed:\n{_SEEDS}"
+    if how["kind"] == "networks":
+        return f"95 % intervals: percentile bootstrap over the images, {comparison['resamples']:,} resamples"
+    return f"no intervals: {how['why_not']}"
 
 
 # -- what is compared -------------------------------------------------------------------------------------------------
@@ -167,6 +178,8 @@ def _label(name: str) -> str:
 
 
 def _interval(row: Mapping[str, Any]) -> str:
+    if row["ci_low"] is None:
+        return "none"
     if row["ci_low"] == row["ci_high"]:
         return "none: no spread"
     return f"{_signed(row['ci_low'])} to {_signed(row['ci_high'])}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2be_exp.config.plugins import allow
+from p2be_exp.config.plugin_arguments import allow
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 
@@ -20,6 +20,7 @@ def load_run(
     device: str = "cpu",
     plugins: Sequence[str] = (),
     key: str = "run",
+    strict_plugins: bool | None = None,
 ) -> EncodedClassifier:
     """The trained model of a run, in eval mode.
 
@@ -30,6 +31,8 @@ def load_run(
         plugins: modules that may be imported because the run needs them, besides those that are imported already and
             those that P2BE_PLUGINS names. A plug-in is code: see docs/runs.md, "Runs from others".
         key: the option under which a user gave the folder, for messages.
+        strict_plugins: whether to refuse a plug-in whose file has changed since the run was made, in the place of a
+            warning; None for what the command line says, and without one for False.
 
     Returns:
         A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
@@ -38,7 +41,7 @@ def load_run(
         BadInput: no run, no such checkpoint, or a damaged one.
     """
     allow(plugins)
-    run = Run.open(path, key)
+    run = Run.open(path, key, strict_plugins)
     return model_of(run, load_checkpoint(run, checkpoint, key), checkpoint, key).to(device)
 
 

@@ -21,5 +21,6 @@ def fill_in(config: dict[str, Any]) -> None:
     config["optim"].setdefault("milestones", [])
     config["optim"].setdefault("gamma", 0.1)
     config["trainer"].setdefault("timeout", 600.0)
-    for key, value in {"sweeps": None, "scale": "full", "dry_run": False, "plugins": []}.items():
+    since = {"sweeps": None, "scale": "full", "dry_run": False, "plugins": [], "strict_plugins": False}
+    for key, value in since.items():
         config.setdefault(key, value)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from p2be_exp.config.plugins import digests
+from p2be_exp.config.plugin_digests import digests
 from p2be_exp.system.installation import git_commit
 from p2be_exp.system.program import program
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.plugin_files import is_module_name
-from p2be_exp.config.plugins import load_former_of, load_plugins_of
+from p2be_exp.config.plugin_trust import load_plugins_of
 from p2be_exp.config.stored import read_stored
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.runs.forms import INFO, is_status
@@ -67,16 +67,18 @@ class Run:
         self._opened: _Opened | None = None
 
     @classmethod
-    def open(cls, path: str | Path, key: str = "run") -> Run:
+    def open(cls, path: str | Path, key: str = "run", strict_plugins: bool | None = None) -> Run:
         """The run in a folder that a user named; its configuration and facts are read and checked once, and kept.
 
         Args:
             path: the folder.
             key: the option under which the user gave it, for the message.
+            strict_plugins: whether to refuse a plug-in whose file has changed since; None for what the command line
+                says.
 
         Raises:
             BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in
-                that was not allowed, is missing, or is another file than the one it was made with.
+                that was not allowed, is missing, or has changed where that is refused.
         """
         run = cls(user_path(key, path))
         where = f"{key}={path}"
@@ -85,8 +87,7 @@ class Run:
         if isinstance(config, dict) and isinstance(config.get("plugins"), list):
             if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
                 raise BadInput(f"{where}: config.yaml is damaged (plugins: {config['plugins']})")
-            load_plugins_of(config, dict(info.get("plugins", {})), where)
-            load_former_of(config, where)
+            load_plugins_of(config, dict(info.get("plugins", {})), where, strict_plugins)
         try:
             check_config("train", config)
         except Exception as error:  # half a file may be valid YAML

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -24,14 +23,18 @@ def mcnemar(only_a: int, only_b: int) -> float:
     Raises:
         ValueError: negative counts.
 
-    Source: McNemar 1947, with the binomial distribution in place of its approximation.
+    Source: McNemar 1947, with the binomial distribution in place of its approximation; by SciPy.
 
     >>> mcnemar(1, 9)
     0.021484375
     """
     if only_a < 0 or only_b < 0:
         raise ValueError(f"{only_a} and {only_b}: counts cannot be negative")
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    if only_a + only_b == 0:
+        return 1.0
+    from scipy.stats import binomtest  # here because it takes long to import
+
+    return float(binomtest(only_a, only_a + only_b).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:

@@ -70,8 +70,8 @@ class Estimator:
         train = config["limit_train"] or size.train - config["dataset"]["val_size"]
         test = config["limit_test"] or size.test
         attacks = planned(config)
-        forwards = 1 + _cells(config["corruption"]) + sum(map(_forwards, attacks))
-        gradients = sum(map(_gradients, attacks))
+        forwards = 1 + _cells(config["corruption"]) + sum(1 + each.work.forwards for each in attacks)
+        gradients = sum(each.work.gradients for each in attacks)
         return config["epochs"] * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
 
     def _seconds(self, config: dict[str, Any], size: Size) -> Seconds:
@@ -142,11 +142,3 @@ def _cells(corruption: dict[str, Any]) -> int:
     if corruption["name"] == "none":
         return 0
     return len(select_names(corruption["names"])) * len(select_severities(corruption["severities"]))
-
-
-def _gradients(attack: Attack) -> int:
-    return getattr(attack, "steps", 0) * attack.restarts
-
-
-def _forwards(attack: Attack) -> int:
-    return 1 + getattr(attack, "queries", 0) * attack.restarts + (attack.restarts if not _gradients(attack) else 0)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.evaluation.figures.similarity import draw_similarity, similarity
+from usual import P2BE
 
 
 def tables() -> dict[str, torch.Tensor]:

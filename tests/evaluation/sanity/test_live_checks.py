@@ -9,9 +9,8 @@ from torch import nn
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.square import Square
 from p2be_exp.backbones import build_backbone
-from p2be_exp.encodings import P2BE, RGB, OneHot, Thermometer
+from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.evaluation.sanity import planted
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
@@ -21,6 +20,7 @@ from p2be_exp.evaluation.sanity.live_checks import (
 )
 from p2be_exp.evaluation.sanity.planted import planted_network
 from p2be_exp.models.model import EncodedClassifier
+from usual import P2BE, Square
 
 
 class Reads(nn.Module):

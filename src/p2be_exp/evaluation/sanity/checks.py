@@ -16,10 +16,10 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from p2be_exp.attacks.attack import Kind
 from p2be_exp.statistics.significance import holm, mcnemar
 
 Verdict = Literal["ok", "suspicious", "failed", "not measured"]
-Kind = Literal["random", "white-box", "black-box", "transfer"]
 
 _SEVERITY: dict[str, int] = {"not measured": 0, "ok": 1, "suspicious": 2, "failed": 3}
 

@@ -8,11 +8,8 @@ from typing import Any
 import torch
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.attacks.lspga import LSPGA
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.random_in_ball import RandomInBall
-from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.results import CLEAN, Condition, Results
 from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
@@ -56,30 +53,17 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
     row = results.rows[condition.id]
     return Measured(
         attack=condition.name,
-        kind=_kind(attack),
+        kind=attack.kind,
         eps_levels=attack.eps_levels,
         n=row.n,
         n_wrong=row.n_wrong,
         wrong=wrong[condition.id],
-        family=_family(attack),
-        steps=getattr(attack, "steps", getattr(attack, "queries", 0)),
+        family=attack.family,
+        steps=attack.steps or attack.queries,
         restarts=attack.restarts,
         gradient=attack.gradient,
         zero_gradient=results.zero_gradient(condition.id),
     )
-
-
-def _kind(attack: Attack) -> str:
-    if isinstance(attack, RandomInBall):
-        return "random"
-    if isinstance(attack, Transfer):
-        return "transfer"
-    return "white-box" if attack.gradient else "black-box"
-
-
-def _family(attack: Attack) -> str:
-    """The same for attacks that differ in steps or restarts alone."""
-    return f"pgd_{attack.loss}_{attack.gradient}" if isinstance(attack, PGD) else attack.id
 
 
 def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack], seed: int) -> list[Check]:
@@ -89,11 +73,11 @@ def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack]
     images, labels, indices = first.images, first.labels, first.indices
     random = AttackRandom(seed, indices)
     largest = max(attack.eps_levels for attack in attacks)
-    still = PGD(0, gradient="secant", loss="margin", steps=2)
+    still = PGD(0, gradient="secant", loss="margin", steps=2, restarts=1)
     checks = [forwards_agree(model, images), zero_radius_is_clean(still, model, images, labels, random)]
     if largest > 0:
         checks.append(planted_image_is_found(model, images, labels, largest))
-        followed = [each for each in attacks if isinstance(each, PGD | LSPGA) and each.eps_levels == largest]
+        followed = [each for each in attacks if each.climbs and each.eps_levels == largest]
         one = torch.zeros(1, dtype=torch.int64, device=device)
         checks += [planted_direction_is_found(each, model.encoding, images[0], random.select(one)) for each in followed]
     return checks

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from p2be_exp.report.difference import Compared
 from p2be_exp.report.paper.apart import FLOAT32, how_trained, kept_apart
-from p2be_exp.report.paper.difference import Compared, compare_cells
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import value
 from p2be_exp.report.paper.published import FAMILIES, PUBLISHED, Published
 from p2be_exp.report.paper.recipe import Departures, departures
+from p2be_exp.report.paper.reference import compare_cells
 from p2be_exp.report.paper.tables import OTHER, TABLES, Place, TableSpec, blocks_with_several_rows, family
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from p2be_exp.report.difference import KINDS, Compared
 from p2be_exp.report.paper.apart import FLOAT32
 from p2be_exp.report.paper.cells import Cell, Table
-from p2be_exp.report.paper.difference import KINDS, Compared
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.measures import corruptions, source_of
 from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS

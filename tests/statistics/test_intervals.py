@@ -1,32 +1,34 @@
-"""The intervals against SciPy's, and against enumerating every resample there is."""
+"""The intervals against their formulas written out, and the bootstrap against enumerating every resample there is."""
 
 import doctest
 import itertools
+import math
+import warnings
 from collections import Counter
+from statistics import NormalDist
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm, ttest_ind
+from scipy.special import stdtrit
 
-from p2be_exp.statistics import intervals as statistics
-from p2be_exp.statistics.intervals import Z_95, paired_bootstrap, welch_interval, wilson_interval
+from p2be_exp.statistics import intervals
+from p2be_exp.statistics.intervals import paired_bootstrap, paired_t_interval, welch_interval, wilson_interval
 
 COUNTS = [(k, n) for n in (1, 2, 3, 10, 97, 500, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
 
 
+def wilson(k, n, confidence=0.95):
+    """Solutions of |k/n - p| = z sqrt(p (1 - p) / n)."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre, half = k + z * z / 2, z * math.sqrt(k * (n - k) / n + z * z / 4)
+    return (centre - half) / (n + z * z), (centre + half) / (n + z * z)
+
+
 @pytest.mark.parametrize(("k", "n"), COUNTS)
-def test_scipys_interval(k, n):
-    expected = binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson")
-    assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_another_confidence():
-    expected = binomtest(12, 500).proportion_ci(confidence_level=0.99, method="wilson")
-    assert wilson_interval(12, 500, z=norm.ppf(0.995)) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_the_quantile():
-    assert norm.ppf(0.975) == pytest.approx(Z_95, abs=1e-15)
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_wilsons_formula(k, n, confidence):
+    assert wilson_interval(k, n, confidence) == pytest.approx(wilson(k, n, confidence), abs=1e-12)
+    assert wilson_interval(k, n) == wilson_interval(k, n, 0.95)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000, 999_983])
@@ -44,7 +46,7 @@ def test_counts_that_cannot_be(wrong, n):
 
 
 def test_the_examples():
-    assert doctest.testmod(statistics).failed == 0
+    assert doctest.testmod(intervals).failed == 0
 
 
 # -- Welch ------------------------------------------------------------------------------------------------------------
@@ -58,13 +60,21 @@ GROUPS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's, of the group without spread
+def welch(a, b, confidence):
+    """Difference of the means -+ t sqrt(s_a^2 / n_a + s_b^2 / n_b), with Satterthwaite's degrees of freedom."""
+    shares = [np.var(group, ddof=1) / len(group) for group in (a, b)]
+    freedom = sum(shares) ** 2 / sum(share**2 / (len(group) - 1) for share, group in zip(shares, (a, b), strict=True))
+    half = stdtrit(freedom, (1 + confidence) / 2) * math.sqrt(sum(shares))
+    return np.mean(b) - np.mean(a) - half, np.mean(b) - np.mean(a) + half
+
+
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
 @pytest.mark.parametrize(("a", "b"), GROUPS)
-def test_scipys_welch_interval(a, b, confidence):
-    expected = ttest_ind(b, a, equal_var=False).confidence_interval(confidence)
-    found = welch_interval(a, b, confidence)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+def test_welchs_formula(a, b, confidence):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # none reaches a user's terminal
+        found = welch_interval(a, b, confidence)
+    assert (found.low, found.high) == pytest.approx(welch(a, b, confidence), rel=1e-9)
     assert found.difference == pytest.approx(np.mean(b) - np.mean(a), rel=1e-12)
 
 
@@ -93,6 +103,29 @@ def test_one_value_has_no_spread(a, b):
 def test_values_that_are_no_numbers():
     with pytest.raises(ValueError, match="not finite"):
         welch_interval([1.0, 2.0], [1.0, float("nan")])
+
+
+# -- pairs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_students_formula_of_pairs(confidence):
+    a, b = [35.1, 35.4, 35.2, 36.0], [34.0, 34.5, 34.3, 35.5]
+    steps = np.subtract(b, a)
+    half = stdtrit(3, (1 + confidence) / 2) * np.std(steps, ddof=1) / 2
+    found = paired_t_interval(a, b, confidence)
+    assert tuple(found) == pytest.approx((np.mean(steps), np.mean(steps) - half, np.mean(steps) + half))
+
+
+def test_pairs_that_all_differ_alike_have_no_spread():
+    found = paired_t_interval([35.1, 35.2, 35.4], [34.1, 34.2, 34.4])
+    assert found.low == found.high == found.difference == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(("a", "b", "told"), [([1.0], [2.0], "two values"), ([1.0, 2.0], [1.0, 2.0, 3.0], "no pairs")])
+def test_values_without_partners(a, b, told):
+    with pytest.raises(ValueError, match=told):
+        paired_t_interval(a, b)
 
 
 # -- bootstrap --------------------------------------------------------------------------------------------------------
@@ -152,7 +185,7 @@ def networks(images=2000, conditions=4, seed=0):
 def test_the_interval_of_many_images_is_the_normal_one():
     a, b = networks()
     per_image = (b.astype(float) - a).mean(axis=0)
-    half = 100 * Z_95 * per_image.std() / np.sqrt(len(per_image))
+    half = 100 * NormalDist().inv_cdf(0.975) * per_image.std() / np.sqrt(len(per_image))
     found = paired_bootstrap(a, b, resamples=40_000)
     assert found.difference == pytest.approx(100 * per_image.mean())
     assert (found.difference - found.low, found.high - found.difference) == pytest.approx((half, half), rel=0.03)
@@ -173,7 +206,7 @@ def test_the_seed_decides():
 def test_how_many_numbers_are_held_changes_nothing(monkeypatch):
     a, b = networks(images=50)
     whole = paired_bootstrap(a, b, resamples=101)
-    monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", 60)
+    monkeypatch.setattr(intervals, "_DRAWS_AT_ONCE", 60)
     assert paired_bootstrap(a, b, resamples=101) == whole
 
 

@@ -1,0 +1,97 @@
+"""What a plug-in calls: its class becomes an option, as if it stood in this package."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from p2be_exp.config.plugin_digests import keep_digest
+from p2be_exp.config.plugin_files import is_part
+from p2be_exp.config.plugins import loading
+from p2be_exp.registry import register
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def register_encoding(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class known as ``encoding=NAME``.
+
+    The class gets the keys of its schema as arguments, apart from ``name`` and ``lambda_smooth`` (the weight of its
+    ``smoothness()``, which a table that learns needs).
+
+    Args:
+        name: small letters, digits and underscores; the class is given it.
+        schema: a dataclass with a field ``name`` and one a key (:func:`p2be_exp.config.number`, ``choice``).
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.encodings.TableEncoding`.
+
+    Raises:
+        BadInput: the name is taken or not allowed, the schema is none, or the class is of another kind.
+    """
+    return _register("encoding", name, schema)
+
+
+def register_backbone(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class or function known as ``backbone=NAME``; it gets ``num_classes`` and the keys of its schema.
+
+    Args, raises: see :func:`register_encoding`.
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.backbones.Backbone`.
+    """
+    return _register("backbone", name, schema)
+
+
+def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class known as ``regime=NAME``; it gets ``seed``, ``augment`` and the keys of its schema.
+
+    A key ``attack`` is an inner attack: it arrives built.
+
+    Args, raises: see :func:`register_encoding`.
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.regimes.Regime`.
+    """
+    return _register("regime", name, schema)
+
+
+def register_attack(name: str, schema: type, for_training: bool = True) -> Callable[[Made], Made]:
+    """Make a class known as ``attack=NAME``; it gets one radius as ``eps_levels`` and the keys of its schema.
+
+    Args:
+        name: see :func:`register_encoding`. The attack's ``id`` starts with it, and is it where the class says nothing.
+        schema: a subclass of :class:`p2be_exp.config.schema.AttackConfig`.
+        for_training: whether a regime may train against it.
+
+    Returns:
+        The decorator of an :class:`~p2be_exp.attacks.Attack`.
+
+    Raises:
+        BadInput: see :func:`register_encoding`.
+    """
+    return _register("attack", name, schema, for_training)
+
+
+def _register(group: str, name: str, schema: type, trains: bool = False) -> Callable[[Made], Made]:
+    def decorate(made: Made) -> Made:
+        owner = _owner_of(made, schema)
+        register(group, name, schema, made, owner, trains)
+        keep_digest(owner)
+        if isinstance(made, type):
+            made.name = name
+            if group == "attack" and "id" not in vars(made):
+                made.id = name
+        return made
+
+    return decorate
+
+
+def _owner_of(made: Any, schema: type) -> str:
+    """The module that registers a class: its own, or its schema's where the class is somebody else's."""
+    modules = [str(getattr(each, "__module__", "")) for each in (made, schema)]
+    strange = ("", "p2be_exp", *sys.stdlib_module_names)
+    outside = [module for module in modules if module.partition(".")[0] not in strange]
+    now = loading()
+    return next((module for module in outside if is_part(module, now)), [*outside, now][0])

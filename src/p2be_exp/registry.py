@@ -1,0 +1,227 @@
+"""Every option by name: the schema of its keys, the class that it stands for, and what it serves.
+
+An option of this package is one line here and one YAML file in ``conf/``. Schemas and classes are named as texts and
+imported when somebody asks for them, so that this module imports none of the rooms, and every room may import it.
+Options from outside are added by :func:`register`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Literal
+
+from p2be_exp.errors import BadInput
+
+Serves = Literal["all", "bucketed", "unbucketed"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a group.
+
+    Attributes:
+        schema: dataclass of its keys, or its name in :mod:`p2be_exp.config.schema`.
+        makes: the class, or a function that returns one of its objects; or where it is, ``ROOM.MODULE:NAME``. None for
+            an option that is read and not built.
+        settings: arguments that the name stands for, beside those of the schema.
+        buckets: of an encoding: whether levels share codes by construction.
+        serves: of an attack: the encodings that it goes with; ``bucketed`` are those with buckets.
+        trains: of an attack: whether a regime may train against it.
+        owner: the module from outside that registered it; "" for one of this package.
+    """
+
+    schema: str | type
+    makes: str | Callable[..., Any] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    buckets: bool = False
+    serves: Serves = "all"
+    trains: bool = False
+    owner: str = ""
+
+    def keys(self) -> type:
+        """The dataclass of its keys."""
+        return _imported(f"config.schema:{self.schema}") if isinstance(self.schema, str) else self.schema
+
+    def factory(self) -> Any:
+        """The class or function that makes it, without the arguments that its name stands for."""
+        return _imported(self.makes) if isinstance(self.makes, str) else self.makes
+
+    def build(self, *arguments: Any, **settings: Any) -> Any:
+        """One object of its class."""
+        return self.factory()(*arguments, **self.settings, **settings)
+
+
+_TRUNK = "BackboneConfig"
+_DENSENET, _RESNEXT, _WIDE = (
+    "backbones.densenet:DenseNet",
+    "backbones.resnext:ResNeXt",
+    "backbones.wide_resnet:WideResNet",
+)
+
+OPTIONS: dict[str, dict[str, Option]] = {
+    "encoding": {
+        "rgb": Option("RGBConfig", "encodings.rgb:RGB"),
+        "onehot": Option("OneHotConfig", "encodings.buckets:OneHot", buckets=True),
+        "thermometer": Option("ThermometerConfig", "encodings.buckets:Thermometer", buckets=True),
+        "p2be": Option("P2BEConfig", "encodings.p2be:P2BE.from_settings"),
+    },
+    "backbone": {
+        "wrn40_2": Option(_TRUNK, _WIDE, {"depth": 40, "widen": 2}),
+        "wrn16_1": Option(_TRUNK, _WIDE, {"depth": 16, "widen": 1}),
+        "densenet_bc_100_12": Option(
+            _TRUNK, _DENSENET, {"depth": 100, "growth": 12, "bottleneck": True, "reduction": 0.5}
+        ),
+        "densenet40_12": Option(_TRUNK, _DENSENET, {"depth": 40, "growth": 12, "bottleneck": False, "reduction": 1.0}),
+        "densenet40_24": Option(_TRUNK, _DENSENET, {"depth": 40, "growth": 24, "bottleneck": False, "reduction": 1.0}),
+        "resnext29_4x32d": Option(_TRUNK, _RESNEXT, {"groups": 4, "width": 32}),
+        "resnext29_32x4d": Option(_TRUNK, _RESNEXT, {"groups": 32, "width": 4}),
+        "allconv": Option(_TRUNK, "backbones.allconv:AllConv"),
+        "resnet18": Option(_TRUNK, "backbones.resnet:ResNet18"),
+        "resnet50": Option("PretrainableBackboneConfig", "backbones.resnet:ResNet50"),
+        "alexnet": Option("PretrainableBackboneConfig", "backbones.alexnet:AlexNet"),
+    },
+    "dataset": {
+        "digits": Option("DatasetConfig"),
+        "cifar10": Option("DownloadableDatasetConfig"),
+        "cifar100": Option("DownloadableDatasetConfig"),
+        "svhn": Option("DownloadableDatasetConfig"),
+        "mnist": Option("DownloadableDatasetConfig"),
+        "caltech101": Option("Caltech101Config"),
+        "imagenet": Option("FolderDatasetConfig"),
+        "image_folder": Option("FolderDatasetConfig"),
+    },
+    "regime": {
+        "standard": Option("StandardConfig", "regimes.standard:Standard"),
+        "augmix": Option("AugMixConfig", "regimes.augmix:AugMixRegime"),
+        "contrain": Option("ConTrainConfig", "regimes.contrain:ConTrain"),
+        "advtrain": Option("AdvTrainConfig", "regimes.advtrain:AdvTrain"),
+    },
+    "corruption": {
+        "none": Option("NoCorruptionConfig"),
+        "auto": Option("AutoCorruptionConfig"),
+        "cifar_c": Option("CifarCConfig"),
+        "imagenet_c": Option("ImageNetCConfig"),
+        "own": Option("OwnConfig"),
+        "generated": Option("GeneratedConfig"),
+    },
+    "attack": {
+        "none": Option("NoAttackConfig"),
+        "lspga": Option("LSPGAConfig", "attacks.lspga:LSPGA", trains=True),
+        "pgd": Option("PGDConfig", "attacks.pgd:PGD", trains=True),
+        "random_in_ball": Option("RandomInBallConfig", "attacks.random_in_ball:RandomInBall", trains=True),
+        "square": Option("SquareConfig", "attacks.square:Square", trains=True),
+        "transfer": Option("TransferConfig"),
+        "suite": Option("SuiteConfig"),
+        "suite_short": Option("SuiteConfig"),
+    },
+    "optim": {"default": Option("OptimConfig"), "imagenet": Option("OptimConfig")},
+    "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), Option("TrainerConfig")),
+    "logger": {
+        "csv": Option("CSVLoggerConfig"),
+        "wandb": Option("WandbLoggerConfig"),
+        "tensorboard": Option("TensorBoardLoggerConfig"),
+    },
+    "preset": {"official": Option("PresetConfig"), "paper": Option("PresetConfig")},
+}
+"""Every option of every group, by group and name; plug-ins add theirs with :func:`register`."""
+
+BASES = {
+    "encoding": "encodings.table:TableEncoding",
+    "backbone": "backbones.backbone:Backbone",
+    "regime": "regimes.regime:Regime",
+    "attack": "attacks.attack:Attack",
+}
+"""The groups that plug-ins may add to, and what the classes of each are derived from."""
+
+
+def option(group: str, name: str) -> Option:
+    """An option of a group.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    if (found := OPTIONS[group].get(name)) is None:
+        raise BadInput(f"{group}={name}: there is no such {group}; there are: {', '.join(sorted(OPTIONS[group]))}")
+    return found
+
+
+def built(group: str) -> list[str]:
+    """Names of the options that stand for a class, in alphabetical order."""
+    return sorted(name for name, each in OPTIONS[group].items() if each.makes is not None)
+
+
+def inner_attacks() -> list[str]:
+    """Names of the attacks that a regime may train against."""
+    return [name for name, each in OPTIONS["attack"].items() if each.trains]
+
+
+def bucketed_encodings() -> list[str]:
+    """Names of the encodings whose levels share codes in buckets."""
+    return [name for name, each in OPTIONS["encoding"].items() if each.buckets]
+
+
+# -- options from outside ---------------------------------------------------------------------------------------------
+
+
+def register(group: str, name: str, schema: type, makes: Callable[..., Any], owner: str, trains: bool = False) -> None:
+    """Add an option from outside this package; one that the same module has registered is replaced.
+
+    Args:
+        group: one of :data:`BASES`.
+        name: small letters, digits and underscores.
+        schema: a dataclass with a field ``name`` and one a key.
+        makes: the class; for a backbone also a function.
+        owner: the module that registers it.
+        trains: see :class:`Option`.
+
+    Raises:
+        BadInput: the name is taken or not allowed, the schema is none, or the class is of another kind.
+    """
+    _check_new(group, name, schema, makes, owner)
+    OPTIONS[group][name] = Option(
+        schema,
+        makes,
+        buckets=group == "encoding" and _overrides(makes, "buckets"),
+        serves=getattr(makes, "serves", "all"),
+        trains=trains,
+        owner=owner,
+    )
+
+
+def registered() -> dict[tuple[str, str], str]:
+    """The modules from outside that have registered an option, by group and name."""
+    return {(group, name): each.owner for group in BASES for name, each in OPTIONS[group].items() if each.owner}
+
+
+def _check_new(group: str, name: str, schema: type, makes: Callable[..., Any], owner: str) -> None:
+    where = f"plug-in {owner}: {group}={name}"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes part of file names and of conditions
+        raise BadInput(f"{where}: allowed are small letters, digits and underscores")
+    there = OPTIONS[group].get(name)
+    if there is not None and there.owner != owner:  # a module imported again, or a cell run again, replaces its own
+        raise BadInput(f"{where} is there already, from {there.owner or 'p2be_exp'}; choose another name")
+    keys = [each.name for each in dataclasses.fields(schema)] if dataclasses.is_dataclass(schema) else []
+    needed = ("name", "eps_levels", "save_images") if group == "attack" else ("name",)
+    if missing := [key for key in needed if key not in keys]:
+        raise BadInput(f"{where}: the schema has to be a dataclass with {', '.join(missing)}")
+    base = _imported(BASES[group])
+    if not (issubclass(makes, base) if isinstance(makes, type) else group == "backbone" and callable(makes)):
+        or_else = ", or a function that returns one" if group == "backbone" else ""
+        raise BadInput(f"{where} has to be a subclass of {base.__name__}{or_else}")
+    if group == "encoding" and "lambda_smooth" not in keys and _overrides(makes, "smoothness"):
+        raise BadInput(f"{where} has a smoothness, so that its schema needs lambda_smooth")
+
+
+def _overrides(encoding: Callable[..., Any], method: str) -> bool:
+    return getattr(encoding, method) is not getattr(_imported(BASES["encoding"]), method)
+
+
+def _imported(place: str) -> Any:
+    """What stands at ``ROOM.MODULE:NAME`` in this package."""
+    module, _, name = place.partition(":")
+    return reduce(getattr, name.split("."), importlib.import_module(f"p2be_exp.{module}"))

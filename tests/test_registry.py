@@ -1,0 +1,62 @@
+"""The registry: what it says of an option is what the option's class does, and what is asked for by name is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from p2be_exp.encodings import TableEncoding
+from p2be_exp.errors import BadInput
+from p2be_exp.registry import BASES, OPTIONS, Option, built, inner_attacks, option
+
+OWN = [(group, name) for group in BASES for name in built(group)]
+
+
+@pytest.mark.parametrize(("group", "name"), OWN)
+def test_an_option_stands_for_a_class_of_its_group(group, name):
+    module, _, wanted = BASES[group].partition(":")
+    made = option(group, name).factory()
+    base = getattr(sys.modules[f"p2be_exp.{module}"], wanted)
+    assert issubclass(getattr(made, "__self__", made), base)  # a class, or a method of one
+
+
+def test_which_encodings_have_buckets():
+    for name in built("encoding"):
+        made = option("encoding", name).factory()
+        buckets = getattr(made, "__self__", made).buckets
+        assert option("encoding", name).buckets == (buckets is not TableEncoding.buckets), name
+
+
+def test_which_encodings_an_attack_serves():
+    for name in built("attack"):
+        assert option("attack", name).serves == option("attack", name).factory().serves
+
+
+def test_inner_attacks_are_built():
+    assert set(inner_attacks()) <= set(built("attack"))
+
+
+def test_every_option_has_a_schema_with_its_name():
+    for group, options in OPTIONS.items():
+        for name, each in options.items():
+            assert group == "optim" or "name" in each.keys().__dataclass_fields__, name
+
+
+def test_an_option_that_is_not_there():
+    with pytest.raises(BadInput) as raised:
+        option("regime", "augmx")
+    assert str(raised.value) == (
+        "regime=augmx: there is no such regime; there are: advtrain, augmix, contrain, standard"
+    )
+
+
+def test_what_a_name_stands_for_is_added_to_the_settings():
+    made = Option("BackboneConfig", lambda **settings: settings, {"depth": 40}).build(num_classes=10)
+    assert made == {"depth": 40, "num_classes": 10}
+
+
+def test_it_is_read_without_torch():
+    code = "import sys, p2be_exp.registry, p2be_exp.config.schema; print({'torch', 'lightning'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
