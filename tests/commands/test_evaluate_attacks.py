@@ -235,7 +235,7 @@ def test_training_ends_with_the_attack(workdir):
         ),
         (["attack=transfer"], "attack.source: which run to transfer from? attack.source=RUN"),
         (["attack=transfer", "attack.source=nowhere"], "attack.source=nowhere: no such folder"),
-        (["attack=nosuch"], "attack=nosuch: there is no such attack; there are: greedy, lspga, none, pgd,"),
+        (["attack=nosuch"], "attack=nosuch: there is no such attack; there are: lspga, none, pgd,"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, message):

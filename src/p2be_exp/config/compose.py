@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from p2be_exp.config.experiments import check_experiment, experiment_files, file_with
 from p2be_exp.config.folders import CONF_DIR, options_of
+from p2be_exp.config.former import where_now
 from p2be_exp.config.quoting import hint, text_of
 from p2be_exp.config.ranges import check_ranges
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, TrainConfig, register_schemas
@@ -182,6 +183,8 @@ def _unknown_option(error: MissingConfigException) -> str:
         )
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
     group, option = (missing.group(1), missing.group(2)) if missing else (None, error.missing_cfg_file)
+    if now := where_now(group or "", option or ""):
+        return now
     options = error.options if error.options else options_of(group) if group else []
     there = f"there is no such {group}; there are: {', '.join(sorted(options))}"
     return f"{group}={option}: {there}{did_you_mean(option or '', options)}"

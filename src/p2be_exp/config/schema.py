@@ -364,11 +364,6 @@ class SquareConfig(AttackConfig):
 
 
 @dataclass
-class GreedyConfig(AttackConfig):
-    queries: int = number(1)
-
-
-@dataclass
 class TransferConfig(AttackConfig):
     source: str | None = path()
     steps: int = number(1)
