@@ -33,7 +33,7 @@ from p2be_exp.system.peers import FOLDER
 FORMAT_VERSION = 1
 """Version of a run folder's layout and of the keys in its ``config.yaml``.
 
-Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or raises this number.
+Whoever adds a key that older runs lack fills it in, in :mod:`p2be_exp.config.older`, or raises this number.
 """
 
 _OUTPUT = (".log", ".out", ".err")
