@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,7 @@ def _evaluate(
     from p2be_exp.training.header import device_line
 
     which, key = settings.checkpoint, "name" if settings.out is None else "out"
-    with job_process(config.trainer, folder, key) as signals, _told_how_to_go_on(config, signals.watch):
+    with job_process(config.trainer, folder, key, partial(_told_how_to_go_on, config)):
         plan = EvaluationPlan.of(config, source)
         main = rank(config.trainer) == 0
         if main:
