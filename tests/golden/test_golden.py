@@ -7,7 +7,7 @@ import functools
 import os
 
 import pytest
-from compare import compared, differences, told
+from compare import NEW_KEYS, compared, differences, told
 from stored import CASES, differences_elsewhere, found, stored
 from worker import fingerprint
 
@@ -54,6 +54,9 @@ def test_the_verdict_on_a_case():
         [f"step 2: ce: 0.2 before, {told(last_bit)} after"],
     )
     assert compared({"found": found}, {"found": {"step 1: ce": 0.1}})[1] == ["step 2: ce: 0.2 before, missing after"]
+    assert compared({"found": found}, {"found": found | {"step 3: ce": 0.3}})[0] == "DIFFERS"
+    assert compared({"found": found}, {"found": found | {NEW_KEYS[0]: False}})[0] == "equal"
+    assert compared({"found": found | {NEW_KEYS[0]: True}}, {"found": found | {NEW_KEYS[0]: False}})[0] == "DIFFERS"
     assert compared({"found": {}}, {"found": {}})[0] == "BROKEN"
     assert compared({"found": found}, {"broken": "train.py: exit code 1"})[0] == "BROKEN"
     assert compared({"found": found}, {"skipped": "no such example"})[0] == "skipped"
