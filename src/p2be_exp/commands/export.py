@@ -127,9 +127,9 @@ def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str
 
 def image_size(config: dict[str, Any]) -> int:
     """Height and width in pixels of the images that a run's network sees."""
-    from p2be_exp.data import dataset_info
+    from p2be_exp.data import source_class
 
-    return config["dataset"].get("image_size") or dataset_info(config["dataset"]["name"]).image_size
+    return config["dataset"].get("image_size") or source_class(config["dataset"]["name"]).image_size
 
 
 def description(run: Run, settings: dict[str, Any], checkpoint: dict[str, Any], size: int) -> dict[str, Any]:

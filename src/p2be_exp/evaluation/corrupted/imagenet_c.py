@@ -27,7 +27,7 @@ from p2be_exp.system.threads import usable_cpus
 
 if TYPE_CHECKING:
     from p2be_exp.data import ImageDataModule
-    from p2be_exp.data.registry import AnySet
+    from p2be_exp.data.files import AnySet
 
 SIDE = 224
 RESIZED = {"center": None, "resize": 256}
