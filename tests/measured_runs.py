@@ -177,3 +177,17 @@ def write_recipe(
         settings |= {"seed": seed if evaluation_seed is None else evaluation_seed}
         write_counts(folder, errors, n, **{"dataset": dataset} | settings)
     return Path(folder)
+
+
+# -- filled tables ----------------------------------------------------------------------------------------------------
+
+
+def cell_at(table, *place):
+    """The cell of a filled table, by block, row and column as they are written in the CSV file."""
+    (cell,) = (each for each in table.cells if texts((each.key.block, each.key.row, each.key.column)) == place)
+    return cell
+
+
+def texts(keys):
+    """Keys as they are written in the CSV file."""
+    return tuple(map(str, keys))

@@ -8,8 +8,10 @@ from measured_runs import write_recipe, write_results, wrong_images
 from p2be_exp.report.difference import Compared
 from p2be_exp.report.paper.gather import gather
 from p2be_exp.report.paper.grid import difference
+from p2be_exp.report.paper.keys import Measure
 from p2be_exp.report.paper.reference import compare_cells
 
+CLEAN = Measure("clean")
 A, B = {0: 35.1, 1: 35.6, 2: 35.2}, {0: 34.0, 1: 34.9, 2: 34.3}
 
 
@@ -18,7 +20,7 @@ def side(errors):
 
 
 def test_the_same_seeds_are_pairs():
-    found = compare_cells(side(A), side(B), "clean")
+    found = compare_cells(side(A), side(B), CLEAN)
     expected = stats.ttest_rel(list(B.values()), list(A.values())).confidence_interval(0.95)
     assert (found.kind, found.seeds) == ("paired", ((0, 1, 2), (0, 1, 2)))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
@@ -27,7 +29,7 @@ def test_the_same_seeds_are_pairs():
 
 def test_pairs_are_made_by_seed_not_by_order():
     turned = dict(reversed(B.items()))
-    assert compare_cells(side(A), side(turned), "clean") == compare_cells(side(A), side(B), "clean")
+    assert compare_cells(side(A), side(turned), CLEAN) == compare_cells(side(A), side(B), CLEAN)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_the_seeds_that_both_have_are_pairs(one, other, told):
     a, b = ({seed: start + seed**2 / 7 % 1 for seed in of} for start, of in ((35.0, one), (34.2, other)))
     b = {seed: error + seed % 3 / 9 for seed, error in b.items()}
     common = sorted(set(one) & set(other))
-    found = compare_cells(side(a), side(b), "clean")
+    found = compare_cells(side(a), side(b), CLEAN)
     expected = stats.ttest_rel([b[seed] for seed in common], [a[seed] for seed in common]).confidence_interval(0.95)
     assert (found.kind, found.seeds) == ("paired", (tuple(common), tuple(common)))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
@@ -50,7 +52,7 @@ def test_the_seeds_that_both_have_are_pairs(one, other, told):
 
 
 def test_one_seed_in_common_makes_no_interval():
-    found = compare_cells(side(A), side({2: 34.0, 3: 35.0}), "clean")
+    found = compare_cells(side(A), side({2: 34.0, 3: 35.0}), CLEAN)
     assert (found.kind, found.low, found.excludes_zero) == ("", None, False)
     assert found.difference == pytest.approx(34.5 - np.mean(list(A.values())))
     assert "seed 2 alone" in found.why_not
@@ -59,14 +61,14 @@ def test_one_seed_in_common_makes_no_interval():
 @pytest.mark.parametrize("seeds", [(3, 4), (5, 6, 7)])
 def test_other_seeds_are_independent(seeds):
     other = {seed: 34.0 + seed**2 / 10 for seed in seeds}
-    found = compare_cells(side(A), side(other), "clean")
+    found = compare_cells(side(A), side(other), CLEAN)
     test = stats.ttest_ind(list(other.values()), list(A.values()), equal_var=False).confidence_interval(0.95)
     assert found.kind == "welch"
     assert (found.low, found.high) == pytest.approx((test.low, test.high))
 
 
 def test_no_spread_claims_nothing():
-    found = compare_cells(side({0: 35.1, 1: 35.2}), side({0: 34.1, 1: 34.2}), "clean")
+    found = compare_cells(side({0: 35.1, 1: 35.2}), side({0: 34.1, 1: 34.2}), CLEAN)
     assert found.low == found.high
     assert not found.excludes_zero
 
@@ -97,12 +99,12 @@ def error(result):
 def test_one_network_a_side(networks):
     a = {seed: error(networks["rgb", seed]) for seed in (0, 1)}
     b = {1: error(networks["p2be", 1])}
-    found = compare_cells(a, b, "clean")
+    found = compare_cells(a, b, CLEAN)
     assert (found.kind, found.seeds) == ("networks", ((1,), (1,)))  # the same seed of both, not the mean of one
     assert found.difference == pytest.approx(b[1][1] - a[1][1])
     assert difference(found).endswith("] n, seed 1")  # beside a mean of two
-    assert difference(compare_cells({1: a[1]}, b, "clean")).endswith("] n")
-    other = difference(compare_cells({0: a[0], 5: a[1]}, b, "clean"))
+    assert difference(compare_cells({1: a[1]}, b, CLEAN)).endswith("] n")
+    other = difference(compare_cells({0: a[0], 5: a[1]}, b, CLEAN))
     assert other.endswith("] n, seed 1 \N{MINUS SIGN} seed 0")
     wrong = [networks[key].measured.images("clean").wrong for key in (("rgb", 1), ("p2be", 1))]
     steps = 100 * (wrong[1].astype(float) - wrong[0])
@@ -111,7 +113,7 @@ def test_one_network_a_side(networks):
 
 
 def test_networks_that_saw_other_images(networks):
-    found = compare_cells({0: error(networks["rgb", 0])}, {1: error(networks["onehot", 1])}, "clean")
+    found = compare_cells({0: error(networks["rgb", 0])}, {1: error(networks["onehot", 1])}, CLEAN)
     assert (found.kind, found.low, found.excludes_zero) == ("", None, False)
     assert "other test images" in found.why_not
 
@@ -119,6 +121,6 @@ def test_networks_that_saw_other_images(networks):
 def test_networks_whose_images_are_lost(networks):
     for file in (networks["p2be", 1].measured.folder / "per_image").iterdir():
         file.unlink()
-    found = compare_cells({1: error(networks["rgb", 1])}, {1: error(networks["p2be", 1])}, "clean")
+    found = compare_cells({1: error(networks["rgb", 1])}, {1: error(networks["p2be", 1])}, CLEAN)
     assert "clean.npz is missing" in found.why_not
     assert found.difference < 0

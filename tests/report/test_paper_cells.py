@@ -9,12 +9,13 @@ from statistics import fmean, stdev
 
 import pytest
 
-from measured_runs import GENERATED, OFFICIAL, write_recipe, write_results, wrong_images
+from measured_runs import GENERATED, OFFICIAL, cell_at, texts, write_recipe, write_results, wrong_images
 from p2be_exp.errors import BadInput
 from p2be_exp.report.paper.as_csv import COLUMNS, as_csv
 from p2be_exp.report.paper.cells import fill_tables
 from p2be_exp.report.paper.gather import gather
 from p2be_exp.report.paper.grid import grids
+from p2be_exp.report.paper.keys import Key
 
 ALEXNET = {"gaussian_noise": 88.6428, "fog": 81.9324}  # two of AugMix's normalisers, imagenet.py
 
@@ -77,10 +78,10 @@ def test_published_numbers_stand_beside_and_are_subtracted_at_full_scale_alone(t
 
 def test_the_shape_of_table_2(tables):
     table = tables["table2"]
-    assert table.blocks == ("wrn40_2", "densenet", "resnext")
-    assert set(table.rows.values()) == {("rgb", "onehot", "thermometer", "p2be")}
-    assert table.columns == ("corruption", "clean")
-    assert {row for (_, row, _), cell in table.cells.items() if cell.runs} == {"rgb", "onehot", "p2be"}
+    assert texts(table.blocks) == ("wrn40_2", "densenet", "resnext")
+    assert set(map(texts, table.blocks.values())) == {("rgb", "onehot", "thermometer", "p2be")}
+    assert texts(table.columns) == ("corruption", "clean")
+    assert {str(cell.key.row) for cell in table.cells if cell.runs} == {"rgb", "onehot", "p2be"}
 
 
 def test_images_of_two_versions_of_the_generator_are_in_no_mean_together(tmp_path):
@@ -97,7 +98,7 @@ def test_images_of_two_versions_of_the_generator_are_in_no_mean_together(tmp_pat
     results, _ = gather([str(tmp_path)])
     found = {}
     for table in fill_tables(results):
-        for cell in table.cells.values():
+        for cell in table.cells:
             if cell.runs:
                 versions = {run.measured.settings["corruption"]["generator_version"] for run, _ in cell.runs.values()}
                 assert len(versions) == 1
@@ -110,13 +111,13 @@ def test_images_of_two_versions_of_the_generator_are_in_no_mean_together(tmp_pat
 
 
 def test_intervals_over_seeds(tables):
-    cells = tables["table2"].cells
-    kinds = {row: cells["wrn40_2", row, "corruption"].compared.kind for row in ("onehot", "p2be")}
+    table = tables["table2"]
+    kinds = {row: cell_at(table, "wrn40_2", row, "corruption").compared.kind for row in ("onehot", "p2be")}
     assert kinds == {"onehot": "paired", "p2be": "paired"}
-    assert cells["wrn40_2", "onehot", "corruption"].compared.seeds == ((0, 1), (0, 1))  # RGB has a third
-    assert cells["wrn40_2", "rgb", "corruption"].compared is None
-    assert tables["table4"].cells["cifar10/contrain", "p2be", "lspga"].compared.kind == "paired"
-    assert tables["table2-departing-1"].cells["wrn16_1", "p2be", "clean"].compared.kind == "networks"
+    assert cell_at(table, "wrn40_2", "onehot", "corruption").compared.seeds == ((0, 1), (0, 1))  # RGB has a third
+    assert cell_at(table, "wrn40_2", "rgb", "corruption").compared is None
+    assert cell_at(tables["table4"], "cifar10/contrain", "p2be", "lspga").compared.kind == "paired"
+    assert cell_at(tables["table2-departing-1"], "wrn16_1", "p2be", "clean").compared.kind == "networks"
 
 
 def test_the_order_of_the_runs_plays_no_part(report):
@@ -143,7 +144,7 @@ def test_scales_are_in_no_mean_together(workdir):
     write("c", "epochs=3", 2, 60.0)
     found = fill_tables(gather(["a,b,c"])[0])
     assert [table.spec.id for table in found] == ["table2"] * 3
-    assert [len(table.cells["wrn40_2", "p2be", "clean"].runs) for table in found] == [1, 1, 1]
+    assert [len(cell_at(table, "wrn40_2", "p2be", "clean").runs) for table in found] == [1, 1, 1]
     assert [table.full for table in found] == [True, False, False]
 
 
@@ -155,15 +156,15 @@ def test_a_run_measured_twice_is_one_seed(workdir):
     table = filled("a", "a/evaluations/mine")["table2", True]
     other = filled("a/evaluations/mine", "a")["table2", True]
     for each in (table, other):
-        assert len(each.cells["wrn40_2", "p2be", "clean"].runs) == 1
-        assert each.cells["wrn40_2", "p2be", "clean"].mean == 20.0
+        assert len(cell_at(each, "wrn40_2", "p2be", "clean").runs) == 1
+        assert cell_at(each, "wrn40_2", "p2be", "clean").mean == 20.0
 
 
 def test_two_runs_of_one_seed_are_one_seed(workdir):
     write("a", "", 0)
     write("b", "", 0, 36.0)
     table = filled("b", "a")["table2", True]
-    assert len(table.cells["wrn40_2", "p2be", "corruption"].runs) == 1
+    assert len(cell_at(table, "wrn40_2", "p2be", "corruption").runs) == 1
     assert [str(other.measured.folder) for _, other in table.doubles] == ["b"]
     results, _ = gather(["a", "b"])
     assert as_csv(fill_tables(results[::-1])[0], "x") == as_csv(table, "x")  # whichever is read first
@@ -173,9 +174,9 @@ def test_a_mean_that_is_not_complete_is_missing(workdir):
     write("a", "")
     lines = (workdir / "a" / "results.csv").read_text().splitlines()
     (workdir / "a" / "results.csv").write_text("\n".join(lines[:-1]) + "\n")
-    cells = filled("a")["table2", True].cells
-    assert cells["wrn40_2", "p2be", "corruption"].mean is None
-    assert cells["wrn40_2", "p2be", "clean"].mean == 20.0
+    table = filled("a")["table2", True]
+    assert cell_at(table, "wrn40_2", "p2be", "corruption").mean is None
+    assert cell_at(table, "wrn40_2", "p2be", "clean").mean == 20.0
 
 
 def test_lengths_of_training(workdir):
@@ -184,8 +185,12 @@ def test_lengths_of_training(workdir):
         write(f"r{epochs}", f"encoding=rgb epochs={epochs}", 1, 31.0)
     found = filled("p50,p200,r50,r200")
     table = found["table6", True]
-    assert table.columns == ("50", "100", "200")
-    assert [bool(table.cells["wrn40_2", "p2be", column].runs) for column in table.columns] == [True, False, True]
+    assert texts(table.columns) == ("50", "100", "200")
+    assert [bool(cell_at(table, "wrn40_2", "p2be", str(column)).runs) for column in table.columns] == [
+        True,
+        False,
+        True,
+    ]
     assert len(found["table2", True].results) == 2  # the shorter ones are in Table VI alone
     assert ("table2", False) not in found
 
@@ -196,20 +201,25 @@ def test_lengths_of_codes_and_smoothness(workdir):
             write(f"m{M}_{weight}", f"encoding.M={M} encoding.lambda_smooth={weight}", 0, 30 + M / 100 + weight)
     found = filled(*workdir.iterdir())
     along = found["figure3", True]
-    assert [along.rows[block] for block in along.blocks] == [("M = 16", "M = 64")] * 2
-    assert along.columns == ("corruption", "clean")  # no attack was measured
+    assert [texts(rows) for rows in along.blocks.values()] == [("M = 16", "M = 64")] * 2
+    assert texts(along.columns) == ("corruption", "clean")  # no attack was measured
     both = found["m_lambda", True]
     assert len(both.blocks) == 2
-    assert set(both.rows.values()) == {("lambda = 0", "lambda = 1")}
+    assert set(map(texts, both.blocks.values())) == {("lambda = 0", "lambda = 1")}
     table = found["table2", True]
-    assert table.rows["wrn40_2"] == ("rgb", "onehot", "thermometer", "p2be")  # the published M and lambda alone
+    assert texts(table.blocks[Key("wrn40_2")]) == (
+        "rgb",
+        "onehot",
+        "thermometer",
+        "p2be",
+    )  # the published M and lambda alone
     assert len(table.results) == 1
 
 
 def test_a_variant_alone_has_a_row_of_its_own(workdir):
     write("a", "encoding.M=16")
     table = filled("a")["table2", True]
-    cell = table.cells["wrn40_2", "p2be|M = 16", "clean"]
+    cell = cell_at(table, "wrn40_2", "p2be|M = 16", "clean")
     assert (cell.mean, cell.published, cell.minus_published) == (20.0, None, None)
 
 
@@ -218,9 +228,9 @@ def test_smoothness_off_and_on(workdir):
         recipe = f"experiment=adversarial_cifar10 encoding.lambda_smooth={weight}"
         write_recipe(f"w{weight}", recipe, {"clean": 12.0, "attack/lspga/8": 50.0 + weight}, attack={"name": "lspga"})
     table = filled("w0", "w1.0")["table5", True]
-    assert table.cells["cifar10", "on", "lspga"].mean == 51.0
-    assert table.cells["cifar10", "off", "lspga"].mean == 50.0
-    assert table.cells["cifar10", "on", "lspga"].minus_published == pytest.approx(5.7)
+    assert cell_at(table, "cifar10", "on", "lspga").mean == 51.0
+    assert cell_at(table, "cifar10", "off", "lspga").mean == 50.0
+    assert cell_at(table, "cifar10", "on", "lspga").minus_published == pytest.approx(5.7)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +250,7 @@ def test_a_fixed_table(workdir, source, row):
     write("own", "dataset=cifar10")
     write("fixed", f"dataset=cifar10 encoding.table_from={first}", corrupted=34.0)
     table = filled("own", "fixed")["table7", True]
-    cell = table.cells["cifar10", row, "corruption"]
+    cell = cell_at(table, "cifar10", row, "corruption")
     assert cell.runs
     assert cell.comparable is (row == "fixed")
     assert (cell.published is not None) == (row == "fixed")
@@ -256,7 +266,7 @@ def test_the_run_that_a_small_sweep_learns_its_table_from(workdir):
     write("own", f"{small} epochs=3", n=200, corruption=GENERATED, sweep=sweep)
     write("fixed", f"{small} epochs=3 encoding.table_from=first", n=200, corruption=GENERATED, sweep=sweep)
     table = filled("first", "own", "fixed")["table7", False]
-    assert table.rows["digits"] == ("learned", "fixed|learned on digits")
+    assert texts(table.blocks[Key("digits")]) == ("learned", "fixed|learned on digits")
     assert len(table.results) == 2
 
 
@@ -275,20 +285,20 @@ def test_imagenet(workdir, encoding, level):
     ces = found["table3_ce", True]
     for name, reference in ALEXNET.items():
         error = errors_in("a", f"error:{name}")
-        assert ces.cells["resnet50", name, encoding].mean == pytest.approx(100 * error / reference)
-    means = [ces.cells["resnet50", name, encoding].mean for name in OFFICIAL["names"]]
-    assert found["table3", True].cells["resnet50", encoding, "mce"].mean == pytest.approx(fmean(means))
+        assert cell_at(ces, "resnet50", name, encoding).mean == pytest.approx(100 * error / reference)
+    means = [cell_at(ces, "resnet50", name, encoding).mean for name in OFFICIAL["names"]]
+    assert cell_at(found["table3", True], "resnet50", encoding, "mce").mean == pytest.approx(fmean(means))
 
 
 def test_a_mean_over_what_there_were_images_of(workdir):
     write("a", "", corruption=OFFICIAL | {"names": ["snow", "fog"]})
     lines = (workdir / "a" / "results.csv").read_text().splitlines()
     (workdir / "a" / "results.csv").write_text("\n".join(line for line in lines if "/snow/" not in line) + "\n")
-    assert filled("a")["table2", False].cells["wrn40_2", "p2be", "corruption"].mean is None
+    assert cell_at(filled("a")["table2", False], "wrn40_2", "p2be", "corruption").mean is None
     summary = json.loads((workdir / "a" / "results.json").read_text())
     summary["corruptions"] = {"left_out": {"snow": "why"}}
     (workdir / "a" / "results.json").write_text(json.dumps(summary))
-    mean = filled("a")["table2", False].cells["wrn40_2", "p2be", "corruption"].mean
+    mean = cell_at(filled("a")["table2", False], "wrn40_2", "p2be", "corruption").mean
     assert mean == pytest.approx(errors_in("a", "error:fog"))
 
 
@@ -298,9 +308,9 @@ def test_imagenet_in_part_has_no_mce(workdir, part):
     source = whole | part
     write_recipe("a", "experiment=imagenet", {"clean": 23.0, "corruption": 40.0}, n=50_000, corruption=source)
     found = filled("a")
-    assert found["table3", False].columns == ("clean", "corruption")
-    cell = found["table3_ce", False].cells["resnet50", "fog", "p2be"]
-    assert (cell.place.measure, cell.minus_published) == ("error:fog", None)
+    assert texts(found["table3", False].columns) == ("clean", "corruption")
+    cell = cell_at(found["table3_ce", False], "resnet50", "fog", "p2be")
+    assert (str(cell.key.measure), cell.minus_published) == ("error:fog", None)
     assert cell.mean == pytest.approx(errors_in("a", "error:fog"))
 
 
@@ -308,7 +318,7 @@ def test_imagenet_without_corruptions(workdir):
     write_recipe("a", "experiment=imagenet", {"clean": 23.0}, n=50_000)
     found = filled("a")
     assert list(found) == [("table3", True)]  # a table of nothing but missing cells is not shown
-    assert found["table3", True].cells["resnet50", "p2be", "mce"].mean is None
+    assert cell_at(found["table3", True], "resnet50", "p2be", "mce").mean is None
 
 
 def test_a_small_sweep_is_in_its_own_table(workdir):
@@ -318,13 +328,13 @@ def test_a_small_sweep_is_in_its_own_table(workdir):
         write(f"a{epochs}", f"{small} epochs={epochs}", n=200, corruption=GENERATED, sweep=sweep)
     found = filled("a1", "a2")
     assert list(found) == [("table6", False)]
-    assert found["table6", False].columns == ("1", "2")
+    assert texts(found["table6", False].columns) == ("1", "2")
 
 
 def test_runs_of_no_table_are_not_lost(workdir):
     write("a", "regime=standard")
     table = filled("a")["other", True]
-    assert table.cells["cifar100/standard/wrn40_2", "p2be", "clean"].mean == 20.0
+    assert cell_at(table, "cifar100/standard/wrn40_2", "p2be", "clean").mean == 20.0
 
 
 def test_what_cannot_be_used_is_told(workdir):

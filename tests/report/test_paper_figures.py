@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from measured_runs import OFFICIAL, write_recipe
+from measured_runs import OFFICIAL, cell_at, write_recipe
 from p2be_exp.report.paper.cells import fill_tables
 from p2be_exp.report.paper.code_maps import LEARNED, code_maps
 from p2be_exp.report.paper.figures import table_pictures
@@ -34,7 +34,7 @@ def test_every_picture_is_svg_with_words(report):
 
 def test_differences_in_words(report, tables):
     (picture,) = [p for found in report.pictures for p in found if p.name == "table4-differences"]
-    compared = tables["table4"].cells["cifar10/contrain", "p2be", "lspga"].compared
+    compared = cell_at(tables["table4"], "cifar10/contrain", "p2be", "lspga").compared
     assert f"error under LS-PGA: ▼ −{-compared.difference:.2f} [" in picture.alt
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from measured_runs import cell_at
 from p2be_exp.report.difference import Compared
 from p2be_exp.report.paper.as_latex import as_latex
 from p2be_exp.report.paper.as_latex import escaped as latex
@@ -35,7 +36,7 @@ def test_the_same_numbers_in_every_form(words):
 
 
 def test_what_a_number_says(tables, words):
-    cell = tables["table2"].cells["wrn40_2", "p2be", "corruption"]
+    cell = cell_at(tables["table2"], "wrn40_2", "p2be", "corruption")
     shown = [text.text for label, rows in words["table2"].blocks[:1] for row, texts in rows for text in texts[:4]
              if row == "P2BE"]  # fmt: skip
     assert shown[0] == f"{cell.mean:.2f} ± {cell.sd:.2f} (3)"
@@ -46,10 +47,10 @@ def test_what_a_number_says(tables, words):
 
 def test_what_is_missing_is_a_dash_and_the_word(tables, words):
     for name, table in tables.items():
-        empty = sum(not cell.runs for cell in table.cells.values())
+        empty = sum(not cell.runs for cell in table.cells)
         assert sum(text.missing for text in cells(words[name])) == empty
         assert as_markdown(words[name]).count(MISSING) == empty
-    assert tables["table2"].cells["wrn40_2", "thermometer", "clean"].mean is None
+    assert cell_at(tables["table2"], "wrn40_2", "thermometer", "clean").mean is None
     assert not any(text.text.startswith("0.00 (") for text in cells(words["table2"]))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from measured_runs import GENERATED, OFFICIAL, write_recipe
 from p2be_exp.report.paper.gather import gather
+from p2be_exp.report.paper.keys import Measure
 from p2be_exp.report.paper.measures import source_of, value
 from p2be_exp.report.paper.recipe import departures
 from p2be_exp.report.paper.tables import TABLES
@@ -22,7 +23,7 @@ def found(folder, overrides, table="table2", n=10_000, **settings):
         errors["attack/lspga/8"] = 50.0
     write_recipe(folder / "run", overrides, errors, seed=3, n=n, **settings)
     (result,), _ = gather([str(folder / "run")])
-    return departures(result, SPECS[table].home)
+    return departures(result, SPECS[table].recipe)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +137,8 @@ def test_whose_the_corrupted_images_are(workdir, corruption, identical, told):
     (workdir / "run" / "results.json").write_text(json.dumps(summary))
     (result,), _ = gather(["run"])
     assert source_of(result) == told
-    assert value(result, "mce") is None
-    assert value(result, "corruption") > 0
+    assert value(result, Measure("mce")) is None
+    assert value(result, Measure("corruption")) > 0
 
 
 def test_corruptions_that_were_left_out(workdir):
@@ -146,7 +147,7 @@ def test_corruptions_that_were_left_out(workdir):
     summary["corruptions"] = {"left_out": {"frost": "no textures"}}
     (workdir / "run" / "results.json").write_text(json.dumps(summary))
     (result,), _ = gather(["run"])
-    (told,) = departures(result, SPECS["table2"].home).all
+    (told,) = departures(result, SPECS["table2"].recipe).all
     assert told == "14 of 15 corruptions x 5 of 5 severities (all but frost), severity 1 2 3 4 5"
 
 
@@ -156,4 +157,4 @@ def test_an_encoding_of_the_users_own(workdir):
     config = result.measured.config | {"encoding": {"name": "mine", "width": 7}}
     other = SimpleNamespace(measured=SimpleNamespace(**{**vars(result.measured), "config": config}), left_out=())
     other.measured.seed = 0
-    assert departures(other, SPECS["table2"].home).row == ("encoding.width = 7",)
+    assert departures(other, SPECS["table2"].recipe).row == ("encoding.width = 7",)

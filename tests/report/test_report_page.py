@@ -7,7 +7,7 @@ from re import DOTALL, findall
 
 import pytest
 
-from p2be_exp.report.paper.cells import natural
+from p2be_exp.report.paper.keys import natural
 from p2be_exp.report.paper.page import page
 
 pytestmark = pytest.mark.browser

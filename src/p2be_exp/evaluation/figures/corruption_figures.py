@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, TEST, category_of
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.statistics.intervals import Z_95
 from p2be_exp.system.atomic import replacing
 
 COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital": "#CC79A7", "extra": "#8C8C8C"}
@@ -25,6 +24,9 @@ COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital
 _MISSING = "#E4E4E4"
 _DARK = 44
 """Error in percent below which white text has more contrast on a cell's colour than black."""
+
+_Z_95 = 1.959963984540054
+"""Quantile of the standard normal distribution at 0.975."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def mean_interval(
     if wrong is None or len(there) == 1 or not all(condition in wrong for condition in conditions):
         return float(errors.low[row, there].mean()), float(errors.high[row, there].mean())
     shares = np.mean([wrong[condition] for condition in conditions], axis=0)
-    half = Z_95 * shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
+    half = _Z_95 * shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
     return max(0.0, 100 * (shares.mean() - half)), min(100.0, 100 * (shares.mean() + half))
 
 

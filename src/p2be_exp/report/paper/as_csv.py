@@ -49,10 +49,7 @@ def as_csv(table: Table, name: str) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for block in table.blocks:
-        for row in table.rows[block]:
-            for column in table.columns:
-                writer.writerow(_facts(table, name, table.cells[block, row, column]))
+    writer.writerows(_facts(table, name, cell) for cell in table.cells)
     return text.getvalue()
 
 
@@ -64,10 +61,10 @@ def _facts(table: Table, name: str, cell: Cell) -> dict[str, Any]:
         "departures": "; ".join(table.departures),
         "trained_in": "; ".join(table.trained),
         "kept_apart": "; ".join(table.apart),
-        "block": cell.place.block,
-        "row": cell.place.row,
-        "column": cell.place.column,
-        "measure": cell.place.measure,
+        "block": cell.key.block,
+        "row": cell.key.row,
+        "column": cell.key.column,
+        "measure": cell.key.measure,
         "mean": cell.mean,
         "sd": cell.sd,
         "n_seeds": len(seeds),

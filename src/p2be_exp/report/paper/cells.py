@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from p2be_exp.report.difference import Compared
 from p2be_exp.report.paper.apart import FLOAT32, how_trained, kept_apart
 from p2be_exp.report.paper.gather import Result
+from p2be_exp.report.paper.keys import CellKey, Key, natural
 from p2be_exp.report.paper.measures import value
 from p2be_exp.report.paper.published import FAMILIES, PUBLISHED, Published
 from p2be_exp.report.paper.recipe import Departures, departures
 from p2be_exp.report.paper.reference import compare_cells
-from p2be_exp.report.paper.tables import OTHER, TABLES, Place, TableSpec, blocks_with_several_rows, family
+from p2be_exp.report.paper.tables import OTHER, TABLES, Labels, TableSpec, blocks_with_several_rows, family
+
+Runs = dict[int, tuple[Result, float]]
+"""By seed, the run and its value in percent."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +27,15 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        place: where.
+        key: where it stands, and what it is.
         runs: by seed, the run and its value in percent; empty where nothing was measured.
         compared: with the table's reference; None without one.
         published: what the paper printed there, if it did.
         comparable: whether the published number may be subtracted from ours.
     """
 
-    place: Place
-    runs: dict[int, tuple[Result, float]]
+    key: CellKey
+    runs: Runs
     compared: Compared | None = None
     published: Published | None = None
     comparable: bool = False
@@ -68,21 +72,17 @@ class Table:
         departures: in what its runs depart; empty at full scale.
         trained: see :func:`p2be_exp.report.paper.apart.how_trained`.
         apart: see :func:`p2be_exp.report.paper.apart.kept_apart`.
-        blocks, rows, columns: keys in order; ``rows`` by block.
-        cells: by block, row and column.
+        cells: the frame that every form of the report is made from: one record a cell, in the order of reading.
         results: the runs in it.
         remarks: what the runs' configurations say about departing.
-        doubles: runs left out since another run has their place and seed.
+        doubles: runs left out since another run has their cell and seed.
     """
 
     spec: TableSpec
     departures: tuple[str, ...]
     trained: tuple[str, ...]
     apart: tuple[str, ...]
-    blocks: tuple[str, ...]
-    rows: dict[str, tuple[str, ...]]
-    columns: tuple[str, ...]
-    cells: dict[tuple[str, str, str], Cell]
+    cells: tuple[Cell, ...]
     results: tuple[Result, ...]
     remarks: tuple[str, ...]
     doubles: tuple[tuple[Result, Result], ...]
@@ -92,8 +92,25 @@ class Table:
         """Whether it is the paper's recipe at its scale."""
         return not self.departures
 
+    @cached_property
+    def columns(self) -> tuple[Key, ...]:
+        """In their order."""
+        return tuple(dict.fromkeys(cell.key.column for cell in self.cells))
 
-class _Key(NamedTuple):
+    @cached_property
+    def blocks(self) -> dict[Key, dict[Key, dict[Key, Cell]]]:
+        """The cells by block, row and column, in their order."""
+        found: dict[Key, dict[Key, dict[Key, Cell]]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.key.block, {}).setdefault(cell.key.row, {})[cell.key.column] = cell
+        return found
+
+    def of_column(self, column: Key) -> list[Cell]:
+        """The cells of a column."""
+        return [cell for cell in self.cells if cell.key.column == column]
+
+
+class _Section(NamedTuple):
     """What the runs of a table have in common."""
 
     departures: tuple[str, ...]
@@ -105,7 +122,7 @@ class _Key(NamedTuple):
 class _Placed:
     result: Result
     departures: Departures
-    places: tuple[Place, ...]
+    cells: tuple[CellKey, ...]
 
 
 def fill_tables(results: Sequence[Result]) -> list[Table]:
@@ -119,42 +136,44 @@ def fill_tables(results: Sequence[Result]) -> list[Table]:
     """
     ordered = sorted(results, key=lambda result: str(result.measured.folder))
     tables = [table for spec in TABLES for table in _tables(spec, ordered)]
-    tables = [table for table in tables if any(cell.runs for cell in table.cells.values())]
-    tables = [table for table in tables if not _shown_by_length(table, tables)]
+    tables = [table for table in tables if any(cell.runs for cell in table.cells)]
+    tables = [table for table in tables if not _shown_by_another(table, tables)]
     used = {id(result) for table in tables for result in table.results}
     return tables + list(_tables(OTHER, [result for result in ordered if id(result) not in used]))
 
 
 def _tables(spec: TableSpec, results: Iterable[Result]) -> list[Table]:
-    sections: dict[_Key, list[_Placed]] = {}
+    sections: dict[_Section, list[_Placed]] = {}
     for result in results:
         if result.scale == "small" and result.sweep not in spec.sweeps and spec is not OTHER:
             continue  # a small sweep is about its own table
-        if not spec.place(result, ""):
+        if not spec.cells(result, ""):
             continue
-        found = departures(result, spec.home)
-        places = tuple(spec.place(result, ", ".join(found.row)))
-        key = _Key(found.all or _off_the_axes(spec, result), how_trained(result))
-        sections.setdefault(key, []).append(_Placed(result, found, places))
+        found = departures(result, spec.recipe)
+        cells = tuple(spec.cells(result, ", ".join(found.row)))
+        section = _Section(found.all or _off_the_axes(spec, result), how_trained(result))
+        sections.setdefault(section, []).append(_Placed(result, found, cells))
     sections = _apart(sections)
     shown = _worth_showing(spec, sections)
-    order = sorted(shown, key=lambda key: (len(key.departures) > 0, key.departures, key.trained != (FLOAT32,), key))
-    return [_table(spec, key, sections[key]) for key in order]
+    order = sorted(
+        shown, key=lambda each: (len(each.departures) > 0, each.departures, each.trained != (FLOAT32,), each)
+    )
+    return [_table(spec, section, sections[section]) for section in order]
 
 
-def _apart(sections: dict[_Key, list[_Placed]]) -> dict[_Key, list[_Placed]]:
+def _apart(sections: dict[_Section, list[_Placed]]) -> dict[_Section, list[_Placed]]:
     """The same sections; one whose runs must not be in one mean, in parts."""
-    found: dict[_Key, list[_Placed]] = {}
-    for key, placed in sections.items():
+    found: dict[_Section, list[_Placed]] = {}
+    for section, placed in sections.items():
         for each, apart in zip(placed, kept_apart([each.result for each in placed]), strict=True):
-            found.setdefault(key._replace(apart=apart), []).append(each)
+            found.setdefault(section._replace(apart=apart), []).append(each)
     return found
 
 
-def _worth_showing(spec: TableSpec, sections: dict[_Key, list[_Placed]]) -> list[_Key]:
+def _worth_showing(spec: TableSpec, sections: dict[_Section, list[_Placed]]) -> list[_Section]:
     """The sections that say something; if none of a sweep's own does, all of that sweep: its cells are missing."""
     wanted = [
-        key for key, placed in sections.items() if spec.wanted([place for each in placed for place in each.places])
+        section for section, placed in sections.items() if spec.wanted([cell for each in placed for cell in each.cells])
     ]
     asked = [key for key, placed in sections.items() if any(each.result.sweep in spec.sweeps for each in placed)]
     return wanted if set(wanted) & set(asked) else list(dict.fromkeys([*wanted, *asked]))
@@ -163,152 +182,120 @@ def _worth_showing(spec: TableSpec, sections: dict[_Key, list[_Placed]]) -> list
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
     network, epochs = result.measured.config["backbone"]["name"], str(result.measured.config["epochs"])
-    expected = ("resnet50",) if spec.home.imagenet else ("wrn", "densenet", "resnext")
+    expected = ("resnet50",) if spec.recipe.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
         return (f"network {network}",)
-    return (f"epochs = {epochs}",) if spec.id == "table6" and epochs not in spec.columns else ()
+    return (f"epochs = {epochs}",) if spec.columns_are == "lengths" and Key(epochs) not in spec.columns else ()
 
 
-def _shown_by_length(table: Table, tables: Sequence[Table]) -> bool:
-    """Whether a Table II is one column of a Table VI at full scale."""
-    lengths = {(f"epochs = {epochs} instead of 200",) for epochs in (50, 100)}
-    shown = any(each.spec.id == "table6" and each.full and each.trained == table.trained for each in tables)
-    return table.spec.id == "table2" and table.departures in lengths and shown
+def _shown_by_another(table: Table, tables: Sequence[Table]) -> bool:
+    """Whether a table is one column of another at full scale: a Table II of another length, of Table VI."""
+    for other in tables:
+        if other.spec.id == table.spec.shown_by and other.full and other.trained == table.trained:
+            return table.departures in {(f"epochs = {length} instead of 200",) for length in other.spec.columns}
+    return False
 
 
-def _table(spec: TableSpec, key: _Key, placed: Sequence[_Placed]) -> Table:
+def _table(spec: TableSpec, section: _Section, placed: Sequence[_Placed]) -> Table:
     placed = _along(spec, _without_variants(spec, placed))
-    runs: dict[Place, dict[int, tuple[Result, float]]] = {}
+    runs, doubles = _runs(placed)
+    full = not section.departures
+    # Named, and not kept apart for: a table has a block a network, and one along lengths a column a length.
+    off = {each for one in placed for each in _off_the_axes(spec, one.result)} - set(section.departures)
+    cells = [_cell(spec, key, runs, full) for key in _layout(spec, runs, full)]
+    return Table(
+        spec,
+        (*section.departures, *sorted(off, key=natural)),
+        section.trained,
+        section.apart,
+        tuple(cells),
+        tuple(each.result for each in placed),
+        tuple(sorted({each.departures.remark for each in placed if each.departures.remark})),
+        doubles,
+    )
+
+
+def _runs(placed: Sequence[_Placed]) -> tuple[dict[CellKey, Runs], tuple[tuple[Result, Result], ...]]:
+    """By cell, what was measured; and pairs of runs of one seed, of which the second is left out."""
+    runs: dict[CellKey, Runs] = {}
     doubles: dict[tuple[str, str], tuple[Result, Result]] = {}
     for each in placed:
-        for place in each.places:
-            cell = runs.setdefault(place, {})
-            error = value(each.result, place.measure)
+        for key in each.cells:
+            cell, seed, error = runs.setdefault(key, {}), each.result.measured.seed, value(each.result, key.measure)
             if error is None:
                 continue
-            seed = each.result.measured.seed
             if seed in cell:
                 first = cell[seed][0]
                 doubles[str(first.measured.folder), str(each.result.measured.folder)] = (first, each.result)
-                continue
-            cell[seed] = (each.result, error)
-    full = not key.departures
-    # Named, and not kept apart for: a table has a block a network, and Table VI a column a length.
-    off = sorted(
-        {each for one in placed for each in _off_the_axes(spec, one.result)} - set(key.departures), key=natural
-    )
-    blocks = _blocks(spec, runs, full)
-    measured = {place.column for place, cell in runs.items() if cell or not spec.along}
-    columns = _ordered(spec.columns, measured, (full and not spec.along) or spec.id == "table3_ce")
-    # Without the complete ImageNet-C, the corruptions that there are.
-    every = full or spec.id != "table3_ce"
-    there = [place for place, cell in runs.items() if cell or every]
-    rows = {block: _ordered(spec.rows, (p.row for p in there if p.block == block), every) for block in blocks}
-    cells = {}
-    for place in _places(spec, runs, blocks, rows, columns):
-        cell = Cell(place, runs.get(place, {}), published=_published(spec, place, full))
-        # A variant of an encoding is none of the paper's rows.
-        cells[place.block, place.row, place.column] = replace(cell, comparable=full and "|" not in place.row)
-    cells = {where: _with_difference(spec, cell, runs) for where, cell in cells.items()}
-    return Table(
-        spec,
-        (*key.departures, *off),
-        key.trained,
-        key.apart,
-        blocks,
-        rows,
-        columns,
-        cells,
-        tuple(each.result for each in placed),
-        tuple(sorted({each.departures.remark for each in placed if each.departures.remark})),
-        tuple(doubles[pair] for pair in sorted(doubles)),
-    )
+            else:
+                cell[seed] = (each.result, error)
+    return runs, tuple(doubles[pair] for pair in sorted(doubles))
 
 
 def _without_variants(spec: TableSpec, placed: Sequence[_Placed]) -> list[_Placed]:
     """Of an encoding with the published settings and others, the published alone: the others have their own tables."""
-    if spec.id not in ("table2", "table3", "table3_ce", "table4", "table6", "table7"):
-        return list(placed)
-    usual = {place.row for each in placed for place in each.places if "|" not in place.row}
-    return [
-        each
-        for each in placed
-        if all("|" not in place.row or place.row.partition("|")[0] not in usual for place in each.places)
-    ]
+    usual = {cell.row.name for each in placed for cell in each.cells if not cell.row.variant}
+    kept = (all(not cell.row.variant or cell.row.name not in usual for cell in each.cells) for each in placed)
+    return [each for each, keep in zip(placed, kept, strict=True) if keep or not spec.variants_apart]
 
 
 def _along(spec: TableSpec, placed: Sequence[_Placed]) -> list[_Placed]:
-    """Of a table along M or lambda, the blocks that have several; all where none has."""
-    several = blocks_with_several_rows(place for each in placed for place in each.places) if spec.along else set()
-    several |= {_without_m(block) for block in several} if spec.id == "m_lambda" else set()
-    kept = [
-        each
-        for each in placed
-        if not several or any({place.block, _without_m(place.block)} & several for place in each.places)
-    ]
-    return kept
+    """Of a table along a setting, the blocks that have several rows, and those beside them; all where none has."""
+    several = blocks_with_several_rows(cell for each in placed for cell in each.cells) if spec.along else set()
+    several = {_whole(block) for block in several}
+    return [each for each in placed if not several or any(_whole(cell.block) in several for cell in each.cells)]
 
 
-def _without_m(block: str) -> str:
-    return block.partition("/M = ")[0]
+def _whole(block: Key) -> Key:
+    """What a block is one setting of."""
+    return replace(block, setting=None)
 
 
-def _blocks(spec: TableSpec, runs: Iterable[Place], full: bool) -> tuple[str, ...]:
-    """At full scale every block of the paper, under the runs' own names of its network."""
-    found = sorted({place.block for place in runs}, key=natural)
-    if spec.blocks.keys() & {family(block) for block in found}:
-        order = {name: number for number, name in enumerate(spec.blocks)}
-        missing = [name for name in spec.blocks if full and name not in {family(block) for block in found}]
-        return tuple(sorted([*found, *missing], key=lambda block: (order.get(family(block), 99), natural(block))))
-    return tuple(found) if not full or found else tuple(spec.blocks)
+# -- the layout -------------------------------------------------------------------------------------------------------
 
 
-def _ordered(labels: dict[str, str], found: Iterable[str], add: bool) -> tuple[str, ...]:
-    """Keys in the order of the paper; with ``add``, those too that nothing was measured of."""
-    there = set(found)
-    plain = {key.partition("|")[0] for key in there}
-    known = [key for key in labels if key in there or (add and key not in plain)]
-    order = {key: number for number, key in enumerate(labels)}
-    rest = there - set(known)
-    return tuple(sorted({*known, *rest}, key=lambda key: (order.get(key.partition("|")[0], 99), natural(key))))
-
-
-def _places(
-    spec: TableSpec,
-    runs: Iterable[Place],
-    blocks: Sequence[str],
-    rows: dict[str, tuple[str, ...]],
-    columns: Sequence[str],
-) -> list[Place]:
-    """Every place of the table; what is measured in one that no run fills is what it is in the others."""
-    measures: dict[str, str] = {}
-    for place in runs:
-        measures[place.row if spec.id == "table3_ce" else place.column] = place.measure
+def _layout(spec: TableSpec, runs: dict[CellKey, Runs], full: bool) -> list[CellKey]:
+    """Every cell of a table in its order; what is measured in one that no run fills is what it is in the others."""
+    # Without the complete ImageNet-C, the corruptions that there are.
+    every = full or not spec.corruption_a_row
+    shown = [key for key, cell in runs.items() if cell or every]
+    measured = [key.column for key, cell in runs.items() if cell or not spec.along]
+    columns = _ordered(spec.columns, measured, (full and not spec.along) or spec.corruption_a_row)
+    measures = {key.row if spec.corruption_a_row else key.column: key.measure for key in runs}
     found = []
-    for block in blocks:
-        for row in rows[block]:
+    for block in _blocks(spec, runs, full):
+        for row in _ordered(spec.rows, [key.row for key in shown if key.block == block], every):
             for column in columns:
-                key = row if spec.id == "table3_ce" else column
-                found.append(Place(block, row, column, measures.get(key) or next(iter(measures.values()))))
+                measure = measures.get(row if spec.corruption_a_row else column) or next(iter(measures.values()))
+                found.append(CellKey(block, row, column, measure))
     return found
 
 
-def _published(spec: TableSpec, place: Place, full: bool) -> Published | None:
-    names = {"table2", "table3", "table3_ce", "table6"}
-    block = family(place.block) if spec.id in names else place.block
-    if full and "|" in place.row:  # no row of the paper's
-        return None
-    return PUBLISHED.get((spec.id, block, place.row.partition("|")[0], place.column.partition("|")[0]))
+def _blocks(spec: TableSpec, runs: Iterable[CellKey], full: bool) -> list[Key]:
+    """At full scale every block of the paper, under the runs' own names of its network."""
+    found = sorted({key.block for key in runs}, key=natural)
+    families = {family(block) for block in found}
+    if spec.blocks.keys() & families:
+        order = {block: number for number, block in enumerate(spec.blocks)}
+        missing = [block for block in spec.blocks if full and block not in families]
+        return sorted([*found, *missing], key=lambda block: (order.get(family(block), 99), natural(block)))
+    return found if not full or found else list(spec.blocks)
 
 
-def _with_difference(spec: TableSpec, cell: Cell, runs: dict[Place, dict[int, tuple[Result, float]]]) -> Cell:
-    reference = spec.reference(cell.place)
-    if reference is None or not cell.runs or not runs.get(reference):
-        return cell
-    return replace(cell, compared=compare_cells(runs[reference], cell.runs, cell.place.measure))
+def _ordered(labels: Labels, found: Iterable[Key], add: bool) -> list[Key]:
+    """Keys in the order of the paper; with ``add``, those too that nothing was measured of."""
+    there = set(found)
+    plain = {key.published for key in there}
+    known = [key for key in labels if key in there or (add and key not in plain)]
+    order = {key: number for number, key in enumerate(labels)}
+    return sorted({*known, *there}, key=lambda key: (order.get(key.published, 99), natural(key)))
 
 
-def natural(text: str) -> list[tuple[float, str]]:
-    """Sort key by the numbers in a text: M = 128 is behind M = 16."""
-    parts = re.split(r"(\d+(?:\.\d+)?)", text)
-    return [(float(part), "") if part[:1].isdigit() else (-1.0, part) for part in parts if part]
+def _cell(spec: TableSpec, key: CellKey, runs: dict[CellKey, Runs], full: bool) -> Cell:
+    own, reference = runs.get(key, {}), spec.compared_with(key)
+    beside = runs.get(reference, {}) if reference else {}
+    compared = compare_cells(beside, own, key.measure) if own and beside else None
+    # A variant of an encoding is none of the paper's rows.
+    place = (str(family(key.block)), str(key.row.published), str(key.column.published))
+    published = None if full and key.row.variant else PUBLISHED.get((spec.id, *place))
+    return Cell(key, own, compared, published, comparable=full and not key.row.variant)

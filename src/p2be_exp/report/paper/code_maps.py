@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.report.paper.cells import natural
 from p2be_exp.report.paper.figures import Picture, picture, settings
 from p2be_exp.report.paper.gather import Result
-from p2be_exp.report.paper.tables import named
+from p2be_exp.report.paper.keys import natural
+from p2be_exp.report.paper.tables import option_label
 from p2be_exp.runs.load import load_checkpoint
 
 LEARNED = 4
@@ -53,8 +53,8 @@ def _learned(results: Sequence[Result]) -> tuple[list, list[str]]:
         if encoding["name"] != "p2be" or encoding["table_from"] is not None:
             continue
         config = result.measured.config
-        what = f"learned on {named(config['dataset']['name'])}, M = {encoding['M']}"
-        recipe = f"{config['backbone']['name']}, {named(config['regime']['name'])}, {config['epochs']} epochs"
+        what = f"learned on {option_label(config['dataset']['name'])}, M = {encoding['M']}"
+        recipe = f"{config['backbone']['name']}, {option_label(config['regime']['name'])}, {config['epochs']} epochs"
         chosen.setdefault(f"{what}\n{recipe}\nlambda = {encoding['lambda_smooth']:g}", result)
     found: list = []
     lost: list[str] = []

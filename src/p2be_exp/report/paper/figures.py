@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import TEST
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.report.paper.cells import Cell, Table, natural
+from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.grid import Grid, difference
-from p2be_exp.report.paper.measures import LABELS, value
+from p2be_exp.report.paper.keys import Key, Measure, format_value, natural
+from p2be_exp.report.paper.measures import value
 
 STYLES = {
     "rgb": ("#000000", "o"),
@@ -52,15 +53,13 @@ class Picture:
 def table_pictures(table: Table, grid: Grid) -> list[Picture]:
     """The pictures that a table's numbers allow."""
     scale = "" if table.full else " (small scale or another recipe: see the table)"
-    found = []
-    if table.spec.id == "figure3":
-        found += _along_m(table, grid, scale)
-    elif table.spec.id == "m_lambda":
-        found += _heat_maps(table, grid, scale)
-    elif table.spec.differences:
-        found += _differences(table, grid, scale)
-    if table.spec.id in ("table2", "table3"):
-        found += _by_corruption(table, grid, scale)
+    drawn = {
+        "differences": _differences,
+        "corruptions": _by_corruption,
+        "curves": _along_m,
+        "heat_maps": _heat_maps,
+    }
+    found = [each for kind in table.spec.pictures for each in drawn[kind](table, grid, scale)]
     return found
 
 
@@ -82,16 +81,13 @@ def settings() -> AbstractContextManager[None]:
 
 
 def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
-    columns = [
-        (column, [cell for (_, _, of), cell in table.cells.items() if of == column and _has_interval(cell)])
-        for column in table.columns
-    ]
+    columns = [(column, [cell for cell in table.of_column(column) if _has_interval(cell)]) for column in table.columns]
     columns = [(column, cells) for column, cells in columns if cells]
     if not columns:
         return []
-    labels = [(cell.place.block, cell.place.row) for _, cells in columns for cell in cells]
-    order = [(block, row) for block in table.blocks for row in table.rows[block] if (block, row) in set(labels)]
-    names = [f"{table.spec.row_label(row)}, {_short(table, block)}" for block, row in order]
+    shown = {(cell.key.block, cell.key.row) for _, cells in columns for cell in cells}
+    order = [(block, row) for block, rows in table.blocks.items() for row in rows if (block, row) in shown]
+    names = [f"{table.spec.row_label(row)}, {table.spec.block_label(block)}" for block, row in order]
     with settings():
         drawing, grid_axes = new_figure(
             1,
@@ -109,7 +105,7 @@ def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
         grid_axes[0][0].set_ylim(len(order) - 0.4, -0.6)
     title = f"{grid.heading.partition(':')[0]}: differences to {table.spec.against}, 95 % intervals{scale}"
     alt = "; ".join(
-        f"{table.spec.row_label(cell.place.row)} on {_short(table, cell.place.block)}, "
+        f"{table.spec.row_label(cell.key.row)} on {table.spec.block_label(cell.key.block)}, "
         f"{table.spec.column_label(column)}: {difference(cell.compared)}"
         for column, cells in columns
         for cell in cells
@@ -117,11 +113,11 @@ def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
     return [picture(drawing, f"{grid.id}-differences", title, f"{title}. {alt}.")]
 
 
-def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[str, str]]) -> None:
+def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[Key, Key]]) -> None:
     axes.axvline(0, color="#444444", linewidth=0.8)
     for cell in cells:
-        found, place = cell.compared, order.index((cell.place.block, cell.place.row))
-        colour, marker = _style(cell.place.row)
+        found, place = cell.compared, order.index((cell.key.block, cell.key.row))
+        colour, marker = _style(cell.key.row)
         axes.plot([found.low, found.high], [place, place], color=colour, linewidth=1.6)
         # Hollow: about two networks, not about the methods.
         face = "white" if found.kind == "networks" else colour
@@ -135,14 +131,8 @@ def _has_interval(cell: Cell) -> bool:
     return cell.compared is not None and cell.compared.low is not None
 
 
-def _short(table: Table, block: str) -> str:
-    return (
-        table.spec.block_label(block).partition(",")[0] if table.spec.id == "table5" else table.spec.block_label(block)
-    )
-
-
-def _style(row: str, number: int = 0) -> tuple[str, str]:
-    return STYLES.get(row.partition("|")[0]) or _OTHERS[number % len(_OTHERS)]
+def _style(key: Key, number: int = 0) -> tuple[str, str]:
+    return STYLES.get(key.name) or _OTHERS[number % len(_OTHERS)]
 
 
 # -- corruption by corruption -----------------------------------------------------------------------------------------
@@ -150,8 +140,8 @@ def _style(row: str, number: int = 0) -> tuple[str, str]:
 
 def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
     errors = {
-        block: {row: found for row in table.rows[block] if (found := _errors(table, block, row))}
-        for block in table.blocks
+        block: {row: found for row, cells in rows.items() if (found := _errors(cells))}
+        for block, rows in table.blocks.items()
     }
     errors = {block: rows for block, rows in errors.items() if rows}
     names = [name for name in TEST if any(name in of for rows in errors.values() for of in rows.values())]
@@ -165,7 +155,7 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
         for axes, (block, rows) in zip(axes_of[:, 0], errors.items(), strict=True):
             for number, (row, of) in enumerate(rows.items()):
                 _draw_errors(axes, names, of, row, number, len(rows), table.spec.row_label(row))
-            axes.set(title=_short(table, block), ylabel="error, %")
+            axes.set(title=table.spec.block_label(block), ylabel="error, %")
             axes.margins(y=0.12)
             axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
             axes.set_axisbelow(True)
@@ -175,7 +165,7 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
         )
     title = f"Error by corruption, mean over severities and seeds; bars: standard deviation over seeds{scale}"
     means = (
-        f"{table.spec.row_label(row)} on {_short(table, block)}: "
+        f"{table.spec.row_label(row)} on {table.spec.block_label(block)}: "
         + ", ".join(f"{name.replace('_', ' ')} {np.mean(of[name]):.1f}" for name in names if name in of)
         for block, rows in errors.items()
         for row, of in rows.items()
@@ -183,16 +173,16 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
     return [picture(drawing, f"{grid.id}-corruptions", title, f"{title}. {'; '.join(means)}.")]
 
 
-def _errors(table: Table, block: str, row: str) -> dict[str, list[float]]:
-    """By corruption, the errors of the seeds."""
-    column = next(column for column in table.columns if column in ("corruption", "mce"))
-    runs = [result for result, _ in table.cells[block, row, column].runs.values()]
-    found = {name: [value(result, f"error:{name}") for result in runs] for name in TEST}
+def _errors(cells: dict[Key, Cell]) -> dict[str, list[float]]:
+    """By corruption, the errors of the seeds of a row."""
+    cell = next(cell for cell in cells.values() if cell.key.measure.kind in ("corruption", "mce"))
+    runs = [result for result, _ in cell.runs.values()]
+    found = {name: [value(result, Measure("error", name)) for result in runs] for name in TEST}
     return {name: errors for name, errors in found.items() if errors and None not in errors}
 
 
 def _draw_errors(
-    axes: Axes, names: Sequence[str], errors: dict[str, list[float]], row: str, number: int, rows: int, label: str
+    axes: Axes, names: Sequence[str], errors: dict[str, list[float]], row: Key, number: int, rows: int, label: str
 ) -> None:
     colour, marker = _style(row, number)
     places = [names.index(name) + (number - (rows - 1) / 2) * 0.16 for name in errors]
@@ -217,7 +207,7 @@ def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
         for axes, column in zip(axes_of[0], table.columns, strict=True):
             told += _draw_along_m(axes, table, column)
             axes.set(xlabel="M", title=f"{table.spec.column_label(column)}, %", xscale="log")
-            lengths = sorted({int(row.split()[-1]) for block in table.blocks for row in table.rows[block]})
+            lengths = sorted({cell.key.row.setting.value for cell in table.cells})
             axes.set_xticks(lengths, [str(each) for each in lengths])
             axes.minorticks_off()
             axes.margins(x=0.1, y=0.2)
@@ -226,37 +216,37 @@ def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
             drawing.legend(*axes_of[0][0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=2,
                            loc="outside lower left")  # fmt: skip
         else:
-            drawing.suptitle(table.spec.block_label(table.blocks[0]), fontsize=9)
+            drawing.suptitle(table.spec.block_label(next(iter(table.blocks))), fontsize=9)
     title = f"Error by M; bars: standard deviation over seeds{scale}"
     return [picture(drawing, grid.id, title, f"{title}. {'; '.join(told)}.")]
 
 
-def _draw_along_m(axes: Axes, table: Table, column: str) -> list[str]:
+def _draw_along_m(axes: Axes, table: Table, column: Key) -> list[str]:
     told = []
-    for number, block in enumerate(table.blocks):
-        cells = [table.cells[block, row, column] for row in table.rows[block]]
-        points = [(int(cell.place.row.split()[-1]), cell) for cell in cells if cell.runs]
+    for number, (block, rows) in enumerate(table.blocks.items()):
+        cells = [row[column] for row in rows.values()]
+        points = [(cell.key.row.setting.value, cell) for cell in cells if cell.runs]
         if not points:
             continue
-        colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else _style(block.split("/")[0])
+        colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else _style(block)
         lengths, means = [length for length, _ in points], [cell.mean for _, cell in points]
         axes.errorbar(
             lengths, means, yerr=[cell.sd or 0 for _, cell in points], marker=marker, color=colour, capsize=3,
             label=table.spec.block_label(block),
         )  # fmt: skip
         numbers = ", ".join(f"M = {length}: {mean:.2f}" for length, mean in zip(lengths, means, strict=True))
-        told.append(f"{table.spec.block_label(block)}, {LABELS[column]}: {numbers}")
+        told.append(f"{table.spec.block_label(block)}, {table.spec.column_label(column)}: {numbers}")
     return told
 
 
 def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
     """For each network and data set an error over M and lambda, where there are several lambdas."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[Key, list[Key]] = {}
     for block in table.blocks:
-        groups.setdefault(block.partition("/M = ")[0], []).append(block)
+        groups.setdefault(replace(block, setting=None), []).append(block)
     found = []
     for group, blocks in groups.items():
-        weights = sorted({row for block in blocks for row in table.rows[block]}, key=natural)
+        weights = sorted({row for block in blocks for row in table.blocks[block]}, key=natural)
         matrices = {column: _matrix(table, blocks, weights, column) for column in table.columns}
         matrices = {column: matrix for column, matrix in matrices.items() if np.isfinite(matrix).any()}
         if len(weights) > 1 and matrices:
@@ -264,8 +254,8 @@ def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
     return found
 
 
-def _matrix(table: Table, blocks: Sequence[str], weights: Sequence[str], column: str) -> NDArray[np.float64]:
-    cells = [[table.cells.get((block, weight, column)) for weight in weights] for block in blocks]
+def _matrix(table: Table, blocks: Sequence[Key], weights: Sequence[Key], column: Key) -> NDArray[np.float64]:
+    cells = [[table.blocks[block].get(weight, {}).get(column) for weight in weights] for block in blocks]
     return np.array([[cell.mean if cell and cell.runs else np.nan for cell in row] for row in cells], dtype=float)
 
 
@@ -273,14 +263,13 @@ def _heat_map(
     table: Table,
     grid: Grid,
     scale: str,
-    group: str,
-    blocks: Sequence[str],
-    weights: Sequence[str],
-    matrices: dict[str, NDArray[np.float64]],
+    group: Key,
+    blocks: Sequence[Key],
+    weights: Sequence[Key],
+    matrices: dict[Key, NDArray[np.float64]],
     number: int,
 ) -> Picture:
-    lengths = [block.partition("/M = ")[2] for block in blocks]
-    names = [weight.removeprefix("lambda = ") for weight in weights]
+    lengths, names = ([format_value(key.setting.value) for key in keys] for keys in (blocks, weights))
     wide, high = 1.4 + 0.75 * len(names), 1.5 + 0.5 * len(lengths)
     told = []
     with settings():
@@ -289,7 +278,7 @@ def _heat_map(
         )
         for axes, (column, matrix) in zip(axes_of[0], matrices.items(), strict=True):
             axes.imshow(np.ma.masked_invalid(matrix), cmap="cividis", aspect="auto")
-            axes.set(title=f"{LABELS[column]}, %", xlabel="lambda", ylabel="M")
+            axes.set(title=f"{table.spec.column_label(column)}, %", xlabel="lambda", ylabel="M")
             axes.set_xticks(range(len(names)), names)
             axes.set_yticks(range(len(lengths)), lengths)
             axes.spines[:].set_visible(False)
@@ -298,6 +287,6 @@ def _heat_map(
                 text = "missing" if np.isnan(error) else f"{error:.2f}"
                 dark = np.isnan(error) or error > middle
                 axes.text(x, y, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
-                told.append(f"{LABELS[column]} at M = {lengths[y]}, lambda = {names[x]}: {text}")
+                told.append(f"{table.spec.column_label(column)} at M = {lengths[y]}, lambda = {names[x]}: {text}")
     title = f"Error over M and lambda, {table.spec.block_label(group)}; mean over seeds{scale}"
     return picture(drawing, f"{grid.id}-{number + 1}", title, f"{title}. {'; '.join(told)}.")

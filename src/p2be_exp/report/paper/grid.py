@@ -11,10 +11,11 @@ from p2be_exp.report.difference import KINDS, Compared
 from p2be_exp.report.paper.apart import FLOAT32
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.gather import Result
-from p2be_exp.report.paper.measures import corruptions, source_of
+from p2be_exp.report.paper.keys import Key
+from p2be_exp.report.paper.measures import NORMALISED, corruptions, source_of
 from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS
 from p2be_exp.report.paper.recipe import over
-from p2be_exp.report.paper.tables import family, named
+from p2be_exp.report.paper.tables import family, option_label
 
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EM DASH} missing"
@@ -90,16 +91,12 @@ def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
             tuple(
                 (
                     table.spec.row_label(row),
-                    tuple(
-                        _text(table.cells[block, row, column], part)
-                        for column in table.columns
-                        for part in parts[column]
-                    ),
+                    tuple(_text(cells[column], part) for column in parts for part in parts[column]),
                 )
-                for row in table.rows[block]
+                for row, cells in rows.items()
             ),
         )
-        for block in table.blocks
+        for block, rows in table.blocks.items()
     )
     head = tuple((_column_label(table, column), tuple(heads[p] for p in parts[column])) for column in table.columns)
     return Grid(
@@ -129,20 +126,15 @@ def _kept_apart(table: Table) -> str:
     return ", ".join([f"trained in {table.trained[0]}", *table.trained[1:], *table.apart])
 
 
-def _column_label(table: Table, column: str) -> str:
-    label = table.spec.column_label(column) if "|" not in column else table.spec.row_label(column)
-    if table.spec.id == "table6" and column.isdigit():
-        label = f"{column} epoch{'s' * (column != '1')}"
-    if table.spec.id == "table3_ce" and any(cell.place.measure.startswith("error:") for cell in table.cells.values()):
+def _column_label(table: Table, column: Key) -> str:
+    label, kinds = table.spec.column_label(column), {cell.key.measure.kind for cell in table.of_column(column)}
+    if table.spec.corruption_a_row and "error" in kinds:
         label += ", error"
-    normalised = any(
-        cell.place.measure.startswith(("mce", "ce:")) for (_, _, of), cell in table.cells.items() if of == column
-    )
-    return label if normalised else f"{label}, %"
+    return label if kinds & NORMALISED else f"{label}, %"
 
 
-def _parts(table: Table, column: str) -> tuple[str, ...]:
-    cells = [cell for (_, _, of), cell in table.cells.items() if of == column]
+def _parts(table: Table, column: Key) -> tuple[str, ...]:
+    cells = table.of_column(column)
     there = {
         "ours": True,
         "difference": table.spec.differences and any(cell.compared for cell in cells),
@@ -152,9 +144,9 @@ def _parts(table: Table, column: str) -> tuple[str, ...]:
     return tuple(part for part, shown in there.items() if shown)
 
 
-def _block_label(table: Table, block: str) -> str:
-    label = table.spec.block_label(block)
-    network = NETWORKS.get(family(block))
+def _block_label(table: Table, block: Key) -> str:
+    spec, network = table.spec, NETWORKS.get(str(family(block)))
+    label = ", ".join(filter(None, (spec.block_label(block), spec.block_details.get(block))))
     return f"{label} (the paper: {network})" if network and network != label else label
 
 
@@ -247,7 +239,7 @@ def _warning(table: Table) -> str:
 def _sentence(table: Table) -> str:
     """What was measured, on what, by how many seeds, with which versions, and how much is missing."""
     results = table.results
-    datasets = _listed(named(each.measured.settings["dataset"]) for each in results)
+    datasets = _listed(option_label(each.measured.settings["dataset"]) for each in results)
     images = _listed(f"{each.measured.counts['clean'].n:,}" for each in results if "clean" in each.measured.counts)
     source = _corrupted(table)
     seeds = sorted({each.measured.seed for each in results})
@@ -256,7 +248,7 @@ def _sentence(table: Table) -> str:
     versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if _has_torch(each))
     commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
     runs = {each.run for each in results}
-    missing = sum(not cell.runs for cell in table.cells.values())
+    missing = sum(not cell.runs for cell in table.cells)
     facts = [
         f"{len(runs)} run{'s' * (len(runs) > 1)} on {datasets}",
         f"{images} test images" if images else "",
@@ -281,8 +273,7 @@ def _trained(table: Table) -> str:
 
 
 def _corrupted(table: Table) -> str:
-    kinds = {cell.place.measure.partition(":")[0] for cell in table.cells.values()}
-    if not kinds & {"corruption", "mce", "ce", "error"}:
+    if not {cell.key.measure.kind for cell in table.cells} & {"corruption", "error", *NORMALISED}:
         return ""
     found = set()
     for each in table.results:
@@ -299,10 +290,10 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(set(names)))
 
 
-def _notes(table: Table, parts: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _notes(table: Table, parts: dict[Key, tuple[str, ...]]) -> tuple[str, ...]:
     shown = {part for of in parts.values() for part in of}
     notes = ["Ours: mean ± standard deviation over seeds, percent; the number of seeds in brackets."]
-    kinds = [cell.compared.kind for cell in table.cells.values() if cell.compared and cell.compared.kind]
+    kinds = [cell.compared.kind for cell in table.cells if cell.compared and cell.compared.kind]
     if "difference" in shown:
         letters = "; ".join(f"{LETTERS[kind]}: {KINDS[kind]}" for kind in KINDS if kind in kinds)
         notes.append(
@@ -310,41 +301,24 @@ def _notes(table: Table, parts: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
             f"corrected for their number; {FEWER} fewer errors, {MORE} more, only where the interval does not hold 0."
             + (f" {letters}." if letters else "")
         )
-        reasons = {cell.compared.why_not for cell in table.cells.values() if cell.compared and cell.compared.why_not}
+        reasons = {cell.compared.why_not for cell in table.cells if cell.compared and cell.compared.why_not}
         if reasons:
             more = f"; and {len(reasons) - 1} more like it" if len(reasons) > 1 else ""
             notes.append(f"No interval: {min(reasons)}{more}.")
     elif kinds:
         notes.append(f"Differences to {table.spec.against} and their intervals: in the CSV file.")
-    if any(cell.place.measure.startswith(("mce", "ce:")) for cell in table.cells.values()):
+    measured = {cell.key.measure.kind for cell in table.cells}
+    if measured & NORMALISED:
         notes.append(
             "CE: error of a corruption over its severities, in percent of AlexNet's; mCE: the mean of the CEs."
         )
-    if any(cell.place.measure == "lspga" for cell in table.cells.values()):
+    if "lspga" in measured:
         notes.append("An error under LS-PGA is that of one attack, not a measure of robustness.")
-    notes += _fixed_tables(table)
+    notes += table.spec.remarks(table.results)
     notes += [f"The runs' own remark: {remark}." for remark in table.remarks]
     notes += [_double(first, second) for first, second in table.doubles]
     notes += [f"Paper: {note}" for note in FOOTNOTES.get(table.spec.id, ())]
     return tuple(notes)
-
-
-def _fixed_tables(table: Table) -> list[str]:
-    """Of Table VII: whether the seeds of a fixed row stand for several learned tables."""
-    if table.spec.id != "table7":
-        return []
-    tables = set()
-    for each in table.results:
-        if source := each.measured.config["encoding"]["table_from"]:
-            tables.add(str(Path(source).resolve()))
-    if not tables:
-        return []
-    shared = (
-        "All seeds of the fixed rows share one table"
-        if len(tables) == 1
-        else f"The fixed rows use {len(tables)} tables"
-    )
-    return [f"{shared}: the spread over their seeds is that of training a network on it, not that of learning a table."]
 
 
 def _double(first: Result, second: Result) -> str:

@@ -8,6 +8,7 @@ from p2be_exp.corruptions.names import SEVERITIES, TEST, select_names
 from p2be_exp.corruptions.provenance import SOURCES, provenance
 from p2be_exp.evaluation.measures import ALEXNET, IMAGENET_IMAGES
 from p2be_exp.report.paper.gather import Result
+from p2be_exp.report.paper.keys import Measure
 
 LSPGA = "attack/lspga/8"
 """The condition that the paper attacks under: LS-PGA as the reference runs it, 8 levels."""
@@ -15,22 +16,20 @@ LSPGA = "attack/lspga/8"
 LABELS = {"clean": "clean error", "corruption": "error under corruptions", "lspga": "error under LS-PGA", "mce": "mCE"}
 
 
-def label_of(measure: str) -> str:
-    """A measure in words."""
-    kind, _, name = measure.partition(":")
-    return LABELS.get(kind) or f"{'CE' if kind == 'ce' else 'error'} under {name.replace('_', ' ')}"
+NORMALISED = frozenset({"mce", "ce"})
+"""Kinds of measures that are in percent of AlexNet's error."""
 
 
-def weights(result: Result, measure: str) -> Mapping[str, float] | None:
+def weights(result: Result, measure: Measure) -> Mapping[str, float] | None:
     """By condition, how much its error counts; None where the run does not have the measure, or not all of it.
 
     Args:
         result: of one run.
         measure: ``clean``; ``corruption``, the plain mean over the test corruptions that were asked for; ``lspga``;
-            ``error:NAME``, the mean of one corruption over its severities; ``mce`` and ``ce:NAME``, in percent of
-            AlexNet's, which only the complete official ImageNet-C has.
+            ``error`` of one corruption, its mean over the severities; ``mce``, and ``ce`` of one corruption, in percent
+            of AlexNet's, which only the complete official ImageNet-C has.
     """
-    kind, _, name = measure.partition(":")
+    kind, name = measure.kind, measure.corruption
     if kind == "clean":
         found = {"clean": 1.0}
     elif kind == "lspga":
@@ -39,7 +38,7 @@ def weights(result: Result, measure: str) -> Mapping[str, float] | None:
         found = _mean(result, corruptions(result))
     elif kind == "error":
         found = _mean(result, (name,) if name in corruptions(result) else ())
-    elif kind in ("mce", "ce") and is_official_imagenet(result):
+    elif kind in NORMALISED and is_official_imagenet(result):
         names = TEST if kind == "mce" else (name,)
         found = {cell: 100 / ALEXNET[of] / len(names) / 5 for of in names for cell in _cells(of, SEVERITIES)}
     else:
@@ -47,7 +46,7 @@ def weights(result: Result, measure: str) -> Mapping[str, float] | None:
     return found if found and all(condition in result.measured.counts for condition in found) else None
 
 
-def value(result: Result, measure: str) -> float | None:
+def value(result: Result, measure: Measure) -> float | None:
     """The measure in percent; None where the run does not have it."""
     found = weights(result, measure)
     if found is None:

@@ -16,6 +16,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.measures import IMAGENET_IMAGES
 from p2be_exp.report.comparable import NOT_THE_METHOD, flat
 from p2be_exp.report.paper.gather import Result
+from p2be_exp.report.paper.keys import format_value
 from p2be_exp.report.paper.measures import LSPGA, corruptions, severities
 from p2be_exp.report.paper.published import ENCODINGS
 
@@ -52,7 +53,7 @@ _SHORT = {"encoding.M": "M", "encoding.lambda_smooth": "lambda", "encoding.init"
 
 
 @dataclass(frozen=True)
-class Home:
+class Recipe:
     """The paper's recipe that the runs of a table are held against.
 
     Attributes:
@@ -90,81 +91,74 @@ class Departures:
     remark: str | None
 
 
-def departures(result: Result, home: Home) -> Departures:
+def departures(result: Result, recipe: Recipe) -> Departures:
     """Hold a result against the recipe of a table.
 
     Args:
         result: of one run.
-        home: the recipe.
+        recipe: the recipe.
     """
     config = result.measured.config
-    changed, row = training_departures(config, home)
-    found = [*changed, *_evaluation(result, home)]
+    changed, row = training_departures(config, recipe)
+    found = [*changed, *_evaluation(result, recipe)]
     remark = config["departs_from_paper"]
     if not found and not row and remark:
         found.append(remark)
     return Departures(tuple(found), row, remark)
 
 
-def training_departures(config: Mapping[str, Any], home: Home) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def training_departures(config: Mapping[str, Any], recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """In what a configuration departs from a recipe, however it was measured.
 
     Args:
         config: of a run.
-        home: the recipe.
+        recipe: the recipe.
 
     Returns:
         What concerns every row, and what concerns the encoding alone, in words.
     """
-    expected = _expected(config, home)
-    here = {key: value for key, value in flat(config) if not _is_free(key, home)}
+    expected = _expected(config, recipe)
+    here = {key: value for key, value in flat(config) if not _is_free(key, recipe)}
     changed = {
         key: value
         for key, value in here.items()
         if key not in expected or not _same(*(_in_effect(key, each, config) for each in (value, expected[key])))
     }
     of_row = [key for key in changed if _is_row(key, config)]
-    row = tuple(f"{_SHORT.get(key, key)} = {told(changed[key])}" for key in of_row if _has_a_say(key, config))
+    row = tuple(f"{_SHORT.get(key, key)} = {format_value(changed[key])}" for key in of_row if _has_a_say(key, config))
     general = [key for key in _FIRST if key in changed]
     general += sorted(set(changed) - set(general) - set(of_row))
     found = [
-        *_option("data set", config["dataset"]["name"], home.datasets),
-        *_option("network", config["backbone"]["name"], home.networks),
-        *_option("regime", config["regime"]["name"], home.regimes),
+        *_option("data set", config["dataset"]["name"], recipe.datasets),
+        *_option("network", config["backbone"]["name"], recipe.networks),
+        *_option("regime", config["regime"]["name"], recipe.regimes),
         *(_instead(key, changed[key], expected) for key in general),
         *([] if config["preset"]["name"] == "official" else [f"preset {config['preset']['name']}"]),
     ]
     return tuple(found), row
 
 
-def smooth_weight(config: Mapping[str, Any], home: Home) -> float:
+def smooth_weight(config: Mapping[str, Any], recipe: Recipe) -> float:
     """The paper's lambda for a run's data set and regime."""
-    if home.imagenet:
+    if recipe.imagenet:
         return 10.0
     adversarial = config["regime"]["name"] in ("contrain", "advtrain")
     return 0.1 if adversarial and config["dataset"]["name"] == "cifar100" else 1.0
 
 
-def told(value: Any) -> str:
-    """A value of the configuration as a person writes it."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _expected(config: Mapping[str, Any], home: Home) -> dict[str, Any]:
+def _expected(config: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     names = tuple(config[group]["name"] for group in ("dataset", "regime", "preset", "backbone", "encoding"))
-    given = {**_COMMON, **(_IMAGENET if home.imagenet else _CIFAR)}
-    given["encoding.lambda_smooth"] = smooth_weight(config, home)
-    expected = {**_composed(*names, home.imagenet), **given}
-    return {key: value for key, value in expected.items() if not _is_free(key, home)}
+    given = {**_COMMON, **(_IMAGENET if recipe.imagenet else _CIFAR)}
+    given["encoding.lambda_smooth"] = smooth_weight(config, recipe)
+    expected = {**_composed(*names, recipe.imagenet), **given}
+    return {key: value for key, value in expected.items() if not _is_free(key, recipe)}
 
 
-def _is_free(key: str, home: Home) -> bool:
+def _is_free(key: str, recipe: Recipe) -> bool:
     if key.endswith(".name"):  # of options; those that have a say are told by themselves
         return not key.startswith("regime.attack.")
     # What a preset sets is looked at where it is used.
-    return key in home.free or key in _NOT_ASKED or key.split(".")[0] in {*_NOT_ASKED, "preset"}
+    return key in recipe.free or key in _NOT_ASKED or key.split(".")[0] in {*_NOT_ASKED, "preset"}
 
 
 @functools.cache
@@ -172,11 +166,11 @@ def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: s
     """This project's configuration of some options; empty where one of them is not its own."""
     options = [f"dataset={dataset}", f"regime={regime}", f"preset={preset}"]
     network, codes = f"backbone={backbone}", f"encoding={encoding}"
-    recipe = ["experiment=imagenet"] if imagenet else []
+    experiment = ["experiment=imagenet"] if imagenet else []
     # A network or an encoding of the user's own may have no configuration here.
     for own in ([network, codes], [network], [codes], []):
         with suppress(BadInput):
-            return dict(flat(to_plain(compose_config("train", [*recipe, *options, *own]))))
+            return dict(flat(to_plain(compose_config("train", [*experiment, *options, *own]))))
     return {}
 
 
@@ -192,8 +186,8 @@ def _has_a_say(key: str, config: Mapping[str, Any]) -> bool:
 
 
 def _instead(key: str, value: Any, expected: Mapping[str, Any]) -> str:
-    text = f"{_SHORT.get(key, key)} = {told(value)}"
-    return f"{text} instead of {told(expected[key])}" if expected.get(key) is not None else text
+    text = f"{_SHORT.get(key, key)} = {format_value(value)}"
+    return f"{text} instead of {format_value(expected[key])}" if expected.get(key) is not None else text
 
 
 def _in_effect(key: str, value: Any, config: Mapping[str, Any]) -> Any:
@@ -215,7 +209,7 @@ def _option(what: str, name: str, wanted: tuple[str, ...]) -> list[str]:
 # -- how it was measured ----------------------------------------------------------------------------------------------
 
 
-def _evaluation(result: Result, home: Home) -> list[str]:
+def _evaluation(result: Result, recipe: Recipe) -> list[str]:
     measured = result.measured
     settings, counts = measured.settings, measured.counts
     found = []
@@ -229,9 +223,9 @@ def _evaluation(result: Result, home: Home) -> list[str]:
         found.append(f"measured in {settings['precision']}")
     if settings.get("checkpoint", "last") != "last":
         found.append(f"the {settings['checkpoint']} checkpoint")
-    if "corruption" in home.measures and any(name.startswith("corruption/") for name in counts):
+    if "corruption" in recipe.measures and any(name.startswith("corruption/") for name in counts):
         found += _corrupted(result)
-    if "lspga" in home.measures and LSPGA in counts:
+    if "lspga" in recipe.measures and LSPGA in counts:
         found += _attacked(result)
     return found
 
@@ -261,7 +255,7 @@ def _attacked(result: Result) -> list[str]:
     usual = {"steps": 7, "delta": 1.2, "restarts": 1}  # the rest is part of the condition's name
     for key in usual if attack.get("name") == "lspga" else ("restarts",):
         if key in attack and attack[key] != usual[key]:
-            found.append(f"LS-PGA with {key} = {told(attack[key])}")
+            found.append(f"LS-PGA with {key} = {format_value(attack[key])}")
     if seed not in (None, 0, result.measured.seed):  # 0 is what evaluate.py draws with
         found.append(f"attacked under seed {seed}")
     return found

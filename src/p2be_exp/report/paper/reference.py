@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from p2be_exp.errors import BadInput
 from p2be_exp.report.difference import Compared, compare_networks, compare_seeds, wrong_images
 from p2be_exp.report.paper.gather import KEY, Result
+from p2be_exp.report.paper.keys import Measure
 from p2be_exp.report.paper.measures import weights
 
 
 def compare_cells(
-    reference: Mapping[int, tuple[Result, float]], cell: Mapping[int, tuple[Result, float]], measure: str
+    reference: Mapping[int, tuple[Result, float]], cell: Mapping[int, tuple[Result, float]], measure: Measure
 ) -> Compared:
     """Compare the runs of two cells.
 

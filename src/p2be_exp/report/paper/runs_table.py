@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from p2be_exp.report.paper.cells import natural
 from p2be_exp.report.paper.gather import NotUsed, Result
 from p2be_exp.report.paper.grid import Grid, Text
+from p2be_exp.report.paper.keys import natural
 
 _HEAD = ("seed", "command", "commit", "status", "other evaluations")
 

@@ -1,31 +1,20 @@
-"""The paper's tables: which place of which table a run fills."""
+"""The paper's tables, each described whole: which runs belong to it, where in it, and how it is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from p2be_exp.corruptions.names import CATEGORIES, TEST
 from p2be_exp.report.paper.gather import Result
+from p2be_exp.report.paper.keys import CellKey, Key, Measure, Setting
 from p2be_exp.report.paper.measures import LABELS, is_official_imagenet
 from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS
-from p2be_exp.report.paper.recipe import Home, smooth_weight, told, training_departures
+from p2be_exp.report.paper.recipe import Recipe, smooth_weight, training_departures
 from p2be_exp.runs.run import Run
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a number stands, and what it is.
-
-    Attributes:
-        block, row, column: keys; a block is rows under one heading.
-        measure: see :func:`p2be_exp.report.paper.measures.weights`.
-    """
-
-    block: str
-    row: str
-    column: str
-    measure: str
+Labels = Mapping[Key, str]
 
 
 @dataclass(frozen=True)
@@ -35,47 +24,75 @@ class TableSpec:
     Attributes:
         id: of the files.
         title: what it shows.
-        home: the recipe that its runs are held against.
-        place: places that a result fills, without regard to what it departs in; the second argument is its departures
+        recipe: that its runs are held against.
+        cells: those that a result fills, without regard to what it departs in; the second argument is its departures
             in the row.
         blocks, rows, columns: keys and labels of the published table, in its order; others come behind them.
-        reference: the place that a place is compared with; None for none.
-        against: that place's name.
+        reference: the row that the others are compared with, or the column; None for none.
+        against: its name.
         sweeps: sweeps whose runs belong here.
-        wanted: whether the places that are filled make the table worth showing, where no sweep asks for it.
-        along: whether its blocks go along something: those with one row alone are not worth showing.
+        wanted: whether the cells that are filled make the table worth showing, where no sweep asks for it.
+        along: whether its blocks go along a setting: those with one row alone are not worth showing.
+        columns_are: ``measures``; ``lengths`` of training; ``encodings``, with a corruption in each row.
+        variants_apart: whether an encoding's variants are left to other tables where the published one is there.
+        shown_by: a table along lengths whose columns have this one's runs of other lengths.
         differences: whether differences are shown in the table, or in the CSV file alone.
+        pictures: kinds of figures, see :mod:`p2be_exp.report.paper.figures`.
         row_head: what the rows are.
+        block_details: what is said behind a block's label in the table.
+        remarks: what is to be said of the runs in it.
     """
 
     id: str
     title: str
-    home: Home
-    place: Callable[[Result, str], list[Place]]
-    blocks: dict[str, str]
-    rows: dict[str, str]
-    columns: dict[str, str]
-    reference: Callable[[Place], Place | None]
+    recipe: Recipe
+    cells: Callable[[Result, str], list[CellKey]]
+    rows: Labels
+    columns: Labels
+    blocks: Labels = field(default_factory=dict)
+    reference: Key | None = Key("rgb")
     against: str = "RGB"
     sweeps: tuple[str, ...] = ()
-    wanted: Callable[[Sequence[Place]], bool] = bool
+    wanted: Callable[[Sequence[CellKey]], bool] = bool
     along: bool = False
+    columns_are: str = "measures"
+    variants_apart: bool = True
+    shown_by: str = ""
     differences: bool = True
+    pictures: tuple[str, ...] = ("differences",)
     row_head: str = "encoding"
+    block_details: Labels = field(default_factory=dict)
+    remarks: Callable[[Sequence[Result]], list[str]] = lambda results: []
 
-    def row_label(self, key: str) -> str:
-        """A row in words: ``p2be|M = 32`` is ``P2BE, M = 32``."""
-        name, _, variant = key.partition("|")
-        label = self.rows.get(name) or ENCODINGS.get(name) or name
-        return f"{label}, {variant}" if variant else label
+    @property
+    def corruption_a_row(self) -> bool:
+        """Whether rows are corruptions and columns encodings."""
+        return self.columns_are == "encodings"
 
-    def block_label(self, key: str) -> str:
-        """A block in words."""
-        return self.blocks.get(key) or ", ".join(map(named, key.split("/")))
+    def row_label(self, key: Key) -> str:
+        """A row in words: P2BE, M = 32."""
+        return _label(key, self.rows)
 
-    def column_label(self, key: str) -> str:
+    def column_label(self, key: Key) -> str:
         """A column in words."""
-        return self.columns.get(key) or LABELS.get(key) or key
+        if self.columns_are == "lengths":
+            return f"{key} epoch{'s' * (key.name != '1')}"
+        return _label(key, self.columns)
+
+    def block_label(self, key: Key) -> str:
+        """A block in words."""
+        if key in self.blocks:
+            return self.blocks[key]
+        setting = [str(key.setting)] if key.setting else []
+        return ", ".join([_label(Key(key.name, key.variant), {}), *map(option_label, key.within), *setting])
+
+    def compared_with(self, key: CellKey) -> CellKey | None:
+        """The cell that a cell is compared with; None for none."""
+        own = key.column if self.corruption_a_row else key.row
+        if self.reference is None or own == self.reference:
+            return None
+        row, column = (key.row, self.reference) if self.corruption_a_row else (self.reference, key.column)
+        return CellKey(key.block, row, column, key.measure)
 
 
 _NAMES = {
@@ -88,52 +105,62 @@ _NAMES = {
 }
 
 
-def named(part: str) -> str:
+def option_label(name: str) -> str:
     """An option of the configuration as the paper writes it, its own name where the paper has none."""
-    name, _, variant = part.partition("|")
-    return f"{_NAMES.get(name, name)}, {variant}" if variant else _NAMES.get(name, name)
+    return _NAMES.get(name, name)
 
 
-_CORRUPTED = {"corruption": LABELS["corruption"], "clean": LABELS["clean"]}
-_ATTACKED = {"lspga": LABELS["lspga"], "clean": LABELS["clean"]}
-_THREE = {family: NETWORKS[family] for family in ("wrn", "densenet", "resnext")}
-_MEASURES = ("corruption", "clean", "lspga")
+def _label(key: Key, labels: Labels) -> str:
+    plain = key.published
+    label = labels.get(plain) or LABELS.get(str(plain)) or option_label(str(plain))
+    return f"{label}, {key.variant}" if key.variant else label
 
 
-def family(block: str) -> str:
+def _keys(labels: Mapping[str, str]) -> dict[Key, str]:
+    return {Key(name): label for name, label in labels.items()}
+
+
+_ENCODINGS = _keys(ENCODINGS)
+_THREE = _keys({family: NETWORKS[family] for family in ("wrn", "densenet", "resnext")})
+_RESNET = _keys({"resnet50": NETWORKS["resnet50"]})
+_CIFARS = _keys({name: _NAMES[name] for name in ("cifar10", "cifar100")})
+
+
+def _measures(*kinds: str) -> dict[Key, str]:
+    return _keys({kind: LABELS[kind] for kind in kinds})
+
+
+def family(block: Key) -> Key:
     """The paper's network that a block of a backbone stands beside; the block itself where it is none.
 
     A smaller Wide ResNet stands beside the paper's, to say what the table is of; it is never compared with it.
     """
-    return FAMILIES.get(block) or ("wrn" if block.startswith("wrn") else block)
+    name = FAMILIES.get(block.name) or ("wrn" if block.name.startswith("wrn") else block.name)
+    return Key(name, block.variant, block.within, block.setting)
 
 
 def _name(result: Result, group: str) -> str:
     return result.measured.config[group]["name"]
 
 
+def _encoding(result: Result, variant: str) -> Key:
+    return Key(_name(result, "encoding"), variant)
+
+
 def _learns_its_table(result: Result) -> bool:
     return result.measured.config["encoding"].get("table_from") is None
 
 
-def _row(result: Result, variant: str) -> str:
-    return f"{_name(result, 'encoding')}|{variant}" if variant else _name(result, "encoding")
-
-
-def _same_place(row: str) -> Callable[[Place], Place | None]:
-    """Compared with another row of the same block and column."""
-
-    def reference(place: Place) -> Place | None:
-        return None if place.row == row else Place(place.block, row, place.column, place.measure)
-
-    return reference
+def _cells(block: Key, row: Key, *kinds: str) -> list[CellKey]:
+    """A row of a table whose columns are measures."""
+    return [CellKey(block, row, Key(kind), Measure(kind)) for kind in kinds]
 
 
 # -- common corruptions -----------------------------------------------------------------------------------------------
 
 
 def _is_imagenet(result: Result) -> bool:
-    return result.sweep == "table3" or (_name(result, "dataset") == "imagenet")
+    return result.sweep == "table3" or _name(result, "dataset") == "imagenet"
 
 
 def _corruption_run(result: Result) -> bool:
@@ -142,17 +169,17 @@ def _corruption_run(result: Result) -> bool:
     return regime and not _is_imagenet(result) and _learns_its_table(result)
 
 
-def _place_2(result: Result, variant: str) -> list[Place]:
+def _cells_2(result: Result, variant: str) -> list[CellKey]:
     if not _corruption_run(result) or _name(result, "dataset") == "cifar10":
         return []
-    return [Place(_name(result, "backbone"), _row(result, variant), measure, measure) for measure in _CORRUPTED]
+    return _cells(Key(_name(result, "backbone")), _encoding(result, variant), "corruption", "clean")
 
 
-def _place_3(result: Result, variant: str) -> list[Place]:
+def _cells_3(result: Result, variant: str) -> list[CellKey]:
     if not (_is_imagenet(result) and _name(result, "regime") == "augmix" and _learns_its_table(result)):
         return []
     second = "mce" if _may_have_mce(result) else "corruption"
-    return [Place(_name(result, "backbone"), _row(result, variant), each, each) for each in ("clean", second)]
+    return _cells(Key(_name(result, "backbone")), _encoding(result, variant), "clean", second)
 
 
 def _may_have_mce(result: Result) -> bool:
@@ -161,33 +188,26 @@ def _may_have_mce(result: Result) -> bool:
     return _name(result, "dataset") == "imagenet" and (without or is_official_imagenet(result))
 
 
-def _place_3_ce(result: Result, variant: str) -> list[Place]:
-    if not _place_3(result, variant):
+def _cells_3_ce(result: Result, variant: str) -> list[CellKey]:
+    if not _cells_3(result, variant):
         return []
-    kind = "ce" if _may_have_mce(result) else "error"
-    return [Place(_name(result, "backbone"), name, _row(result, variant), f"{kind}:{name}") for name in TEST]
+    kind, block = "ce" if _may_have_mce(result) else "error", Key(_name(result, "backbone"))
+    return [CellKey(block, Key(name), _encoding(result, variant), Measure(kind, name)) for name in TEST]
 
 
-def _reference_3_ce(place: Place) -> Place | None:
-    return None if place.column == "rgb" else Place(place.block, place.row, "rgb", place.measure)
+def _cells_6(result: Result, variant: str) -> list[CellKey]:
+    length = Key(str(result.measured.config["epochs"]))
+    cells = _cells_2(result, variant)
+    return [CellKey(cell.block, cell.row, length, cell.measure) for cell in cells if cell.measure.kind == "corruption"]
 
 
-def _place_6(result: Result, variant: str) -> list[Place]:
-    if not _corruption_run(result) or _name(result, "dataset") == "cifar10":
-        return []
-    epochs = str(result.measured.config["epochs"])
-    return [Place(_name(result, "backbone"), _row(result, variant), epochs, "corruption")]
-
-
-def _place_7(result: Result, variant: str) -> list[Place]:
-    config = result.measured.config
+def _cells_7(result: Result, variant: str) -> list[CellKey]:
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "augmix" or _is_imagenet(result):
         return []
-    source = config["encoding"]["table_from"]
+    source = result.measured.config["encoding"]["table_from"]
     variant = ", ".join(filter(None, [variant, origin(source) if source else ""]))
-    row = "fixed" if source else "learned"
-    row = f"{row}|{variant}" if variant else row
-    return [Place(_name(result, "dataset"), row, measure, measure) for measure in ("clean", "corruption")]
+    row = Key("fixed" if source else "learned", variant)
+    return _cells(Key(_name(result, "dataset")), row, "clean", "corruption")
 
 
 def origin(source: str) -> str:
@@ -201,8 +221,8 @@ def origin(source: str) -> str:
         config = run.config()
         dataset = config["dataset"]["name"]
         if dataset != "imagenet":
-            return f"learned on {named(dataset)}"
-        general, row = training_departures(config, _HOME_FIXED)
+            return f"learned on {option_label(dataset)}"
+        general, row = training_departures(config, _FIXED)
         finished = run.status().get("state", "finished") == "finished"
     except Exception:  # the run may be gone, or be no run of this version
         return "of unknown origin"
@@ -210,213 +230,217 @@ def origin(source: str) -> str:
     return ", ".join(["learned on ImageNet", *changed]) if changed else ""
 
 
+def _fixed_tables(results: Sequence[Result]) -> list[str]:
+    """Whether the seeds of a fixed row stand for several learned tables."""
+    sources = {each.measured.config["encoding"]["table_from"] for each in results} - {None}
+    tables = {Path(source).resolve() for source in sources}
+    if not tables:
+        return []
+    alone = "All seeds of the fixed rows share one table"
+    shared = alone if len(tables) == 1 else f"The fixed rows use {len(tables)} tables"
+    return [f"{shared}: the spread over their seeds is that of training a network on it, not that of learning a table."]
+
+
 # -- adversarial training ---------------------------------------------------------------------------------------------
 
 
-def _place_4(result: Result, variant: str) -> list[Place]:
-    if _name(result, "regime") not in ("contrain", "advtrain") or not _learns_its_table(result):
+def _cells_4(result: Result, variant: str) -> list[CellKey]:
+    regime = _name(result, "regime")
+    if regime not in ("contrain", "advtrain") or not _learns_its_table(result):
         return []
-    block = f"{_name(result, 'dataset')}/{_name(result, 'regime')}"
-    return [Place(block, _row(result, variant), measure, measure) for measure in _ATTACKED]
+    block = Key(_name(result, "dataset"), within=(regime,))
+    return _cells(block, _encoding(result, variant), "lspga", "clean")
 
 
-def _place_5(result: Result, variant: str) -> list[Place]:
+def _cells_5(result: Result, variant: str) -> list[CellKey]:
     config = result.measured.config
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "contrain" or not _learns_its_table(result):
         return []
     weight = config["encoding"]["lambda_smooth"]
-    usual = smooth_weight(config, TABLE_5)
-    row = {0: "off", usual: "on"}.get(weight, f"lambda = {told(weight)}")
-    row = f"{row}|{variant}" if variant else row
-    return [Place(_name(result, "dataset"), row, measure, measure) for measure in _ATTACKED]
+    usual = smooth_weight(config, _SMOOTHNESS)
+    row = {0: "off", usual: "on"}.get(weight, str(Setting("lambda", weight)))
+    return _cells(Key(_name(result, "dataset")), Key(row, variant), "lspga", "clean")
 
 
 # -- the length of a code, and the weight of its smoothness -----------------------------------------------------------
 
 
-def _place_m(result: Result, variant: str) -> list[Place]:
-    config = result.measured.config
-    if "M" not in config["encoding"] or not _learns_its_table(result) or _name(result, "regime") == "standard":
+def _cells_m(result: Result, variant: str) -> list[CellKey]:
+    encoding = result.measured.config["encoding"]
+    if "M" not in encoding or not _learns_its_table(result) or _name(result, "regime") == "standard":
         return []
-    block = "/".join([_row(result, variant), *(_name(result, group) for group in ("backbone", "dataset", "regime"))])
-    return [Place(block, f"M = {config['encoding']['M']}", measure, measure) for measure in _MEASURES]
+    within = tuple(_name(result, group) for group in ("backbone", "dataset", "regime"))
+    return _cells(Key(encoding["name"], variant, within), Key(setting=Setting("M", encoding["M"])), *_ALL)
 
 
-def _place_lambda(result: Result, variant: str) -> list[Place]:
-    config = result.measured.config
-    if "lambda_smooth" not in config["encoding"] or not (_corruption_run(result) or result.sweep == "m_lambda"):
+def _cells_lambda(result: Result, variant: str) -> list[CellKey]:
+    encoding = result.measured.config["encoding"]
+    if "lambda_smooth" not in encoding or not (_corruption_run(result) or result.sweep == "m_lambda"):
         return []
-    row = f"lambda = {told(config['encoding']['lambda_smooth'])}"
+    row = Key(setting=Setting("lambda", encoding["lambda_smooth"]))
     return [
-        Place(f"{each.block}/M = {config['encoding']['M']}", row, each.column, each.measure)
-        for each in _place_m(result, variant)
+        CellKey(Key(of.block.name, of.block.variant, of.block.within, of.row.setting), row, of.column, of.measure)
+        for of in _cells_m(result, variant)
     ]
 
 
-def _place_other(result: Result, variant: str) -> list[Place]:
-    block = "/".join(_name(result, group) for group in ("dataset", "regime", "backbone"))
-    row = _row(result, variant)
-    if not _learns_its_table(result):
-        row += ", " * bool(variant) + "|" * (not variant) + "a fixed table"
-    return [Place(block, row, measure, measure) for measure in _MEASURES]
+def _cells_other(result: Result, variant: str) -> list[CellKey]:
+    dataset, *within = (_name(result, group) for group in ("dataset", "regime", "backbone"))
+    fixed = "" if _learns_its_table(result) else "a fixed table"
+    row = _encoding(result, ", ".join(filter(None, (variant, fixed))))
+    return _cells(Key(dataset, within=tuple(within)), row, *_ALL)
 
 
-def blocks_with_several_rows(places: Iterable[Place]) -> set[str]:
-    """The blocks of some places that have several rows: along which something goes."""
-    rows: dict[str, set[str]] = {}
-    for place in places:
-        rows.setdefault(place.block, set()).add(place.row)
+def blocks_with_several_rows(cells: Iterable[CellKey]) -> set[Key]:
+    """The blocks of some cells that have several rows: along which something goes."""
+    rows: dict[Key, set[Key]] = {}
+    for cell in cells:
+        rows.setdefault(cell.block, set()).add(cell.row)
     return {block for block, found in rows.items() if len(found) > 1}
 
 
-def _several_rows(places: Sequence[Place]) -> bool:
-    return bool(blocks_with_several_rows(places))
+def _several_rows(cells: Sequence[CellKey]) -> bool:
+    return bool(blocks_with_several_rows(cells))
 
 
-def _several_columns(places: Sequence[Place]) -> bool:
-    return len({place.column for place in places}) > 1
+def _several_columns(cells: Sequence[CellKey]) -> bool:
+    return len({cell.column for cell in cells}) > 1
 
 
-def _a_fixed_table(places: Sequence[Place]) -> bool:
-    return any(place.row.startswith("fixed") for place in places)
+def _a_row(name: str) -> Callable[[Sequence[CellKey]], bool]:
+    return lambda cells: any(cell.row.name == name for cell in cells)
 
 
-def _without_smoothness(places: Sequence[Place]) -> bool:
-    return any(place.row.startswith("off") for place in places)
-
-
-def _nothing(place: Place) -> Place | None:
-    return None
-
-
-_WRN = ("wrn40_2",)
-TABLE_5 = Home(
-    ("cifar10", "cifar100"), ("contrain",), frozenset({"encoding.lambda_smooth"}), frozenset({"lspga"}), _WRN
-)
-_HOME_C100 = Home(("cifar100",), ("augmix",), measures=frozenset({"corruption"}))
-_HOME_IMAGENET = Home(("imagenet",), ("augmix",), measures=frozenset({"corruption"}))
-_HOME_FIXED = Home(("imagenet",), ("augmix",), networks=("resnet50",))
-_ANY = ("cifar10", "cifar100"), ("augmix", "contrain", "advtrain")
-_ANYTHING = Home((), (), measures=frozenset({"corruption", "lspga"}))
+_ALL = ("corruption", "clean", "lspga")
+_CORRUPTION, _LSPGA = frozenset({"corruption"}), frozenset({"lspga"})
+_WRN, _BOTH, _ADVERSARIAL = ("wrn40_2",), ("cifar10", "cifar100"), ("contrain", "advtrain")
+_C100 = Recipe(("cifar100",), ("augmix",), measures=_CORRUPTION)
+_IMAGENET = Recipe(("imagenet",), ("augmix",), measures=_CORRUPTION)
+_FIXED = Recipe(("imagenet",), ("augmix",), networks=("resnet50",))
+_SMOOTHNESS = Recipe(_BOTH, ("contrain",), frozenset({"encoding.lambda_smooth"}), _LSPGA, _WRN)
+_ANY = _BOTH, ("augmix", *_ADVERSARIAL)
 
 TABLES: tuple[TableSpec, ...] = (
     TableSpec(
         "table2",
         "common corruptions of CIFAR-100, by network and encoding",
-        _HOME_C100,
-        _place_2,
+        _C100,
+        _cells_2,
+        _ENCODINGS,
+        _measures("corruption", "clean"),
         _THREE,
-        ENCODINGS,
-        _CORRUPTED,
-        _same_place("rgb"),
         sweeps=("table2", "seeds"),
+        shown_by="table6",
+        pictures=("differences", "corruptions"),
     ),
     TableSpec(
         "table3",
         "ImageNet and ImageNet-C, by encoding",
-        _HOME_IMAGENET,
-        _place_3,
-        {"resnet50": NETWORKS["resnet50"]},
-        ENCODINGS,
-        {"clean": LABELS["clean"], "mce": LABELS["mce"]},
-        _same_place("rgb"),
+        _IMAGENET,
+        _cells_3,
+        _ENCODINGS,
+        _measures("clean", "mce"),
+        _RESNET,
         sweeps=("table3",),
+        pictures=("differences", "corruptions"),
     ),
     TableSpec(
         "table3_ce",
         "corruption errors (CE) behind the mCE, by corruption and encoding",
-        _HOME_IMAGENET,
-        _place_3_ce,
-        {"resnet50": NETWORKS["resnet50"]},
-        {name: name.replace("_", " ") for names in CATEGORIES.values() for name in names},
-        ENCODINGS,
-        _reference_3_ce,
+        _IMAGENET,
+        _cells_3_ce,
+        _keys({name: name.replace("_", " ") for names in CATEGORIES.values() for name in names}),
+        _ENCODINGS,
+        _RESNET,
         sweeps=("table3",),
+        columns_are="encodings",
         differences=False,
+        pictures=(),
         row_head="corruption",
     ),
     TableSpec(
         "table4",
         "LS-PGA after adversarial training, by data set, regime and encoding",
-        Home(("cifar10", "cifar100"), ("contrain", "advtrain"), measures=frozenset({"lspga"}), networks=_WRN),
-        _place_4,
-        {
-            f"{data}/{regime}": f"{_NAMES[data]}, {_NAMES[regime]}"
-            for data in ("cifar10", "cifar100")
-            for regime in ("contrain", "advtrain")
-        },
-        {name: ENCODINGS[name] for name in ("onehot", "thermometer", "p2be")},
-        _ATTACKED,
-        _same_place("onehot"),
+        Recipe(_BOTH, _ADVERSARIAL, measures=_LSPGA, networks=_WRN),
+        _cells_4,
+        _keys({name: ENCODINGS[name] for name in ("onehot", "thermometer", "p2be")}),
+        _measures("lspga", "clean"),
+        {Key(data, within=(of,)): f"{_NAMES[data]}, {_NAMES[of]}" for data in _BOTH for of in _ADVERSARIAL},
+        reference=Key("onehot"),
         against="one-hot",
         sweeps=("table4",),
     ),
     TableSpec(
         "table5",
         "P2BE under ConTrain without and with the smoothness loss",
-        TABLE_5,
-        _place_5,
-        {"cifar10": "CIFAR-10, on: lambda = 1.0", "cifar100": "CIFAR-100, on: lambda = 0.1"},
-        {"off": "off: lambda = 0", "on": "on"},
-        _ATTACKED,
-        _same_place("off"),
+        _SMOOTHNESS,
+        _cells_5,
+        _keys({"off": "off: lambda = 0", "on": "on"}),
+        _measures("lspga", "clean"),
+        _CIFARS,
+        reference=Key("off"),
         against="off",
         sweeps=("table5",),
-        wanted=_without_smoothness,
+        wanted=_a_row("off"),
+        variants_apart=False,
         row_head="smoothness",
+        block_details=_keys({"cifar10": "on: lambda = 1.0", "cifar100": "on: lambda = 0.1"}),
     ),
     TableSpec(
         "table6",
         "error under corruptions of CIFAR-100 by length of training",
-        Home(("cifar100",), ("augmix",), frozenset({"epochs"}), frozenset({"corruption"})),
-        _place_6,
+        Recipe(("cifar100",), ("augmix",), frozenset({"epochs"}), _CORRUPTION),
+        _cells_6,
+        _ENCODINGS,
+        _keys({length: f"{length} epochs" for length in ("50", "100", "200")}),
         _THREE,
-        ENCODINGS,
-        {"50": "50 epochs", "100": "100 epochs", "200": "200 epochs"},
-        _same_place("rgb"),
         sweeps=("table6",),
         wanted=_several_columns,
+        columns_are="lengths",
     ),
     TableSpec(
         "table7",
         "P2BE with a table of its own, and with a fixed one learned on ImageNet",
-        Home(("cifar10", "cifar100"), ("augmix",), frozenset({"encoding.table_from"}), frozenset({"corruption"}), _WRN),
-        _place_7,
-        {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"},
-        {"learned": "its own table", "fixed": "a fixed table"},
-        {"clean": LABELS["clean"], "corruption": LABELS["corruption"]},
-        _same_place("learned"),
+        Recipe(_BOTH, ("augmix",), frozenset({"encoding.table_from"}), _CORRUPTION, _WRN),
+        _cells_7,
+        _keys({"learned": "its own table", "fixed": "a fixed table"}),
+        _measures("clean", "corruption"),
+        _CIFARS,
+        reference=Key("learned"),
         against="its own table",
         sweeps=("table7",),
-        wanted=_a_fixed_table,
+        wanted=_a_row("fixed"),
         row_head="table",
+        remarks=_fixed_tables,
     ),
     TableSpec(
         "figure3",
         "error by the number M of values a level's code has",
-        Home(*_ANY, frozenset({"encoding.M"}), frozenset({"corruption", "lspga"})),
-        _place_m,
+        Recipe(*_ANY, frozenset({"encoding.M"}), _CORRUPTION | _LSPGA),
+        _cells_m,
         {},
-        {},
-        {name: LABELS[name] for name in _MEASURES},
-        _nothing,
+        _measures(*_ALL),
+        reference=None,
         sweeps=("fig3",),
         wanted=_several_rows,
         along=True,
+        variants_apart=False,
+        pictures=("curves",),
         row_head="M",
     ),
     TableSpec(
         "m_lambda",
         "error of P2BE by M and the weight of its smoothness",
-        Home(*_ANY, frozenset({"encoding.M", "encoding.lambda_smooth"}), frozenset({"corruption", "lspga"})),
-        _place_lambda,
+        Recipe(*_ANY, frozenset({"encoding.M", "encoding.lambda_smooth"}), _CORRUPTION | _LSPGA),
+        _cells_lambda,
         {},
-        {},
-        {name: LABELS[name] for name in _MEASURES},
-        _nothing,
+        _measures(*_ALL),
+        reference=None,
         sweeps=("m_lambda",),
         wanted=_several_rows,
         along=True,
+        variants_apart=False,
+        pictures=("heat_maps",),
         row_head="smoothness",
     ),
 )
@@ -425,11 +449,10 @@ TABLES: tuple[TableSpec, ...] = (
 OTHER = TableSpec(
     "other",
     "runs that belong to none of the paper's tables",
-    _ANYTHING,
-    _place_other,
-    {},
-    ENCODINGS,
-    {name: LABELS[name] for name in _MEASURES},
-    _same_place("rgb"),
+    Recipe((), (), measures=_CORRUPTION | _LSPGA),
+    _cells_other,
+    _ENCODINGS,
+    _measures(*_ALL),
+    variants_apart=False,
 )
 """For what is left."""
