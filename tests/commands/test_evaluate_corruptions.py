@@ -24,6 +24,7 @@ from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.corrupted.source import corrupted_images
 from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.registry import OPTIONS, Option
 from published_sets import change_a_byte
 
 
