@@ -25,7 +25,7 @@ from torchvision.datasets import ImageFolder
 
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
-from p2be_exp.data.image_folder import class_names, listed
+from p2be_exp.data.listing import class_names, listed
 from p2be_exp.system.threads import usable_cpus
 
 SIDE = 224

@@ -59,13 +59,13 @@ def check(settings: Settings) -> None:
     import torch
 
     from benchmarks.gpu.training_plan import check_plan, read_plan
-    from p2be_exp.data.registry import fetch_dataset
+    from p2be_exp.data import data_source
 
     if settings.size == "full" and not torch.cuda.is_available():
         raise BadInput("size=full: needs a GPU, and PyTorch sees none; size=test runs on any machine")
     if "train" in settings.parts:
         check_plan(read_plan(Path(settings.work)), settings)
-        fetch_dataset(SIZES[settings.size].dataset, settings.data_dir, download=False)
+        data_source(SIZES[settings.size].dataset, settings.data_dir).fetch(download=False)
 
 
 class Session:

@@ -10,10 +10,9 @@ import pytest
 from commandline import HANGS, ROOT
 from p2be_exp.backbones import image_sizes, list_backbones
 from p2be_exp.commands import early_checks
-from p2be_exp.commands.early_checks import PUBLISHED
-from p2be_exp.config.image_sizes import GIVEN, TAKEN
+from p2be_exp.config.image_sizes import TAKEN
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
-from p2be_exp.data import dataset_info, list_datasets
+from p2be_exp.data import source_class
 from p2be_exp.errors import BadInput
 from p2be_exp.system import devices
 
@@ -148,17 +147,15 @@ def test_pytorch_is_not_imported_for_bad_input(workdir, four_epochs):
         assert {*left} == {"RUN", "file"}, case
 
 
-def test_the_sizes_are_those_of_backbones_and_data_sets():
+def test_the_sizes_are_those_of_the_backbones():
     assert {name: image_sizes(name) for name in list_backbones()} == TAKEN
-    sizes = {name: dataset_info(name).image_size for name in list_datasets()}
-    assert {name: size for name, size in sizes.items() if size is not None} == GIVEN
 
 
 def test_published_files_are_looked_for_where_they_are():
     from torchvision.datasets import CIFAR10, CIFAR100
 
     for name, published in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
-        assert PUBLISHED[name] == (published.base_folder, published.filename)
+        assert source_class(name).paths == (published.base_folder, published.filename)
 
 
 def test_with_pytorch_there_the_job_checks(monkeypatch):

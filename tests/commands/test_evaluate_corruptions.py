@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -24,6 +25,7 @@ from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.corrupted.source import corrupted_images
 from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.registry import OPTIONS, Option
 from published_sets import change_a_byte
 
 
@@ -144,6 +146,7 @@ DRIVER = """
 import time
 from p2be_exp.commands.evaluate import main
 from p2be_exp.evaluation.module import EvaluationModule
+from p2be_exp.registry import OPTIONS, Option
 
 step = EvaluationModule.test_step
 
@@ -317,7 +320,7 @@ def test_a_stored_set_and_the_fly_give_the_same_rows(run, workdir):
 @pytest.fixture
 def cifar_run(run, monkeypatch):
     """A run whose data set, for the time of a test, is called cifar10."""
-    monkeypatch.setattr("p2be_exp.data.registry._SOURCES", dict.fromkeys(("cifar10", "digits"), digits_source()))
+    monkeypatch.setitem(OPTIONS["dataset"], "cifar10", digits_by_another_name())
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("name: digits", "name: cifar10\n  download: false"))
     return run
@@ -455,10 +458,9 @@ def test_the_rows_of_published_files_are_those_of_the_same_images_made_here(cifa
         assert "corrupted images: 8 of 8 corruptions identical to the published files, made here" in outcome.out
 
 
-def digits_source():
-    from p2be_exp.data import registry
-
-    return registry._SOURCES["digits"]
+def digits_by_another_name() -> Option:
+    """The option cifar10, of which the images are the digits."""
+    return replace(OPTIONS["dataset"]["cifar10"], makes=OPTIONS["dataset"]["digits"].makes)
 
 
 # -- training ends with it --------------------------------------------------------------------------------------------
@@ -483,7 +485,7 @@ def test_training_ends_with_the_corruptions(workdir):
 
 
 def test_training_says_why_the_images_are_made_here(workdir, monkeypatch):
-    monkeypatch.setattr("p2be_exp.data.registry._SOURCES", {"cifar10": digits_source()})
+    monkeypatch.setitem(OPTIONS["dataset"], "cifar10", digits_by_another_name())
     arguments = [argument for argument in QUICKSTART if argument != "corruption=none"]
     cell = ("epochs=1", "corruption=auto", "corruption.names=[fog]", "corruption.severities=[5]")
     outcome = train(*arguments, "dataset=cifar10", *cell, "hydra.run.dir=run")

@@ -504,7 +504,7 @@ def test_nothing_that_can_be_read_is_refused(tmp_path):
 
 def test_a_missing_folder_is_explained():
     told = refusal(train(*SETTINGS, "data_dir=nowhere", "hydra.run.dir=run"))
-    assert told.startswith("dataset=imagenet: no folder nowhere/imagenet; wanted are ")
+    assert told.startswith("dataset=imagenet: no folder nowhere/imagenet; expected are ")
     assert not Path("run").exists()
 
 

@@ -13,7 +13,7 @@ from p2be_exp.corruptions.source import DatasetSource, FolderSource, at_a_time
 from p2be_exp.data import FolderSettings, ImageSet, load_dataset
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.files import FileSet
-from p2be_exp.data.image_folder import class_names, listed
+from p2be_exp.data.listing import class_names, listed
 from p2be_exp.errors import BadInput
 
 

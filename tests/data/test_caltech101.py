@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from p2be_exp.data import FolderSettings, caltech101
+from p2be_exp.data.caltech101 import Caltech101
 from p2be_exp.errors import BadInput
 from pictures import write_part
 
@@ -21,17 +22,17 @@ def data_dir(tmp_path, monkeypatch):
     """Three classes, of which three pictures each are trained on; and the background."""
     home = tmp_path / "data" / "caltech101"
     write_part(home / "101_ObjectCategories", (*OBJECTS, "BACKGROUND_Google"), each=5, ending=".jpg")
-    monkeypatch.setattr(caltech101, "NUM_CLASSES", 3)
+    monkeypatch.setattr(Caltech101, "num_classes", 3)
     monkeypatch.setattr(caltech101, "TRAIN_PER_CLASS", 3)
     return tmp_path / "data"
 
 
 def indices(data_dir):
-    return [part.indices.tolist() for part in caltech101.load(data_dir, SETTINGS)]
+    return [part.indices.tolist() for part in Caltech101(data_dir, SETTINGS).load()]
 
 
 def test_the_split_is_fixed_stratified_and_complete(data_dir):
-    train, test = caltech101.load(data_dir, SETTINGS)
+    train, test = Caltech101(data_dir, SETTINGS).load()
     assert (train.name, test.name, train.classes) == ("caltech101/train", "caltech101/test", OBJECTS)
     assert train.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     assert test.labels.tolist() == [0] * 2 + [1] * 2 + [2] * 2
@@ -42,7 +43,7 @@ def test_the_split_is_fixed_stratified_and_complete(data_dir):
 
 
 def test_the_split_is_a_plain_draw_by_words(data_dir):
-    train, _ = caltech101.load(data_dir, SETTINGS)
+    train, _ = Caltech101(data_dir, SETTINGS).load()
     for label in range(3):
         words = np.random.PCG64(np.random.SeedSequence(0, spawn_key=(3, label))).random_raw(5)
         drawn = 5 * label + np.argsort(words, kind="stable")[:3]
@@ -50,7 +51,7 @@ def test_the_split_is_a_plain_draw_by_words(data_dir):
 
 
 def test_the_pictures_are_those_of_the_files(data_dir):
-    _, test = caltech101.load(data_dir, SETTINGS)
+    _, test = Caltech101(data_dir, SETTINGS).load()
     names = [name.decode() for name in test.files(torch.arange(len(test)))]
     assert names[0] == f"Leopards/Leopards_{int(test.indices[0])}.jpg"
     assert test.pictures(torch.tensor([0])).shape == (1, 3, 32, 32)
@@ -61,10 +62,10 @@ def test_too_few_classes_or_pictures(data_dir):
     for number in (0, 1):
         (home / "yin_yang" / f"yin_yang_{number}.jpg").unlink()
     with pytest.raises(BadInput, match=r"yin_yang: 3 pictures, allowed are 4 or more$"):
-        caltech101.load(data_dir, SETTINGS)
+        Caltech101(data_dir, SETTINGS).load()
     (home / "yin_yang").rename(home / ".yin_yang")
     with pytest.raises(BadInput, match=r"dataset=caltech101: \S+ has 2 classes, the published one 3$"):
-        caltech101.load(data_dir, SETTINGS)
+        Caltech101(data_dir, SETTINGS).load()
 
 
 def test_the_published_archive_is_unpacked(data_dir, tmp_path, monkeypatch):
@@ -76,10 +77,10 @@ def test_the_published_archive_is_unpacked(data_dir, tmp_path, monkeypatch):
         archive.write(inner, "caltech-101/101_ObjectCategories.tar.gz")
     (home / "101_ObjectCategories").rename(tmp_path / "gone")
     with pytest.raises(BadInput, match="nothing was downloaded"):  # it is not the published one
-        caltech101.fetch(data_dir, SETTINGS, download=False)
+        Caltech101(data_dir, SETTINGS).fetch(download=False)
     md5 = hashlib.md5((home / "caltech-101.zip").read_bytes()).hexdigest()
     monkeypatch.setattr(caltech101, "ARCHIVE", caltech101.ARCHIVE._replace(md5=md5))
-    caltech101.fetch(data_dir, SETTINGS, download=False)
+    Caltech101(data_dir, SETTINGS).fetch(download=False)
     assert indices(data_dir) == expected
     assert sorted(path.name for path in home.iterdir()) == ["101_ObjectCategories", "caltech-101.zip"]
 
@@ -90,6 +91,6 @@ def test_missing_pictures_are_explained_in_one_line(tmp_path, monkeypatch, downl
     monkeypatch.setattr(caltech101, "ARCHIVE", unreachable)
     monkeypatch.setenv("no_proxy", "*")
     with pytest.raises(BadInput, match=rf"^dataset=caltech101: 101_ObjectCategories not found .*\({why}\)$") as error:
-        caltech101.fetch(tmp_path, SETTINGS, download)
+        Caltech101(tmp_path, SETTINGS).fetch(download)
     assert "\n" not in str(error.value)
     assert f"put the zip (http://127.0.0.1:1/caltech-101.zip) into {tmp_path}/caltech101" in str(error.value)

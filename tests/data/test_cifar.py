@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from commandline import TINY, evaluate_clean, refusal, train
-from p2be_exp.data import cifar, fetching
+from p2be_exp.data import data_source, fetching
 from p2be_exp.errors import BadInput
 
 
@@ -48,7 +48,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def test_reads_what_torchvision_reads(fake_cifar):
-    for training, ours in zip((True, False), cifar.load(fake_cifar.name, fake_cifar.root), strict=True):
+    for training, ours in zip((True, False), data_source(fake_cifar.name, fake_cifar.root).load(), strict=True):
         theirs = fake_cifar.published(fake_cifar.root, train=training)
         assert np.array_equal(ours.images.permute(0, 2, 3, 1).numpy(), theirs.data)
         assert ours.labels.tolist() == theirs.targets
@@ -58,7 +58,7 @@ def test_reads_what_torchvision_reads(fake_cifar):
 
 def test_the_home_folder_may_be_abbreviated(fake_cifar, monkeypatch):
     monkeypatch.setenv("HOME", str(fake_cifar.root))
-    train, _ = cifar.load(fake_cifar.name, "~")
+    train, _ = data_source(fake_cifar.name, "~").load()
     assert len(train) == 7 * len(fake_cifar.published.train_list)
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_file_is_named(fake_cifar, which, damage):
     path = fake_cifar.folder / (described["filename"] if which == "meta" else described[-1][0])
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BadInput, match=r"truncated or altered.*dataset=digits") as error:
-        cifar.load(fake_cifar.name, fake_cifar.root)
+        data_source(fake_cifar.name, fake_cifar.root).load()
     assert str(error.value).startswith(f"{path}: ")
 
 
@@ -80,21 +80,21 @@ def test_nothing_unchecked_is_unpickled(fake_cifar):
 
     (fake_cifar.folder / fake_cifar.published.train_list[0][0]).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(BadInput, match="truncated or altered"):
-        cifar.load(fake_cifar.name, fake_cifar.root)
+        data_source(fake_cifar.name, fake_cifar.root).load()
 
 
 def test_labels_outside_the_classes_are_refused(fake_cifar, monkeypatch):
     key = "fine_labels" if fake_cifar.name == "cifar100" else "labels"
     path, _ = rewrite(fake_cifar, monkeypatch, **{key: [0, 1, 2, 3, 4, 5, 100]})
     with pytest.raises(BadInput, match=r"labels 0\.\.100, allowed are 0\.\.(9|99)$") as error:
-        cifar.load(fake_cifar.name, fake_cifar.root)
+        data_source(fake_cifar.name, fake_cifar.root).load()
     assert str(path) in str(error.value)
 
 
 def test_images_of_another_size_are_refused(fake_cifar, monkeypatch):
     path, _ = rewrite(fake_cifar, monkeypatch, data=np.zeros((7, 100), np.uint8))
     with pytest.raises(BadInput, match=r"shape \(7, 100\), allowed is \(N, 3072\)") as error:
-        cifar.load(fake_cifar.name, fake_cifar.root)
+        data_source(fake_cifar.name, fake_cifar.root).load()
     assert str(path) in str(error.value)
 
 
@@ -102,7 +102,7 @@ def test_another_number_of_labels_is_refused(fake_cifar, monkeypatch):
     path, entry = rewrite(fake_cifar, monkeypatch, data=np.zeros((6, 3072), np.uint8))
     assert len(entry["data"]) == 7
     with pytest.raises(BadInput, match=r"labels must be int64 \(6,\), found int64 \(7,\)") as error:
-        cifar.load(fake_cifar.name, fake_cifar.root)
+        data_source(fake_cifar.name, fake_cifar.root).load()
     assert str(path) in str(error.value)
 
 
@@ -111,7 +111,7 @@ def test_missing_files_are_explained_in_one_line(fake_cifar, download, why):
     missing = fake_cifar.published.test_list[0][0]
     (fake_cifar.folder / missing).unlink()
     with pytest.raises(BadInput, match=rf"\({why}\)$") as error:
-        cifar.fetch(fake_cifar.name, fake_cifar.root, download)
+        data_source(fake_cifar.name, fake_cifar.root).fetch(download)
     message = str(error.value)
     for part in (f"dataset={fake_cifar.name}", missing, str(fake_cifar.folder), "data_dir", "dataset=digits"):
         assert part in message
@@ -123,28 +123,28 @@ def test_loading_never_downloads(fake_cifar, monkeypatch):
     (fake_cifar.folder / fake_cifar.published.test_list[0][0]).unlink()
     monkeypatch.setattr(socket, "socket", lambda *args, **kwargs: pytest.fail("the network was used"))
     with pytest.raises(BadInput, match="nothing was downloaded"):
-        cifar.load(fake_cifar.name, fake_cifar.root)
+        data_source(fake_cifar.name, fake_cifar.root).load()
 
 
 def test_whole_local_files_need_no_network(fake_cifar, monkeypatch):
     monkeypatch.setattr(socket, "socket", lambda *args, **kwargs: pytest.fail("the network was used"))
-    cifar.fetch(fake_cifar.name, fake_cifar.root, download=True)
+    data_source(fake_cifar.name, fake_cifar.root).fetch(download=True)
 
 
 def test_a_local_archive_is_unpacked_without_a_download(fake_cifar, monkeypatch):
-    expected, _ = cifar.load(fake_cifar.name, fake_cifar.root)
+    expected, _ = data_source(fake_cifar.name, fake_cifar.root).load()
     archive = fake_cifar.archive()
     monkeypatch.setattr(fake_cifar.published, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
     for file in fake_cifar.folder.iterdir():
         file.unlink()
-    cifar.fetch(fake_cifar.name, fake_cifar.root, download=False)
-    found, _ = cifar.load(fake_cifar.name, fake_cifar.root)
+    data_source(fake_cifar.name, fake_cifar.root).fetch(download=False)
+    found, _ = data_source(fake_cifar.name, fake_cifar.root).load()
     assert torch.equal(found.images, expected.images)
     assert sorted(path.name for path in fake_cifar.root.iterdir()) == sorted([archive.name, fake_cifar.folder.name])
 
 
 def test_missing_files_are_downloaded_and_local_ones_left_alone(fake_cifar, server, monkeypatch, tmp_path):
-    expected, _ = cifar.load(fake_cifar.name, fake_cifar.root)
+    expected, _ = data_source(fake_cifar.name, fake_cifar.root).load()
     folder, address = server
     archive = fake_cifar.archive()
     monkeypatch.setattr(fake_cifar.published, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
@@ -153,8 +153,8 @@ def test_missing_files_are_downloaded_and_local_ones_left_alone(fake_cifar, serv
     (fake_cifar.folder / fake_cifar.published.train_list[0][0]).unlink()
     kept = fake_cifar.folder / fake_cifar.published.test_list[0][0]
     before = kept.stat().st_mtime_ns, kept.stat().st_ino
-    cifar.fetch(fake_cifar.name, fake_cifar.root, download=True)
-    found, _ = cifar.load(fake_cifar.name, fake_cifar.root)
+    data_source(fake_cifar.name, fake_cifar.root).fetch(download=True)
+    found, _ = data_source(fake_cifar.name, fake_cifar.root).load()
     assert torch.equal(found.images, expected.images)
     assert (kept.stat().st_mtime_ns, kept.stat().st_ino) == before
 
@@ -166,7 +166,7 @@ def test_a_download_of_something_else_is_refused(fake_cifar, server, monkeypatch
     missing = fake_cifar.folder / fake_cifar.published.test_list[0][0]
     missing.unlink()
     with pytest.raises(BadInput, match=r"download failed: .*corrupted"):
-        cifar.fetch(fake_cifar.name, fake_cifar.root, download=True)
+        data_source(fake_cifar.name, fake_cifar.root).fetch(download=True)
     assert not missing.exists()
 
 
@@ -178,7 +178,7 @@ def test_a_download_waits_for_the_network_only_so_long(fake_cifar, monkeypatch):
     (fake_cifar.folder / fake_cifar.published.test_list[0][0]).unlink()
     before = socket.getdefaulttimeout()
     with pytest.raises(BadInput):
-        cifar.fetch(fake_cifar.name, fake_cifar.root, download=True)
+        data_source(fake_cifar.name, fake_cifar.root).fetch(download=True)
     assert waits == [fetching.TIMEOUT_SECONDS]
     assert socket.getdefaulttimeout() == before
 
@@ -186,7 +186,7 @@ def test_a_download_waits_for_the_network_only_so_long(fake_cifar, monkeypatch):
 def test_a_broken_torchvision_is_explained(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     with pytest.raises(BadInput, match=r"dataset=cifar10 needs torchvision.*in one command"):
-        cifar.fetch("cifar10", tmp_path, download=False)
+        data_source("cifar10", tmp_path).fetch(download=False)
 
 
 def test_a_run_whose_published_data_moved(fake_cifar, tmp_path, monkeypatch):
@@ -216,5 +216,5 @@ def test_a_run_whose_published_data_moved(fake_cifar, tmp_path, monkeypatch):
 
 def test_a_download_that_fails_leaves_no_folder(fake_cifar, tmp_path):
     with pytest.raises(BadInput, match="download failed"):
-        cifar.fetch(fake_cifar.name, tmp_path / "new" / "data", download=True)
+        data_source(fake_cifar.name, tmp_path / "new" / "data").fetch(download=True)
     assert not (tmp_path / "new").exists()

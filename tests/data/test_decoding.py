@@ -23,7 +23,7 @@ from p2be_exp.data.decoding import (
     resize_and_crop,
     test_levels,
 )
-from p2be_exp.data.image_folder import listed
+from p2be_exp.data.listing import listed
 from pictures import damage, picture
 
 test_levels.__test__ = False  # not a test

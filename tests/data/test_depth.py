@@ -10,7 +10,7 @@ from PIL import Image
 
 from p2be_exp.data.decoding import DecodingError, TestView, open_picture
 from p2be_exp.data.depth import deep_levels
-from p2be_exp.data.image_folder import listed
+from p2be_exp.data.listing import listed
 from pictures import picture
 
 LEVELS = np.arange(256).reshape(8, 32)

@@ -21,7 +21,7 @@ from p2be_exp.data import ImageSet, ResidentLoader, file_loader
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, decode
-from p2be_exp.data.image_folder import listed
+from p2be_exp.data.listing import listed
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.system.process_table import state_of

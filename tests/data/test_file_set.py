@@ -7,7 +7,7 @@ import torch
 from p2be_exp.augment.resized_crop import DRAWS, crop_box
 from p2be_exp.data.decoding import TestView, cropped_levels, open_picture, test_levels
 from p2be_exp.data.files import FileSet, decode
-from p2be_exp.data.image_folder import listed
+from p2be_exp.data.listing import listed
 from p2be_exp.errors import BadInput
 from pictures import WNIDS, damage, write_part
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from p2be_exp.config import training_config
-from p2be_exp.data import FolderSettings, ImageDataModule, dataset_info, load_dataset
-from p2be_exp.data.image_folder import listed
+from p2be_exp.data import FolderSettings, ImageDataModule, load_dataset, source_class
+from p2be_exp.data.listing import listed
 from p2be_exp.errors import BadInput
 from pictures import LATIN_1, WNIDS, picture, write_imagenet, write_latin_1, write_part
 
@@ -91,7 +91,7 @@ def test_imagenet(tmp_path):
         train, test = load_dataset("imagenet", tmp_path, folder=settings(folder))
         assert (len(train), len(test), train.classes) == (24, 9, WNIDS)
         assert test.folder == tmp_path / "imagenet" / "val"
-    assert dataset_info("imagenet") == (None, None)
+    assert (source_class("imagenet").num_classes, source_class("imagenet").image_size) == (None, None)
 
 
 def move(folder, one, other):
@@ -99,10 +99,13 @@ def move(folder, one, other):
 
 
 BROKEN = {
-    "no holdout": (lambda f: move(f, "val", "holdout"), r"no folder \S*/val; wanted are \S*/train/CLASS/"),
-    "no train": (lambda f: move(f, "train", "training"), r"no folder \S*/train; wanted are"),
-    "renamed": (lambda f: move(f, "val/owl", "val/Owl"), r"different classes \(2 are in one alone, Owl first\)"),
-    "a class less": (lambda f: move(f, "val/owl", "owl"), r"different classes \(1 are in one alone, owl first\)"),
+    "no holdout": (lambda f: move(f, "val", "holdout"), r"no folder \S*/val; expected are \S*/train/CLASS/"),
+    "no train": (lambda f: move(f, "train", "training"), r"no folder \S*/train; expected are"),
+    "renamed": (lambda f: move(f, "val/owl", "val/Owl"), r"different classes \(2 are in only one of them, Owl first\)"),
+    "a class less": (
+        lambda f: move(f, "val/owl", "owl"),
+        r"different classes \(1 are in only one of them, owl first\)",
+    ),
     "empty": (lambda f: [path.unlink() for path in (f / "val" / "owl").iterdir()], r"val/owl: no picture in it"),
     "no classes": (lambda f: [move(f, f"val/{bird}", bird) for bird in BIRDS], r"val has no folder of a class"),
 }
@@ -113,12 +116,12 @@ def test_one_class_is_nothing_to_train_on(birds):
     for part in ("train", "val"):
         for bird in ("auk", "owl"):
             (birds / part / bird).rename(birds / f"{part}_{bird}")
-    told = r"^dataset=image_folder: \S*/train has one class alone, Wren; wanted are two or more to tell apart$"
+    told = r"^dataset=image_folder: \S*/train has only one class, Wren; two or more are needed$"
     with pytest.raises(BadInput, match=told):
         load(birds)
     assert module(birds, test_only=True).num_classes == 1  # to look at, or to make a -C set of
     (birds / "train_owl").rename(birds / "train" / "owl")
-    with pytest.raises(BadInput, match=r"different classes \(1 are in one alone, owl first\)"):
+    with pytest.raises(BadInput, match=r"different classes \(1 are in only one of them, owl first\)"):
         load(birds)
 
 
@@ -132,13 +135,13 @@ def test_a_folder_that_is_none_is_explained(birds, broken):
 
 
 def test_imagenet_that_is_not_there_is_explained(tmp_path):
-    wanted = r"wanted are \S*/train/WNID/\*\.JPEG and \S*/val/WNID/\*\.JPEG; set data_dir or dataset\.dir"
+    wanted = r"expected are \S*/train/WNID/\*\.JPEG and \S*/val/WNID/\*\.JPEG; set data_dir or dataset\.dir"
     with pytest.raises(BadInput, match=rf"^dataset=imagenet: no folder \S*/imagenet; {wanted}"):
         load_dataset("imagenet", tmp_path, folder=settings())
 
 
 def test_where_are_the_pictures():
-    with pytest.raises(BadInput, match=r"^dataset\.dir: where are the pictures\? dataset\.dir=FOLDER"):
+    with pytest.raises(BadInput, match=r"^dataset\.dir is required: the folder of the pictures, with train/"):
         load(None)
 
 

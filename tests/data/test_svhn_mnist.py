@@ -13,11 +13,13 @@ import torch
 from scipy.io import savemat
 from torchvision.datasets import MNIST, SVHN
 
-from p2be_exp.data import fetching, mnist, svhn
+from p2be_exp.data import fetching
+from p2be_exp.data.mnist import Mnist
+from p2be_exp.data.svhn import Svhn
 from p2be_exp.errors import BadInput
 
 UNREACHABLE = "http://127.0.0.1:1/"  # nothing listens on port 1: refused at once
-SETS = {"svhn": svhn, "mnist": mnist}
+SETS = {"svhn": Svhn, "mnist": Mnist}
 
 
 def md5(file: Path) -> str:
@@ -63,24 +65,24 @@ def made_mnist(tmp_path, monkeypatch):
 
 @pytest.fixture(params=["svhn", "mnist"])
 def made(request):
-    """The name of a data set, its module, its data folder and the files in it."""
+    """The name of a data set, its source, its data folder and the files in it."""
     root = request.getfixturevalue(f"made_{request.param}")
-    return request.param, SETS[request.param], root, sorted(path for path in root.rglob("*") if path.is_file())
+    return request.param, SETS[request.param](root), root, sorted(path for path in root.rglob("*") if path.is_file())
 
 
 def test_svhn_is_what_torchvision_reads(made_svhn):
-    for part, found in zip(("train", "test"), svhn.load(made_svhn), strict=True):
+    for part, found in zip(("train", "test"), Svhn(made_svhn).load(), strict=True):
         theirs = SVHN(made_svhn / "svhn", split=part)
         assert np.array_equal(found.images.numpy(), theirs.data)
         assert found.labels.tolist() == theirs.labels.tolist()
         assert (found.name, found.classes) == (f"svhn/{part}", tuple("0123456789"))
-    assert svhn.load(made_svhn)[0].labels.tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 0]
+    assert Svhn(made_svhn).load()[0].labels.tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 0]
 
 
 def test_mnist_is_what_torchvision_reads_with_a_black_border(made_mnist):
     for file in (made_mnist / "MNIST" / "raw").iterdir():
         file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))  # torchvision reads these
-    for part, found in zip((True, False), mnist.load(made_mnist), strict=True):
+    for part, found in zip((True, False), Mnist(made_mnist).load(), strict=True):
         theirs = MNIST(made_mnist, train=part)
         assert found.images.shape == (len(theirs), 3, 32, 32)
         for channel in range(3):
@@ -90,22 +92,22 @@ def test_mnist_is_what_torchvision_reads_with_a_black_border(made_mnist):
 
 
 def test_every_damaged_file_is_named(made):
-    _, module, root, files = made
+    _, source, _, files = made
     for file in files:
         whole = file.read_bytes()
         file.write_bytes(whole[:-1])
         with pytest.raises(BadInput, match=r"truncated or altered.*dataset=digits") as error:
-            module.load(root)
+            source.load()
         assert str(error.value).startswith(f"{file}: ")
         file.write_bytes(whole)
 
 
 @pytest.mark.parametrize(("download", "why"), [(False, "nothing was downloaded"), (True, "download failed: .+")])
 def test_missing_files_are_explained_in_one_line(made, download, why):
-    name, module, root, files = made
+    name, source, _, files = made
     files[0].unlink()
     with pytest.raises(BadInput, match=rf"\({why}\)$") as error:
-        module.fetch(root, download)
+        source.fetch(download)
     message = str(error.value)
     for part in (f"dataset={name}: ", files[0].name, str(files[0].parent), "data_dir", UNREACHABLE, "dataset=digits"):
         assert part in message
@@ -114,17 +116,17 @@ def test_missing_files_are_explained_in_one_line(made, download, why):
 
 
 def test_loading_whole_local_files_needs_no_network(made, monkeypatch):
-    _, module, root, files = made
+    _, source, _, files = made
     monkeypatch.setattr(socket, "socket", lambda *args, **kwargs: pytest.fail("the network was used"))
-    module.fetch(root, download=True)
+    source.fetch(download=True)
     files[-1].unlink()
     with pytest.raises(BadInput, match="nothing was downloaded"):
-        module.load(root)
+        source.load()
 
 
 def test_missing_files_are_downloaded_whole_from_the_first_address_that_has_them(made, monkeypatch, tmp_path):
-    name, module, root, files = made
-    expected, _ = module.load(root)
+    name, source, _, files = made
+    expected, _ = source.load()
     elsewhere, asked = tmp_path / "elsewhere", []
     elsewhere.mkdir()
     files[0].rename(elsewhere / files[0].name)
@@ -140,8 +142,8 @@ def test_missing_files_are_downloaded_whole_from_the_first_address_that_has_them
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
     before = files[1].stat().st_mtime_ns
-    module.fetch(root, download=True)
-    assert torch.equal(module.load(root)[0].images, expected.images)
+    source.fetch(download=True)
+    assert torch.equal(source.load()[0].images, expected.images)
     assert files[1].stat().st_mtime_ns == before
     assert len(asked) == (2 if name == "mnist" else 1)
     assert sorted(files[0].parent.iterdir()) == files
@@ -152,20 +154,20 @@ def test_something_else_in_a_file_is_refused(made_svhn, made_mnist, monkeypatch)
     savemat(file, {"X": np.zeros((28, 28, 3, 2), np.uint8), "y": np.ones((2, 1))})
     monkeypatch.setitem(SVHN.split_list, "train", [UNREACHABLE, file.name, md5(file)])
     with pytest.raises(BadInput, match=r"train_32x32\.mat: images of shape \(28, 28, 3, 2\), allowed is"):
-        svhn.load(made_svhn)
+        Svhn(made_svhn).load()
     file = made_mnist / "MNIST" / "raw" / MNIST.resources[0][0]
     for content, message in (
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, 9, 28, 28) + b"abc", "no idx file"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 9, 28, 28) + b"abc", "not an idx file"),
         (struct.pack(">BBBB3I", 0, 0, 8, 3, 1, 4, 4) + bytes(16), r"images of shape \(1, 4, 4\)"),
     ):
         file.write_bytes(gzip.compress(content))
         monkeypatch.setattr(MNIST, "resources", [(file.name, md5(file)), *MNIST.resources[1:]])
         with pytest.raises(BadInput, match=message):
-            mnist.load(made_mnist)
+            Mnist(made_mnist).load()
 
 
 def test_a_broken_torchvision_is_explained(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "torchvision.datasets", None)
-    for name, module in SETS.items():
+    for name, source in SETS.items():
         with pytest.raises(BadInput, match=rf"dataset={name} needs torchvision.*in one command"):
-            module.fetch(tmp_path, download=False)
+            source(tmp_path).fetch(download=False)

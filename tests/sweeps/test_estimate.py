@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from p2be_exp.data.digits import Digits
+from p2be_exp.data.source import Size
 from p2be_exp.sweeps import estimate, plan_jobs
-from p2be_exp.sweeps.estimate import PUBLISHED_SIZES, Estimator, Seconds, Size, measure
+from p2be_exp.sweeps.estimate import Estimator, Seconds, measure
 from p2be_exp.sweeps.listing import duration, jobs_table
 
 
@@ -62,7 +64,7 @@ def test_the_sizes_are_those_of_the_data():
     from p2be_exp.data import load_dataset
 
     train, test = load_dataset("digits", "nowhere")
-    assert PUBLISHED_SIZES["digits"] == Size(len(train), len(test), train.num_classes, train.images.shape[2])
+    assert Digits.published == Size(len(train), len(test), train.num_classes, train.images.shape[2])
 
 
 class Convolutions(TorchDispatchMode):
@@ -85,7 +87,7 @@ def test_steps_are_real_and_leave_the_random_state_alone(monkeypatch):
     before = torch.get_rng_state()
     with Convolutions() as clock:
         monkeypatch.setattr(estimate, "time", clock)
-        seconds = measure(config, PUBLISHED_SIZES["digits"])
+        seconds = measure(config, Digits.published)
     assert torch.get_rng_state().equal(before)
     convolutions = 15  # of WRN-16-1: its stem, twelve in the blocks, two in shortcuts
     assert seconds.forward == pytest.approx(convolutions)

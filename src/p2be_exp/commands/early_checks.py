@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from p2be_exp.config.image_sizes import GIVEN, TAKEN, check_taken
+from p2be_exp.config.image_sizes import TAKEN, check_taken
 from p2be_exp.config.schema import CorruptionsConfig, SomeCorruptionConfig, TrainConfig
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
@@ -21,15 +21,6 @@ from p2be_exp.runs.run import Run
 from p2be_exp.system.devices import check_devices_early
 from p2be_exp.system.paths import user_path
 from p2be_exp.training.table_source import table_source
-
-PUBLISHED = {
-    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
-    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
-    "svhn": ("svhn",),
-    "mnist": ("MNIST/raw",),
-    "caltech101": ("caltech101",),
-}
-"""Where published files are looked for in ``data_dir``: without any of these none is there."""
 
 
 def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) -> Run | None:
@@ -62,8 +53,10 @@ def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) 
 
 
 def _check_size(config: TrainConfig) -> None:
+    from p2be_exp.data import source_class
+
     name, dataset = config.backbone.name, config.dataset
-    size = GIVEN.get(dataset.name, dataset.image_size)
+    size = source_class(dataset.name).image_size or dataset.image_size
     if name in TAKEN and size is not None:
         check_taken(name, size, TAKEN)
 
@@ -95,16 +88,10 @@ def check_data(config: TrainConfig | CorruptionsConfig, training: bool = True) -
     Raises:
         BadInput: they are not.
     """
-    dataset = config.dataset
-    name, data_dir = dataset.name, user_path("data_dir", config.data_dir)
-    if name in ("image_folder", "imagenet"):
-        from p2be_exp.data.image_folder import FolderSettings, fetch
+    from p2be_exp.data import FolderSettings, data_source  # Pillow takes a while: --help does not need it
 
-        settings = FolderSettings.of(dataset)
-        assert settings is not None  # of picture files
-        fetch(name, data_dir, settings if training else replace(settings, test_only=True), download=False)
-        return
-    homes = [data_dir / part for part in PUBLISHED.get(name, ())]
-    if homes and not dataset.download and not any(home.exists() for home in homes):
-        advice = "set data_dir to where it is, or use dataset=digits"
-        raise BadInput(f"dataset={name}: no {homes[0]}; {advice} (nothing was downloaded)")
+    dataset = config.dataset
+    settings = FolderSettings.of(dataset)
+    if settings is not None and not training:
+        settings = replace(settings, test_only=True)
+    data_source(dataset.name, config.data_dir, settings).check(dataset.download)

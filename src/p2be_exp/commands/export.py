@@ -129,9 +129,9 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
 
 def image_size(config: TrainConfig) -> int:
     """Height and width in pixels of the images that a run's network sees."""
-    from p2be_exp.data import dataset_info
+    from p2be_exp.data import source_class
 
-    size = config.dataset.image_size or dataset_info(config.dataset.name).image_size
+    size = config.dataset.image_size or source_class(config.dataset.name).image_size
     assert size is not None  # a data set has one of its own, or the configuration has
     return size
 

@@ -1,4 +1,4 @@
-"""The images that networks take and data sets have: known before either is imported, which takes seconds."""
+"""The image sizes that networks take: known before one is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -40,9 +40,6 @@ TAKEN = {
     **dict.fromkeys(("resnext29_32x4d", "resnext29_4x32d", "wrn16_1", "wrn40_2"), ImageSizes(least=8)),
 }
 """What the backbones of this package take."""
-
-GIVEN = dict.fromkeys(("cifar10", "cifar100", "digits", "mnist", "svhn"), 32)
-"""Height and width in pixels of the data sets that have one size; the others' is ``dataset.image_size``."""
 
 
 def check_taken(name: str, size: int, taken: Mapping[str, ImageSizes]) -> None:

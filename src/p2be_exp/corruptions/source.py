@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from p2be_exp.data.batch import Part, Unreadable
 from p2be_exp.data.decoding import DecodingError, TestView, WholeView, open_picture, picture_size
 from p2be_exp.data.files import FileSet
-from p2be_exp.data.image_folder import class_names, listed, picture_names
+from p2be_exp.data.listing import class_names, listed, picture_names
 from p2be_exp.data.parts import tell_left_out
 from p2be_exp.data.picture_sizes import resized_for
 from p2be_exp.errors import BadInput
 from p2be_exp.system.parallel import in_order
 
 if TYPE_CHECKING:
-    from p2be_exp.data.registry import AnySet
+    from p2be_exp.data.files import AnySet
 
 CHUNK_BYTES = 1_500_000
 """Images that one thread works on at a time, in bytes; one image at least."""
@@ -131,7 +131,7 @@ class DatasetSource:
 class FolderSource(DatasetSource):
     """The pictures of a folder, ``FOLDER/CLASS/PICTURE``; pictures in a folder without folders are one class.
 
-    They are listed as ``dataset=image_folder`` lists a part (:func:`~p2be_exp.data.image_folder.listed`), so that label
+    They are listed as ``dataset=image_folder`` lists a part (:func:`~p2be_exp.data.listing.listed`), so that label
     and number of a picture are the same in both. The name of the data set is the folder's.
 
     Args:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from p2be_exp.data.fetching import PublishedFile, explained, fetch_archive, missing_line
-from p2be_exp.data.files import FileSet
-from p2be_exp.data.image_folder import FolderSettings, class_names, listed
+from p2be_exp.data.listing import class_names, listed
+from p2be_exp.data.source import PictureSource
 from p2be_exp.errors import BadInput
-from p2be_exp.randomness.order import CALTECH101_SPLIT, random_order
-from p2be_exp.system.paths import user_path
 
-NUM_CLASSES = 101
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from p2be_exp.data.files import FileSet
+
 TRAIN_PER_CLASS = 30
 SPLIT_SEED = 0  # of the one fixed split; never a run's seed, nor its split_seed
 BACKGROUND = "BACKGROUND_Google"
@@ -34,37 +34,46 @@ PICTURES = "101_ObjectCategories"
 INNER_ARCHIVE = f"caltech-101/{PICTURES}.tar.gz"
 
 
-def fetch(data_dir: str | Path, settings: FolderSettings, download: bool) -> None:
-    """Make sure that the folder of pictures is in `caltech101` under `data_dir`.
+class Caltech101(PictureSource):
+    name = "caltech101"
+    num_classes = 101
+    paths = ("caltech101",)
 
-    Raises:
-        BadInput: it is missing and cannot be had.
-    """
-    home = user_path("data_dir", data_dir) / "caltech101"
-    if (home / PICTURES).is_dir():
-        return
-    with explained(missing_line("caltech101", [PICTURES], home, f"put the zip ({ARCHIVE.urls[0]}) into {home}")):
-        archive = fetch_archive(ARCHIVE, home, download)
-        _extract(archive, home)
+    def fetch(self, download: bool) -> None:
+        """Make sure that the folder of pictures is there.
 
+        Raises:
+            BadInput: it is missing and cannot be had.
+        """
+        folder = self._folder()
+        if (folder / PICTURES).is_dir():
+            return
+        how = f"put the zip ({ARCHIVE.urls[0]}) into {folder}"
+        with explained(missing_line(self.name, [PICTURES], folder, how)):
+            _extract(fetch_archive(ARCHIVE, folder, download), folder)
 
-def load(data_dir: str | Path, settings: FolderSettings) -> tuple[FileSet, FileSet]:
-    """The files for training and for testing; an image's index is its position among all pictures by class and name.
+    def load(self) -> tuple[FileSet, FileSet]:
+        """The files for training and for testing; an image's index is its position among all, by class and name.
 
-    Raises:
-        BadInput: the folder is missing, has not 101 classes, or a class with too few pictures.
-    """
-    fetch(data_dir, settings, download=False)
-    folder = user_path("data_dir", data_dir) / "caltech101" / PICTURES
-    classes = tuple(name for name in class_names(folder) if name != BACKGROUND)
-    if len(classes) != NUM_CLASSES:
-        raise BadInput(f"dataset=caltech101: {folder} has {len(classes)} classes, the published one {NUM_CLASSES}")
-    pictures = listed(folder, classes, settings.view, "caltech101")
-    train, test = split(pictures)
-    return (
-        replace(pictures.subset(train), name="caltech101/train"),
-        replace(pictures.subset(test), name="caltech101/test"),
-    )
+        Raises:
+            BadInput: the folder is missing, has not 101 classes, or a class with too few pictures.
+        """
+        self.fetch(download=False)
+        folder = self._folder() / PICTURES
+        classes = tuple(name for name in class_names(folder) if name != BACKGROUND)
+        if len(classes) != self.num_classes:
+            raise BadInput(
+                f"dataset=caltech101: {folder} has {len(classes)} classes, the published one {self.num_classes}"
+            )
+        pictures = listed(folder, classes, self.settings.view, self.name)
+        train, test = split(pictures)
+        return (
+            replace(pictures.subset(train), name="caltech101/train"),
+            replace(pictures.subset(test), name="caltech101/test"),
+        )
+
+    def _folder(self) -> Path:
+        return self.data_dir / "caltech101"
 
 
 def split(pictures: FileSet) -> tuple[Tensor, Tensor]:
@@ -73,24 +82,28 @@ def split(pictures: FileSet) -> tuple[Tensor, Tensor]:
     Raises:
         BadInput: a class has no picture left for testing.
     """
+    import torch
+
+    from p2be_exp.randomness.order import CALTECH101_SPLIT, random_order
+
     train, test = [], []
     for label, name in enumerate(pictures.classes):
-        places = (pictures.labels == label).nonzero().squeeze(1)
-        if len(places) <= TRAIN_PER_CLASS:
+        positions = (pictures.labels == label).nonzero().squeeze(1)
+        if len(positions) <= TRAIN_PER_CLASS:
             raise BadInput(
-                f"{pictures.folder / name}: {len(places)} pictures, allowed are {TRAIN_PER_CLASS + 1} or more"
+                f"{pictures.folder / name}: {len(positions)} pictures, allowed are {TRAIN_PER_CLASS + 1} or more"
             )
-        order = random_order(len(places), SPLIT_SEED, CALTECH101_SPLIT, label)
-        train.append(places[order[:TRAIN_PER_CLASS]])
-        test.append(places[order[TRAIN_PER_CLASS:]])
+        order = random_order(len(positions), SPLIT_SEED, CALTECH101_SPLIT, label)
+        train.append(positions[order[:TRAIN_PER_CLASS]])
+        test.append(positions[order[TRAIN_PER_CLASS:]])
     return torch.cat(train).sort().values, torch.cat(test).sort().values
 
 
-def _extract(archive: Path, home: Path) -> None:
-    """Put the folder of pictures in its place; it appears there only once it is whole."""
+def _extract(archive: Path, folder: Path) -> None:
+    """Put the pictures into the folder of the data set; they appear there only once they are whole."""
     from torchvision.datasets.utils import extract_archive
 
-    with tempfile.TemporaryDirectory(dir=home) as unpacked:
+    with tempfile.TemporaryDirectory(dir=folder) as unpacked:
         extract_archive(archive, unpacked)
         extract_archive(Path(unpacked, INNER_ARCHIVE), unpacked)
-        Path(unpacked, PICTURES).replace(home / PICTURES)
+        Path(unpacked, PICTURES).replace(folder / PICTURES)

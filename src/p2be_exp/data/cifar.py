@@ -9,10 +9,9 @@ from __future__ import annotations
 import pickle
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from p2be_exp.data.fetching import (
     PublishedFile,
@@ -22,66 +21,87 @@ from p2be_exp.data.fetching import (
     read_checked,
     torchvision_dataset,
 )
-from p2be_exp.data.images import ImageSet
+from p2be_exp.data.source import LevelSource, Size
 from p2be_exp.errors import BadInput
-from p2be_exp.system.paths import user_path
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-IMAGE_SIZE = 32
+    from p2be_exp.data.images import ImageSet
 
 
-def fetch(name: str, data_dir: str | Path, download: bool) -> None:
-    """Make sure that the files of `name` ("cifar10" or "cifar100") are under `data_dir`.
+class Cifar(LevelSource):
+    """What CIFAR-10 and CIFAR-100 have in common.
 
-    Files already there are left alone. Missing ones come out of the published archive, taken from `data_dir`
-    or, with `download`, from its address (with a progress bar).
-
-    Raises:
-        BadInput: files are missing and cannot be had.
+    Attributes:
+        torchvision_name: of torchvision's class.
     """
-    published, data_dir = _published(name), user_path("data_dir", data_dir)
-    folder = data_dir / published.base_folder
-    missing = [file for file in _checksums(published) if not (folder / file).is_file()]
-    if not missing:
-        return
-    how = f"extract {published.url} into {data_dir}"
-    archive = PublishedFile(published.filename, (published.url,), published.tgz_md5)
-    with explained(missing_line(name, missing, folder, how)):
-        _extract(fetch_archive(archive, data_dir, download), folder, missing)
+
+    torchvision_name: ClassVar[str]
+
+    def fetch(self, download: bool) -> None:
+        """Make sure that the files are there.
+
+        Missing ones come out of the published archive, taken from the data folder or, with `download`, from its address
+        (with a progress bar).
+
+        Raises:
+            BadInput: files are missing and cannot be had.
+        """
+        described, folder = self._described(), self._folder()
+        missing = [file for file in _checksums(described) if not (folder / file).is_file()]
+        if not missing:
+            return
+        how = f"extract {described.url} into {self.data_dir}"
+        archive = PublishedFile(described.filename, (described.url,), described.tgz_md5)
+        with explained(missing_line(self.name, missing, folder, how)):
+            _extract(fetch_archive(archive, self.data_dir, download), folder, missing)
+
+    def load(self) -> tuple[ImageSet, ImageSet]:
+        """Training and test images in the published order.
+
+        Returns:
+            uint8 `(50000, 3, 32, 32)` and `(10000, 3, 32, 32)` with their (for CIFAR-100: fine) labels.
+
+        Raises:
+            BadInput: a file is missing, is not the published one, or holds something else than images.
+        """
+        self.fetch(download=False)
+        described, folder = self._described(), self._folder()
+        md5, meta = _checksums(described), described.meta
+        classes = tuple(_read(folder / meta["filename"], md5)[meta["key"]])
+        train, test = (
+            [_images(folder / file, md5, classes) for file, _ in files]
+            for files in (described.train_list, described.test_list)
+        )
+        return _join(train, f"{self.name}/train"), _join(test, f"{self.name}/test")
+
+    def _folder(self) -> Path:
+        return self.data_dir / self._described().base_folder
+
+    def _described(self) -> type[CIFAR10]:
+        """torchvision's description of the data set: folder, address, file names and checksums."""
+        return torchvision_dataset(self.name, self.torchvision_name)
 
 
-def load(name: str, data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
-    """Training and test images of `name`, in the published order, from files that are under `data_dir`.
-
-    Returns:
-        uint8 `(50000, 3, 32, 32)` and `(10000, 3, 32, 32)` with their (for CIFAR-100: fine) labels.
-
-    Raises:
-        BadInput: a file is missing, is not the published one, or holds something else than images.
-    """
-    published, data_dir = _published(name), user_path("data_dir", data_dir)
-    fetch(name, data_dir, download=False)
-    folder, md5 = data_dir / published.base_folder, _checksums(published)
-    meta = published.meta
-    classes = tuple(_read(folder / meta["filename"], md5)[meta["key"]])
-    train, test = (
-        [_images(folder / file, md5, classes) for file, _ in files]
-        for files in (published.train_list, published.test_list)
-    )
-    return _join(train, f"{name}/train"), _join(test, f"{name}/test")
+class Cifar10(Cifar):
+    name = "cifar10"
+    torchvision_name = "CIFAR10"
+    published = Size(50_000, 10_000, classes=10, side=32)
+    paths = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
 
 
-def _published(name: str) -> type[CIFAR10]:
-    """torchvision's description of the data set: folder, address, file names and checksums."""
-    return torchvision_dataset(name, {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name])
+class Cifar100(Cifar):
+    name = "cifar100"
+    torchvision_name = "CIFAR100"
+    published = Size(50_000, 10_000, classes=100, side=32)
+    paths = ("cifar-100-python", "cifar-100-python.tar.gz")
 
 
-def _checksums(published: type[CIFAR10]) -> dict[str, str]:
+def _checksums(described: type[CIFAR10]) -> dict[str, str]:
     """md5 of every file that is read, by its name."""
-    meta = published.meta
-    return dict([*published.train_list, *published.test_list, (meta["filename"], meta["md5"])])
+    meta = described.meta
+    return dict([*described.train_list, *described.test_list, (meta["filename"], meta["md5"])])
 
 
 def _extract(archive: Path, folder: Path, files: list[str]) -> None:
@@ -101,15 +121,23 @@ def _read(path: Path, md5: dict[str, str]) -> dict[str, Any]:
 
 
 def _images(path: Path, md5: dict[str, str], classes: tuple[str, ...]) -> ImageSet:
-    entry = _read(path, md5)
+    import torch
+
+    from p2be_exp.data.images import ImageSet
+
+    entry, side = _read(path, md5), Cifar10.published.side
     pixels = np.asarray(entry["data"])
-    if pixels.ndim != 2 or pixels.shape[1] != 3 * IMAGE_SIZE**2:
-        raise BadInput(f"{path}: images of shape {pixels.shape}, allowed is (N, {3 * IMAGE_SIZE**2})")
-    images = torch.from_numpy(pixels).view(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    if pixels.ndim != 2 or pixels.shape[1] != 3 * side**2:
+        raise BadInput(f"{path}: images of shape {pixels.shape}, allowed is (N, {3 * side**2})")
+    images = torch.from_numpy(pixels).view(-1, 3, side, side)
     labels = entry["fine_labels"] if "fine_labels" in entry else entry["labels"]
     return ImageSet(images, torch.tensor(labels), classes, str(path))
 
 
 def _join(parts: list[ImageSet], name: str) -> ImageSet:
+    import torch
+
+    from p2be_exp.data.images import ImageSet
+
     images, labels = (torch.cat([getattr(part, what) for part in parts]) for what in ("images", "labels"))
     return ImageSet(images, labels, parts[0].classes, name)

@@ -132,6 +132,10 @@ class FileSet:
         return ImageSet(torch.cat(images), self.labels[kept], self.classes, self.name, self.indices[kept])
 
 
+AnySet = ImageSet | FileSet
+"""The images of a data set: in memory, or in their files."""
+
+
 def decode(folder: Path, names: Names, view: TestView | WholeView, draws: NDArray[np.float64] | None = None) -> Part:
     """Decode image files; those that cannot be are left out.
 

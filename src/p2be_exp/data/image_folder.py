@@ -1,36 +1,20 @@
-"""Data sets that are folders of pictures, PART/CLASS/PICTURE: any such folder, and ImageNet.
-
-Classes, and the pictures of a class, are in the order of their names; that order numbers the images.
-"""
+"""Data sets that are folders of pictures, PART/CLASS/PICTURE: any such folder, and ImageNet."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import numpy as np
-
-from p2be_exp.data.decoding import TestView, WholeView
+from p2be_exp.data.decoding import TestView
+from p2be_exp.data.listing import class_names, listed
+from p2be_exp.data.source import PictureSource, Size
 from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import user_path
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import DatasetConfig, PicturesDatasetConfig
-    from p2be_exp.data.files import FileSet, Names
-
-PICTURES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".apng", ".gif", ".webp", ".avif"),
-    *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
-}
-"""Endings of pictures, in small letters: one list for all machines, since the numbers of the images depend on it."""
-
-SYSTEM_FOLDERS = {
-    *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin"),
-    *("system volume information", "lost+found", "__macosx", "__pycache__"),
-}
-"""Folders that disk stations, operating systems and archives leave among others, in small letters: never a class."""
+    from p2be_exp.data.files import FileSet
 
 
 @dataclass(frozen=True)
@@ -76,106 +60,106 @@ class FolderSettings:
         return TestView(self.image_size, self.resized)
 
 
-def fetch(name: str, data_dir: str | Path, settings: FolderSettings, download: bool) -> None:
-    """Check that the folder and its parts are there; nothing is downloaded, whatever `download` says.
+class FolderSource(PictureSource):
+    """A folder of two parts, for training and for testing, that is there or is not: nothing is downloaded.
 
-    Raises:
-        BadInput: they are not.
+    Attributes:
+        test_parts: names of the folder of the test pictures; the first that is there counts.
     """
-    _parts(name, data_dir, settings)
+
+    test_parts: ClassVar[tuple[str, ...]]
+
+    def check(self, download: bool) -> None:
+        super().check(download)
+        self._parts()
+
+    def fetch(self, download: bool) -> None:
+        """Check that the folder and its parts are there; nothing is downloaded, whatever `download` says.
+
+        Raises:
+            BadInput: they are not.
+        """
+        self._parts()
+
+    def load(self) -> tuple[FileSet | None, FileSet]:
+        """The files for training (None with `settings.test_only`) and for testing; none is opened.
+
+        Raises:
+            BadInput: a part is missing, has no classes, a class without a picture, or other classes than the other
+                part; or there is one class to train on, of which a network is never wrong.
+        """
+        train, test = self._parts()
+        view = self.settings.view
+        if self.settings.test_only:
+            return None, listed(test, class_names(test), view, f"{self.name}/test")
+        classes = self._common_classes(train, test)
+        return (
+            listed(train, classes, view, f"{self.name}/train"),
+            listed(test, classes, view, f"{self.name}/test"),
+        )
+
+    def _common_classes(self, train: Path, test: Path) -> tuple[str, ...]:
+        classes, others = class_names(train), class_names(test)
+        if different := sorted(set(classes) ^ set(others)):
+            raise BadInput(
+                f"dataset={self.name}: {train} and {test} have different classes "
+                f"({len(different)} are in only one of them, {different[0]} first)"
+            )
+        if len(classes) == 1:
+            raise BadInput(f"dataset={self.name}: {train} has only one class, {classes[0]}; two or more are needed")
+        return classes
+
+    def _folder(self) -> Path:
+        """The folder of both parts."""
+        return self.settings.folder or self.data_dir / self.name
+
+    def _layout(self, folder: Path) -> str:
+        """What is expected in the folder, for messages."""
+        raise NotImplementedError
+
+    def _parts(self) -> tuple[Path, Path]:
+        """The folders of the training and of the test pictures."""
+        folder = self._folder()
+        layout = self._layout(folder)
+        if not folder.is_dir():
+            raise BadInput(f"dataset={self.name}: no folder {folder}; {layout}")
+        tests = [folder / part for part in self.test_parts]
+        test = next((part for part in tests if part.is_dir()), tests[-1])
+        for part in (test,) if self.settings.test_only else (folder / "train", test):
+            if not part.is_dir():
+                raise BadInput(f"dataset={self.name}: no folder {part}; {layout}")
+            if not class_names(part):
+                raise BadInput(f"dataset={self.name}: {part} has no folder of a class in it; {layout}")
+        return folder / "train", test
 
 
-def load(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[FileSet | None, FileSet]:
-    """The files for training (None with `test_only`) and for testing; none is opened.
+class ImageFolder(FolderSource):
+    """A folder of the user's own, given by ``dataset.dir``."""
 
-    Raises:
-        BadInput: a part is missing, has no classes, a class without a picture, or other classes than the other part; or
-            there is one class to train on, of which a network is never wrong.
+    name = "image_folder"
+    test_parts = ("test", "val")
+
+    def _folder(self) -> Path:
+        if self.settings.folder is None:
+            raise BadInput("dataset.dir is required: the folder of the pictures, with train/ and test/ or val/ in it")
+        return self.settings.folder
+
+    def _layout(self, folder: Path) -> str:
+        return f"expected are {folder}/train/CLASS/PICTURE and {folder}/test/CLASS/PICTURE (or val)"
+
+
+class ImageNet(FolderSource):
+    """ImageNet, or any part of its classes, in the layout that torchvision uses.
+
+    O. Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015.
     """
-    train, test = _parts(name, data_dir, settings)
-    if settings.test_only:
-        return None, listed(test, class_names(test), settings.view, f"{name}/test")
-    classes, others = class_names(train), class_names(test)
-    if different := sorted(set(classes) ^ set(others)):
-        raise BadInput(
-            f"dataset={name}: {train} and {test} have different classes "
-            f"({len(different)} are in one alone, {different[0]} first)"
+
+    name = "imagenet"
+    published = Size(1_281_167, 50_000, classes=1000, side=224)
+    test_parts = ("val",)
+
+    def _layout(self, folder: Path) -> str:
+        return (
+            f"expected are {folder}/train/WNID/*.JPEG and {folder}/val/WNID/*.JPEG; set data_dir or dataset.dir to "
+            "where they are, or use dataset=digits"
         )
-    if len(classes) == 1:
-        raise BadInput(
-            f"dataset={name}: {train} has one class alone, {classes[0]}; wanted are two or more to tell apart"
-        )
-    return (
-        listed(train, classes, settings.view, f"{name}/train"),
-        listed(test, classes, settings.view, f"{name}/test"),
-    )
-
-
-def class_names(folder: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, sorted; hidden ones and :data:`SYSTEM_FOLDERS` are passed over."""
-    return tuple(
-        sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.name[0] != "." and entry.name.lower() not in SYSTEM_FOLDERS and entry.is_dir()
-        )
-    )
-
-
-def listed(folder: Path, classes: tuple[str, ...], view: WholeView | TestView, name: str) -> FileSet:
-    """The pictures of some classes in a folder.
-
-    Raises:
-        BadInput: there is no class, or one without a picture.
-    """
-    import torch  # which takes seconds: whether a folder is there is known without it
-
-    from p2be_exp.data.files import FileSet
-
-    names, counts = [], []
-    for each in classes:
-        pictures = picture_names(folder / each)
-        if not pictures:
-            raise BadInput(f"{folder / each}: no picture in it; wanted are {folder}/CLASS/PICTURE.jpg (or .png, ...)")
-        names += [os.fsencode(f"{each}/{picture}") for picture in pictures]
-        counts.append(len(pictures))
-    if not names:
-        raise BadInput(f"{folder}: no folder of a class in it; wanted are {folder}/CLASS/PICTURE.jpg (or .png, ...)")
-    labels = torch.from_numpy(np.repeat(np.arange(len(classes)), counts)).long()
-    return FileSet(folder, _as_names(names), labels, classes, view, name)
-
-
-def picture_names(folder: Path) -> list[str]:
-    """The names of the pictures in a folder, sorted; hidden files are passed over."""
-    return sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if entry.name[entry.name.rfind(".") :].lower() in PICTURES and entry.name[0] != "." and entry.is_file()
-    )
-
-
-def _as_names(names: list[bytes]) -> Names:
-    return np.array(names, dtype=np.bytes_)
-
-
-def _parts(name: str, data_dir: str | Path, settings: FolderSettings) -> tuple[Path, Path]:
-    """The folders of the training and of the test pictures."""
-    if settings.folder is None and name == "image_folder":
-        raise BadInput("dataset.dir: where are the pictures? dataset.dir=FOLDER, with train/ and test/ or val/ in it")
-    home = settings.folder or user_path("data_dir", data_dir) / name
-    wanted = (
-        f"wanted are {home}/train/CLASS/PICTURE and {home}/test/CLASS/PICTURE (or val)"
-        if name == "image_folder"
-        else f"wanted are {home}/train/WNID/*.JPEG and {home}/val/WNID/*.JPEG; set data_dir or dataset.dir to where "
-        "they are, or use dataset=digits"
-    )
-    if not home.is_dir():
-        raise BadInput(f"dataset={name}: no folder {home}; {wanted}")
-    tests = [home / part for part in (("test", "val") if name == "image_folder" else ("val",))]
-    test = next((part for part in tests if part.is_dir()), tests[-1])
-    for part in (test,) if settings.test_only else (home / "train", test):
-        if not part.is_dir():
-            raise BadInput(f"dataset={name}: no folder {part}; {wanted}")
-        if not class_names(part):
-            raise BadInput(f"dataset={name}: {part} has no folder of a class in it; {wanted}")
-    return home / "train", test

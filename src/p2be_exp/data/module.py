@@ -11,12 +11,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from p2be_exp.data.by_name import data_source
 from p2be_exp.data.file_loader import FileLoader
-from p2be_exp.data.files import FileSet
+from p2be_exp.data.files import AnySet, FileSet
 from p2be_exp.data.image_folder import FolderSettings
 from p2be_exp.data.loader import EpochLoader, ResidentLoader
 from p2be_exp.data.placement import place
-from p2be_exp.data.registry import AnySet, dataset_info, fetch_dataset, load_dataset
 from p2be_exp.data.split import limit_test, split_train
 from p2be_exp.system.threads import usable_cpus
 
@@ -66,7 +66,6 @@ class ImageDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.name = name
-        self.data_dir = data_dir
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
@@ -77,7 +76,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.download = download
         self.folder = replace(folder, test_only=True) if folder is not None and test_only else folder
         self.test_only = test_only
-        self._info = dataset_info(name)
+        self.source = data_source(name, data_dir, self.folder)
         self._sets: dict[str, AnySet] = {}
         self._with_workers: list[FileLoader] = []
         self._total_test = 0
@@ -87,13 +86,13 @@ class ImageDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch missing files. Lightning calls this in one process a machine, before any `setup`."""
-        fetch_dataset(self.name, self.data_dir, self.download, self.folder)
+        self.source.fetch(self.download)
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the data, once: Lightning calls this again for each of fit, validate and test."""
         if self._sets:
             return
-        train, test = load_dataset(self.name, self.data_dir, False, self.folder)
+        train, test = self.source.load()
         if not self.test_only:
             assert train is not None  # they were asked for
             kept, held_out = split_train(len(train), self.val_size, self.limit_train, self.split_seed)
@@ -107,13 +106,13 @@ class ImageDataModule(pl.LightningDataModule):
     @property
     def num_classes(self) -> int:
         """Number of classes; of picture files known after `setup`, of other data sets before any data is read."""
-        known = self._info.num_classes
+        known = self.source.num_classes
         return len(self.classes) if known is None else known
 
     @property
     def image_size(self) -> int:
         """Height and width in pixels, known before any data is read."""
-        return cast("int", self._info.image_size if self.folder is None else self.folder.image_size)
+        return cast("int", self.source.image_size)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -8,59 +8,64 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from p2be_exp.data.fetching import PublishedFile, fetch_files, read_checked, torchvision_dataset
-from p2be_exp.data.images import ImageSet
+from p2be_exp.data.source import LevelSource, Size
 from p2be_exp.errors import BadInput
-from p2be_exp.system.paths import user_path
 
-NUM_CLASSES = 10
-IMAGE_SIZE = 32
-
-
-def fetch(data_dir: str | Path, download: bool) -> None:
-    """Make sure that the two files are in `svhn` under `data_dir`.
-
-    Raises:
-        BadInput: they are missing and cannot be had.
-    """
-    fetch_files("svhn", _folder(data_dir), _files(), download)
+if TYPE_CHECKING:
+    from p2be_exp.data.images import ImageSet
 
 
-def load(data_dir: str | Path) -> tuple[ImageSet, ImageSet]:
-    """Training and test images, uint8 `(N, 3, 32, 32)`, in the published order; label k is the digit k.
+class Svhn(LevelSource):
+    name = "svhn"
+    published = Size(73_257, 26_032, classes=10, side=32)
+    paths = ("svhn",)
 
-    Raises:
-        BadInput: a file is missing, is not the published one, or holds something else than images.
-    """
-    fetch(data_dir, download=False)
-    train, test = (
-        _images(_folder(data_dir) / file.name, file.md5, f"svhn/{part}")
-        for file, part in zip(_files(), ("train", "test"), strict=True)
-    )
-    return train, test
+    def fetch(self, download: bool) -> None:
+        """Make sure that the two files are there.
 
+        Raises:
+            BadInput: they are missing and cannot be had.
+        """
+        fetch_files(self.name, self._folder(), self._files(), download)
 
-def _folder(data_dir: str | Path) -> Path:
-    return user_path("data_dir", data_dir) / "svhn"
+    def load(self) -> tuple[ImageSet, ImageSet]:
+        """Training and test images, uint8 `(N, 3, 32, 32)`, in the published order; label k is the digit k.
 
+        Raises:
+            BadInput: a file is missing, is not the published one, or holds something else than images.
+        """
+        self.fetch(download=False)
+        train, test = (
+            _images(self._folder() / file.name, file.md5, f"svhn/{part}")
+            for file, part in zip(self._files(), ("train", "test"), strict=True)
+        )
+        return train, test
 
-def _files() -> list[PublishedFile]:
-    published = torchvision_dataset("svhn", "SVHN").split_list
-    return [PublishedFile(name, (url,), md5) for url, name, md5 in (published["train"], published["test"])]
+    def _folder(self) -> Path:
+        return self.data_dir / "svhn"
+
+    def _files(self) -> list[PublishedFile]:
+        described = torchvision_dataset(self.name, "SVHN").split_list
+        return [PublishedFile(name, (url,), md5) for url, name, md5 in (described["train"], described["test"])]
 
 
 def _images(path: Path, md5: str, name: str) -> ImageSet:
+    import torch
+
     # Imported here because it takes a while that the other data sets need not pay.
     from scipy.io import loadmat
 
-    entry = loadmat(io.BytesIO(read_checked(path, md5)))
+    from p2be_exp.data.images import ImageSet
+
+    entry, side = loadmat(io.BytesIO(read_checked(path, md5))), Svhn.published.side
     pixels, labels = entry["X"], entry["y"].reshape(-1)
-    if pixels.shape[:3] != (IMAGE_SIZE, IMAGE_SIZE, 3):
-        raise BadInput(f"{path}: images of shape {pixels.shape}, allowed is ({IMAGE_SIZE}, {IMAGE_SIZE}, 3, N)")
+    if pixels.shape[:3] != (side, side, 3):
+        raise BadInput(f"{path}: images of shape {pixels.shape}, allowed is ({side}, {side}, 3, N)")
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)))
     digits = torch.from_numpy(labels.astype(np.int64))
     digits[digits == 10] = 0  # as published, 10 stands for the digit 0

@@ -16,31 +16,11 @@ from p2be_exp.attacks import Attack
 from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
-from p2be_exp.data import Batch
+from p2be_exp.data import Batch, source_class
+from p2be_exp.data.source import Size
 from p2be_exp.evaluation.attack_plan import plan_attacks
 from p2be_exp.system.trainer import on_gpu, precision_of
 from p2be_exp.training.module import TrainingModule
-
-
-@dataclass(frozen=True)
-class Size:
-    """What a data set is, as far as it takes time: numbers of images and classes, side in pixels."""
-
-    train: int
-    test: int
-    classes: int
-    side: int
-
-
-PUBLISHED_SIZES = {
-    "digits": Size(1297, 500, 10, 32),
-    "mnist": Size(60_000, 10_000, 10, 32),
-    "svhn": Size(73_257, 26_032, 10, 32),
-    "cifar10": Size(50_000, 10_000, 10, 32),
-    "cifar100": Size(50_000, 10_000, 100, 32),
-    "imagenet": Size(1_281_167, 50_000, 1000, 224),
-}
-"""Of the data sets that are the same everywhere; a job on another one gets no estimate."""
 
 _STEPS = 3  # the middle one counts
 
@@ -65,7 +45,7 @@ class Estimator:
 
     def __call__(self, config: TrainConfig) -> float | None:
         """Seconds that a resolved configuration trains and evaluates; None for a data set of unknown size."""
-        size = PUBLISHED_SIZES.get(config.dataset.name)
+        size = source_class(config.dataset.name).published
         if size is None:
             return None
         each = self._seconds(config, size)
