@@ -233,8 +233,8 @@ def origin(source: str) -> str:
 
 def _fixed_tables(results: Sequence[Result]) -> list[str]:
     """Whether the seeds of a fixed row stand for several learned tables."""
-    sources = {each.measured.config.encoding.table_from for each in results} - {None}
-    tables = {Path(source).resolve() for source in sources}
+    sources = {each.measured.config.encoding.table_from for each in results}
+    tables = {Path(source).resolve() for source in sources if source is not None}
     if not tables:
         return []
     alone = "All seeds of the fixed rows share one table"
