@@ -19,7 +19,7 @@ from p2be_exp.corruptions.names import ALL
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, Names
-from p2be_exp.data.image_folder import class_names, picture_names
+from p2be_exp.data.listing import class_names, picture_names
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.measures import Plan
