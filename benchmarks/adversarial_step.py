@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.data import Batch
 from p2be_exp.training.module import TrainingModule
 
@@ -46,7 +46,7 @@ def make_step(regime: str, backbone: str, batch_size: int, device: torch.device)
     """A function that does one step of P2BE, as training has it: bf16 on a GPU, float32 on a CPU."""
     torch.manual_seed(0)
     overrides = [f"backbone={backbone}", "dataset=cifar10", "encoding=p2be", *REGIMES[regime]]
-    module = TrainingModule(to_plain(compose_config("train", overrides)), 10, batches_per_epoch=100).to(device).train()
+    module = TrainingModule(training_config(overrides), 10, batches_per_epoch=100).to(device).train()
     optimizer = module.configure_optimizers()["optimizer"]
     images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
     indices = torch.arange(batch_size, device=device)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.corruptions import TEST
 from p2be_exp.data import ImageDataModule, ImageSet
 from p2be_exp.evaluation.corrupted.own_files import OwnFiles
@@ -90,7 +90,7 @@ class StoredCells:
     ) -> None:
         trainer = "gpu" if device.type == "cuda" else "cpu"
         overrides = [f"encoding={encoding}", f"backbone={backbone}", f"trainer={trainer}"]
-        self._config = to_plain(compose_config("train", overrides))
+        self._config = training_config(overrides)
         self._model = build_model(self._config, 100).eval()
         self._data = random_data(images, batch_size)
         names = TEST[: -(-cells // 5)]
@@ -104,7 +104,7 @@ class StoredCells:
         """Seconds of an evaluation, whose results go into a folder of this name."""
         results = Results(self._folder / name, {}, plan=self._corrupted.plan)
         trainer = build_trainer(
-            self._config["trainer"], precision="32-true", enable_checkpointing=False, enable_progress_bar=False
+            self._config.trainer, precision="32-true", enable_checkpointing=False, enable_progress_bar=False
         )
         self._data.trainer = trainer
         loaders = [condition_loader(condition, self._data, self._corrupted) for condition in conditions]

@@ -21,7 +21,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
 from p2be_exp.runs.run import Run
 from p2be_exp.system.stop_signals import StopSignals
@@ -107,7 +107,7 @@ def main() -> None:
     overrides = [f"backbone={arguments.backbone}", "dataset=cifar100", "regime=standard", "optim.lr=0.001"]
     overrides += [f"batch_size={arguments.batch_size}", f"epochs={arguments.rounds + 1}"]
     overrides += [f"trainer={'gpu' if device.type == 'cuda' else 'cpu'}", "trainer.progress=true"]
-    config = to_plain(compose_config("train", overrides))
+    config = training_config(overrides)
     data = RandomData(arguments.batches * arguments.batch_size, arguments.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))

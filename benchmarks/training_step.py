@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.backbones import build_backbone
+from p2be_exp.config.schema import AugMixConfig, OneHotConfig, OptimConfig, RGBConfig, StandardConfig, ThermometerConfig
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE, build_encoding
 from p2be_exp.models.model import EncodedClassifier
@@ -33,16 +34,17 @@ from benchmarks.hardware import hardware, set_precision
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 from benchmarks.turns import median_ratio, take_turns
 
-OPTIM = {
-    "lr": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 5e-4,
-    "table_lr": 1e-4,
-    "table_betas": [0.999, 0.999],
-    "table_weight_decay": 1e-4,
-}
-AUGMIX = {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "floor"}
+OPTIM = OptimConfig(
+    lr=0.1,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-4,
+    table_lr=1e-4,
+    table_betas=[0.999, 0.999],
+    table_weight_decay=1e-4,
+)
+ENCODINGS = {"rgb": RGBConfig(), "onehot": OneHotConfig(M=64), "thermometer": ThermometerConfig(M=64)}
+AUGMIX = AugMixConfig(alpha_jsd=12.0, magnitude=3.0, view_rounding="floor")
 PLAIN = "p2be, plain form"
 VARIANTS = ("rgb", "p2be", PLAIN, "onehot", "thermometer")
 
@@ -63,7 +65,7 @@ def make_model(variant: str, backbone: str, device: torch.device) -> EncodedClas
     encoding = (
         P2BE(64, smoothness="mean", init="normal", slope_at_zero=4.0)
         if name == "p2be"
-        else build_encoding({"name": name} | ({} if name == "rgb" else {"M": 64}))
+        else build_encoding(ENCODINGS[name])
     )
     cls = PlainForm if variant == PLAIN else EncodedClassifier
     return cls(encoding, build_backbone(backbone, 100)).to(device, memory_format=torch.channels_last)
@@ -85,7 +87,7 @@ def make_step(
     model = make_model(variant, backbone, device)
     table = list(model.encoding.parameters())
     optimizer = build_optimizer([*model.stem.parameters(), *model.trunk.parameters()], table, OPTIM)
-    rule = build_regime(AUGMIX if regime == "augmix" else {"name": "standard"}, seed=0, augmentation="flip_crop")
+    rule = build_regime(AUGMIX if regime == "augmix" else StandardConfig(), seed=0, augmentation="flip_crop")
     images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 100, (batch_size,), device=device)
     indices = torch.arange(batch_size, device=device)

@@ -14,6 +14,8 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
@@ -121,16 +123,16 @@ def start(script: Path, *arguments, cwd: Path) -> subprocess.Popen:
     )
 
 
-def start_warm(script: Path, *arguments, cwd: Path, spare: bool = False) -> WarmProcess:
+def start_warm(script: Path, *arguments, cwd: Path, spares: int = 0) -> WarmProcess:
     """As :func:`start`, without the seconds in which PyTorch is imported: where the start is not what is tested.
 
     Args:
         script: what is run.
         arguments: of it.
         cwd: where.
-        spare: the second of two processes is started in this way, too.
+        spares: so many of the scripts that it starts are started in this way, too.
     """
-    return WarmProcess(script, *map(str, arguments), cwd=cwd, env=_environment(), spare=spare)
+    return WarmProcess(script, *map(str, arguments), cwd=cwd, env=_environment(), spares=spares)
 
 
 def finish(process: subprocess.Popen | WarmProcess) -> Outcome:
@@ -215,9 +217,23 @@ def _environment() -> dict[str, str]:
     return {**keep, "OMP_NUM_THREADS": "1"}
 
 
+def save_one_pixel(figure: Figure, file, *, format: str, **settings) -> None:
+    """Instead of ``Figure.savefig``: a picture without content. To render a figure takes longer than to train TINY."""
+    if format != "png":
+        save_figure(figure, file, format=format, **settings)
+        return
+    Image.new("RGB", (1, 1)).save(file, format=format)
+
+
+save_figure = Figure.savefig
+"""How a figure is really saved; see the fixture ``rendered``."""
+_save_in_commands = save_one_pixel
+
+
 def _call(main, name: str, arguments) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     with (
+        mock.patch.object(Figure, "savefig", _save_in_commands),
         mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
         mock.patch.dict(os.environ),  # what a command leaves to its own worker processes is not for the next test
         mock.patch.object(progress, "FIRST_LINE", float("inf")),  # lines that come where a machine is slow

@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 
+import commandline
 from commandline import QUICKSTART, train, trained
 from p2be_exp.corruptions.published import FILES
 from published_sets import md5s
@@ -66,6 +67,12 @@ def workdir(tmp_path, monkeypatch):
     for variable in ("P2BE_DATA_DIR", "HYDRA_FULL_ERROR", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """The commands of a test render their figures; those of other tests save a pixel instead."""
+    monkeypatch.setattr(commandline, "_save_in_commands", commandline.save_figure)
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def started(
             # In a process group of its own: a Ctrl-C at the tests' terminal is not for it.
             place = {"cwd": folder, "env": env, "stdout": out.fileno(), "stderr": err.fileno(), "process_group": 0}
             if warm and launcher != "torchrun" and not within:
-                processes.append(WarmProcess(*run, **place, name=mark, spare=launcher == "own"))
+                processes.append(WarmProcess(*run, **place, name=mark, spares=int(launcher == "own")))
                 continue
             processes.append(subprocess.Popen([*within, sys.executable, *run], **place, stdin=subprocess.DEVNULL))
     running = Command(folder, mark, processes)

@@ -7,12 +7,14 @@ import contextlib
 import copy
 import functools
 import io
+from types import SimpleNamespace
 from unittest import mock
 
 from hydra._internal.hydra import Hydra
+from hydra.core import config_store
 from omegaconf import OmegaConf
 
-_load, _get_mode = OmegaConf.load, Hydra.get_mode
+_load, _get_mode, _structured = OmegaConf.load, Hydra.get_mode, OmegaConf.structured
 
 
 def _load_once(file):
@@ -27,6 +29,16 @@ def _parsed(text: str):
     return _load(io.StringIO(text))
 
 
+def _structured_once(node):
+    """Each schema is turned into a configuration once; what is read from Hydra's store is a copy."""
+    return _of_schema(node) if isinstance(node, type) else _structured(node)
+
+
+@functools.lru_cache(maxsize=1000)
+def _of_schema(schema: type):
+    return _structured(schema)
+
+
 def _mode_given(self, config_name, overrides):
     """Hydra composes everything once more to see a mode, which no file of ours sets."""
     return _get_mode(self, config_name, overrides) if any("hydra.mode" in word for word in overrides) else None
@@ -38,5 +50,6 @@ def quick_hydra():
     with (
         mock.patch.object(OmegaConf, "load", staticmethod(_load_once)),
         mock.patch.object(Hydra, "get_mode", _mode_given),
+        mock.patch.object(config_store, "OmegaConf", SimpleNamespace(structured=_structured_once)),
     ):
         yield

@@ -46,7 +46,7 @@ MinJobAge=86400
 KillWait=120
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=65536 Gres=gpu:1
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=128 RealMemory=524288 Gres=gpu:8
 PartitionName=all Nodes=localhost Default=YES MaxTime=INFINITE
 """
 
@@ -175,7 +175,9 @@ class SlurmCluster:
         host = socket.gethostname().partition(".")[0]
         text = CONFIGURATION.format(folder=self.folder, host=host, **ports)
         (self.folder / "slurm.conf").write_text(text, encoding="utf-8")
-        (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n", encoding="utf-8")
+        for number in range(8):
+            (self.folder / f"gpu{number}").touch()
+        (self.folder / "gres.conf").write_text(f"Name=gpu File={self.folder}/gpu[0-7]\n", encoding="utf-8")
 
         own = [f"--{name}={self.folder / 'munge' / file}" for name, file in _MUNGE_FILES.items()]
         user = ["--reuid", MUNGE, "--regid", MUNGE, "--clear-groups"]

@@ -23,6 +23,7 @@ from commandline import (
     untimed,
 )
 from p2be_exp import load_run
+from p2be_exp.config.schema import TrainerConfig
 from p2be_exp.runs.run import Run
 from p2be_exp.system import trainer
 from p2be_exp.training import job as jobs
@@ -93,7 +94,7 @@ def test_where_there_is_none_it_is_refused_before_anything_is_done(workdir, monk
 
 @pytest.mark.parametrize(("precision", "expected"), [("auto", "32-true"), ("32", "32-true"), ("bf16", "bf16-mixed")])
 def test_auto_is_float32_on_a_cpu(precision, expected):
-    config = {"accelerator": "cpu", "precision": precision}
+    config = TrainerConfig(accelerator="cpu", precision=precision)
     assert trainer.precision_of(config) == expected
     assert trainer.evaluation_precision(config) == ("bf16-mixed" if precision == "bf16" else "32-true")
 
@@ -138,7 +139,7 @@ def test_convolutions_are_in_bf16_and_so_is_the_evaluation(lowered, tmp_path, mo
 def test_a_received_run_is_read_and_evaluated_on_any_cpu(lowered, tmp_path, monkeypatch):
     copy = copy_of(lowered, tmp_path / "run")
     without_bf16(monkeypatch)
-    assert Run.open(copy).config()["trainer"]["precision"] == "bf16"
+    assert Run.open(copy).config().trainer.precision == "bf16"
     assert load_run(copy)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).dtype == torch.float32
     assert evaluate(f"run={copy}", "corruption=none", "attack=none").code == 0
 

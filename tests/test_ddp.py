@@ -62,7 +62,7 @@ def run_driver(folder: Path, *arguments, stop_at=None) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
         if stop_at is not None:
             patch.setenv("STOP_AT", json.dumps(stop_at))
-        return finish(start_warm(script, *arguments, cwd=folder, spare=True))
+        return finish(start_warm(script, *arguments, cwd=folder, spares=1))
 
 
 def ranks(folder: Path) -> list[dict]:
@@ -142,7 +142,7 @@ def test_every_test_image_counts_once(whole):
 def test_corrupted_and_attacked_images_count_once_and_are_those_of_one_process(whole, tmp_path):
     run = copy_of(whole / "run", tmp_path / "run")
     arguments = ["run=run", "limit_test=41", "eval_batch_size=10", "corruption.names=[shot_noise,fog]", "attack=lspga"]
-    outcome = finish(start_warm(ROOT / "evaluate.py", *arguments, *DDP, "name=two", cwd=tmp_path, spare=True))
+    outcome = finish(start_warm(ROOT / "evaluate.py", *arguments, *DDP, "name=two", cwd=tmp_path, spares=1))
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("results in run") == 1
     assert evaluate(*arguments[1:], f"run={run}", "trainer=cpu", "name=one").code == 0

@@ -13,6 +13,7 @@ from commandline import evaluate, finish, refusal, rows_of, start, train
 from extension_pages import MODULES, commands, write_files
 from p2be_exp import load_run
 from p2be_exp.config import plugin_digests, plugins
+from p2be_exp.config.typed import plain
 from p2be_exp.data import load_dataset
 from p2be_exp.runs.run import Run
 
@@ -77,7 +78,7 @@ def test_the_encoding(outside):
     model = load_run(run_of("encoding", "encoding=gray", "encoding.M=6", "plugins=[my_encoding]"))
     codes = [[float(bit) for bit in f"{level ^ level >> 1:08b}"[:6]] for level in range(256)]
     assert model.encoding.table().tolist() == codes
-    assert Run("encoding").config()["plugins"] == ["my_encoding"]
+    assert Run("encoding").config().plugins == ["my_encoding"]
     assert set(Run("encoding").info()["plugins"]) >= {"my_encoding"}
 
 
@@ -92,7 +93,7 @@ def test_the_backbone(gray_run):
 def test_the_regime(outside):
     (row,) = rows_of(run_of("regime", "regime=smoothed") / "metrics.csv")
     assert float(row["train/smoothed_ce"]) > 0
-    assert Run("regime").config()["regime"] == {"name": "smoothed", "smoothing": 0.2}
+    assert plain(Run("regime").config().regime) == {"name": "smoothed", "smoothing": 0.2}
 
 
 def test_the_attack_on_a_plug_in_s_network(gray_run, monkeypatch):

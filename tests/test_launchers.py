@@ -1,8 +1,6 @@
 """The commands of docs/distributed.md by two processes on a CPU; the one for Slurm is in test_slurm.py."""
 
 import contextlib
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +39,15 @@ TrainingModule.training_step = training_step
 
 
 @contextlib.contextmanager
-def launched(folder: Path, *each: list[str], **variables: str) -> Iterator[Command]:
+def launched(folder: Path, *each: list[str], spares: int = 0, **variables: str) -> Iterator[Command]:
     """Type commands in a folder beside one another; at the end of the block nothing of them is left.
 
-    torchrun itself has imported PyTorch beforehand; what it starts is as on a terminal.
+    Args:
+        folder: where they are typed.
+        each: the words of a command.
+        spares: so many of the processes that each command starts have imported PyTorch beforehand, as what is typed
+            has; the others are as on a terminal.
+        variables: further ones.
     """
     marks, mark = folder / "marks", f"t-{uuid.uuid4().hex[:12]}"
     marks.mkdir()
@@ -54,13 +57,10 @@ def launched(folder: Path, *each: list[str], **variables: str) -> Iterator[Comma
     typed = []
     for number, (program, *words) in enumerate(each):
         words = [str(ROOT / word) if word == "train.py" else word for word in words]
+        script, *words = [str(torchrun), *words] if program == "torchrun" else words
         with (marks / f"out {number}").open("ab") as out, (marks / f"err {number}").open("ab") as err:
             place = {"cwd": folder, "env": environment, "stdout": out.fileno(), "stderr": err.fileno()}
-            if program == "torchrun":
-                typed.append(WarmProcess(torchrun, *words, **place, process_group=0, name=mark))
-                continue
-            assert program == "python"
-            typed.append(subprocess.Popen([sys.executable, *words], **place, stdin=subprocess.DEVNULL, process_group=0))
+            typed.append(WarmProcess(Path(script), *words, **place, process_group=0, name=mark, spares=spares))
     running = Command(folder, mark, typed)
     try:
         yield running
@@ -85,7 +85,7 @@ def one_machine(tmp_path_factory):
     """The folder in which the page's first command has trained, beside variables that somebody left."""
     folder = tmp_path_factory.mktemp("one_machine")
     left = {"RANK": "1", "LOCAL_RANK": "1", "NODE_RANK": "1", "MASTER_PORT": "abc", "MASTER_ADDR": "nowhere.invalid"}
-    with launched(folder, in_small(commands()["python"], "run"), **left) as training:
+    with launched(folder, in_small(commands()["python"], "run"), spares=1, **left) as training:
         assert_trained(folder, training)
     return folder
 
@@ -101,7 +101,7 @@ def test_the_first_process_starts_the_others(one_machine):
 def test_torchrun_starts_the_processes_again_and_they_go_on(one_machine, tmp_path):
     (tmp_path / "fail_once.py").write_text(FAIL_ONCE)
     words = in_small(commands()["torchrun"], "run")
-    with launched(tmp_path, [*words, "plugins=[fail_once]"], P2BE_PLUGINS="fail_once") as training:
+    with launched(tmp_path, [*words, "plugins=[fail_once]"], spares=4, P2BE_PLUGINS="fail_once") as training:
         assert_trained(tmp_path, training)
     assert (tmp_path / "failed").exists()
     assert Run(tmp_path / "run").status()["torchrun_restarts"] == 1
@@ -112,7 +112,7 @@ def test_torchrun_starts_the_processes_again_and_they_go_on(one_machine, tmp_pat
 def test_torchrun_on_two_machines(one_machine, tmp_path):
     words = in_small(commands()["torchrun, several machines"], "run", processes=1, port=free_port())
     words.insert(1, "--local-addr=127.0.0.1")  # both of them are this one
-    with launched(tmp_path, words, words) as training:
+    with launched(tmp_path, words, words, spares=1) as training:
         assert_trained(tmp_path, training)
     for file in ("metrics.csv", "results.csv"):
         assert untimed(tmp_path / "run" / file) == untimed(one_machine / "run" / file)

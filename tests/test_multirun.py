@@ -28,11 +28,11 @@ def test_a_job_for_each_point_of_the_grid():
     points = []
     for number in "0123":
         run = Run(Path("sweep") / number)
-        encoding = run.config()["encoding"]
-        points.append((encoding["M"], encoding["lambda_smooth"]))
-        assert weights_of(run.path)["model.encoding.weight"].shape == (256, encoding["M"])
+        encoding = run.config().encoding
+        points.append((encoding.M, encoding.lambda_smooth))
+        assert weights_of(run.path)["model.encoding.weight"].shape == (256, encoding.M)
         assert len(rows_of(run.path / "results.csv")) == 1
-        assert run.info()["parameters"]["table"] == 256 * encoding["M"]
+        assert run.info()["parameters"]["table"] == 256 * encoding.M
     assert points == list(itertools.product((16, 32), (0.0, 1.0)))
     assert [path.name for path in Path().iterdir()] == ["sweep"]
 
@@ -66,7 +66,7 @@ def test_an_unexpected_failure_of_one_job_leaves_the_others_alone(monkeypatch):
     original = jobs.prepare
 
     def prepare(config, *arguments, **more):
-        if config["seed"] == 1:
+        if config.seed == 1:
             raise RuntimeError("no memory left")
         return original(config, *arguments, **more)
 

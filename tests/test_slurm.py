@@ -1,12 +1,15 @@
 """Trainings as jobs of a real Slurm of one node: requeued, stopped, side by side, several processes, a sweep.
 
-The job scripts are those of docs/slurm.md to the letter; the node says that it has what they ask for.
+The job scripts are those of docs/slurm.md to the letter; the node says that it has what they ask for. Each test's jobs
+are beside those of the others, in a thread that the test waits for: nearly all of their time is waited for Slurm.
 """
 
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,27 +60,40 @@ def cluster():
     cluster.__exit__()
 
 
-@pytest.fixture
-def slurm(cluster):
-    """A Slurm without jobs."""
-    yield cluster
-    cluster.clear()
-
-
-@pytest.fixture
-def workdir(tmp_path, monkeypatch):
-    """A folder with train.py, the page's job script and the plug-in that waits, which is allowed as the page says."""
-    monkeypatch.setenv("P2BE_PLUGINS", "wait_here")
-    shutil.copy(ROOT / "train.py", tmp_path)
-    (tmp_path / "wait_here.py").write_text(WAIT_HERE)
-    (tmp_path / "train.sh").write_text(script_of("train.sh"))
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The run of two epochs of four batches that nothing disturbed."""
     return trained(tmp_path_factory.mktemp("whole") / "run", "trainer=cpu")
+
+
+@pytest.fixture(scope="module")
+def scenarios(request, cluster, whole, tmp_path_factory):
+    """Those of the tests that were chosen, at work from now on; by scenario."""
+    tests = [item.function for item in request.session.items if item.module is request.module]
+    folders = {test.scenario: _work_folder(tmp_path_factory.mktemp(test.__name__[:30])) for test in tests}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("P2BE_PLUGINS", "wait_here")  # allowed in this way, as the page says
+        with ThreadPoolExecutor(len(folders)) as pool:
+            yield {each: pool.submit(each, cluster, folder, whole) for each, folder in folders.items()}
+        cluster.clear()
+
+
+def _work_folder(folder: Path) -> Path:
+    """With train.py, the page's job script and the plug-in that waits."""
+    shutil.copy(ROOT / "train.py", folder)
+    (folder / "wait_here.py").write_text(WAIT_HERE)
+    (folder / "train.sh").write_text(script_of("train.sh"))
+    return folder
+
+
+def beside_the_others(scenario: Callable[[SlurmCluster, Path, Path], None]) -> Callable:
+    """The test that waits for a scenario and fails as it does."""
+
+    def test(scenarios):
+        scenarios[scenario].result()
+
+    test.__name__, test.scenario = scenario.__name__, scenario
+    return test
 
 
 def script_of(name: str) -> str:
@@ -109,6 +125,7 @@ def assert_ends_as(run: Path, whole: Path) -> None:
     assert not list(run.rglob("hpc_ckpt*"))
 
 
+@beside_the_others
 def test_a_requeued_job_goes_on_to_the_same_weights(slurm, workdir, whole):
     run = workdir / "run"
     wait_at(run, "0-2", "1-1")
@@ -137,7 +154,8 @@ def test_a_requeued_job_goes_on_to_the_same_weights(slurm, workdir, whole):
     assert_ends_as(run, whole)
 
 
-def test_sigusr1_saves_and_requeues_nothing(slurm, workdir):
+@beside_the_others
+def test_sigusr1_saves_and_requeues_nothing(slurm, workdir, whole):
     run = workdir / "run"
     wait_at(run, "1-1")
     job = slurm.submit(workdir / "train.sh", "--job-name=it", run, *ARGUMENTS, cwd=workdir)
@@ -155,6 +173,7 @@ def test_sigusr1_saves_and_requeues_nothing(slurm, workdir):
     assert "Traceback" not in log
 
 
+@beside_the_others
 def test_tasks_with_a_device_each_are_trainings_of_their_own(slurm, workdir, whole):
     script = workdir / "seeds.sh"
     script.write_text(script_of("seeds.sh"))
@@ -167,7 +186,8 @@ def test_tasks_with_a_device_each_are_trainings_of_their_own(slurm, workdir, who
     assert any(not one[name].equal(other[name]) for name in one)
 
 
-def test_two_processes_of_one_training_are_requeued_together(slurm, workdir):
+@beside_the_others
+def test_two_processes_of_one_training_are_requeued_together(slurm, workdir, whole):
     alone = [*ARGUMENTS[:-2], *DDP, "hydra.run.dir=alone"]
     outcome = finish(start_warm(ROOT / "train.py", *alone, cwd=workdir))
     assert outcome.code == 0, outcome.err
@@ -192,12 +212,13 @@ def test_two_processes_of_one_training_are_requeued_together(slurm, workdir):
     assert_ends_as(run, workdir / "alone")
 
 
+@beside_the_others
 def test_the_jobs_of_a_sweep_are_requeued(slurm, workdir, whole):
     sweep = workdir / "sweep"
     for number in "01":
         wait_at(sweep / number, "1-1")
     command = [sys.executable, "train.py", "--multirun", *ARGUMENTS, "seed=0,0", "hydra.sweep.dir=sweep"]
-    slurm_options = ["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=60"]
+    slurm_options = ["hydra/launcher=submitit_slurm", "hydra.launcher.name=sweep", "hydra.launcher.timeout_min=60"]
     with (workdir / "launcher.log").open("w") as log:
         launcher = subprocess.Popen(
             [*command, *slurm_options], cwd=workdir, env=slurm.environment, stdout=log, stderr=log
@@ -205,7 +226,7 @@ def test_the_jobs_of_a_sweep_are_requeued(slurm, workdir, whole):
     try:
         for number in "01":
             until_it_waits(slurm, sweep / number, "1-1")
-        (array,) = set(slurm.run("squeue", "--noheader", "--array", "--format=%F").split())
+        (array,) = set(slurm.run("squeue", "--noheader", "--name=sweep", "--array", "--format=%F").split())
         jobs = [f"{array}_{number}" for number in (0, 1)]
         slurm.run("scontrol", "requeue", jobs[0])
         slurm.run("scancel", "--signal=USR2", jobs[1])  # submitit's own, which it asks Slurm for before the time limit

@@ -60,7 +60,7 @@ sys.path[0] = {str(Path(__file__).parent)!r}
 import warm_process
 
 warm_process.LIBRARIES = ()
-warm_process.WarmProcess("waits.py", cwd=".", env=dict(os.environ), process_group=0, spare=True)
+warm_process.WarmProcess("waits.py", cwd=".", env=dict(os.environ), process_group=0, spares=1)
 while not all(map(os.path.exists, ("pid0", "pid1"))):
     time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -97,6 +97,19 @@ def test_the_code_of_a_script_and_its_traceback(script, tmp_path):
     assert outcome.err.endswith("ZeroDivisionError: division by zero\n")
 
 
+def test_threads_are_waited_for_before_what_is_to_be_called_at_the_end(script, tmp_path):
+    text = """
+import atexit, sys, threading, time
+
+atexit.register(print, "the end", file=sys.stderr)
+threading.Thread(target=lambda: time.sleep(0.1) or print("a thread", file=sys.stderr)).start()
+print("printed")
+sys.exit(3)
+"""
+    outcome = finish(start_warm(script(text), cwd=tmp_path))
+    assert (outcome.code, outcome.out, outcome.err) == (3, "printed\n", "a thread\nthe end\n")
+
+
 def test_much_that_is_printed_on_both_streams(script, tmp_path):
     text = "import sys\nfor _ in range(5000):\n    print('x' * 99)\n    print('y' * 99, file=sys.stderr)"
     outcome = finish(start_warm(script(text), cwd=tmp_path))
@@ -121,7 +134,7 @@ def test_signals_reach_the_process_itself(script, tmp_path, number):
 
 
 def test_a_spare_child_is_as_one_that_is_started(script, tmp_path):
-    outcome = finish(start_warm(script(AGAIN), "a b", cwd=tmp_path, spare=True))
+    outcome = finish(start_warm(script(AGAIN), "a b", cwd=tmp_path, spares=1))
     assert (outcome.code, outcome.err) == (0, "7 of 7\n" * 2)
     spare, told, end, real, expected, end_, codes = outcome.out.splitlines()
     assert (spare, real) == ("True 1", "True None")  # only one has the libraries, and the rank is that of its variables
@@ -136,9 +149,7 @@ def test_its_name_its_group_and_its_output_are_those_asked_for(script, tmp_path)
     with (tmp_path / "out").open("ab") as out, (tmp_path / "err").open("ab") as err:
         streams = {"stdout": out.fileno(), "stderr": err.fileno()}
         environment = dict(os.environ)
-        process = WarmProcess(
-            file, cwd=tmp_path, env=environment, **streams, process_group=0, name="a-name", spare=True
-        )
+        process = WarmProcess(file, cwd=tmp_path, env=environment, **streams, process_group=0, name="a-name", spares=1)
     assert process.wait(600) == 0
     assert (tmp_path / "out").read_text().split() == ["a-name", str(process.pid), str(process.pid)]
     assert (tmp_path / "err").read_text() == "x\n"

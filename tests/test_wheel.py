@@ -73,7 +73,7 @@ def empty(tmp_path_factory):
 def run(site, empty):
     """What the installed program has trained by two processes, on a plug-in's encoding."""
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
-    outcome = finish(start_warm(site / "p2be-train", *SMALL, *PLUGIN, *ddp, "hydra.run.dir=run", cwd=empty, spare=True))
+    outcome = finish(start_warm(site / "p2be-train", *SMALL, *PLUGIN, *ddp, "hydra.run.dir=run", cwd=empty, spares=1))
     assert outcome.code == 0, outcome.err
     return empty / "run"
 
@@ -115,7 +115,7 @@ def test_a_plug_in_trains_by_two_processes(run):
     info = Run(run).info()
     assert (info["command"][0], info["trained_on"]["processes"]) == ("p2be-train", 2)
     assert info["git_commit"] is None
-    assert Run(run).config()["encoding"]["name"] == "gray"
+    assert Run(run).config().encoding.name == "gray"
 
 
 def test_it_is_evaluated(site, empty, run):

@@ -2,10 +2,11 @@
 
 A start of Python with PyTorch, torchvision and Lightning costs more than most of what a test does with it. Here one
 process imports them once; what is started is a fork of it, and runs a script as ``python SCRIPT`` does: with its own
-number, folder, arguments and streams, with the signals as Python sets them, and through Python's own end. A script that
-starts itself again, as rank 0 does, can have a spare: a child that was forked before anything of the script had run,
-and begins as if it were new when the script starts it. What is about the start itself (threads, the environment, a
-launcher) is no matter for all this: see ``commandline.start``.
+number, folder, arguments and streams, with the signals as Python sets them, and with an end like Python's own: threads
+are waited for, and what ``atexit`` knows is called. A script that starts others, as rank 0 starts itself again and
+torchrun starts ranks, can have spares: children that were forked before anything of the script had run, and begin as
+if they were new when the script starts them. What is about the start itself (threads, the environment, a launcher) is
+no matter for all this: see ``commandline.start``.
 
 ``/proc/PID/environ`` is that of the process that is forked. Where processes have to be found, they are by their name.
 """
@@ -71,7 +72,7 @@ class WarmProcess:
         stderr: the same for its errors.
         process_group: of it, as of ``Popen``; 0 is one of its own.
         name: of it and its children, at most 15 characters.
-        spare: what it starts first as itself again is a fork, too.
+        spares: so many of the Python scripts that it starts first are forks, too.
 
     Attributes:
         pid: its number.
@@ -89,12 +90,12 @@ class WarmProcess:
         stderr: int | None = None,
         process_group: int | None = None,
         name: str | None = None,
-        spare: bool = False,
+        spares: int = 0,
     ) -> None:
         self.args = [str(script), *arguments]
         self.returncode: int | None = None
         request = {"argv": self.args, "cwd": str(Path(cwd).absolute()), "env": env}
-        request |= {"process_group": process_group, "name": name, "spare": spare}
+        request |= {"process_group": process_group, "name": name, "spares": spares}
         pipes = [os.pipe() if given is None else (None, given) for given in (stdout, stderr, None)]
         try:
             _send(_ancestor(), json.dumps(request).encode(), [written for _, written in pipes])
@@ -244,7 +245,7 @@ def _set_up(request: dict[str, Any], out: int, err: int) -> dict[str, Any]:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, request["name"].encode()[:15])
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _with_spare(request) if request["spare"] else request
+    return _with_spares(request)
 
 
 def become(request: dict[str, Any]) -> None:
@@ -260,50 +261,92 @@ def become(request: dict[str, Any]) -> None:
     if (rank_zero := sys.modules.get("lightning_fabric.utilities.rank_zero")) is not None:
         rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0  # as when it is imported
     signal.pthread_sigmask(signal.SIG_SETMASK, request.get("blocked", []))
-    runpy.run_path(script, run_name="__main__")
+    try:
+        runpy.run_path(script, run_name="__main__")
+        _Exit.code = 0
+    except SystemExit as end:
+        _Exit.code = 0 if end.code is None else end.code
+        raise
 
 
-# -- the child that a script gets when it starts itself again ---------------------------------------------------------
+class _Exit:
+    """The end of a fork."""
+
+    code: object = None
+    """What it ends with; None as long as its script runs, and where that ends with an exception."""
+
+    @staticmethod
+    def at_last() -> None:
+        """End without taking all modules apart: each page of memory that this touches is copied for the fork first."""
+        if isinstance(_Exit.code, int):
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                return  # Python says so
+            os._exit(_Exit.code & 0xFF)
 
 
-def _with_spare(request: dict[str, Any]) -> dict[str, Any]:
-    """Fork a child that waits until this process starts its own command again; returns in both."""
-    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
-    if (pid := os.fork()) == 0:
-        mine.close()
-        message = its.recv(LONGEST)
+# -- the children that a script gets when it starts scripts -----------------------------------------------------------
+
+
+def _with_spares(request: dict[str, Any]) -> dict[str, Any]:
+    """Fork children that wait until this process starts a script; returns in all of them."""
+    for _ in range(request["spares"]):
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
+        if (pid := os.fork()) == 0:
+            for each in (mine, *(requests for _, requests in _Popen.spares)):
+                each.close()
+            return _started(request, its)
         its.close()
-        if not message:
-            os._exit(0)  # the script has ended without
-        return {**request, **json.loads(message)}
-    its.close()
-    _Popen.spare, _Popen.requests = pid, mine
-    subprocess.Popen = _Popen
+        _Popen.spares.append((pid, mine))
+    if _Popen.spares:
+        subprocess.Popen = _Popen
     return request
 
 
-class _Popen(subprocess.Popen):
-    """Takes the spare child where this very command is started again."""
+def _started(request: dict[str, Any], its: socket.socket) -> dict[str, Any]:
+    """Wait in a spare child for what it is started with."""
+    if not (message := its.recv(LONGEST)):
+        os._exit(0)  # the script has ended without
+    asked = json.loads(message)
+    if asked.pop("session"):
+        os.setsid()
+    its.send(b"started")
+    its.close()
+    return {**request, **asked}
 
-    spare: int | None = None
-    requests: socket.socket
+
+class _Popen(subprocess.Popen):
+    """Takes a spare child where a Python script is started."""
+
+    spares: list[tuple[int, socket.socket]] = []  # noqa: RUF012  # of this process
 
     def _execute_child(self, *arguments: Any) -> None:
         real = super()._execute_child
         asked = inspect.signature(real).bind(*arguments).arguments
+        program, *words = map(str, asked["args"])
         pipes = [asked[name] for name in ("p2cread", "c2pwrite", "errwrite")]
-        again = list(asked["args"])[:2] == sys.orig_argv[:2]
-        if _Popen.spare is None or not again or pipes != [-1, -1, -1] or asked["preexec_fn"]:
+        words = words[1:] if words[:1] == ["-u"] else words
+        a_script = words[:1] == sys.orig_argv[1:2] or "".join(words[:1]).endswith(".py")
+        if (
+            program != sys.orig_argv[0]
+            or not a_script
+            or not _Popen.spares
+            or pipes != [-1, -1, -1]
+            or asked["preexec_fn"]
+        ):
             real(*arguments)
             return
         env = dict(os.environ if asked["env"] is None else asked["env"])
         cwd = str(Path(asked["cwd"] or ".").absolute())
         blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
-        request = {"argv": asked["args"][1:], "env": env, "cwd": cwd, "blocked": blocked}
-        _Popen.requests.send(json.dumps(request).encode())
-        _Popen.requests.close()
-        self.pid, _Popen.spare = _Popen.spare, None
+        request = {"argv": words, "env": env, "cwd": cwd, "blocked": blocked, "session": asked["start_new_session"]}
+        self.pid, requests = _Popen.spares.pop(0)
+        with requests:
+            requests.send(json.dumps(request).encode())
+            requests.recv(LONGEST)
         self._child_created = True
 
 
@@ -322,11 +365,12 @@ def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
 def main() -> None:
     """Import the libraries, and answer requests."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # to the tests' process group
+    atexit.register(_Exit.at_last)  # before the libraries' functions, so after them
     for name in sys.argv[2:]:
         importlib.import_module(name)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "forks would lack the other threads"
     gc.collect()
-    gc.freeze()  # a second less at the end of each fork, which would look at all of this once more
+    gc.freeze()  # what a fork collects is its own
     become(serve(socket.socket(fileno=int(sys.argv[1]))))
 
 

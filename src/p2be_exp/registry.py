@@ -115,7 +115,6 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "pgd": Option("PGDConfig", "attacks.pgd:PGD", trains=True),
         "random_in_ball": Option("RandomInBallConfig", "attacks.random_in_ball:RandomInBall", trains=True),
         "square": Option("SquareConfig", "attacks.square:Square", trains=True),
-        "greedy": Option("GreedyConfig", "attacks.greedy:GreedyLevels", trains=True),
         "transfer": Option("TransferConfig"),
         "suite": Option("SuiteConfig"),
         "suite_short": Option("SuiteConfig"),

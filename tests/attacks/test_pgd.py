@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from grids import in_turn
 from p2be_exp.attacks import pgd
 from p2be_exp.attacks.attack import attacked, predict
 from p2be_exp.attacks.ball import bounds, is_inside
@@ -72,9 +73,9 @@ def ce_of(model, images, labels):
 # -- optima that are known -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["ce", "margin"])
-@pytest.mark.parametrize("restart", [0, 1])
-@pytest.mark.parametrize("eps_levels", [1, 8, 255])
+@pytest.mark.parametrize(
+    ("loss", "restart", "eps_levels"), [("ce", 0, 1), ("margin", 0, 8), ("ce", 1, 8), ("margin", 1, 255)]
+)
 def test_of_a_linear_network_it_finds_the_best_corner(loss, restart, eps_levels):
     """Two classes: both losses rise with the difference of the logits, whose gradient is the same everywhere."""
     model, images, labels = small(RGB(), classes=2, linear=True), levels(), torch.arange(8) % 2
@@ -408,8 +409,9 @@ def test_momentum_is_the_share_of_the_new_step(momentum):
 # -- inside the ball, always ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda e: e.name)
-@pytest.mark.parametrize("eps_levels", [0, 1, 3, 8, 32, 255])
+@pytest.mark.parametrize(
+    ("encoding", "eps_levels"), [*in_turn(ENCODINGS, [255, 1, 8, 32]), *in_turn(ENCODINGS, [0, 3, 255])]
+)
 def test_every_image_is_levels_inside_the_ball(encoding, eps_levels):
     model, images = small(encoding), levels()
     images[0], images[1] = 0, 255

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from grids import in_turn
 from p2be_exp.attacks import square
 from p2be_exp.attacks.attack import predict
 from p2be_exp.attacks.ball import bounds, is_inside
@@ -320,8 +321,10 @@ def test_empty_batch(images, labels):
     assert found.images.shape == (0, 3, 8, 8)
 
 
-@pytest.mark.parametrize("eps_levels", [0, 1, 8, 32, 255])
-@pytest.mark.parametrize("encoding", [RGB, lambda: OneHot(16), lambda: Thermometer(16), lambda: P2BE(8)])
+@pytest.mark.parametrize(
+    ("eps_levels", "encoding"),
+    in_turn([0, 1, 8, 32, 255, 8], [RGB, lambda: OneHot(16), lambda: Thermometer(16), lambda: P2BE(8)]),
+)
 def test_inside_the_ball_of_every_encoding(eps_levels, encoding, images):
     torch.manual_seed(0)
     model = EncodedClassifier(encoding(), build_backbone("wrn16_1", 10)).eval()

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from grids import in_turn
 from p2be_exp.backbones import (
     ImageSizes,
     StemShape,
@@ -67,8 +68,9 @@ def test_names():
 # -- with every encoding -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", [RGB, lambda: OneHot(3), lambda: Thermometer(3), lambda: P2BE(3)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "encoding"), in_turn([*NAMES], [lambda: P2BE(3), RGB, lambda: OneHot(3), lambda: Thermometer(3)])
+)
 def test_a_training_step_reaches_every_weight(trunks, name, encoding):
     model = EncodedClassifier(encoding(), trunks(name)).to(memory_format=torch.channels_last).train()
     learns = isinstance(model.encoding, P2BE)

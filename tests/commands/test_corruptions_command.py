@@ -128,6 +128,7 @@ def test_what_cannot_be_read_is_known_before_anything_is_written(workdir):
     assert np.load("set/indices.npy").tolist() == [0, 2, 3]
 
 
+@pytest.mark.usefixtures("rendered")
 def test_preview():
     outcome = corruptions("preview", "dataset=digits", "names=[fog,blur]", "severities=[1,5]", "image=3")
     assert outcome.code == 0, outcome.err

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from commandline import HANGS
+from commandline import HANGS, ROOT
 from p2be_exp.backbones import image_sizes, list_backbones
 from p2be_exp.commands import early_checks
 from p2be_exp.config.image_sizes import TAKEN
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.data import source_class
 from p2be_exp.errors import BadInput
 from p2be_exp.system import devices
@@ -106,6 +107,8 @@ ALL_OF_THEM = """
 import contextlib, importlib, io, json, os, sys
 from unittest import mock
 from p2be_exp.system import devices
+sys.path.append(sys.argv[2])
+from quick_hydra import quick_hydra
 devices._surely_no_gpu = lambda: True
 told = []
 torchrun = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "abc"}
@@ -116,7 +119,8 @@ for command, cases in json.loads(sys.argv[1]).items():
         sys.argv = ["train.py", *words.split(" ")] if words not in ("", "a b") else ["train.py", *filter(None, [words])]
         variables = torchrun if words != case else {}
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.dict(os.environ, variables):
+        with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), quick_hydra(),
+              mock.patch.dict(os.environ, variables)):
             code = main()
         slow = [name for name in ("torch", "pytorch_lightning", "numba") if name in sys.modules]
         told.append([f"{command} {case}", code, slow, err.getvalue(), sorted(os.listdir())])
@@ -129,7 +133,7 @@ def test_pytorch_is_not_imported_for_bad_input(workdir, four_epochs):
     (workdir / "file").write_text("")
     (workdir / "RUN").symlink_to(four_epochs)
     process = subprocess.run(
-        [sys.executable, "-c", ALL_OF_THEM, json.dumps(CASES)],
+        [sys.executable, "-c", ALL_OF_THEM, json.dumps(CASES), ROOT / "tests"],
         capture_output=True,
         text=True,
         timeout=HANGS,
@@ -156,7 +160,7 @@ def test_published_files_are_looked_for_where_they_are():
 
 def test_with_pytorch_there_the_job_checks(monkeypatch):
     monkeypatch.setattr(devices, "_surely_no_gpu", lambda: True)
-    config = {"trainer": {"name": "gpu", "accelerator": "gpu", "devices": 1, "num_nodes": 1, "precision": "auto"}}
+    config = TrainConfig(trainer=TrainerConfig("gpu", accelerator="gpu", devices=1, num_nodes=1, precision="auto"))
     early_checks.check_early(config)  # a test of it may have put a GPU there
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(BadInput, match="trainer=gpu: no GPU was found"):

@@ -12,6 +12,7 @@ import commandline
 from commandline import QUICKSTART, copy_of, refusal, rows_of, train
 from p2be_exp import load_run
 from p2be_exp.attacks import AttackRandom, build_attack
+from p2be_exp.config.schema import RandomInBallConfig
 from p2be_exp.data import load_dataset
 from p2be_exp.evaluation.module import EvaluationModule
 
@@ -128,7 +129,7 @@ def test_the_noise_is_that_of_seed_and_image(suite, four_epochs):
     folder, _ = suite
     model = load_run(four_epochs)
     _, test = load_dataset("digits", "nowhere")
-    attack = build_attack({"name": "random_in_ball", "restarts": 10}, 64)
+    attack = build_attack(RandomInBallConfig(name="random_in_ball", restarts=10), 64)
     images = images_of(folder, "attack/random_in_ball/64")
     for place in (0, 7, 19):
         index = torch.tensor([images["index"][place]])
@@ -234,7 +235,7 @@ def test_training_ends_with_the_attack(workdir):
         ),
         (["attack=transfer"], "attack.source: which run to transfer from? attack.source=RUN"),
         (["attack=transfer", "attack.source=nowhere"], "attack.source=nowhere: no such folder"),
-        (["attack=nosuch"], "attack=nosuch: there is no such attack; there are: greedy, lspga, none, pgd,"),
+        (["attack=nosuch"], "attack=nosuch: there is no such attack; there are: lspga, none, pgd,"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, message):

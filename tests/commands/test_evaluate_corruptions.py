@@ -18,6 +18,7 @@ from PIL import Image
 import commandline
 from commandline import QUICKSTART, copy_of, corruptions, finish, refusal, rows_of, start_warm, train, wait_until
 from p2be_exp import load_run
+from p2be_exp.config.schema import CifarCConfig, DatasetConfig, TrainConfig
 from p2be_exp.corruptions import CATEGORIES, EXTRA, SEVERITIES, TEST, corrupt, find_textures
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.data import load_dataset
@@ -265,11 +266,11 @@ def test_published_files_that_have_none_of_what_is_asked_for_are_refused(workdir
     published(workdir / "c")
     with pytest.raises(BadInput, match=r"^corruption\.names=\[snow\]: none of it can be measured \(snow: not in"):
         corrupted_images(
-            {
-                "corruption": {"name": "cifar_c", "dir": "c", "names": ["snow"], "severities": [1]},
-                "dataset": {"name": "cifar10"},
-                "data_dir": ".",
-            }
+            TrainConfig(
+                corruption=CifarCConfig("cifar_c", dir="c", names=["snow"], severities=[1]),
+                dataset=DatasetConfig("cifar10"),
+                data_dir=".",
+            )
         )
 
 

@@ -248,7 +248,7 @@ def test_a_stored_run_keeps_how_it_cuts_its_pictures(run, tmp_path):
     copy = copy_of(run, tmp_path / "copy")
     (copy / "config.yaml").write_text((copy / "config.yaml").read_text().replace("resized: 18", "resized: 256"))
     config = Run.open(copy).config()
-    assert (config["dataset"]["image_size"], config["dataset"]["resized"]) == (16, 256)
+    assert (config.dataset.image_size, config.dataset.resized) == (16, 256)
     assert build_data(config).folder.view == TestView(16, 256)
 
 
@@ -264,8 +264,8 @@ def test_a_run_from_before_there_was_a_choice_was_flipped_and_cropped(four_epoch
     new = ("  augmentation:", "  schedule:", "  milestones:", "  gamma:")
     (copy / "config.yaml").write_text("\n".join(line for line in lines if not line.startswith(new)))
     config, now = Run.open(copy).config(), Run.open(four_epochs).config()
-    assert config["dataset"]["augmentation"] == "flip_crop"
-    assert (config["dataset"], config["optim"]) == (now["dataset"], now["optim"])
+    assert config.dataset.augmentation == "flip_crop"
+    assert (config.dataset, config.optim) == (now.dataset, now.optim)
 
 
 def test_imagenet_c(run, tmp_path):

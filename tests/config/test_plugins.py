@@ -19,7 +19,8 @@ from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
 from p2be_exp.config.plugin_digests import digests
 from p2be_exp.config.plugin_files import files_of
 from p2be_exp.config.plugin_trust import load_plugins_of
-from p2be_exp.config.schema import GROUP_SCHEMAS
+from p2be_exp.config.schema import GROUP_SCHEMAS, TrainConfig, TrainerConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import check_serves
@@ -173,7 +174,7 @@ def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plug
     monkeypatch.setattr(jobs, "job_process", lambda *arguments: nullcontext())
     monkeypatch.setattr(jobs.EvaluationPlan, "of", stop)
     with pytest.raises(InterruptedError):
-        jobs.train({"plugins": ["plug"], "trainer": {"devices": 1, "num_nodes": 1}}, Run("run"))
+        jobs.train(TrainConfig(plugins=["plug"], trainer=TrainerConfig(devices=1, num_nodes=1)), Run("run"))
     assert "plug" in PLUGIN_FOLDERS
 
 
@@ -323,7 +324,7 @@ def test_files_of_a_plug_in_never_replace_the_projects_own(plugin):
 )
 def test_an_attack_says_which_encodings_it_serves(plugin, serves, allowed):
     plugin(ATTACK.format(for_training=True, serves=serves), group="attack")
-    config = composed("plugins=[plug]", "attack=mine")["attack"]
+    config = typed(composed("plugins=[plug]", "attack=mine")).attack
     for encoding in ("p2be", "onehot"):
         if encoding in allowed:
             check_serves("attack", config, encoding)
@@ -352,7 +353,7 @@ def test_an_attack_that_is_not_for_training(plugin):
 
 def test_the_id_of_an_attack_tells_its_name(plugin):
     plugin(ATTACK.format(for_training=True, serves="all"), group="attack")
-    config = composed("plugins=[plug]", "attack=mine")["attack"]
+    config = typed(composed("plugins=[plug]", "attack=mine")).attack
     assert build_attack(config, 4).id == "mine"
     for wrong in ("yours", "mine/2", "mine 2"):
         sys.modules["plug"].Mine.id = wrong

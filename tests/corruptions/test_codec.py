@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from grids import in_turn
 from p2be_exp.corruptions.codec import jpeg_compression, pixelate
 from p2be_exp.corruptions.constants import constants_of
 from p2be_exp.corruptions.draws import Draws
@@ -43,8 +44,7 @@ def boxes(image, height, width):
     return box(across, height)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("severity", "size"), in_turn([1, 2, 3, 4, 5], SIZES))
 def test_pixelate_equals_its_definition(size, severity):
     (factor,), images = constants_of("pixelate", severity, *size), pictures(*size)
     few = tuple(int(length * factor) for length in size)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
+from grids import in_turn
 from p2be_exp.corruptions.colour import brightness, contrast, saturate
 from p2be_exp.corruptions.constants import CIFAR, IMAGENET, constants_of
 from p2be_exp.corruptions.draws import Draws
@@ -89,8 +90,7 @@ def test_hsv_changes_equal_their_definition(name, family, severity):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("severity", "size"), in_turn([1, 2, 3, 4, 5], SIZES))
 def test_hsv_changes_of_images(name, size, severity):
     function, change = CHANGES[name]
     constants, images = constants_of(name, severity, *size), pictures(*size)

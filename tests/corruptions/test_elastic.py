@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from grids import in_turn
 from p2be_exp.corruptions.constants import constants_of
 from p2be_exp.corruptions.draws import Draws
 from p2be_exp.corruptions.elastic import _read, affine_places, elastic_transform, smooth
@@ -46,8 +47,9 @@ def transcribed(image, constants, uniform):
     return (np.clip(read_at(x, ys + dy, xs + dx, "reflect"), 0, 1) * 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("size", [(32, 32), (24, 40), (41, 27), (8, 9), (224, 224)])
+@pytest.mark.parametrize(
+    ("severity", "size"), in_turn([1, 2, 3, 4, 5], [(32, 32), (24, 40), (41, 27), (8, 9), (224, 224)])
+)
 def test_equals_its_definition(size, severity):
     images = pictures(*size)[: 2 if size == (224, 224) else 3]
     constants, draws = constants_of("elastic_transform", severity, *size), draws_of(severity, range(7, 7 + len(images)))

@@ -19,6 +19,7 @@ from commandline import ROOT, corruptions, refusal
 from file_server import FileServer
 from p2be_exp.commands import published_sets
 from p2be_exp.config import compose_config
+from p2be_exp.config.schema import AutoCorruptionConfig
 from p2be_exp.corruptions import fetch
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.corruptions.published import ARCHIVES, FILES
@@ -74,7 +75,7 @@ def is_whole(made, folder=WHOLE) -> bool:
 
 def auto(dataset: str, data_dir: Path) -> str:
     """What ``corruption=auto`` comes to."""
-    return resolved({"name": "auto", "names": "all"}, dataset, data_dir)["name"]
+    return resolved(AutoCorruptionConfig("auto", names="all"), dataset, data_dir).name
 
 
 def nothing_is_there() -> bool:

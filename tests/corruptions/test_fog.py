@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from grids import in_turn
 from p2be_exp.corruptions.constants import constants_of
 from p2be_exp.corruptions.draws import Draws
 from p2be_exp.corruptions.fog import fog, plasma
@@ -62,8 +63,9 @@ def transcribed(image, constants, uniform):
     return (np.clip(x, 0, 1) * 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize(("size", "side"), [((32, 32), 32), ((24, 40), 64), ((8, 9), 16), ((224, 224), 256)])
+@pytest.mark.parametrize(
+    ("severity", "size", "side"), in_turn([1, 2, 3, 4, 5], [(32, 32), (24, 40), (8, 9), (224, 224)], [32, 64, 16, 256])
+)
 def test_equals_its_definition(size, side, severity):
     images = pictures(*size)[: 1 if side == 256 else 4]
     constants, draws = constants_of("fog", severity, *size), draws_of(severity, range(3, 3 + len(images)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grids import in_turn
 from p2be_exp.corruptions import frost as frost_module
 from p2be_exp.corruptions.constants import constants_of
 from p2be_exp.corruptions.draws import Draws
@@ -82,8 +83,7 @@ def transcribed(image, constants, uniform, pictures_of_frost):
     return np.clip(constants[0] * image.astype(np.float64) + constants[1] * crop, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("size", [(32, 32), (24, 40), (64, 64), (224, 224)])
+@pytest.mark.parametrize(("severity", "size"), in_turn([1, 2, 3, 4, 5], [(32, 32), (24, 40), (64, 64), (224, 224)]))
 def test_equals_its_definition(textures, size, severity):
     images = np.tile(pictures(*size), (3, 1, 1, 1))
     constants, draws = constants_of("frost", severity, *size), draws_of(severity, range(5, 14))

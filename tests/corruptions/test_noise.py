@@ -85,7 +85,7 @@ def test_every_probability_is_that_of_the_formula(noise, constant):
     assert (above > j)[table < 1 - hair].all()
 
 
-@pytest.mark.parametrize(("noise", "constant"), CASES)
+@pytest.mark.parametrize(("noise", "constant"), CASES[::3])
 def test_results_are_distributed_as_by_the_literal_formula(noise, constant):
     """Chi-square over all levels that occur; of 3,500 seeds one would raise a false alarm in these 280 comparisons."""
     rng = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def test_results_are_distributed_as_by_the_literal_formula(noise, constant):
             assert (result == expected).all()
 
 
-@pytest.mark.parametrize(("noise", "constant"), CASES)
+@pytest.mark.parametrize(("noise", "constant"), CASES[1::3])
 def test_a_larger_draw_never_gives_a_smaller_level(noise, constant):
     uniform = np.sort(np.random.default_rng(0).random(200))
     uniform[[0, -1]] = 0, 1 - 2**-53
@@ -144,9 +144,15 @@ def test_values_channels_and_images_are_struck_independently(noise, constant):
 
 
 @pytest.mark.parametrize(
-    ("noise", "constant"), [(gaussian_noise, 0.1), (shot_noise, 50), (impulse_noise, 0.07), (speckle_noise, 0.2)]
+    ("noise", "constant", "height", "width"),
+    [
+        (gaussian_noise, 0.1, 32, 32),
+        (shot_noise, 50, 8, 13),
+        (impulse_noise, 0.07, 224, 224),
+        (speckle_noise, 0.2, 8, 13),
+        (gaussian_noise, 0.1, 224, 224),
+    ],
 )
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 13), (224, 224)])
 def test_an_image_is_struck_alike_in_every_batch_and_order(noise, constant, height, width):
     images = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
     before, indices = images.copy(), np.array([7, 0, 9, 4])

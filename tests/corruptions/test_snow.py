@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, special, stats
 
+from grids import in_turn
 from p2be_exp.corruptions.constants import CIFAR, IMAGENET
 from p2be_exp.corruptions.draws import Draws
 from p2be_exp.corruptions.snow import snow
@@ -76,9 +77,9 @@ def published_snow(image, constants, uniform):
 
 
 @pytest.mark.parametrize("family", [CIFAR, IMAGENET], ids=["cifar", "imagenet"])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 40), (8, 11)])
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-def test_snow_equals_the_transcription(family, height, width, severity):
+@pytest.mark.parametrize(("severity", "size"), in_turn([1, 2, 3, 4, 5], [(32, 32), (24, 40), (8, 11)]))
+def test_snow_equals_the_transcription(family, severity, size):
+    height, width = size
     constants = family["snow"][severity - 1]
     images = some_images(4, height, width)
     draws = draws_of([3, 1, 0, 8], severity)

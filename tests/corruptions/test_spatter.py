@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from grids import in_turn
 from p2be_exp.corruptions.constants import constants_of
 from p2be_exp.corruptions.draws import Draws
 from p2be_exp.corruptions.spatter import mud_cover, spatter, water_cover
@@ -78,8 +79,7 @@ def transcribed(image, constants, normal):
     return (np.clip(x, 0, 1) * 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("size", [(32, 32), (24, 40), (8, 9), (224, 224)])
+@pytest.mark.parametrize(("severity", "size"), in_turn([1, 2, 3, 4, 5], [(32, 32), (24, 40), (8, 9), (224, 224)]))
 def test_equals_its_definition(size, severity):
     images = pictures(*size)
     images = images[:1] if size == (224, 224) else np.tile(images, (4, 1, 1, 1))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.data import DataSource, FolderSettings, data_source, list_datasets, load_dataset, source_class
 from p2be_exp.errors import BadInput
 
@@ -57,12 +57,12 @@ def test_nothing_there_and_nothing_to_be_downloaded(tmp_path):
 
 @pytest.mark.parametrize("name", list_datasets())
 def test_every_data_set_has_its_configuration(name):
-    dataset = to_plain(compose_config("train", [f"dataset={name}"]))["dataset"]
-    assert dataset["name"] == name
+    dataset = training_config([f"dataset={name}"]).dataset
+    assert dataset.name == name
     assert (FolderSettings.of(dataset) is None) == (source_class(name).image_size is not None)
     expected = {"svhn": "crop", "mnist": "crop", "imagenet": "resized_crop", "image_folder": "resized_crop",
                 "caltech101": "resized_crop"}.get(name, "flip_crop")  # fmt: skip
-    assert dataset["augmentation"] == expected
+    assert dataset.augmentation == expected
 
 
 def test_digits_are_as_described(tmp_path):

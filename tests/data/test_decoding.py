@@ -10,6 +10,7 @@ from PIL import EpsImagePlugin, Image
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import functional
 
+from grids import in_turn
 from p2be_exp.augment.resized_crop import DRAWS, CropBox, crop_box
 from p2be_exp.corruptions.source import FolderSource
 from p2be_exp.data import decoding
@@ -60,8 +61,7 @@ def test_every_kind_of_picture_is_opened_as_torchvision_opens_it(tmp_path):
     assert open_picture(tmp_path / "turned.jpg").size == (60, 48)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("side", "resized"), [(32, 36), (32, 32), (33, 40)])
+@pytest.mark.parametrize(("size", "side", "resized"), in_turn([*SIZES, SIZES[3]], [32, 32, 33], [36, 32, 40]))
 def test_what_is_tested_on_is_torchvisions_resize_and_centre_crop(size, side, resized):
     image = picture(sum(size), *size)
     expected = functional.center_crop(functional.resize(image, resized), side)
@@ -88,8 +88,9 @@ def test_a_picture_that_would_be_too_large_once_scaled(size, monkeypatch):
     assert test_levels(image, TestView(224, 256)).shape == (224, 224, 3)
 
 
-@pytest.mark.parametrize("size", [*SIZES, (500, 375), (2000, 3)])
-@pytest.mark.parametrize(("side", "resized"), [(32, 36), (32, 32), (64, 73)])
+@pytest.mark.parametrize(
+    ("size", "side", "resized"), in_turn([*SIZES, (500, 375), (2000, 3)], [32, 32, 64], [36, 32, 73])
+)
 def test_the_square_alone_is_the_square_of_the_scaled_picture(monkeypatch, size, side, resized):
     image = picture(sum(size), *size)
     whole = np.asarray(resize_and_crop(image, side, resized)).astype(int)

@@ -1,11 +1,12 @@
 """Data sets that are folders of pictures: which pictures, in which order, and what is said of a folder that is none."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.data import FolderSettings, ImageDataModule, load_dataset, source_class
 from p2be_exp.data.listing import listed
 from p2be_exp.errors import BadInput
@@ -146,13 +147,13 @@ def test_where_are_the_pictures():
 
 def test_the_configuration_makes_the_settings():
     changed = ["dataset=imagenet", "dataset.image_size=64", "dataset.resized=72", "dataset.workers=3"]
-    dataset = to_plain(compose_config("train", changed))["dataset"]
+    dataset = training_config(changed).dataset
     assert FolderSettings.of(dataset) == FolderSettings(None, 64, 72, 3, True, timeout=300)
-    dataset |= {"augmentation": "flip_crop", "dir": "~/x", "workers": None}
+    dataset = replace(dataset, augmentation="flip_crop", dir="~/x", workers=None)
     found = FolderSettings.of(dataset)
     assert (found.resized_crop, found.workers, found.folder.name) == (False, None, "x")
     assert "~" not in str(found.folder)
-    assert FolderSettings.of(to_plain(compose_config("train", []))["dataset"]) is None
+    assert FolderSettings.of(training_config([]).dataset) is None
 
 
 # -- the data module --------------------------------------------------------------------------------------------------

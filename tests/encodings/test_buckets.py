@@ -34,11 +34,11 @@ def test_buckets_are_those_of_the_reference_in_float32(M):
     assert torch.equal(bucket_of_level(M), expected)
 
 
-@pytest.mark.parametrize("M", range(1, 257, 5))
-def test_buckets_ascend_and_none_is_empty(M):
-    buckets = bucket_of_level(M)
-    assert buckets.tolist() == sorted(buckets.tolist())
-    assert buckets.unique().tolist() == list(range(M))
+def test_buckets_ascend_and_none_is_empty():
+    for M in range(1, 257):
+        buckets = bucket_of_level(M)
+        assert buckets.tolist() == sorted(buckets.tolist()), M
+        assert buckets.unique().tolist() == list(range(M)), M
 
 
 def test_64_buckets_hold_four_levels_each_and_10_hold_25_or_26():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from p2be_exp import encodings
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import EncodingConfig
 from p2be_exp.encodings import RGB, OneHot, Thermometer, build_encoding, list_encodings
 from p2be_exp.encodings.smoothness import smoothness_mean, smoothness_sum
 from usual import P2BE
@@ -12,8 +13,8 @@ from usual import P2BE
 CLASSES = {"rgb": RGB, "onehot": OneHot, "thermometer": Thermometer, "p2be": encodings.P2BE}
 
 
-def group(*overrides: str) -> dict:
-    return to_plain(compose_config("train", overrides))["encoding"]
+def group(*overrides: str) -> EncodingConfig:
+    return training_config(overrides).encoding
 
 
 def test_names():

@@ -1,17 +1,21 @@
 """Which attacks a configuration comes to, and how the panel sees them."""
 
+from dataclasses import replace
+
 import pytest
 
 from p2be_exp.attacks import build_attack, list_attacks
 from p2be_exp.attacks.attack import Work
 from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.schema import EvaluateConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, plan_attacks
 from p2be_exp.registry import inner_attacks
 
 
 def group(*overrides):
-    return to_plain(compose_config("evaluate", ["run=some", *overrides]))["attack"]
+    return typed(to_plain(compose_config("evaluate", ["run=some", *overrides])), EvaluateConfig).attack
 
 
 def planned(*overrides, encoding="p2be", source=None):
@@ -95,7 +99,7 @@ def test_an_attack_says_how_much_it_asks_of_the_model():
     assert attacks["random_in_ball"] == Work(0, 10)
     assert attacks["square"] == Work(0, 501)  # and one for what it found
     assert attacks["transfer_rgb"] == Work(40, 1)
-    twice = build_attack({**group("attack=pgd"), "restarts": 2, "steps": 5}, 8)
+    twice = build_attack(replace(group("attack=pgd"), restarts=2, steps=5), 8)
     assert twice.work == Work(10, 0)
 
 

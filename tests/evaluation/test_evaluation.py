@@ -11,6 +11,8 @@ from torch import nn
 
 from p2be_exp.backbones import build_backbone
 from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.schema import EvaluateConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import module as evaluation
@@ -39,7 +41,7 @@ def small_model() -> EncodedClassifier:
 
 def evaluate(model, conditions, sets, folder, batch_size=4) -> Results:
     results = Results(folder, {})
-    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    config = typed(to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"])), EvaluateConfig).trainer
     trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=folder)
     loaders = [ResidentLoader(data, batch_size, shuffle_seed=None) for data in sets]
     trainer.test(EvaluationModule(model, conditions, results), loaders, verbose=False)
@@ -111,7 +113,7 @@ def test_images_that_only_fill_up_a_share_are_dropped(tmp_path):
                 yield batch._replace(count=0) if number == 2 else batch
 
     results = Results(tmp_path, {})
-    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    config = typed(to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"])), EvaluateConfig).trainer
     trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path)
     trainer.test(
         EvaluationModule(small_model(), [CLEAN], results), Loader(image_set(9), 4, shuffle_seed=None), verbose=False
@@ -128,7 +130,7 @@ def test_ranks_without_results_write_nothing(tmp_path):
             return super().forward(images)
 
     module = EvaluationModule(Watched(), [CLEAN], None)
-    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    config = typed(to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"])), EvaluateConfig).trainer
     trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path)
     trainer.test(module, ResidentLoader(image_set(5), 4, shuffle_seed=None), verbose=False)
     assert list(tmp_path.iterdir()) == []
@@ -144,7 +146,9 @@ def test_every_rank_measures_with_the_batch_norms_of_the_first(tmp_path):
         for name, buffer in model.named_buffers():
             if "running_mean" in name:
                 buffer += rank
-        config = to_plain(compose_config("evaluate", ["run=x", "trainer=ddp", "trainer.accelerator=cpu"]))["trainer"]
+        config = typed(
+            to_plain(compose_config("evaluate", ["run=x", "trainer=ddp", "trainer.accelerator=cpu"])), EvaluateConfig
+        ).trainer
         trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False)
         results = Results(tmp_path / "two", {}) if rank == 0 else None
         loader = ResidentLoader(data, 4, shuffle_seed=None, rank=rank, world_size=2)
@@ -208,7 +212,7 @@ def attacked_examples(tmp_path, changes, batch_size):
     loader = Changed(data, batch_size, shuffle_seed=None)
     loader.changes = changes
     condition = Condition("attack", "brighter", eps_levels=1)
-    config = to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"]))["trainer"]
+    config = typed(to_plain(compose_config("evaluate", ["run=x", "trainer=cpu"])), EvaluateConfig).trainer
     trainer = build_trainer(config, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path)
     module = EvaluationModule(small_model(), [condition], results, {condition.id: Brighter()})
     trainer.test(module, loader, verbose=False)

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 
+from p2be_exp.config.schema import AutoCorruptionConfig, CifarCConfig, DatasetConfig, TrainConfig
 from p2be_exp.corruptions import digests
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.corruptions.official import tell_generated, why_generated
@@ -27,7 +29,8 @@ def folder(tmp_path, published):
     return published(write_set(tmp_path / "CIFAR-10-C"))
 
 
-AUTO = {"name": "auto", "names": "test", "severities": [1], "seed": 0, "frost_dir": None, "workers": 1}
+AUTO = AutoCorruptionConfig("auto", names="test", severities=[1], seed=0, frost_dir=None, workers=1)
+CIFAR10 = DatasetConfig("cifar10")
 
 
 def opened(folder, names=NAMES, severities=SEVERITIES):
@@ -101,12 +104,12 @@ def test_the_plan_says_what_is_missing(folder):
 
 
 def test_the_configuration_finds_the_folder(folder):
-    wanted = {"name": "cifar_c", "names": ["fog"], "severities": [2], "dir": None}
-    config = {"corruption": wanted, "dataset": {"name": "cifar10"}, "data_dir": str(folder.parent)}
+    wanted = CifarCConfig("cifar_c", names=["fog"], severities=[2], dir=None)
+    config = TrainConfig(corruption=wanted, dataset=CIFAR10, data_dir=str(folder.parent))
     assert corrupted_images(config).plan.cells == [("fog", 2)]
-    assert corrupted_images({**config, "corruption": AUTO}).plan.source == "official"
+    assert corrupted_images(replace(config, corruption=AUTO)).plan.source == "official"
     with pytest.raises(BadInput, match=r"corruption\.dir=.*CIFAR-100-C: no such folder"):
-        corrupted_images({**config, "dataset": {"name": "cifar100"}})
+        corrupted_images(replace(config, dataset=DatasetConfig("cifar100")))
 
 
 # -- broken folders ---------------------------------------------------------------------------------------------------
@@ -245,11 +248,11 @@ def test_results_say_that_the_files_were_verified(folder):
 
 
 def why(folder, dataset="cifar10", **changes):
-    return why_generated({**AUTO, **changes}, dataset, folder.parent)
+    return why_generated(replace(AUTO, **changes), dataset, folder.parent)
 
 
 def test_auto_generates_where_a_file_is_not_the_published_one(folder):
-    config = {"corruption": AUTO, "dataset": {"name": "cifar10"}, "data_dir": str(folder.parent)}
+    config = TrainConfig(corruption=AUTO, dataset=CIFAR10, data_dir=str(folder.parent))
     assert why(folder) is None
     change_a_byte(folder / "fog.npy")
     assert corrupted_images(config).plan.source == "generated"
@@ -276,7 +279,7 @@ def test_auto_takes_no_set_made_here(folder):
 
 
 def test_why_auto_generates_is_said_in_one_line(folder, capsys):
-    config = {"dataset": {"name": "cifar10"}, "data_dir": str(folder.parent)}
+    config = TrainConfig(dataset=CIFAR10, data_dir=str(folder.parent))
     tell_generated(AUTO, config)
     assert capsys.readouterr().out == ""
     change_a_byte(folder / "fog.npy")
@@ -290,7 +293,7 @@ def test_a_file_that_is_not_used_may_be_anything(folder, tmp_path):
     """Beside a download that broke off, ``auto`` takes what is whole."""
     (folder / "spatter.npy").write_bytes(b"the beginning of a file")
     assert opened(folder, ["fog"]).plan.cells == [("fog", severity) for severity in SEVERITIES]
-    config = {"dataset": {"name": "cifar10"}, "data_dir": str(tmp_path), "corruption": {**AUTO, "names": ["fog"]}}
+    config = TrainConfig(dataset=CIFAR10, data_dir=str(tmp_path), corruption=replace(AUTO, names=["fog"]))
     assert corrupted_images(config).plan.source == "official"
     with pytest.raises(BadInput, match=r"spatter\.npy"):
         opened(folder, ["fog", "spatter"])
@@ -303,6 +306,6 @@ def test_a_pipe_is_not_waited_for(folder, tmp_path):
     os.mkfifo(folder / "labels.npy")
     writer = Thread(target=lambda: (folder / "labels.npy").open("wb").close())  # else who reads it waits for ever
     writer.start()
-    assert why_generated({**AUTO, "names": ["fog"]}, "cifar10", tmp_path) == f"{folder}: labels.npy is missing"
+    assert why_generated(replace(AUTO, names=["fog"]), "cifar10", tmp_path) == f"{folder}: labels.npy is missing"
     os.close(os.open(folder / "labels.npy", os.O_RDONLY | os.O_NONBLOCK))
     writer.join()

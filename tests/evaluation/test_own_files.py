@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from p2be_exp.config.schema import DatasetConfig, OwnConfig, TrainConfig
 from p2be_exp.corruptions.names import SEVERITIES
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.corrupted.own_files import OwnFiles
@@ -52,12 +54,12 @@ def test_the_plan_and_the_settings(folder):
 
 
 def test_the_configuration_names_the_folder(folder):
-    wanted = {"name": "own", "names": ["fog"], "severities": [2], "dir": str(folder)}
-    config = {"corruption": wanted, "dataset": {"name": "cifar10"}, "data_dir": "nowhere"}
+    wanted = OwnConfig("own", names=["fog"], severities=[2], dir=str(folder))
+    config = TrainConfig(corruption=wanted, dataset=DatasetConfig("cifar10"), data_dir="nowhere")
     own = corrupted_images(config)
     assert (own.plan.source, own.plan.dataset, own.plan.cells) == ("own", "cifar10", [("fog", 2)])
     with pytest.raises(BadInput, match=r"^corruption=own: in which folder\? corruption\.dir=FOLDER"):
-        corrupted_images({**config, "corruption": {**wanted, "dir": None}})
+        corrupted_images(replace(config, corruption=replace(wanted, dir=None)))
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -14,6 +14,7 @@ from commandline import QUICKSTART, ROOT, copy_of, export, finish, refusal, star
 from extension_pages import write_files
 from p2be_exp import load_run
 from p2be_exp.config import plugins
+from p2be_exp.config.schema import ThermometerConfig
 from p2be_exp.data import load_dataset
 from p2be_exp.encodings import build_encoding
 from p2be_exp.export import DeployedClassifier, exported, largest_difference
@@ -256,7 +257,7 @@ def test_help_lists_the_keys():
 @pytest.mark.parametrize(("stride", "padding", "kernel"), [(1, 1, 3), (2, 3, 7), (1, 0, 1)])
 @pytest.mark.parametrize("extras", [False, True])
 def test_both_stems_are_the_convolution_of_the_codes(form, stride, padding, kernel, extras):
-    encoding = build_encoding({"name": "thermometer", "M": 5})
+    encoding = build_encoding(ThermometerConfig(M=5))
     torch.manual_seed(0)
     more = {"bias": True, "shift": torch.randn(15)} if extras else {}
     stem = EncodedConv2d(encoding, 4, kernel, stride, padding, **more)

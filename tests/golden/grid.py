@@ -27,7 +27,7 @@ TINY = ("limit_train=32", "limit_test=20", "batch_size=16", "epochs=1", "encodin
 DIGITS = ("dataset=digits", "backbone=wrn16_1")
 NONE = ("corruption=none", "attack=none")
 SHORT = ("attack=suite_short", "attack.steps=3", "attack.queries=6")
-SETS, FROST, PICTURES = "sets", "frost", "pictures"
+SETS, OWN, FROST, PICTURES = "sets", "own", "frost", "pictures"
 CORRUPTED = ("corruption=generated", "corruption.names=all", f"corruption.dir={SETS}", f"corruption.frost_dir={FROST}")
 """All nineteen, of the set that the case ``corruptions/make`` has made."""
 
@@ -106,6 +106,8 @@ def _make(checkout: Checkout) -> Found:
     make_frost(Path(FROST))
     shutil.rmtree(SETS, ignore_errors=True)
     checkout.run("p2be_exp.corruptions", "make", *made(SETS), "names=all", log="make")
+    shutil.rmtree(OWN, ignore_errors=True)
+    shutil.copytree(SETS, OWN, ignore=shutil.ignore_patterns("manifest.json", ".*"))  # as if they were anybody's
     return checkout.collect(lambda: by_severity(Path(SETS)))
 
 
@@ -297,7 +299,7 @@ evaluation(
     "evaluate/own-files",
     "train/p2be-standard",
     "corruption=own",
-    f"corruption.dir={SETS}",
+    f"corruption.dir={OWN}",
     "attack=none",
     "eval_batch_size=13",
     after=["corruptions/make"],

@@ -24,6 +24,10 @@ CHECKPOINT = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_sche
 """What is compared of a checkpoint."""
 
 
+SINCE = ("strict_plugins",)
+"""Keys of config.yaml that an older commit lacks and that decide no number."""
+
+
 def read_run(folder: str | Path, log: str | None = None) -> dict[str, Any]:
     """Everything of a run folder.
 
@@ -35,7 +39,8 @@ def read_run(folder: str | Path, log: str | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if log is not None:
         found |= read_steps(Path("logs", f"{log}.jsonl"))
-    found |= dict(flat(yaml.safe_load((run / "config.yaml").read_text()), "config.yaml"))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    found |= dict(flat({key: value for key, value in config.items() if key not in SINCE}, "config.yaml"))
     facts = json.loads((run / "run.json").read_text())
     found |= dict(flat({name: facts[name] for name in RUN_FACTS if name in facts}, "run.json"))
     found |= read_table(run / "metrics.csv", "epoch")

@@ -10,6 +10,7 @@ What a command does is seen from outside: the loss terms of every step by what L
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import importlib
@@ -19,7 +20,7 @@ import runpy
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,14 @@ class Checkout:
         sys.argv = [script, *arguments]
         sys.orig_argv = [sys.executable, *([] if command.endswith(".py") else ["-m"]), *sys.argv]
         sys.path.remove(str(Path(__file__).parent))
-        if command == "train.py":
-            note_steps(logs.with_suffix(".jsonl"), stop)
+        trains = command == "train.py"
         try:
-            if command.endswith(".py"):
-                sys.path.insert(0, str(self.tree))
-                runpy.run_path(script, run_name="__main__")
-            else:
-                runpy.run_module(command, run_name="__main__", alter_sys=True)
+            with noted_steps(logs.with_suffix(".jsonl"), stop) if trains else contextlib.nullcontext():
+                if command.endswith(".py"):
+                    sys.path.insert(0, str(self.tree))
+                    runpy.run_path(script, run_name="__main__")
+                else:
+                    runpy.run_module(command, run_name="__main__", alter_sys=True)
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else int(end.code is not None)
         return 0
@@ -133,14 +134,19 @@ def in_fork(function: Callable[[], int], logs: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def note_steps(file: Path, stop: int | None) -> None:
-    """Write what a training logs at every step to a file, a JSON line each; with a digest of the images it has seen."""
+@contextlib.contextmanager
+def noted_steps(file: Path, stop: int | None = None) -> Iterator[None]:
+    """Within the block, what a training logs at a step goes to a file, with a digest of the images that were seen.
+
+    Args:
+        file: gets a JSON line for each step; what is there is replaced.
+        stop: send SIGTERM to this process when this step is logged.
+    """
     import torch
     from pytorch_lightning.loggers import TensorBoardLogger
 
     file.unlink(missing_ok=True)
     original, seen = TensorBoardLogger.log_metrics, SeenImages()
-    torch.nn.modules.module.register_module_forward_pre_hook(seen)
 
     def log_metrics(self: Any, metrics: dict[str, Any], step: int | None = None) -> Any:
         values = {name: float(value) for name, value in metrics.items() if name.startswith("step/")}
@@ -152,7 +158,13 @@ def note_steps(file: Path, stop: int | None) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
         return original(self, metrics, step)
 
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(seen)
     TensorBoardLogger.log_metrics = log_metrics
+    try:
+        yield
+    finally:
+        TensorBoardLogger.log_metrics = original
+        hook.remove()
 
 
 class SeenImages:
@@ -193,17 +205,22 @@ def digest_of(array: Any) -> str:
 
 
 def fingerprint() -> dict[str, Any]:
-    """What decides the last bits of a float: the build of PyTorch, the CPU and the instructions that are used."""
-    import numpy
+    """What decides the last bits of a float: how PyTorch was built, the CPU, its instructions, the other libraries."""
+    from importlib import metadata
+
     import torch
 
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    libraries = ("numpy", "scipy", "numba", "opencv-python-headless", "pillow")
     return {
         "torch": f"{torch.__version__} {torch.version.git_version}",
-        "numpy": numpy.__version__,
         "cpu": names[0] if names else "unknown",
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn": os.environ.get("ONEDNN_MAX_CPU_ISA", "default"),
+        "threads": torch.get_num_threads(),
+        "rounding": "of this CPU",
+        **{name: metadata.version(name) for name in libraries},
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.models.model import EncodedClassifier, build_model
 from p2be_exp.models.model_input import to_levels
@@ -15,7 +15,7 @@ from usual import P2BE
 
 def build(*overrides: str, num_classes: int = 10) -> EncodedClassifier:
     torch.manual_seed(0)
-    return build_model(to_plain(compose_config("train", overrides)), num_classes)
+    return build_model(training_config(overrides), num_classes)
 
 
 def small(encoding) -> EncodedClassifier:
@@ -151,7 +151,7 @@ def test_the_weights_depend_on_torchs_random_state_alone():
     first, again = build(*overrides).state_dict(), build(*overrides).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     torch.manual_seed(1)
-    other = build_model(to_plain(compose_config("train", overrides)), 10).state_dict()
+    other = build_model(training_config(overrides), 10).state_dict()
     assert not torch.equal(first["encoding.weight"], other["encoding.weight"])
     assert not torch.equal(first["stem.weight"], other["stem.weight"])
 

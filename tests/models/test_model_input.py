@@ -7,6 +7,7 @@ from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+from grids import in_turn
 from p2be_exp.backbones import Backbone, StemShape
 from p2be_exp.encodings import RGB, OneHot
 from p2be_exp.errors import BadInput
@@ -68,8 +69,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("call", [of_model, of_twin, of_twin_for_a_gradient])
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize(("name", "call"), in_turn([*BAD], [of_model, of_twin, of_twin_for_a_gradient]))
 def test_values_that_are_no_share_of_255_are_refused_with_advice(name, call):
     images, found = BAD[name]
     with pytest.raises(BadInput, match=found) as refused:
@@ -124,8 +124,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("call", [of_model, of_twin])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "call"), [*in_turn([*KINDS], [of_model]), ("list", of_twin), ("int64", of_twin)])
 def test_what_is_no_tensor_of_levels_or_floats_is_named(name, call):
     images, told = KINDS[name]
     with pytest.raises(TypeError, match=told) as refused:
@@ -135,9 +134,9 @@ def test_what_is_no_tensor_of_levels_or_floats_is_named(name, call):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("call", [of_model, of_twin])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    ("name", "call", "scaled"), in_turn([*SHAPES], [of_model, of_model, of_twin], [False, True, True, False])
+)
 def test_another_shape_is_named_with_the_way_out(name, call, scaled):
     images, told = SHAPES[name]
     with pytest.raises(BadInput, match=told):

@@ -13,6 +13,13 @@ from torchvision.transforms import Normalize
 from commandline import QUICKSTART, checkpoint_of, refusal, train
 from p2be_exp import load_run
 from p2be_exp.backbones import ImageSizes, ResNet50
+from p2be_exp.config.schema import (
+    BackboneConfig,
+    PretrainableBackboneConfig,
+    RGBConfig,
+    ThermometerConfig,
+    TrainConfig,
+)
 from p2be_exp.errors import BadInput
 from p2be_exp.models import pretrained
 from p2be_exp.models.model import build_model
@@ -21,8 +28,8 @@ from p2be_exp.models.pretrained import load_weights, read_weights
 NORMALIZE = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's ImageNet transforms
 SIZES = {"resnet50": 65, "alexnet": 67}
 ENCODINGS = {
-    "rgb": {"name": "rgb"},
-    "thermometer": {"name": "thermometer", "M": 3},
+    "rgb": RGBConfig(),
+    "thermometer": ThermometerConfig(M=3),
 }
 
 
@@ -46,15 +53,15 @@ def published(tmp_path_factory):
     return publish
 
 
-def group(name, path) -> dict:
-    return {"name": name, "weights": None if path is None else str(path)}
+def group(name, path) -> PretrainableBackboneConfig:
+    return PretrainableBackboneConfig(name, weights=None if path is None else str(path))
 
 
 def loaded(name, path, encoding="rgb", num_classes=5):
     """A model with the file's weights, and what the header says."""
     backbone = group(name, path)
     torch.manual_seed(1)
-    model = build_model({"encoding": ENCODINGS[encoding], "backbone": backbone}, num_classes).eval()
+    model = build_model(TrainConfig(encoding=ENCODINGS[encoding], backbone=backbone), num_classes).eval()
     return model, load_weights(model, read_weights(backbone))
 
 
@@ -100,7 +107,7 @@ def test_another_encoding_and_other_classes_start_fresh(published):
 
 def build_and_seed(name, encoding, num_classes):
     torch.manual_seed(1)
-    return build_model({"encoding": ENCODINGS[encoding], "backbone": group(name, None)}, num_classes)
+    return build_model(TrainConfig(encoding=ENCODINGS[encoding], backbone=group(name, None)), num_classes)
 
 
 def test_the_home_folder_may_be_written_short(published, monkeypatch):
@@ -112,7 +119,7 @@ def test_the_home_folder_may_be_written_short(published, monkeypatch):
 
 
 def test_without_weights_there_is_no_shift():
-    assert read_weights({"name": "wrn40_2"}) is None
+    assert read_weights(BackboneConfig("wrn40_2")) is None
     assert read_weights(group("resnet50", None)) is None
     assert build_and_seed("resnet50", "rgb", 4).stem.shift is None
 

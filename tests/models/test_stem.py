@@ -1,6 +1,5 @@
 """The stem's two forms against the plain convolution of the plain code tensor."""
 
-import itertools
 import math
 import random
 
@@ -8,13 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from grids import in_turn
 from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.models import stem
 from p2be_exp.models.stem import EncodedConv2d, folded_conv2d
 from rounding import OtherRounding
 from usual import P2BE
 
-SHAPES = list(itertools.product((1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)))  # kernel, stride, padding
+SHAPES = in_turn((1, 3, 5, 7) * 3, (1, 2, 3), (0, 1, 2, 3, 2, 3, 0, 1, 1, 0, 3, 2))  # kernel, stride, padding
 FORMS = ["lookup", "folded"]
 
 
@@ -90,9 +90,10 @@ IMAGENET_SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("bias", "shift"), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("shape", IMAGENET_SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "bias", "shift"), in_turn(IMAGENET_SHAPES, (True, False, True), (False, True, True)), ids=str
+)
 def test_other_kernels_and_strides_with_bias_and_shift(form, shape, bias, shift):
     kernel, stride, padding, height, width = shape
     generator = torch.Generator().manual_seed(sum(shape))
@@ -231,8 +232,9 @@ def test_the_output_is_channels_last(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (7, 2, 3), (11, 4, 2)])
-@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "shifted"), [(3, 1, 1, False), (7, 2, 3, True), (11, 4, 2, False), (11, 4, 2, True)]
+)
 def test_convolving_codes_equals_the_forward_of_their_images(form, kernel, stride, padding, shifted):
     encoding = Thermometer(12)
     images = random_levels(torch.Generator().manual_seed(0), 2, 9, 10)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from grids import in_turn
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
@@ -30,7 +31,7 @@ PAIRS = [(name, e) for name in NAMES for e in ENCODINGS if not (name == "interpo
 
 
 def ids(value):
-    return value if isinstance(value, str) else f"{value.name}{value.M}"
+    return f"{value.name}{value.M}" if hasattr(value, "M") else str(value)
 
 
 def levels(batch=3, height=9, width=None, seed=0):
@@ -46,8 +47,7 @@ def small(encoding) -> EncodedClassifier:
 # -- slopes --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS[1:], ids=ids)
-@pytest.mark.parametrize("radius", [1, 3, 8, 255])
+@pytest.mark.parametrize(("encoding", "radius"), in_turn(ENCODINGS[1:], [1, 3, 8, 255]), ids=ids)
 def test_secant_is_the_slope_of_the_chord(encoding, radius):
     table, got = encoding.table().tolist(), slopes(encoding, "secant", radius=radius)
     for k in range(256):
@@ -56,8 +56,7 @@ def test_secant_is_the_slope_of_the_chord(encoding, radius):
         assert got[k].tolist() == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS[1:], ids=ids)
-@pytest.mark.parametrize("width", [0.01, 1.0, 8.0])
+@pytest.mark.parametrize(("encoding", "width"), in_turn(ENCODINGS[1:], [0.01, 1.0, 8.0]), ids=ids)
 def test_smooth_is_the_weighted_mean_of_the_differences(encoding, width):
     table, got = encoding.table().tolist(), slopes(encoding, "smooth", width=width)
     for k in (0, 1, 7, 100, 128, 254, 255):
@@ -156,9 +155,9 @@ def soft_features(images, values, table, slope, weight, stride, padding):
 
 @pytest.mark.parametrize("gathers", [True, False])
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding"), [(3, 1, 1), (1, 1, 0), (5, 2, 2), (7, 2, 3), (3, 3, 0), (11, 4, 6), (2, 3, 0)]
+    ("kernel", "stride", "padding", "M"),
+    [(3, 1, 1, 5), (1, 1, 0, 1), (5, 2, 2, 5), (7, 2, 3, 1), (3, 3, 0, 5), (11, 4, 6, 1), (2, 3, 0, 5)],
 )
-@pytest.mark.parametrize("M", [1, 5])
 def test_gradient_is_that_of_the_soft_codes(monkeypatch, gathers, kernel, stride, padding, M):
     monkeypatch.setattr(surrogate, "_GATHER_FROM_M", 1 if gathers else 1000)
     monkeypatch.setattr(surrogate, "_CHUNK_BYTES", {"cpu": 20_000})

@@ -7,12 +7,13 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import OptimConfig
 from p2be_exp.optim import build_optimizer, build_schedule
 
 
-def config(*overrides: str) -> dict:
-    return to_plain(compose_config("train", overrides))["optim"]
+def config(*overrides: str) -> OptimConfig:
+    return training_config(overrides).optim
 
 
 def parts() -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -60,7 +61,7 @@ def test_without_a_table_that_learns_there_is_one_member():
     assert schedule.get_last_lr() == [0.1]
 
 
-def rates(settings: dict, total_steps: int, epochs: int = 1) -> dict[str, list[float]]:
+def rates(settings: OptimConfig, total_steps: int, epochs: int = 1) -> dict[str, list[float]]:
     """The learning rate of every step and the one after the last, by group."""
     optimizer = build_optimizer(*parts(), settings)
     schedule = build_schedule(optimizer, settings, epochs, total_steps // epochs)

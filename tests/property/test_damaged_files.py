@@ -54,7 +54,7 @@ def holds(source, target, file, damage, seed, call) -> bool:
     """What a reader of a damaged folder does, which is refused as it should be; whether it is accepted."""
     run = damaged_copy(source, target, file, damage, seed)
     before = content(run)
-    with mock.patch("p2be_exp.training.job.draw_results", return_value=[]):
+    with mock.patch("p2be_exp.evaluation.job.draw_results", return_value=[]):
         outcome = call(run)
     accepted = outcome.code == 0 or refused_or_accepted(outcome)
     assert accepted or content(run) == before

@@ -12,7 +12,8 @@ from commandline import QUICKSTART, assert_equal, at_batch, checkpoint_of, refus
 from p2be_exp.attacks import Attack, Search, build_attack
 from p2be_exp.augment import random_flip_crop
 from p2be_exp.backbones import build_backbone
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import PGDConfig
 from p2be_exp.data import Batch
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.randomness.draws import ImageRandom, Purpose
@@ -130,16 +131,14 @@ def test_the_table_learns_from_the_adversarial_view_or_not(model, batch, learns)
 
 
 def test_the_configuration_builds_them():
-    config = to_plain(compose_config("train", ["regime=contrain", "regime.attack.steps=3"]))["regime"]
+    config = training_config(["regime=contrain", "regime.attack.steps=3"]).regime
     regime = build_regime(config, SEED, "flip_crop")
     assert (regime.name, regime.alpha_jsd, regime.table_learns_from_adversarial) == ("contrain", 12.0, True)
     assert (regime.attack.id, regime.attack.eps_levels, regime.attack.steps) == ("lspga", 8, 3)
     overrides = ["regime=advtrain", "attack@regime.attack=pgd", "regime.attack.gradient=smooth", "encoding=rgb"]
-    regime = build_regime(to_plain(compose_config("train", overrides))["regime"], SEED, "flip_crop")
+    regime = build_regime(training_config(overrides).regime, SEED, "flip_crop")
     assert (regime.name, regime.attack.id, regime.attack.stop_when_wrong) == ("advtrain", "pgd_margin_smooth", False)
-    assert build_attack(
-        {"name": "pgd", "gradient": "secant", "loss": "ce", "steps": 2, "restarts": 1}, 4
-    ).stop_when_wrong
+    assert build_attack(PGDConfig(name="pgd", gradient="secant", loss="ce", steps=2, restarts=1), 4).stop_when_wrong
 
 
 @pytest.mark.parametrize("inner", ["none", "suite", "suite_short", "transfer"])

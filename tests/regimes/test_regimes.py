@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from p2be_exp.augment import AugMix, augmentation_of, random_flip_crop
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import AugMixConfig
 from p2be_exp.data import Batch
 from p2be_exp.encodings import RGB, OneHot, TableEncoding, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
@@ -161,25 +162,25 @@ def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(reg
 
 def test_registry():
     assert list_regimes() == ["advtrain", "augmix", "contrain", "standard"]
-    config = to_plain(compose_config("train", ["regime=standard"]))["regime"]
+    config = training_config(["regime=standard"]).regime
     assert type(build_regime(config, seed=4, augmentation="flip_crop")) is Standard
-    config = to_plain(compose_config("train", ["regime=augmix", "regime.alpha_jsd=3", "regime.view_rounding=nearest"]))
-    regime = build_regime(config["regime"], seed=4, augmentation="flip_crop")
+    config = training_config(["regime=augmix", "regime.alpha_jsd=3", "regime.view_rounding=nearest"])
+    regime = build_regime(config.regime, seed=4, augmentation="flip_crop")
     assert type(regime) is AugMixRegime
     assert (regime.seed, regime.alpha_jsd) == (4, 3)
 
 
 def test_the_published_settings_are_the_default():
     # spec/p2be.md 1.5: weight 12, severity 3; the codes of mixtures are the reference's.
-    config = to_plain(compose_config("train", []))["regime"]
-    assert config == {"name": "augmix", "alpha_jsd": 12.0, "magnitude": 3.0, "view_rounding": "reference"}
-    config = to_plain(compose_config("train", ["preset=paper"]))["regime"]
-    assert config["view_rounding"] == "floor"
+    config = training_config([]).regime
+    assert config == AugMixConfig(alpha_jsd=12.0, magnitude=3.0, view_rounding="reference")
+    config = training_config(["preset=paper"]).regime
+    assert config.view_rounding == "floor"
 
 
 @pytest.mark.parametrize("regime", ["standard", "augmix"])
 def test_the_data_sets_augmentation_comes_first(regime):
-    config = to_plain(compose_config("train", [f"regime={regime}"]))["regime"]
+    config = training_config([f"regime={regime}"]).regime
     seen = {}
     for name in ("flip_crop", "crop", "resized_crop", "none"):
         model, given = Noting(), batch()

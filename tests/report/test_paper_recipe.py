@@ -1,11 +1,13 @@
 """Departures from the paper's recipe: none at full scale, and each thing that is changed is told."""
 
 import json
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
 
 from measured_runs import GENERATED, OFFICIAL, write_recipe
+from p2be_exp.config.schema import EncodingConfig
 from p2be_exp.report.paper.gather import gather
 from p2be_exp.report.paper.keys import Measure
 from p2be_exp.report.paper.measures import source_of, value
@@ -151,10 +153,16 @@ def test_corruptions_that_were_left_out(workdir):
     assert told == "14 of 15 corruptions x 5 of 5 severities (all but frost), severity 1 2 3 4 5"
 
 
+@dataclass
+class Mine(EncodingConfig):
+    name: str = "mine"
+    width: int = 7
+
+
 def test_an_encoding_of_the_users_own(workdir):
     write_recipe("run", "encoding=onehot", {"clean": 20.0})
     (result,), _ = gather(["run"])
-    config = result.measured.config | {"encoding": {"name": "mine", "width": 7}}
+    config = replace(result.measured.config, encoding=Mine())
     other = SimpleNamespace(measured=SimpleNamespace(**{**vars(result.measured), "config": config}), left_out=())
     other.measured.seed = 0
     assert departures(other, SPECS["table2"].recipe).row == ("encoding.width = 7",)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from commandline import TINY, compare, copy_of, corruptions, evaluate_clean, export, refusal, report, rows_of, train
 from p2be_exp import load_run
+from p2be_exp.config.schema import DatasetConfig, TrainConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.locations import locate, locations
 from p2be_exp.runs.run import Run
@@ -47,7 +48,7 @@ def run(pictures):
 
 
 def test_a_run_finds_its_data_from_any_folder(run, workdir, monkeypatch):
-    assert run.config()["dataset"]["dir"] == "pictures"
+    assert run.config().dataset.dir == "pictures"
     assert run.info()["locations"]["dataset.dir"] == {"given": "pictures", "path": str(workdir / "pictures")}
     (workdir / "elsewhere").mkdir()
     monkeypatch.chdir(workdir / "elsewhere")
@@ -76,13 +77,13 @@ def test_the_places_that_are_tried(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("P2BE_DATA_DIR", raising=False)
     (tmp_path / "data").mkdir()
-    stored = locations({"data_dir": "./data", "dataset": {"dir": None}})
+    stored = locations(TrainConfig(data_dir="./data", dataset=DatasetConfig()))
     assert stored == {"data_dir": {"given": "./data", "path": str(tmp_path / "data")}}
 
     def located(given=(), info=None, word="./data"):
-        config = {"data_dir": word, "dataset": {"name": "cifar10"}}
+        config = TrainConfig(data_dir=word, dataset=DatasetConfig("cifar10"))
         locate(config, {"locations": stored} if info is None else info, given)
-        return config["data_dir"]
+        return config.data_dir
 
     assert located() == "./data"  # the same place in the user's own word
     (tmp_path / "elsewhere").mkdir()

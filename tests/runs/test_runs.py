@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from commandline import (
 from p2be_exp import load_run
 from p2be_exp.commands.train import RESUMABLE
 from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config.typed import has_key
 from p2be_exp.data import load_dataset
 from p2be_exp.errors import BadInput, ResourceError
 from p2be_exp.runs.load import load_checkpoint
@@ -58,7 +60,7 @@ def test_the_files_of_a_run(four_epochs):
 
 
 def test_the_configuration_is_resolved_and_rebuilds_itself(four_epochs):
-    config = Run(four_epochs).config()
+    config = Run(four_epochs).stored_config()
     check_config("train", config)
     assert "${" not in (four_epochs / "config.yaml").read_text()
     assert config == to_plain(compose_config("train", [*TINY, "epochs=4"]))
@@ -153,7 +155,7 @@ def test_a_checkpoint_holds_plain_values_only(four_epochs):
     checkpoint = checkpoint_of(four_epochs)  # weights_only
     assert checkpoint["epoch"] == 3
     assert checkpoint["global_step"] == 16
-    assert checkpoint["hyper_parameters"]["config"] == Run(four_epochs).config()
+    assert checkpoint["hyper_parameters"]["config"] == Run(four_epochs).stored_config()
 
 
 # -- validation and watching ------------------------------------------------------------------------------------------
@@ -232,7 +234,7 @@ def test_another_seed_gives_other_weights_on_the_same_images(workdir, monkeypatc
     original, seen = TrainingModule.training_step, {}
 
     def training_step(self, batch, batch_idx):
-        seen.setdefault((self.config["seed"], self.current_epoch), []).extend(batch.indices.tolist())
+        seen.setdefault((self.config.seed, self.current_epoch), []).extend(batch.indices.tolist())
         return original(self, batch, batch_idx)
 
     monkeypatch.setattr(TrainingModule, "training_step", training_step)
@@ -260,8 +262,8 @@ def test_a_stored_run_keeps_the_rounding_of_its_views(workdir, stored):
         del config["regime"]["view_rounding"]
     Run("run").create(config)
     found = Run.open("run").config()
-    assert found["regime"]["view_rounding"] == (stored or "floor")
-    assert found["preset"]["view_rounding"] == "floor"
+    assert found.regime.view_rounding == (stored or "floor")
+    assert found.preset.view_rounding == "floor"
 
 
 @pytest.mark.parametrize("regime", ["standard", "contrain"])
@@ -269,7 +271,7 @@ def test_a_stored_run_without_views_gets_no_rounding(workdir, regime):
     config = to_plain(compose_config("train", [f"regime={regime}", "encoding=onehot"]))
     del config["preset"]["view_rounding"]
     Run("run").create(config)
-    assert "view_rounding" not in Run.open("run").config()["regime"]
+    assert not has_key(Run.open("run").config().regime, "view_rounding")
 
 
 # -- encodings and regimes --------------------------------------------------------------------------------------------
@@ -361,7 +363,7 @@ def test_the_keys_that_go_with_resume_are_those_of_the_contract():
 def test_a_run_says_what_it_was_trained_on(four_epochs):
     cpu = {"accelerator": "cpu", "precision": "32-true", "processes": 1}
     assert Run(four_epochs).info()["trained_on"] == cpu
-    trainer = Run(four_epochs).config()["trainer"]
-    two = jobs.trained_on({**trainer, "devices": 2}, before=cpu)
+    trainer = Run(four_epochs).config().trainer
+    two = jobs.trained_on(replace(trainer, devices=2), before=cpu)
     assert two == {"accelerator": "cpu", "precision": "32-true", "processes": "1, then 2"}
-    assert jobs.trained_on({**trainer, "devices": 2}, before={**cpu, "processes": 2})["processes"] == 2
+    assert jobs.trained_on(replace(trainer, devices=2), before={**cpu, "processes": 2})["processes"] == 2

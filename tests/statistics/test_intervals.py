@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
+from grids import in_turn
 from p2be_exp.statistics import intervals
 from p2be_exp.statistics.intervals import paired_bootstrap, paired_t_interval, welch_interval, wilson_interval
 
-COUNTS = [(k, n) for n in (1, 2, 3, 10, 97, 500, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
+COUNTS = [(k, n) for n in (1, 2, 97, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
 
 
 def wilson(k, n, confidence=0.95):
@@ -24,9 +25,9 @@ def wilson(k, n, confidence=0.95):
     return (centre - half) / (n + z * z), (centre + half) / (n + z * z)
 
 
-@pytest.mark.parametrize(("k", "n"), COUNTS)
-@pytest.mark.parametrize("confidence", [0.95, 0.99])
-def test_wilsons_formula(k, n, confidence):
+@pytest.mark.parametrize(("counts", "confidence"), in_turn(COUNTS, [0.95, 0.99, 0.95]))
+def test_wilsons_formula(counts, confidence):
+    k, n = counts
     assert wilson_interval(k, n, confidence) == pytest.approx(wilson(k, n, confidence), abs=1e-12)
     assert wilson_interval(k, n) == wilson_interval(k, n, 0.95)
 
@@ -68,9 +69,9 @@ def welch(a, b, confidence):
     return np.mean(b) - np.mean(a) - half, np.mean(b) - np.mean(a) + half
 
 
-@pytest.mark.parametrize("confidence", [0.95, 0.8])
-@pytest.mark.parametrize(("a", "b"), GROUPS)
-def test_welchs_formula(a, b, confidence):
+@pytest.mark.parametrize(("groups", "confidence"), in_turn(GROUPS, [0.95, 0.8]))
+def test_welchs_formula(groups, confidence):
+    a, b = groups
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # none reaches a user's terminal
         found = welch_interval(a, b, confidence)

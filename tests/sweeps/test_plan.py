@@ -27,8 +27,8 @@ def test_numbers_and_overrides_are_hydras(arguments):
 
 def test_configurations_are_resolved_and_checked():
     one, other = plan_jobs(["encoding=p2be", "encoding.M=8,16", "preset=paper", "dataset=digits"])
-    assert (one.config["encoding"]["M"], other.config["encoding"]["M"]) == (8, 16)
-    assert one.config["encoding"]["smoothness"] == "sum"
+    assert (one.config.encoding.M, other.config.encoding.M) == (8, 16)
+    assert one.config.encoding.smoothness == "sum"
     with pytest.raises(BadInput, match=r"encoding\.M=0: allowed is 1 to 1024"):
         plan_jobs(["encoding.M=8,0"])
     with pytest.raises(BadInput, match="there is no such encoding"):

@@ -33,61 +33,61 @@ def test_a_file_for_each_table_and_figure_of_the_paper():
 @pytest.mark.parametrize("name", list_sweeps())
 def test_every_job_of_the_small_scale_is_allowed_and_says_that_it_is_small(name):
     for config in planned(name, "small"):
-        assert config["departs_from_paper"].startswith(f"scale=small of sweeps={name}: ")
-        assert (config["sweeps"], config["scale"]) == (name, "small")
-        assert config["dataset"]["name"] == "digits"
-        assert config["epochs"] <= 4
+        assert config.departs_from_paper.startswith(f"scale=small of sweeps={name}: ")
+        assert (config.sweeps, config.scale) == (name, "small")
+        assert config.dataset.name == "digits"
+        assert config.epochs <= 4
 
 
 @pytest.mark.parametrize("name", list_sweeps())
 def test_every_job_of_the_full_scale_is_the_papers_recipe(name):
     for config in planned(name, "full", "seed=0", "encoding=p2be"):
-        assert (config["sweeps"], config["scale"], config["departs_from_paper"]) == (name, "full", None)
-        assert (config["limit_train"], config["limit_test"]) == (None, None)
-        assert config["preset"]["name"] == "official"
+        assert (config.sweeps, config.scale, config.departs_from_paper) == (name, "full", None)
+        assert (config.limit_train, config.limit_test) == (None, None)
+        assert config.preset.name == "official"
 
 
 def test_table_2_has_four_encodings_on_three_networks_with_five_seeds():
-    found = {(c["encoding"]["name"], c["backbone"]["name"], c["seed"]) for c in planned("table2")}
+    found = {(c.encoding.name, c.backbone.name, c.seed) for c in planned("table2")}
     networks = ("wrn40_2", "densenet_bc_100_12", "resnext29_4x32d")
     assert found == set(itertools.product(("rgb", "onehot", "thermometer", "p2be"), networks, range(5)))
     config = planned("table2", "full", "encoding=p2be", "backbone=wrn40_2", "seed=0")[0]
-    assert config["dataset"]["name"] == "cifar100"
-    assert (config["regime"]["name"], config["regime"]["alpha_jsd"], config["regime"]["magnitude"]) == ("augmix", 12, 3)
-    assert (config["encoding"]["M"], config["encoding"]["lambda_smooth"]) == (64, 1.0)
-    assert (config["epochs"], config["batch_size"], config["optim"]["weight_decay"]) == (200, 128, 5e-4)
+    assert config.dataset.name == "cifar100"
+    assert (config.regime.name, config.regime.alpha_jsd, config.regime.magnitude) == ("augmix", 12, 3)
+    assert (config.encoding.M, config.encoding.lambda_smooth) == (64, 1.0)
+    assert (config.epochs, config.batch_size, config.optim.weight_decay) == (200, 128, 5e-4)
 
 
 def test_table_3_is_the_recipe_of_imagenet():
     configs = planned("table3")
-    assert [c["encoding"]["name"] for c in configs] == ["rgb", "onehot", "thermometer", "p2be"]
+    assert [c.encoding.name for c in configs] == ["rgb", "onehot", "thermometer", "p2be"]
     p2be = configs[-1]
-    assert (p2be["dataset"]["name"], p2be["backbone"]["name"]) == ("imagenet", "resnet50")
-    assert (p2be["epochs"], p2be["batch_size"]) == (180, 64)  # section 1.9 of the paper's recipes
-    assert (p2be["encoding"]["lambda_smooth"], p2be["regime"]["alpha_jsd"]) == (10, 12)
-    assert (p2be["optim"]["lr"], p2be["optim"]["weight_decay"]) == (0.1, 1e-4)
-    assert p2be["optim"]["milestones"] == [60, 120]
+    assert (p2be.dataset.name, p2be.backbone.name) == ("imagenet", "resnet50")
+    assert (p2be.epochs, p2be.batch_size) == (180, 64)  # section 1.9 of the paper's recipes
+    assert (p2be.encoding.lambda_smooth, p2be.regime.alpha_jsd) == (10, 12)
+    assert (p2be.optim.lr, p2be.optim.weight_decay) == (0.1, 1e-4)
+    assert p2be.optim.milestones == [60, 120]
 
 
 def test_tables_4_and_5_choose_lambda_by_data_set():
     lambdas = {
-        (c["dataset"]["name"], c["regime"]["name"], c["encoding"]["lambda_smooth"])
+        (c.dataset.name, c.regime.name, c.encoding.lambda_smooth)
         for c in planned("table4", "full", "seed=0", "encoding=p2be")
     }
     assert lambdas == {(d, r, x) for d, x in (("cifar10", 1.0), ("cifar100", 0.1)) for r in ("contrain", "advtrain")}
-    found = [(c["dataset"]["name"], c["encoding"]["lambda_smooth"]) for c in planned("table5", "full", "seed=0")]
+    found = [(c.dataset.name, c.encoding.lambda_smooth) for c in planned("table5", "full", "seed=0")]
     assert found == [("cifar10", 0.0), ("cifar10", 1.0), ("cifar100", 0.0), ("cifar100", 0.1)]
     for config in planned("table4", "full", "seed=0", "encoding=onehot"):
-        inner = config["regime"]["attack"]
-        assert (inner["name"], inner["eps_levels"], inner["steps"], inner["xi"], inner["delta"]) == (
+        inner = config.regime.attack
+        assert (inner.name, inner.eps_levels, inner.steps, inner.xi, inner.delta) == (
             *("lspga", 8, 7),
             *(1.0, 1.2),
         )
-        assert config["attack"]["name"] == "lspga"
+        assert config.attack.name == "lspga"
 
 
 def test_table_6_trains_each_length_by_itself():
-    epochs = [c["epochs"] for c in planned("table6", "full", "seed=0", "encoding=rgb", "backbone=wrn40_2")]
+    epochs = [c.epochs for c in planned("table6", "full", "seed=0", "encoding=rgb", "backbone=wrn40_2")]
     assert epochs == [50, 100, 200]
     assert {"encoding=rgb,onehot,thermometer,p2be", "seed=0,1,2,3,4"} <= set(read_sweep("table6").grid)
 
@@ -95,10 +95,8 @@ def test_table_6_trains_each_length_by_itself():
 def test_table_7_needs_a_table_first_unless_one_is_named():
     sweep = read_sweep("table7")
     first = plan_jobs(sweep.first)
-    assert [(job.config["dataset"]["name"], job.config["encoding"]["lambda_smooth"]) for job in first] == [
-        ("imagenet", 10)
-    ]
-    tables = {(c["dataset"]["name"], c["encoding"]["table_from"]) for c in planned("table7")}
+    assert [(job.config.dataset.name, job.config.encoding.lambda_smooth) for job in first] == [("imagenet", 10)]
+    tables = {(c.dataset.name, c.encoding.table_from) for c in planned("table7")}
     assert tables == set(itertools.product(("cifar10", "cifar100"), (None, "first_run")))
     named = read_sweep("table7", "full", ["encoding.table_from=null,logs/mine"])
     assert named.first == ()
@@ -160,10 +158,8 @@ small: {note: n}
 """,
     )
     jobs = planned("mine")
-    assert [job["corruption"]["names"] for job in jobs] == [["fog", "snow"], ["noise"]]
-    assert {(job["task_name"], job["dataset"]["download"], job["limit_test"]) for job in jobs} == {
-        ("it's a, b", False, None)
-    }
+    assert [job.corruption.names for job in jobs] == [["fog", "snow"], ["noise"]]
+    assert {(job.task_name, job.dataset.download, job.limit_test) for job in jobs} == {("it's a, b", False, None)}
 
 
 def test_what_there_is_not_is_refused():

@@ -19,6 +19,7 @@ from commandline import (
     untimed,
 )
 from p2be_exp.commands import train as train_command
+from p2be_exp.config.schema import TrainerConfig
 from p2be_exp.runs.run import Run
 from p2be_exp.system.attempts import follows, is_complete, this_attempt
 from p2be_exp.system.together import start_of
@@ -172,7 +173,7 @@ def test_a_restart_of_a_resumed_training_and_of_an_evaluation_goes_on(environmen
 
 
 def test_every_attempt_has_a_start_of_its_own_which_all_machines_know(environment):
-    two = {"devices": 2, "num_nodes": 1}
+    two = TrainerConfig(devices=2, num_nodes=1)
     environment(TORCHRUN | {"WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "MASTER_PORT": "1"})
     starts = [start_of(two)]
     environment({"TORCHELASTIC_RESTART_COUNT": "1"})
@@ -190,7 +191,7 @@ def test_every_attempt_has_a_start_of_its_own_which_all_machines_know(environmen
 
 
 def test_a_second_torchrun_at_the_same_port_is_another_start(environment):
-    two = {"devices": 2, "num_nodes": 1}
+    two = TrainerConfig(devices=2, num_nodes=1)
     environment({**TORCHRUN, "WORLD_SIZE": "2", "MASTER_PORT": "29500", "GROUP_WORLD_SIZE": "1"})
     starts = []
     for each in ("a/attempt_0/0", "a/attempt_0/1", "b/attempt_0/0"):

@@ -49,7 +49,7 @@ def test_what_else_is_wrong_is_not_hidden(monkeypatch):
         compiled(doubled)
 
 
-READ_ONLY = 'mount --bind "$ROOT" "$ROOT" && mount -o remount,bind,ro "$ROOT" && export HOME=/proc/none'
+READ_ONLY = 'mount --bind "$ROOT" "$ROOT" && mount -o remount,bind,ro "$ROOT"'
 
 
 @pytest.mark.slow
@@ -57,7 +57,9 @@ def test_training_and_corruptions_from_a_read_only_installation_without_a_home(t
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     arguments = [*TINY, "epochs=1", "corruption=generated", "corruption.names=[gaussian_noise,fog]", "attack=lspga",
                  "corruption.severities=[1]", "hydra.run.dir=run"]  # fmt: skip
-    outcome = with_mounts(READ_ONLY, ROOT / "train.py", *arguments, cwd=tmp_path, ROOT=str(ROOT))
+    outcome = with_mounts(
+        READ_ONLY, ROOT / "train.py", *arguments, cwd=tmp_path, warm=True, ROOT=str(ROOT), HOME="/proc/none"
+    )
     assert outcome.code == 0, outcome.err
     assert "no locator available" not in outcome.err
     assert "results in run" in outcome.out

@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from commandline import HANGS, compare, copy_of, evaluate_clean, export, refusal, report, train
+from p2be_exp.config.schema import DatasetConfig, TrainConfig
 from p2be_exp.config.stored import read_stored
 from p2be_exp.evaluation import saved_results
 from p2be_exp.evaluation.results import check_results
@@ -132,19 +133,19 @@ def test_data_in_somebody_elses_folder_may_be_elsewhere_too(workdir, monkeypatch
 
     for name in ("closed/data", "mine"):
         Path(name).mkdir(parents=True)
-    config = {"data_dir": "closed/data", "dataset": {}}
+    config = TrainConfig(data_dir="closed/data", dataset=DatasetConfig())
     info = {"locations": locations(config)}
     closed_to_this_user(monkeypatch, workdir / "closed")
     monkeypatch.setenv("P2BE_DATA_DIR", "mine")
     locate(config, info)
-    assert config["data_dir"] == "mine"
+    assert config.data_dir == "mine"
 
 
 def test_what_a_stranger_wrote_is_shown_and_not_obeyed(workdir, four_epochs):
     """A terminal takes some characters for commands: a new title, another colour, a line that covers the one before."""
     control = "\x1b]0;title\x07\x9b31m\r\b"
     run = Run(copy_of(four_epochs, workdir / "run"))
-    config = run.config() | {"departs_from_paper": f"a{control}note"}
+    config = run.stored_config() | {"departs_from_paper": f"a{control}note"}
     run.config_file.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
     copy_of(four_epochs, workdir / "runs" / f"x{control}")
     copy_of(four_epochs, workdir / "runs" / "open")

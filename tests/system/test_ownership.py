@@ -391,7 +391,7 @@ def test_what_a_killed_start_left_behind_is_no_hindrance(workdir, four_epochs):
     Path("run/config.yaml").write_bytes(Run(four_epochs).config_file.read_bytes())
     Run("run").set_status("failed", exit_code=2, error="no data")
     assert train(*TINY, "hydra.run.dir=run", "epochs=1").code == 0
-    assert Run("run").config()["epochs"] == 1
+    assert Run("run").config().epochs == 1
 
 
 def test_a_start_that_was_killed_between_its_two_files_is_no_run_yet(workdir):

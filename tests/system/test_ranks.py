@@ -3,6 +3,9 @@
 import json
 import os
 import shlex
+import subprocess
+import sys
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -17,7 +20,6 @@ from commandline import (
     finish,
     refusal,
     report,
-    start,
     start_warm,
     tracking,
     train,
@@ -25,15 +27,17 @@ from commandline import (
 )
 from p2be_exp.commands import refusals
 from p2be_exp.config import parse_overrides
+from p2be_exp.config.schema import TrainerConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 from p2be_exp.system import trainer as trainer_module
 from p2be_exp.system.ranks import check_launcher, job_from_main, launcher, rank, started_from_outside, tell_workers
 from p2be_exp.system.trainer import check_devices, cluster_environment
 
-ONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "accelerator": "cpu"}
-TWO = {"devices": 2, "num_nodes": 1, "strategy": "ddp", "accelerator": "cpu"}
-FOUR = {"devices": 2, "num_nodes": 2, "strategy": "ddp", "accelerator": "cpu"}
+ONE = TrainerConfig("cpu", devices=1, num_nodes=1, strategy="auto", accelerator="cpu")
+TWO = TrainerConfig("ddp", devices=2, num_nodes=1, strategy="ddp", accelerator="cpu")
+FOUR = TrainerConfig("ddp", devices=2, num_nodes=2, strategy="ddp", accelerator="cpu")
 DDP = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.progress=false")
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
 FIRST = TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0"}
@@ -190,13 +194,13 @@ def test_the_command_to_type_names_no_second_folder(environment, workdir, four_e
     ("variables", "trainer", "said"),
     [
         (TORCHRUN, ONE, "1 process, but torchrun started 2; for 2: trainer=ddp trainer.accelerator=cpu D2 N1"),
-        (TORCHRUN, ONE | {"accelerator": "auto"}, "1 process, but torchrun started 2; for 2: trainer=ddp D2 N1"),
+        (TORCHRUN, replace(ONE, accelerator="auto"), "1 process, but torchrun started 2; for 2: trainer=ddp D2 N1"),
         (TORCHRUN, FOUR, "4 processes, but torchrun started 2; for 2: D2 N1"),
         (TORCHRUN | {"WORLD_SIZE": "1"}, TWO, "2 processes, but torchrun started 1; for 1: D1 N1"),
         (TWO_MACHINES, FOUR, "4 processes, but torchrun started 6; for 6: D3 N2"),
         (TWO_MACHINES | {"WORLD_SIZE": "5"}, FOUR, "4 processes, but torchrun started 5"),
         (TORCHRUN | SRUN, ONE, "1 process, but torchrun started 2; for 2: trainer=ddp trainer.accelerator=cpu D2 N1"),
-        (SRUN, TWO | {"devices": 3}, "3 processes, but srun started 2; for 2: D2 N1"),
+        (SRUN, replace(TWO, devices=3), "3 processes, but srun started 2; for 2: D2 N1"),
         (SRUN | {"SLURM_STEP_NUM_NODES": "2"}, FOUR, "4 processes, but srun started 2; for 2: D1 N2"),
     ],
 )
@@ -205,7 +209,7 @@ def test_another_number_of_processes_than_asked_for_is_refused(environment, vari
     said = said.replace(" D", " trainer.devices=").replace(" N", " trainer.num_nodes=")
     with pytest.raises(BadInput) as refused:
         check_launcher(trainer)
-    asked = f"trainer.devices={trainer['devices']} trainer.num_nodes={trainer['num_nodes']}: "
+    asked = f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: "
     assert str(refused.value) == asked + said
 
 
@@ -297,7 +301,7 @@ def test_more_processes_on_a_machine_than_devices_are_refused(environment, monke
     monkeypatch.setattr(trainer_module, "on_gpu", lambda config: True)
     monkeypatch.setattr(trainer_module.torch.cuda, "device_count", lambda: 2)
     environment(variables)
-    config = FOUR | {"accelerator": "auto", "precision": "auto"}
+    config = replace(FOUR, accelerator="auto", precision="auto")
     if not refused:
         check_devices(config)
         return
@@ -311,17 +315,17 @@ def test_a_step_of_fewer_tasks_than_its_job_asked_for_on_a_node(environment):
 
 
 def test_a_job_is_left_to_the_processes_that_lightning_starts_and_to_no_others(environment):
-    job = {"run": "x", "config": {"trainer": TWO}, "resume": False}
-    tell_workers(job | {"config": {"trainer": ONE}})
+    job = {"run": "x", "config": {"trainer": plain(TWO)}, "resume": False}
+    tell_workers(ONE, job)
     assert job_from_main() is None
-    tell_workers(job)
+    tell_workers(TWO, job)
     assert job_from_main() is None
     environment(LIGHTNING)
     assert job_from_main() == job
 
 
 @pytest.mark.parametrize(
-    "variables", [*STRAY, TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1"}, SRUN], ids=lambda each: next(iter(each))
+    "variables", [STRAY[-1], TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1"}, SRUN], ids=lambda each: next(iter(each))
 )
 def test_a_stray_variable_leaves_a_training_and_an_evaluation_whole(environment, workdir, variables):
     environment(variables)
@@ -353,13 +357,23 @@ def test_a_stray_variable_leaves_a_sweep_whole(environment, workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variables", [{"RANK": "1", "LOCAL_RANK": "1"}, SRUN], ids=["RANK", "SLURM_PROCID"])
-def test_a_process_of_its_own_with_a_stray_variable(environment, workdir, variables):
-    """Lightning and its loggers read the variables when they are imported."""
-    environment(variables)
-    arguments = [*TINY, "epochs=1", "logger=tensorboard", "hydra.run.dir=run"]
-    outcome = finish(start(ROOT / "train.py", *arguments, cwd=workdir))
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="here a process cannot be given one CPU")
+def test_a_process_of_its_own_on_one_cpu_with_stray_variables(environment, workdir, monkeypatch):
+    """Lightning and its loggers read the variables when they are imported, OpenMP the CPUs when it is loaded."""
+    environment({"RANK": "1", "LOCAL_RANK": "1"} | SRUN)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})  # which what is started inherits
+    try:
+        arguments = [str(ROOT / "train.py"), *TINY, "epochs=1", "logger=tensorboard", "hydra.run.dir=run"]
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.sched_setaffinity(0, cpus)
+    outcome = finish(process)
     assert outcome.code == 0, outcome.err
+    assert "device  CPU, 32-true, 1 thread\n" in outcome.out
     assert Run("run").status()["state"] == "finished"
     assert list((workdir / "run" / "tensorboard").glob("events.*"))
 
@@ -387,4 +401,4 @@ def test_of_two_trainings_that_want_one_folder_one_gets_it(environment, workdir)
         ("in use by process ", "holds a run already; ")
     )  # as it came before the other's end, or after
     assert Run("run").status()["state"] == "finished"
-    assert Run("run").config()["seed"] == Run("run").info()["seed"] == winner
+    assert Run("run").config().seed == Run("run").info()["seed"] == winner

@@ -1,19 +1,16 @@
 """Threads from the CPUs that a process may use: affinity and a container's quota."""
 
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from commandline import ROOT, TINY, finish, train
+from commandline import TINY, train
+from p2be_exp.config.schema import TrainerConfig
 from p2be_exp.system import threads
 from p2be_exp.system.threads import cpu_quota, set_threads, usable_cpus
 
-ONE, TWO = {"devices": 1, "num_nodes": 1}, {"devices": 2, "num_nodes": 1}
+ONE, TWO = TrainerConfig(devices=1, num_nodes=1), TrainerConfig(devices=2, num_nodes=1)
 
 
 @pytest.fixture
@@ -100,18 +97,3 @@ def test_slurms_tasks_have_cpus_of_their_own(monkeypatch, eight):
 
 def test_the_number_is_printed(workdir):
     assert f"device  CPU, 32-true, {torch.get_num_threads()} thread" in train(*TINY, "hydra.run.dir=run").out
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("taskset") is None, reason="no taskset (util-linux)")
-def test_a_process_on_one_cpu_computes_with_one_thread(tmp_path):
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    cpu = str(min(os.sched_getaffinity(0)))
-    arguments = [ROOT / "train.py", *TINY, "epochs=1", "hydra.run.dir=run"]
-    process = subprocess.Popen(
-        ["taskset", "--cpu-list", cpu, sys.executable, *map(str, arguments)],
-        cwd=Path(tmp_path), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    outcome = finish(process)
-    assert outcome.code == 0, outcome.err
-    assert "device  CPU, 32-true, 1 thread\n" in outcome.out

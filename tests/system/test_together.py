@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 
+from p2be_exp.config.schema import TrainerConfig
 from p2be_exp.errors import Interrupted, ResourceError
 from p2be_exp.system import together as module
 from p2be_exp.system.peers import Peers
@@ -14,7 +15,7 @@ from p2be_exp.system.stop_signals import StopSignals
 from p2be_exp.system.together import PEERS, is_exchange_error, together
 from p2be_exp.system.watch import Watch
 
-TWO = {"devices": 2, "num_nodes": 1}
+TWO = TrainerConfig(devices=2, num_nodes=1)
 
 
 @pytest.fixture

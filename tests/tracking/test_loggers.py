@@ -18,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from commandline import TINY, at_batch, refusal, rows_of, train
 from p2be_exp import tracking
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import CSVLoggerConfig, TrainConfig, TrainerConfig
 from p2be_exp.data import ImageSet, ResidentLoader
 from p2be_exp.runs.run import Run
 from p2be_exp.training.callbacks import StepLog
@@ -249,7 +250,9 @@ def test_a_step_without_an_image_that_can_be_read_is_not_logged():
 
 def test_csv_alone_needs_no_logger(tmp_path):
     assert (
-        tracking.build_loggers({"logger": {"name": "csv"}, "trainer": {"devices": 1, "num_nodes": 1}}, Run(tmp_path))
+        tracking.build_loggers(
+            TrainConfig(logger=CSVLoggerConfig(), trainer=TrainerConfig(devices=1, num_nodes=1)), Run(tmp_path)
+        )
         == []
     )
 
@@ -265,4 +268,4 @@ def test_csv_alone_needs_no_logger(tmp_path):
     ],
 )
 def test_a_run_is_named_after_what_is_trained(overrides, name):
-    assert tracking.run_name(to_plain(compose_config("train", overrides))) == name
+    assert tracking.run_name(training_config(overrides)) == name

@@ -9,7 +9,8 @@ import wandb
 
 from commandline import QUICKSTART, ROOT, refusal, train
 from commandline import tracking as command
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.typed import plain
 from p2be_exp.tracking import COLUMNS, flat_columns, summary_numbers
 from p2be_exp.tracking import workspace as view
 from p2be_exp.tracking.panels import PANELS
@@ -82,15 +83,15 @@ def test_the_numbers_are_those_of_the_results(everything):
     ],
 )
 def test_the_columns(overrides, expected):
-    config = to_plain(compose_config("train", overrides))
+    config = training_config(overrides)
     columns = flat_columns(config)
     assert columns.items() >= expected.items()
     assert ("lambda_smooth" in columns) == (not overrides)
     assert set(columns) <= set(COLUMNS)
-    assert not set(columns) & set(config)  # none takes the place of a group
+    assert not set(columns) & set(plain(config))  # none takes the place of a group
     assert all(isinstance(value, str | int | float) for value in columns.values())
     assert not any("." in name or "/" in name for name in columns)
-    assert {"seed", "scale", "departs_from_paper"} <= set(config)
+    assert {"seed", "scale", "departs_from_paper"} <= set(plain(config))
 
 
 def test_what_was_not_measured_has_no_number():

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
 from p2be_exp.training.header import run_header
 
 
@@ -11,7 +11,7 @@ def header(*overrides, image_size):
     data = SimpleNamespace(
         name="image_folder", num_classes=3, image_size=image_size, train_dataloader=Loader, test_dataloader=Loader
     )
-    config = to_plain(compose_config("train", ["dataset=image_folder", "trainer=cpu", *overrides]))
+    config = training_config(["dataset=image_folder", "trainer=cpu", *overrides])
     return run_header(config, "run", data, {"total": 10, "table": 0}).splitlines()
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.runs.run import Run
 from p2be_exp.system.peers import Ending, PeerFailed
 from p2be_exp.system.watch import Watch
 from p2be_exp.training import recording as module
 from p2be_exp.training.recording import recorded
 
-CONFIG = {"trainer": {"devices": 1, "num_nodes": 1}, "plugins": [], "epochs": 1}
+CONFIG = TrainConfig(trainer=TrainerConfig(devices=1, num_nodes=1), plugins=[], epochs=1)
 
 
 def test_a_rank_that_fails_while_this_one_comes_out_is_recorded(tmp_path, monkeypatch):

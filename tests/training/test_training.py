@@ -14,7 +14,9 @@ import torch
 from torch.nn import functional as F
 
 from p2be_exp.augment import AugMix, random_flip_crop
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.data import Batch, ImageDataModule
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.system.trainer import build_trainer
@@ -152,36 +154,36 @@ class Recorder(pl.Callback):
         self.steps.append(trainer.global_step)
 
 
-def config_of(*overrides: str, **values: object) -> dict:
+def config_of(*overrides: str, **values: object) -> TrainConfig:
     given = {"dataset": "digits", "trainer": "cpu", "backbone": "wrn40_2", "seed": 5, **values}
-    return to_plain(compose_config("train", [f"{key}={value}" for key, value in given.items()] + list(overrides)))
+    return training_config([f"{key}={value}" for key, value in given.items()] + list(overrides))
 
 
-def data_of(config: dict, folder) -> ImageDataModule:
+def data_of(config: TrainConfig, folder) -> ImageDataModule:
     keys = ("batch_size", "eval_batch_size", "seed", "limit_train", "limit_test")
-    held_out = {key: config["dataset"][key] for key in ("val_size", "split_seed")}
-    data = ImageDataModule("digits", folder, **{key: config[key] for key in keys}, **held_out, download=False)
+    held_out = {key: getattr(config.dataset, key) for key in ("val_size", "split_seed")}
+    data = ImageDataModule("digits", folder, **{key: getattr(config, key) for key in keys}, **held_out, download=False)
     data.setup()
     return data
 
 
-def module_of(config: dict, batches: int) -> TrainingModule:
+def module_of(config: TrainConfig, batches: int) -> TrainingModule:
     """In float64, with some zeros in the latent table: there the two presets' slopes differ."""
     torch.manual_seed(3)
     module = TrainingModule(config, 10, batches).double()
-    if config["encoding"]["name"] == "p2be":
+    if config.encoding.name == "p2be":
         module.model.encoding.weight.data[::50, ::7] = 0.0
         module.model.encoding.weight.data[1::50, ::7] = -0.0
     return module
 
 
-def fit(module: TrainingModule, data: ImageDataModule, config: dict, folder) -> Recorder:
+def fit(module: TrainingModule, data: ImageDataModule, config: TrainConfig, folder) -> Recorder:
     recorder = Recorder()
     build_trainer(
-        config["trainer"],
-        max_epochs=config["epochs"],
-        accumulate_grad_batches=config["optim"]["accumulate"],
-        gradient_clip_val=config["optim"]["clip_norm"],
+        config.trainer,
+        max_epochs=config.epochs,
+        accumulate_grad_batches=config.optim.accumulate,
+        gradient_clip_val=config.optim.clip_norm,
         callbacks=[recorder],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -282,7 +284,7 @@ def test_a_constant_encoding_under_the_standard_regime(encoding, tmp_path):
 
 def test_a_table_from_elsewhere_is_not_trained(tmp_path):
     config = config_of("encoding.table_from=some/run", "encoding.M=4", backbone="wrn16_1", epochs=1, batch_size=4)
-    config |= {"limit_train": 8}
+    config.limit_train = 8
     module = module_of(config, batches=2)
     before = module.model.encoding.weight.detach().clone()
     fit(module, data_of(config, tmp_path), config, tmp_path)
@@ -306,7 +308,7 @@ def test_the_loss_is_scaled_to_the_ranks_share():
 
 def test_validation_error_counts_the_held_out_images(tmp_path):
     config = config_of("dataset.val_size=11", "encoding.M=4", backbone="wrn16_1", epochs=1, batch_size=4)
-    config |= {"limit_train": 4, "eval_batch_size": 10}
+    config.limit_train, config.eval_batch_size = 4, 10
     data, module = data_of(config, tmp_path), module_of(config, batches=1)
     labels = data.val_dataloader().data.labels
     module.model.trunk.classifier.bias.data[labels[-1]] = 100.0  # it says of every image what the last one is
@@ -318,7 +320,7 @@ def test_validation_error_counts_the_held_out_images(tmp_path):
 
 def test_learning_rates_are_those_of_the_next_step(tmp_path):
     config = config_of("encoding.M=4", backbone="wrn16_1", epochs=2, batch_size=4, regime="standard")
-    config |= {"limit_train": 8}
+    config.limit_train = 8
     module = module_of(config, batches=2)
     seen = []
 
@@ -327,7 +329,7 @@ def test_learning_rates_are_those_of_the_next_step(tmp_path):
             seen.append(module.learning_rates())
 
     build_trainer(
-        config["trainer"],
+        config.trainer,
         max_epochs=2,
         callbacks=[Watch()],
         enable_checkpointing=False,
@@ -356,12 +358,12 @@ def test_table_statistics():
 
 def test_the_hyperparameters_are_plain_values(tmp_path):
     config = config_of("encoding.M=4", backbone="wrn16_1", epochs=1, batch_size=4, regime="standard")
-    config |= {"limit_train": 4}
+    config.limit_train = 4
     module = module_of(config, batches=1)
     fit(module, data_of(config, tmp_path), config, tmp_path)
     module.trainer.save_checkpoint(tmp_path / "last.ckpt")
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert saved["hyper_parameters"]["config"] == config
+    assert saved["hyper_parameters"]["config"] == plain(config)
 
 
 def test_the_sums_of_an_unfinished_epoch_survive_a_checkpoint():

@@ -178,6 +178,7 @@ def attacked(model: nn.Module) -> Iterator[None]:
 def _mean_zeros(searches: list[tuple[Tensor, Search]], images: Tensor) -> Tensor:
     total, count = (torch.zeros(len(images), device=images.device) for _ in range(2))
     for left, search in searches:
+        assert search.zero_gradient is not None  # of an attack with a gradient
         total[left] += search.zero_gradient.float()
         count[left] += 1
     return total / count
@@ -187,5 +188,6 @@ def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor, trace: 
     losses = torch.full((trace, len(images)), float("nan"), device=images.device)
     if searches:
         left, search = searches[0]
+        assert search.losses is not None  # of an attack with a trace
         losses[:, left] = search.losses.float()
     return losses

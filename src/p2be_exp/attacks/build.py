@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.attacks.attack import Attack
 from p2be_exp.registry import built, option
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import AttackConfig
 
 
 def list_attacks() -> list[str]:
@@ -19,7 +22,7 @@ def attack_serves(name: str) -> str:
     return option("attack", name).serves
 
 
-def build_attack(config: dict[str, Any], eps_levels: int, training: bool = False) -> Attack:
+def build_attack(config: AttackConfig, eps_levels: int, training: bool = False) -> Attack:
     """One attack at one radius.
 
     Args:
@@ -30,10 +33,10 @@ def build_attack(config: dict[str, Any], eps_levels: int, training: bool = False
     Raises:
         ValueError: a class whose ID does not tell its name, or cannot be part of a condition.
     """
-    settings = {key: value for key, value in config.items() if key not in ("name", "eps_levels", "save_images")}
-    attack = option("attack", config["name"]).build(eps_levels, **settings)
+    settings = {key: value for key, value in vars(config).items() if key not in ("name", "eps_levels", "save_images")}
+    attack = option("attack", config.name).build(eps_levels, **settings)
     if training:
         attack.stop_when_wrong = False
-    if not re.fullmatch(rf"{config['name']}[A-Za-z0-9_.+-]*", attack.id):
-        raise ValueError(f"attack={config['name']}: id={attack.id!r}: it starts with the name, and has no / or space")
+    if not re.fullmatch(rf"{config.name}[A-Za-z0-9_.+-]*", attack.id):
+        raise ValueError(f"attack={config.name}: id={attack.id!r}: it starts with the name, and has no / or space")
     return attack

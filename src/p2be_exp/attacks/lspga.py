@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.window import Window
 from p2be_exp.errors import BadInput
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
 
 Anneal = Literal["soften", "sharpen"]
 StepRule = Literal["sign", "raw"]
@@ -104,7 +107,7 @@ class LSPGA(Attack):
         self.id = "_".join(["lspga", *unusual, *([f"xi{xi:g}"] if xi != 1 else [])])
 
     def search(
-        self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+        self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """See :meth:`Attack.search`. The images are taken a few at a time; no image sees another."""
         height, width = images.shape[2:]
@@ -115,11 +118,13 @@ class LSPGA(Attack):
             parts.append(self._search(model, images[places], labels[places], random.select(places), restart))
         return Search(
             torch.cat([part.images for part in parts]),
-            torch.cat([part.zero_gradient for part in parts]),
-            torch.cat([part.losses for part in parts], dim=1),
+            torch.cat([part.zero_gradient for part in parts if part.zero_gradient is not None]),
+            torch.cat([part.losses for part in parts if part.losses is not None], dim=1),
         )
 
-    def _search(self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> Search:
+    def _search(
+        self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int
+    ) -> Search:
         window = Window(model.encoding, images, self.eps_levels)
         dtype = model.encoding.table().dtype
         steps = list(self.climb(model, window, labels, self.start(window, random, restart, dtype)))
@@ -145,7 +150,7 @@ class LSPGA(Attack):
                 part.copy_(random.select(places).normal(restart, draws).view(part.shape))
         return u.masked_fill_(~window.open, -torch.inf)
 
-    def climb(self, model: nn.Module, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
+    def climb(self, model: EncodedClassifier, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
         """The state after each step from u, which is changed in place."""
         rows = window.rows(model.encoding.table().detach())
         for number in range(self.steps):

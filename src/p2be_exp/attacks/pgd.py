@@ -78,7 +78,8 @@ class PGD(Attack):
         _check("momentum", momentum, 0 < momentum <= 1, "above 0, to 1")
         _check("step_size", step_size, step_size > 0, "above 0")
         self.trace = steps
-        self.gradient, self.loss, self.steps, self.momentum, self.step_size = gradient, loss, steps, momentum, step_size
+        self.gradient: Surrogate = gradient
+        self.loss, self.steps, self.momentum, self.step_size = loss, steps, momentum, step_size
         self.width, self.stop_when_wrong = width, stop_when_wrong
         self.id = self.family
 
@@ -103,6 +104,7 @@ class PGD(Attack):
             climb.learn(answer)
             losses[max(done - 1, 0) :, climb.place] = answer.cross_entropy.float()
             if done < self.steps:
+                assert answer.gradient is not None
                 zeros[climb.place] += (answer.gradient == 0).flatten(1).float().mean(1)
                 gradients[climb.place] += 1
             if self.stop_when_wrong and answer.wrong.any():

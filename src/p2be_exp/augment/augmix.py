@@ -6,6 +6,7 @@ Dirichlet(1, 1, 1) and Beta(1, 1).
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -63,14 +64,20 @@ class AugMix:
         ValueError: an argument outside its range.
     """
 
-    def __init__(self, magnitude: float, views: int = 2, rounding: str = "floor", buckets: int | None = None):
+    def __init__(
+        self,
+        magnitude: float,
+        views: int = 2,
+        rounding: str = "floor",
+        buckets: int | None = None,
+    ):
         if views < 1:
             raise ValueError(f"views={views} is not at least 1")
         if not MIN_MAGNITUDE <= magnitude <= 10:
             raise ValueError(f"magnitude={magnitude} is not in {MIN_MAGNITUDE}..10")
         self.views = views
         self.magnitude = magnitude
-        self.rounding = Rounding(rounding, buckets)
+        self.rounding = Rounding(cast("Any", rounding), buckets)  # which checks the name
 
     def __call__(self, images: Tensor, random: ImageRandom) -> Tensor:
         """Augment each image V times.
@@ -122,7 +129,7 @@ class AugMix:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (batch, 3):
             raise ValueError(f"images must be uint8 ({batch}, 3, H, W), not {images.dtype} {tuple(images.shape)}")
         argument = operation_argument(
-            parameters.operation, parameters.magnitude, parameters.negative, images.shape[-2:]
+            parameters.operation, parameters.magnitude, parameters.negative, (images.shape[-2], images.shape[-1])
         )
         originals = images.expand(views, -1, -1, -1, -1).flatten(0, 1)
         chains = originals.repeat_interleave(WIDTH, dim=0)

@@ -110,7 +110,7 @@ def images_at_a_time(images: Tensor) -> int:
 
 def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
     """Gather the images that need the same work, and do no other: the fast way where indices cost nothing."""
-    maps = _affine_map(operation, argument, images.shape[-2:])
+    maps = _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
     results, order = [], []
     for kind in (NO_OPERATION, *Operation):
         for rows in (operation == kind).nonzero().squeeze(1).split(images_at_a_time(images)):
@@ -130,7 +130,9 @@ def _apply_to_all(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor
     for kind in _TABLES:
         chosen = operation == kind
         table = torch.where(chosen[:, None, None], _table(kind, images, argument.where(chosen, 0)), table)
-    return apply_affine(apply_table(images, table), _affine_map(operation, argument, images.shape[-2:]))
+    return apply_affine(
+        apply_table(images, table), _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
+    )
 
 
 def _table(kind: int, images: Tensor, argument: Tensor) -> Tensor:

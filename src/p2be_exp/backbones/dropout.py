@@ -68,15 +68,15 @@ class ImageDropout(nn.Module):
         images = len(self._random.images)
         if len(features) % images:
             raise ValueError(f"{len(features)} feature maps are no whole number of views of {images} images")
-        views = [self._kept(features.shape[1:]) for _ in range(len(features) // images)]
+        views = [self._kept(self._random, features.shape[1:]) for _ in range(len(features) // images)]
         return features * torch.cat(views).to(features.dtype) / (1 - self.p)
 
-    def _kept(self, shape: torch.Size) -> Tensor:
+    def _kept(self, random: DropoutRandom, shape: torch.Size) -> Tensor:
         """Which elements of the next view stay, bool ``(B, *shape)``; channels-last, as the features are."""
         n = shape.numel()
         start = (self._place << _PLACE_BITS) + self._views * n
         self._views += 1
-        kept = self._random.uniform(n, start) >= self.p
+        kept = random.uniform(n, start) >= self.p
         return kept.view(-1, *shape[1:], shape[0]).movedim(-1, 1)
 
     def extra_repr(self) -> str:

@@ -16,6 +16,8 @@ from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import CorruptionsConfig
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.constants import FAMILIES
 from p2be_exp.corruptions.names import ALL, SEVERITIES, category_of, select_names, select_severities
 from p2be_exp.errors import BadInput, Interrupted
@@ -73,7 +75,7 @@ def _command() -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(_HELP.format(datasets=" ".join(options_of("dataset")), keys=keys_of("corruptions")))
         return
-    commands: dict[str, Callable[[dict[str, Any]], None]] = {"make": _make, "preview": _preview, "list": _list}
+    commands: dict[str, Callable[[CorruptionsConfig], None]] = {"make": _make, "preview": _preview, "list": _list}
     of_published: dict[str, Callable[[list[str]], None]] = {"fetch": fetch, "verify": verify}
     if arguments[0] not in (known := ("make", *of_published, "preview", "list")):
         raise BadInput(
@@ -85,15 +87,16 @@ def _command() -> None:
     if arguments[0] in of_published:
         of_published[arguments[0]](arguments[1:])
         return
-    config = to_plain(compose_config("corruptions", arguments[1:]))
+    config = typed_config(to_plain(compose_config("corruptions", arguments[1:])), CorruptionsConfig)
     check_config("corruptions", config)
     for key in ("folder", "frost_dir", "out"):
-        config[key] = None if config[key] is None else str(user_path(key, config[key]))
+        if (value := getattr(config, key)) is not None:
+            setattr(config, key, str(user_path(key, value)))
     commands[arguments[0]](config)
 
 
-def _list(config: dict[str, Any]) -> None:
-    names = select_names(config["names"]) if config["names"] != "test" else ALL
+def _list(config: CorruptionsConfig) -> None:
+    names = select_names(config.names) if config.names != "test" else ALL
     lines: list[str] = []
     for family, images in (("cifar", "32 x 32"), ("imagenet", "224 x 224")):
         lines.append(f"{'corruption':<20}{'category':<10}constants for {images}, severity 1 to 5")
@@ -110,11 +113,11 @@ def _text(constants: tuple[float, ...]) -> str:
     return ",".join(f"{constant:g}" for constant in constants)
 
 
-def _make(config: dict[str, Any]) -> None:
-    if config["out"] is None:
+def _make(config: CorruptionsConfig) -> None:
+    if config.out is None:
         raise BadInput("out: which folder to write to? out=FOLDER")
-    names, severities = select_names(config["names"]), select_severities(config["severities"])
-    check_writable(Path(config["out"]), "out")
+    names, severities = select_names(config.names), select_severities(config.severities)
+    check_writable(Path(config.out), "out")
     _check_source(config)
     textures = _textures(config, names)
     from p2be_exp.corruptions.make import make_set
@@ -123,12 +126,12 @@ def _make(config: dict[str, Any]) -> None:
     from p2be_exp.system.threads import usable_cpus
 
     with StopSignals():
-        workers = config["workers"] or usable_cpus()
+        workers = config.workers or usable_cpus()
         source = _source(config)
         if source.fingerprint:  # of picture files: decoding tens of thousands takes minutes
             print(f"{source.name}: {len(source.labels):,} pictures, each read once before anything is made", flush=True)
         source = source.readable(workers)
-        out = Path(config["out"])
+        out = Path(config.out)
         height, width = source.size
         print(
             f"{source.name}: {len(source.labels):,} images of {height} x {width}, {len(names)} corruptions, "
@@ -142,7 +145,7 @@ def _make(config: dict[str, Any]) -> None:
                     out,
                     names,
                     severities,
-                    seed=config["seed"],
+                    seed=config.seed,
                     textures=textures,
                     workers=workers,
                     progress=progress,
@@ -173,18 +176,18 @@ def _tell_published(
             print(f"{name}.npy: not the published file ({why})")
 
 
-def _preview(config: dict[str, Any]) -> None:
-    names = ALL if config["names"] == "test" else select_names(config["names"])
-    out = Path(config["out"] or "corruptions.png")
+def _preview(config: CorruptionsConfig) -> None:
+    names = ALL if config.names == "test" else select_names(config.names)
+    out = Path(config.out or "corruptions.png")
     check_writable(out.absolute().parent, "out")
     _check_source(config)
     textures, source = _textures(config, names), _source(config)
-    if config["image"] >= len(source.labels):
-        raise BadInput(f"image={config['image']}: allowed are 0 to {len(source.labels) - 1}")
+    if config.image >= len(source.labels):
+        raise BadInput(f"image={config.image}: allowed are 0 to {len(source.labels) - 1}")
     from p2be_exp.corruptions.apply import corrupt
     from p2be_exp.evaluation.figures.preview import draw_preview
 
-    place = config["image"]
+    place = config.image
     clean = source.read(place, place + 1)
     pictures = {
         name: {
@@ -194,10 +197,10 @@ def _preview(config: dict[str, Any]) -> None:
                 severity,
                 dataset=source.name,
                 indices=source.indices[place : place + 1],
-                seed=config["seed"],
+                seed=config.seed,
                 textures=textures,
             )[0]
-            for severity in select_severities(config["severities"])
+            for severity in select_severities(config.severities)
         }
         for name in names
         if name != "frost" or textures is not None
@@ -210,37 +213,37 @@ def _preview(config: dict[str, Any]) -> None:
     print(f"{out}: {len(pictures)} corruptions of image {source.indices[place]} of {source.name}{left_out}")
 
 
-def _textures(config: dict[str, Any], names: tuple[str, ...]) -> Any:
+def _textures(config: CorruptionsConfig, names: tuple[str, ...]) -> Any:
     from p2be_exp.corruptions.textures import find_textures
 
-    folder = None if config["frost_dir"] is None else Path(config["frost_dir"])
+    folder = None if config.frost_dir is None else Path(config.frost_dir)
     textures = find_textures(folder) if "frost" in names else None
-    made_already = config["out"] is not None and (Path(config["out"]) / "frost.npy").is_file()
+    made_already = config.out is not None and (Path(config.out) / "frost.npy").is_file()
     if names == ("frost",) and textures is None and not made_already:
         raise BadInput("names=[frost]: no textures; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
     return textures
 
 
-def _check_source(config: dict[str, Any]) -> None:
+def _check_source(config: CorruptionsConfig) -> None:
     """What can be refused before PyTorch is imported, which takes seconds."""
-    if config["folder"] is None:
-        if config["size"] is not None:
-            raise BadInput(f"size={config['size']}: goes with folder=; data sets are corrupted as they are")
+    if config.folder is None:
+        if config.size is not None:
+            raise BadInput(f"size={config.size}: goes with folder=; data sets are corrupted as they are")
         check_data(config)
-    elif not Path(config["folder"]).is_dir():
-        raise BadInput(f"folder={config['folder']}: no such folder")
+    elif not Path(config.folder).is_dir():
+        raise BadInput(f"folder={config.folder}: no such folder")
 
 
-def _source(config: dict[str, Any]) -> DatasetSource:
+def _source(config: CorruptionsConfig) -> DatasetSource:
     from p2be_exp.corruptions.source import DatasetSource, FolderSource
 
-    if config["folder"] is not None:
-        return FolderSource(Path(config["folder"]), config["size"], config["limit_test"])
+    if config.folder is not None:
+        return FolderSource(Path(config.folder), config.size, config.limit_test)
     from p2be_exp.data import FolderSettings, load_dataset
     from p2be_exp.data.split import limit_test
 
-    dataset = config["dataset"]
-    download, folder = dataset.get("download", False), FolderSettings.of(dataset)
-    _, test = load_dataset(dataset["name"], config["data_dir"], download, folder)
-    chosen = test.subset(limit_test(len(test), config["limit_test"], dataset["split_seed"]))
-    return DatasetSource(dataset["name"], chosen, len(test))
+    dataset = config.dataset
+    download, folder = dataset.download, FolderSettings.of(dataset)
+    _, test = load_dataset(dataset.name, config.data_dir, download, folder)
+    chosen = test.subset(limit_test(len(test), config.limit_test, dataset.split_seed))
+    return DatasetSource(dataset.name, chosen, len(test))

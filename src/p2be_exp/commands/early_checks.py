@@ -7,11 +7,11 @@ answer takes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 from p2be_exp.config.image_sizes import TAKEN, check_taken
+from p2be_exp.config.schema import CorruptionsConfig, SomeCorruptionConfig, TrainConfig
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.errors import BadInput
@@ -23,7 +23,7 @@ from p2be_exp.system.paths import user_path
 from p2be_exp.training.table_source import table_source
 
 
-def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = True) -> Run | None:
+def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) -> Run | None:
     """Check what a job's configuration names, unless PyTorch is there already: then the job's own checks are as fast.
 
     Args:
@@ -39,46 +39,46 @@ def check_early(config: Mapping[str, Any], training: bool = True, fresh: bool = 
     """
     if "torch" in sys.modules:
         return None
-    check_devices_early(config["trainer"])
+    check_devices_early(config.trainer)
     _check_corruption(config)
     source = attack_source(config)
     if training:
         _check_size(config)
     if training and fresh:
         table_source(config)
-        if (weights := config["backbone"].get("weights")) is not None:
-            weights_file(config["backbone"]["name"], weights)
+        if (weights := config.backbone.weights) is not None:
+            weights_file(config.backbone.name, weights)
     check_data(config, training)
     return source
 
 
-def _check_size(config: Mapping[str, Any]) -> None:
+def _check_size(config: TrainConfig) -> None:
     from p2be_exp.data import source_class
 
-    name, dataset = config["backbone"]["name"], config["dataset"]
-    size = source_class(dataset["name"]).image_size or dataset.get("image_size")
+    name, dataset = config.backbone.name, config.dataset
+    size = source_class(dataset.name).image_size or dataset.image_size
     if name in TAKEN and size is not None:
         check_taken(name, size, TAKEN)
 
 
-def _check_corruption(config: Mapping[str, Any]) -> None:
-    data_dir, dataset = user_path("data_dir", config["data_dir"]), config["dataset"]["name"]
-    wanted = resolved(config["corruption"], dataset, data_dir)
-    if wanted["name"] == "none":
+def _check_corruption(config: TrainConfig) -> None:
+    data_dir, dataset = user_path("data_dir", config.data_dir), config.dataset.name
+    wanted = resolved(config.corruption, dataset, data_dir)
+    if not isinstance(wanted, SomeCorruptionConfig):
         return
-    folder = wanted.get("dir")
-    if folder is None and wanted["name"] != "generated":
+    folder: str | Path | None = wanted.dir
+    if folder is None and wanted.name != "generated":
         folder = data_dir / OFFICIAL_FOLDERS.get(dataset, "")
     if folder is not None and not user_path("corruption.dir", folder).is_dir():
         raise BadInput(f"corruption.dir={folder}: no such folder")
-    frost_dir = wanted.get("frost_dir")
-    if frost_dir is not None and "frost" in select_names(wanted["names"]):
+    frost_dir = wanted.frost_dir
+    if frost_dir is not None and "frost" in select_names(wanted.names):
         from p2be_exp.corruptions.textures import find_textures
 
         find_textures(user_path("corruption.frost_dir", frost_dir), key="corruption.frost_dir")
 
 
-def check_data(config: Mapping[str, Any], training: bool = True) -> None:
+def check_data(config: TrainConfig | CorruptionsConfig, training: bool = True) -> None:
     """Check that the files of a configuration's data set are there at all, if they are not to be downloaded.
 
     Args:
@@ -90,8 +90,8 @@ def check_data(config: Mapping[str, Any], training: bool = True) -> None:
     """
     from p2be_exp.data import FolderSettings, data_source  # Pillow takes a while: --help does not need it
 
-    dataset = config["dataset"]
+    dataset = config.dataset
     settings = FolderSettings.of(dataset)
     if settings is not None and not training:
         settings = replace(settings, test_only=True)
-    data_source(dataset["name"], config["data_dir"], settings).check(dataset.get("download", False))
+    data_source(dataset.name, config.data_dir, settings).check(dataset.download)

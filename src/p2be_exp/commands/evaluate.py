@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,14 @@ from p2be_exp.config.checks import check_source
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import (
+    EvaluateConfig,
+    FolderDatasetConfig,
+    PicturesDatasetConfig,
+    SomeCorruptionConfig,
+    TrainConfig,
+)
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.errors import BadInput, Interrupted
@@ -31,7 +41,7 @@ from p2be_exp.system.command_line import typed
 from p2be_exp.system.forms import read_json
 from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
-from p2be_exp.system.peers import FOLDER
+from p2be_exp.system.peers import FOLDER, Ending
 from p2be_exp.system.program import name_of, words_of
 from p2be_exp.system.ranks import check_launcher, rank
 
@@ -64,34 +74,34 @@ def _command() -> None:
     if overrides["run"] == "null":
         raise BadInput("run=null: a value is needed")
     run = Run.open(overrides["run"])  # before the rest: an option may be one of its plug-ins'
-    settings = to_plain(compose_config("evaluate", arguments))
+    settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
     check_config("evaluate", settings)
-    check_launcher(settings["trainer"])
-    if settings["name"] in (".", "..") or "/" in (settings["name"] or ""):
-        raise BadInput(f"name={settings['name']}: allowed is the name of a folder, which will be in RUN/evaluations/")
+    check_launcher(settings.trainer)
+    if settings.name in (".", "..") or "/" in (settings.name or ""):
+        raise BadInput(f"name={settings.name}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)
     folder = results_folder(run, config, settings)
     source = check_early(config, training=False)
-    saved = load_checkpoint(run, settings["checkpoint"])
+    saved = load_checkpoint(run, settings.checkpoint)
     _evaluate(run, saved, config, settings, folder, source)
 
 
-def results_folder(run: Run, config: dict[str, Any], settings: dict[str, Any]) -> Path:
+def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> Path:
     """Where the results go: ``out``, or a folder of the run.
 
     Raises:
         BadInput: it cannot be written, or holds something else.
     """
-    if settings["out"] is None:
-        name = settings["name"] or default_name(config, settings["checkpoint"])
+    if settings.out is None:
+        name = settings.name or default_name(config, settings.checkpoint)
         check_path("name", name)
         refuse_links(run.path, f"evaluations/{name}", key="run")
         if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
             raise BadInput(f"run={run.path}: cannot be written; out=FOLDER puts the results elsewhere")
         return run.path / "evaluations" / name
-    if settings["name"] is not None:
-        raise BadInput(f"out={settings['out']}: goes in the place of name={settings['name']}; give one of them")
-    folder = user_path("out", settings["out"])
+    if settings.name is not None:
+        raise BadInput(f"out={settings.out}: goes in the place of name={settings.name}; give one of them")
+    folder = user_path("out", settings.out)
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
     strange = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
@@ -109,62 +119,59 @@ def _is_evaluation(folder: Path) -> bool:
         return False
 
 
-def evaluation_config(run: Run, settings: dict[str, Any]) -> dict[str, Any]:
+def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
     """The run's configuration with what an evaluation chooses for itself."""
     config = run.config()
     own = ("trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test")
-    config |= {key: settings[key] for key in own}
-    if settings["data_dir"] is not None:
-        config["data_dir"] = settings["data_dir"]
-    if settings["dataset_dir"] is not None:
-        if "dir" not in config["dataset"]:
-            name = config["dataset"]["name"]
-            raise BadInput(f"dataset_dir={settings['dataset_dir']}: {name} is in data_dir; data_dir=FOLDER says where")
-        config["dataset"]["dir"] = settings["dataset_dir"]
+    config = dataclasses.replace(config, **{key: getattr(settings, key) for key in own})
+    if settings.data_dir is not None:
+        config.data_dir = settings.data_dir
+    if settings.dataset_dir is not None:
+        if not isinstance(config.dataset, FolderDatasetConfig):
+            name = config.dataset.name
+            raise BadInput(f"dataset_dir={settings.dataset_dir}: {name} is in data_dir; data_dir=FOLDER says where")
+        config.dataset.dir = settings.dataset_dir
     for key in ("workers", "timeout"):
-        if (value := settings[f"dataset_{key}"]) is None:
+        if (value := getattr(settings, f"dataset_{key}")) is None:
             continue
-        if key not in config["dataset"]:
-            raise BadInput(f"dataset_{key}={value}: {config['dataset']['name']} has no picture files to decode")
-        config["dataset"][key] = value
+        if not isinstance(config.dataset, PicturesDatasetConfig):
+            raise BadInput(f"dataset_{key}={value}: {config.dataset.name} has no picture files to decode")
+        setattr(config.dataset, key, value)
     words = {"data_dir": "data_dir", "dataset_dir": "dataset.dir"}
-    locate(config, run.info(), given=[words[key] for key in words if settings[key] is not None])
-    config["corruption"] = resolved(
-        config["corruption"], config["dataset"]["name"], user_path("data_dir", config["data_dir"])
-    )
-    check_source(config["corruption"]["name"], config["dataset"]["name"])
+    locate(config, run.info(), given=[words[key] for key in words if getattr(settings, key) is not None])
+    config.corruption = resolved(config.corruption, config.dataset.name, user_path("data_dir", config.data_dir))
+    check_source(config.corruption.name, config.dataset.name)
     return config
 
 
-def default_name(config: dict[str, Any], checkpoint: str) -> str:
+def default_name(config: TrainConfig, checkpoint: str) -> str:
     """A folder name that tells the settings: checkpoint, conditions, and what is not the default."""
     parts = [checkpoint, "clean"]
-    corruption, attack = config["corruption"], config["attack"]
-    if corruption["name"] != "none":
-        parts.append(corruption["name"])
-        names = select_names(corruption["names"])
+    corruption, attack = config.corruption, config.attack
+    if isinstance(corruption, SomeCorruptionConfig):
+        parts.append(corruption.name)
+        names = select_names(corruption.names)
         if names != TEST:
             words = [word for word, group in GROUPS.items() if group == names]
             parts.append(words[0] if words else "-".join(names))
-        if (severities := select_severities(corruption["severities"])) != SEVERITIES:
+        if (severities := select_severities(corruption.severities)) != SEVERITIES:
             parts.append("severity" + "".join(map(str, severities)))
-        if corruption.get("seed", 0) != 0:
-            parts.append(f"images{corruption['seed']}")
-    if attack["name"] != "none":
-        radii = attack["eps_levels"] if isinstance(attack["eps_levels"], list) else [attack["eps_levels"]]
-        parts.append(attack["name"] + "-".join(map(str, radii)))
-    if config["limit_test"] is not None:
-        parts.append(f"first{config['limit_test']}")
-    if config["seed"] != 0:
-        parts.append(f"seed{config['seed']}")
+        if corruption.seed != 0:
+            parts.append(f"images{corruption.seed}")
+    if attack.name != "none":
+        parts.append(attack.name + "-".join(map(str, attack.radii)))
+    if config.limit_test is not None:
+        parts.append(f"first{config.limit_test}")
+    if config.seed != 0:
+        parts.append(f"seed{config.seed}")
     return "_".join(parts)
 
 
 def _evaluate(
     run: Run,
     saved: dict[str, Any],
-    config: dict[str, Any],
-    settings: dict[str, Any],
+    config: TrainConfig,
+    settings: EvaluateConfig,
     folder: Path,
     source: Run | None,
 ) -> None:
@@ -176,12 +183,12 @@ def _evaluate(
     from p2be_exp.system.trainer import evaluation_precision
     from p2be_exp.training.header import device_line
 
-    which, key = settings["checkpoint"], "name" if settings["out"] is None else "out"
-    with job_process(config["trainer"], folder, key) as signals, _told_how_to_go_on(config, signals.watch):
+    which, key = settings.checkpoint, "name" if settings.out is None else "out"
+    with job_process(config.trainer, folder, key, partial(_told_how_to_go_on, config)):
         plan = EvaluationPlan.of(config, source)
-        main = rank(config["trainer"]) == 0
+        main = rank(config.trainer) == 0
         if main:
-            tell_generated(settings["corruption"], config)
+            tell_generated(settings.corruption, config)
         data = build_data(config)
         data.prepare_data()
         data.setup()
@@ -189,18 +196,23 @@ def _evaluate(
         plan.check(data)
         weights = {"checkpoint": which, "step": saved["global_step"]}
         if main:
-            where = device_line(config["trainer"], evaluation_precision(config["trainer"]))
+            where = device_line(config.trainer, evaluation_precision(config.trainer))
             print(f"evaluating {run.path} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
         output = Output(folder, key, run if key == "out" else None)
         evaluate(plan, model_of(run, saved, which), data, weights, output)
 
 
 @contextmanager
-def _told_how_to_go_on(config: dict[str, Any], watch: Watch) -> Iterator[None]:
+def _told_how_to_go_on(config: TrainConfig, watch: Watch) -> Iterator[None]:
     told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
-    main = rank(config["trainer"]) == 0
+    main = rank(config.trainer) == 0
+
+    def last_words(ending: Ending) -> None:
+        if ending.signal is not None:
+            os.write(2, os.fsencode(told))
+
     if main:
-        watch.last_words = lambda ending: ending.signal is None or os.write(2, os.fsencode(told))
+        watch.last_words = last_words
     try:
         yield
     except Interrupted:

@@ -13,6 +13,8 @@ from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import ExportConfig, TrainConfig
+from p2be_exp.config.typed import plain, typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.provenance import provenance
@@ -62,51 +64,51 @@ def _command() -> None:
     if overrides.get("run", "null") == "null":
         raise BadInput("run: which run to export? run=FOLDER")
     run = Run.open(overrides["run"])  # before the rest, which imports the plug-ins that are named
-    settings = to_plain(compose_config("export", arguments))
+    settings = typed(to_plain(compose_config("export", arguments)), ExportConfig)
     check_config("export", settings)
     file = _file(run, settings)
-    checkpoint = load_checkpoint(run, settings["checkpoint"])
+    checkpoint = load_checkpoint(run, settings.checkpoint)
     _export(run, file, settings, checkpoint)
 
 
-def _file(run: Run, settings: dict[str, Any]) -> Path:
-    suffix = SUFFIXES[settings["format"]]
+def _file(run: Run, settings: ExportConfig) -> Path:
+    suffix = SUFFIXES[settings.format]
     try:
-        file = run.path / f"model{suffix}" if settings["out"] is None else user_path("out", settings["out"])
+        file = run.path / f"model{suffix}" if settings.out is None else user_path("out", settings.out)
         _check_place(file, suffix, settings)
     except OSError as error:  # a name that is too long
-        raise BadInput(f"out={settings['out']}: cannot be written ({error.strerror})") from error
+        raise BadInput(f"out={settings.out}: cannot be written ({error.strerror})") from error
     except RuntimeError as error:
-        raise BadInput(f"out={settings['out']}: there is no such home folder") from error
+        raise BadInput(f"out={settings.out}: there is no such home folder") from error
     return file
 
 
-def _check_place(file: Path, suffix: str, settings: dict[str, Any]) -> None:
+def _check_place(file: Path, suffix: str, settings: ExportConfig) -> None:
     if file.suffix != suffix:
-        raise BadInput(f"out={file}: a file of format={settings['format']} ends in {suffix}")
-    if file.is_dir() or (file.exists() and not settings["overwrite"]):
+        raise BadInput(f"out={file}: a file of format={settings.format} ends in {suffix}")
+    if file.is_dir() or (file.exists() and not settings.overwrite):
         raise BadInput(f"out={file}: is there already; overwrite=true replaces a file")
     above = next(each for each in file.absolute().parents if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise BadInput(f"out={file}: cannot be written ({above})")
 
 
-def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, Any]) -> None:
     from p2be_exp import export
     from p2be_exp.export.deployment import FOLD_FROM_M
 
-    if settings["format"] == "onnx":
+    if settings.format == "onnx":
         export.check_onnx()
-    model = model_of(run, checkpoint, settings["checkpoint"])
+    model = model_of(run, checkpoint, settings.checkpoint)
     size = (image_size(run.config()),) * 2
-    batch = None if settings["batch"] == "dynamic" else settings["batch"]
-    folds = settings["format"] == "torch_export" and model.encoding.M >= FOLD_FROM_M
+    batch = None if settings.batch == "dynamic" else settings.batch
+    folds = settings.format == "torch_export" and model.encoding.M >= FOLD_FROM_M
     form: StemForm = "folded" if folds else "lookup"
     program = export.exported(model, form, size, batch)
     batches = (1, 3) if batch is None else (batch,)
     metadata = {**description(run, settings, checkpoint, size[0]), "M": model.encoding.M, "stem": form}
     try:
-        if settings["format"] == "onnx":
+        if settings.format == "onnx":
             proto = export.to_onnx(program)
             difference = export.largest_difference(export.onnx_runner(proto), model, size, batches)
             export.save_onnx(proto, file, metadata)
@@ -118,42 +120,44 @@ def _export(run: Run, file: Path, settings: dict[str, Any], checkpoint: dict[str
     except export.WrongLogits as error:
         print(f"error: run={run.path}: {error}", file=sys.stderr)
         sys.exit(1)
-    images = f"uint8 ({settings['batch'] if batch else 'any'}, 3, {size[0]}, {size[1]})"
+    images = f"uint8 ({settings.batch if batch else 'any'}, 3, {size[0]}, {size[1]})"
     print(
         f"{file}: {file.stat().st_size:,} bytes; {images} to {metadata['output']['classes']} logits, "
         f"which agree with the run's to {difference:.1e}"
     )
 
 
-def image_size(config: dict[str, Any]) -> int:
+def image_size(config: TrainConfig) -> int:
     """Height and width in pixels of the images that a run's network sees."""
     from p2be_exp.data import source_class
 
-    return config["dataset"].get("image_size") or source_class(config["dataset"]["name"]).image_size
+    size = config.dataset.image_size or source_class(config.dataset.name).image_size
+    assert size is not None  # a data set has one of its own, or the configuration has
+    return size
 
 
-def description(run: Run, settings: dict[str, Any], checkpoint: dict[str, Any], size: int) -> dict[str, Any]:
+def description(run: Run, settings: ExportConfig, checkpoint: dict[str, Any], size: int) -> dict[str, Any]:
     """What a file holds: what goes in, what comes out, and which run it came from."""
     config, info, here = run.config(), run.info(), provenance()
     return {
         "input": {
             "name": "images",
             "dtype": "uint8",
-            "shape": [settings["batch"], 3, size, size],
+            "shape": [settings.batch, 3, size, size],
             "meaning": "levels 0 to 255, channels R, G, B; not scaled, not normalised",
         },
         "output": {
             "dtype": "float32",
-            "shape": [settings["batch"], "classes"],
+            "shape": [settings.batch, "classes"],
             "classes": checkpoint["hyper_parameters"]["num_classes"],
             "names": info.get("classes"),
         },
-        "encoding": config["encoding"],
-        "backbone": config["backbone"]["name"],
-        "regime": config["regime"]["name"],
-        "dataset": config["dataset"]["name"],
-        "seed": config["seed"],
-        "checkpoint": settings["checkpoint"],
+        "encoding": plain(config.encoding),
+        "backbone": config.backbone.name,
+        "regime": config.regime.name,
+        "dataset": config.dataset.name,
+        "seed": config.seed,
+        "checkpoint": settings.checkpoint,
         "step": checkpoint["global_step"],
         "trained": {key: info.get(key) for key in ("created", "git_commit", "versions")},
         "exported": {key: here[key] for key in ("created", "git_commit", "versions")},

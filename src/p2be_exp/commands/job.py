@@ -15,7 +15,9 @@ from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.plugins import load_plugins
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.config.stored import interpolations
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 from p2be_exp.system.attempts import follows
@@ -53,26 +55,27 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
     return found
 
 
-def job_config(composed: DictConfig) -> dict[str, Any]:
+def job_config(composed: DictConfig) -> TrainConfig:
     """The resolved and checked configuration, without Hydra's node.
 
     Raises:
         BadInput: a value that is not allowed.
     """
     node = OmegaConf.select(composed, "hydra.overrides.task")
-    typed = [] if node is None else OmegaConf.to_container(node, resolve=False)  # as it was typed
-    with told_with_file(typed):
-        with plain_errors(typed):
-            bare = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    given: Any = [] if node is None else OmegaConf.to_container(node, resolve=False)  # as it was typed
+    with told_with_file(given):
+        with plain_errors(given):
+            bare = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         config = to_plain(bare)
         load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
-        check_config("train", config)
+        built = typed_config(config)
+        check_config("train", built)
     if (text := next(interpolations(config), None)) is not None:
         raise BadInput(f"{text}: an interpolation would stay in config.yaml; a stored configuration is plain")
-    return config
+    return built
 
 
-def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None) -> float:
+def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
     source = check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
@@ -81,12 +84,12 @@ def train_job(config: dict[str, Any], run: Run, resume: bool = False, sweep: str
     try:
         return train(config, run, resume=resume, sweep=sweep, source=source)["clean_error"]
     except Interrupted:
-        if rank(config["trainer"]) > 0:
+        if rank(config.trainer) > 0:
             return float("nan")  # the ranks agreed to stop; a worker that failed would take the others down
         raise
 
 
-def check_not_running(run: Run, key: str, trainer: Mapping[str, Any]) -> None:
+def check_not_running(run: Run, key: str, trainer: TrainerConfig) -> None:
     """Check that no process is training in a folder, by its last sign of life.
 
     Where this process holds the folder's lock, no other process of this machine is; the signs of life decide about

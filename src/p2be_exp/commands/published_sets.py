@@ -8,6 +8,8 @@ from pathlib import Path
 
 from p2be_exp.commands.job import check_writable
 from p2be_exp.config import check_config, compose_config, to_plain
+from p2be_exp.config.schema import CorruptionsConfig
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS
 from p2be_exp.corruptions.published import ARCHIVES
 from p2be_exp.errors import BadInput, Interrupted
@@ -37,9 +39,9 @@ def fetch(arguments: list[str]) -> None:
         raise BadInput(f"{names[0]}: fetch takes {allowed}{did_you_mean(names[0].removeprefix('dataset='), ARCHIVES)}")
     if len(names) > 1:
         raise BadInput(f"{names[1]}: fetch takes one data set, {allowed}")
-    config = to_plain(compose_config("corruptions", overrides))
+    config = typed_config(to_plain(compose_config("corruptions", overrides)), CorruptionsConfig)
     check_config("corruptions", config)
-    data_dir = user_path("data_dir", config["data_dir"])
+    data_dir = user_path("data_dir", config.data_dir)
     if not os.path.lexists(data_dir / OFFICIAL_FOLDERS[names[0]]):
         check_writable(data_dir, "data_dir")
     from p2be_exp.corruptions.fetch import fetch_set

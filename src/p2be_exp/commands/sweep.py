@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -27,6 +26,8 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
@@ -239,8 +240,8 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
     if not failed:
         return 0
     print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
-    for name, (error, _) in failed.items():
-        print(f"  {name}: {one_line(error)}", file=sys.stderr)
+    for name, (why, _) in failed.items():
+        print(f"  {name}: {one_line(why)}", file=sys.stderr)
     return 2 if all(bad for _, bad in failed.values()) else 1
 
 
@@ -299,14 +300,14 @@ def _continuing(folder: Path) -> str:
 def _sweep_job(composed: DictConfig, folder: Path) -> float:
     run = Run(relative(folder))
     config = job_config(composed)
-    if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
+    if config.trainer.devices * config.trainer.num_nodes > 1:
         raise BadInput(
-            f"trainer.devices={config['trainer']['devices']}: a job of a sweep uses one device, since each of its "
+            f"trainer.devices={config.trainer.devices}: a job of a sweep uses one device, since each of its "
             "processes would run the whole sweep"
         )
     group = folder.parent.name
-    if config["sweeps"] is not None:
-        group = f"{config['sweeps']}-{config['scale']}_{group}"
+    if config.sweeps is not None:
+        group = f"{config.sweeps}-{config.scale}_{group}"
     with owned(run.path, "hydra.sweep.dir", patience(run)):
         if run.run_file.exists():
             return _go_on(config, run, group)
@@ -314,10 +315,10 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
         return train_job(config, run, sweep=group)
 
 
-def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
+def _go_on(config: TrainConfig, run: Run, sweep: str) -> float:
     """The result of a job that is finished; one that was stopped is gone on with."""
     key = "hydra.sweep.dir"
-    for name, (value, wanted) in differences(Run.open(run.path, key).config(), config).items():
+    for name, (value, wanted) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: finished already", flush=True)
@@ -325,5 +326,5 @@ def _go_on(config: dict[str, Any], run: Run, sweep: str) -> float:
             return float(read_json(run.path / "results.json")["clean_error"])
         except (KeyError, OSError, TypeError, ValueError) as error:
             raise BadInput(f"{key}={run.path.parent}: job {run.path.name}: results.json {unusable(error)}") from error
-    check_not_running(run, key, config["trainer"])
+    check_not_running(run, key, config.trainer)
     return train_job(config, run, resume=True, sweep=sweep)

@@ -9,6 +9,8 @@ from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import TrackingConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.system.output import print_result
 from p2be_exp.system.program import words_of
@@ -47,14 +49,14 @@ def _command() -> None:
         raise BadInput(f"{arguments[0]}: not a command; there is: workspace")
     if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:
         raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
-    config = to_plain(compose_config("tracking", arguments[1:]))
+    config = typed(to_plain(compose_config("tracking", arguments[1:])), TrackingConfig)
     check_config("tracking", config)
-    if config["dry_run"]:
+    if config.dry_run:
         print_result(panel_table())
         return
     from p2be_exp.tracking.workspace import save_workspace
 
-    print(save_workspace(config["project"], config["entity"], config["name"]))
+    print(save_workspace(config.project, config.entity, config.name))
 
 
 def panel_table() -> str:

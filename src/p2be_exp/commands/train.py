@@ -6,7 +6,6 @@ import contextlib
 import io
 import sys
 from contextlib import nullcontext
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -31,6 +30,8 @@ from p2be_exp.config import check_config, compose_config, parse_overrides, to_pl
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
+from p2be_exp.config.typed import plain, typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
@@ -66,7 +67,7 @@ def _command() -> None:
         return
     if (job := job_from_main()) is not None:
         load_plugins(job["config"]["plugins"])
-        train_job(job["config"], Run(job["run"]), resume=job["resume"])
+        train_job(typed(job["config"]), Run(job["run"]), resume=job["resume"])
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if any(flag.split("=")[0] in _HYDRA_FLAGS for flag in flags):
@@ -121,11 +122,11 @@ def _show(arguments: list[str]) -> None:
 def _single(arguments: list[str]) -> None:
     composed = compose_config("train", arguments, with_hydra=True)
     config = job_config(composed)
-    check_launcher(config["trainer"])
+    check_launcher(config.trainer)
     named = Run(user_path("hydra.run.dir", composed.hydra.run.dir))
     again = _holds_an_earlier_attempt(named)
-    _check_folder(composed, config["trainer"], again)
-    if rank(config["trainer"]) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
+    _check_folder(composed, config.trainer, again)
+    if rank(config.trainer) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
         # Rank 0 may be making the run at this moment. A checkpoint there is of an earlier attempt: rank 0 goes on from
         # it, or refuses the folder.
         train_job(config, named, resume=named.checkpoint("last").exists())
@@ -151,7 +152,7 @@ def _single(arguments: list[str]) -> None:
             raise failure[0]
 
 
-def _check_folder(composed: DictConfig, trainer: dict[str, Any], again: bool) -> None:
+def _check_folder(composed: DictConfig, trainer: TrainerConfig, again: bool) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
         raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
     folder = user_path("hydra.run.dir", composed.hydra.run.dir)
@@ -168,18 +169,18 @@ def _holds_an_earlier_attempt(run: Run) -> bool:
     return run.run_file.exists() and run.config_file.exists() and follows(run.status())
 
 
-def _go_on(config: dict[str, Any], run: Run) -> None:
+def _go_on(config: TrainConfig, run: Run) -> None:
     """Go on with the run of an earlier attempt, which the launcher has ended.
 
     Raises:
         BadInput: it is one of another configuration, or cannot be used.
     """
     key = "hydra.run.dir"
-    for name, (value, wanted) in differences(Run.open(run.path, key).config(), config).items():
+    for name, (value, wanted) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
         raise BadInput(
             f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
         )
-    check_not_running(run, key, config["trainer"])
+    check_not_running(run, key, config.trainer)
     if run.checkpoint("last").exists():
         load_checkpoint(run, key=key)
     train_job(config, run, resume=True)
@@ -193,31 +194,33 @@ def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
     run = Run.open(overrides["resume"], key="resume")
     config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
-    check_launcher(config["trainer"])
-    main = rank(config["trainer"]) == 0
+    check_launcher(config.trainer)
+    main = rank(config.trainer) == 0
     with owned(run.path, "resume", patience(run)) if main else nullcontext():
-        check_not_running(run, "resume", config["trainer"])
+        check_not_running(run, "resume", config.trainer)
         if run.checkpoint("last").exists():
             check_early(config, fresh=False)
             load_checkpoint(run, key="resume")
         train_job(config, Run(run.path), resume=True)  # what was read before the lock may be out of date
 
 
-def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> dict[str, Any]:
+def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> TrainConfig:
     """The run's own configuration with the keys of the command line that may differ."""
     for key in sorted(keys):
         if not is_resumable(key):
             raise BadInput(f"{key}: a resumed run keeps its own; with resume= go only {', '.join(RESUMABLE)}")
     config = run.config()
-    chosen = [f"{group}={config[group]['name']}" for group in ("trainer", "logger", "dataset") if group not in keys]
+    chosen = [
+        f"{group}={getattr(config, group).name}" for group in ("trainer", "logger", "dataset") if group not in keys
+    ]
     given = [argument for argument in arguments if not argument.startswith("resume=")]
-    composed = to_plain(compose_config("train", [*chosen, *given]))
+    composed = typed(to_plain(compose_config("train", [*chosen, *given])))
     for key in keys:
         group, _, name = key.partition(".")
         if name and group not in keys:
-            config[group][name] = composed[group][name]
+            setattr(getattr(config, group), name, getattr(getattr(composed, group), name))
         else:
-            config[group] = composed[group]
+            setattr(config, group, getattr(composed, group))
     locate(config, run.info(), given=keys)
     check_config("train", config)
     return config

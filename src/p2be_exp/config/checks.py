@@ -5,90 +5,63 @@ They run before any data is read or any model is built.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from p2be_exp.config.fields import LARGEST
 from p2be_exp.config.folders import PLUGIN_FOLDERS
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
-from p2be_exp.config.types import unfit
+from p2be_exp.config.schema import (
+    COMMAND_SCHEMAS,
+    AttackChoice,
+    CorruptionConfig,
+    CorruptionsConfig,
+    DatasetConfig,
+    EvaluateConfig,
+    ExportConfig,
+    OptimConfig,
+    PicturesDatasetConfig,
+    RegimeConfig,
+    SomeCorruptionConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from p2be_exp.config.typed import checked
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
 from p2be_exp.registry import inner_attacks
 from p2be_exp.system.paths import check_path
 
 
-def check_config(command: str, config: Mapping[str, Any]) -> None:
+def check_config(command: str, config: Any) -> None:
     """Check a resolved configuration.
 
     Args:
         command: ``train``, ``evaluate``, ``corruptions``, ``export`` or ``tracking``.
-        config: plain dictionaries, as :func:`p2be_exp.config.compose.to_plain` gives.
+        config: typed, or plain dictionaries as :func:`p2be_exp.config.compose.to_plain` gives.
 
     Raises:
         BadInput: names the key, the value and what is allowed.
     """
-    schema = COMMAND_SCHEMAS[command]
-    check_values("", config, schema)
-    if "task_name" in config:
-        check_path("task_name", config["task_name"])
-    if "plugins" in schema.__dataclass_fields__:
-        _check_plugins(config["plugins"])
-    for group in GROUP_SCHEMAS:
-        if group in schema.__dataclass_fields__:
-            check_group(group, config)
-    if "dataset" in schema.__dataclass_fields__:
-        _check_pictures(config["dataset"])
-    if command == "corruptions":
-        select_names(config["names"])
-        select_severities(config["severities"])
-        return
-    if command == "export":
-        _check_batch(config["batch"])
-    if command in ("export", "tracking"):
-        return
-    _check_trainer(config["trainer"])
-    _check_corruption(config)
-    check_attack("attack", config["attack"])
-    if command == "train":
+    config = checked(config, COMMAND_SCHEMAS[command]) if isinstance(config, Mapping) else config
+    if isinstance(config, TrainConfig):
+        check_path("task_name", config.task_name)
+    if isinstance(config, TrainConfig | EvaluateConfig | ExportConfig):
+        _check_plugins(config.plugins)
+    if isinstance(config, TrainConfig | CorruptionsConfig):
+        _check_pictures(config.dataset)
+    if isinstance(config, CorruptionsConfig):
+        select_names(config.names)
+        select_severities(config.severities)
+    if isinstance(config, ExportConfig):
+        _check_batch(config.batch)
+    if isinstance(config, TrainConfig | EvaluateConfig):
+        _check_trainer(config.trainer)
+        _check_corruption(config)
+        check_attack("attack", config.attack)
+    if isinstance(config, TrainConfig):
         _check_training(config)
-        _check_inner_attack(config["regime"])
-
-
-def check_group(group: str, config: Mapping[str, Any]) -> None:
-    """Check the keys and values of one group against the schema of the option that is chosen.
-
-    Raises:
-        BadInput: the group is missing, or a key or value is not allowed.
-    """
-    node = config.get(group)
-    if not isinstance(node, Mapping):
-        raise BadInput(f"{group}: one has to be chosen, out of {', '.join(GROUP_SCHEMAS[group])}")
-    options = GROUP_SCHEMAS[group]
-    schema = options[node["name"]] if "name" in node and node["name"] in options else next(iter(options.values()))
-    if "name" in schema.__dataclass_fields__ and "name" in node and node["name"] not in options:
-        raise BadInput(f"{group}.name={node['name']}: choose with {group}=, out of {', '.join(options)}")
-    check_values(f"{group}.", node, schema)
-
-
-def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
-    """Check the values of one node against the types and ranges in its schema; it has these keys and no others."""
-    fields = {field.name: field for field in dataclasses.fields(schema)}
-    for key in fields:
-        if key not in node:
-            raise BadInput(f"{prefix}{key}: a value is needed")
-    for key, value in node.items():
-        if key not in fields:
-            raise BadInput(f"{prefix}{key}={value}: unknown key; there are: {', '.join(fields)}")
-        allowed = fields[key].metadata.get("allowed")
-        if allowed is not None and value is not None and (why := allowed.refusal(value)):
-            raise BadInput(f"{prefix}{key}={value}: {why}")
-        if why := unfit(value, schema, key):
-            raise BadInput(f"{prefix}{key}={value}: {why}")
-        if fields[key].metadata.get("path") and value is not None:
-            check_path(f"{prefix}{key}", value)
+        _check_inner_attack(config.regime)
 
 
 def _check_plugins(names: list[str]) -> None:
@@ -104,23 +77,23 @@ def _check_batch(batch: Any) -> None:
         raise BadInput(f"batch={batch}: allowed is dynamic, or a number of images, 1 or more")
 
 
-def _check_trainer(trainer: Mapping[str, Any]) -> None:
-    if trainer["devices"] * trainer["num_nodes"] > 1 and trainer["strategy"] != "ddp":
-        raise BadInput(f"trainer.devices={trainer['devices']}: several devices need trainer=ddp")
+def _check_trainer(trainer: TrainerConfig) -> None:
+    if trainer.devices * trainer.num_nodes > 1 and trainer.strategy != "ddp":
+        raise BadInput(f"trainer.devices={trainer.devices}: several devices need trainer=ddp")
 
 
-def _check_corruption(config: Mapping[str, Any]) -> None:
-    corruption = config["corruption"]
-    if corruption["name"] == "none":
+def _check_corruption(config: TrainConfig | EvaluateConfig) -> None:
+    corruption = config.corruption
+    if not isinstance(corruption, SomeCorruptionConfig):
         return
-    select_names(corruption["names"], key="corruption.names")
-    select_severities(corruption["severities"], key="corruption.severities")
+    select_names(corruption.names, key="corruption.names")
+    select_severities(corruption.severities, key="corruption.severities")
     check_folder(corruption)
-    if "dataset" in config:
-        check_source(corruption["name"], config["dataset"]["name"])
+    if isinstance(config, TrainConfig):
+        check_source(corruption.name, config.dataset.name)
 
 
-def check_folder(corruption: Mapping[str, Any]) -> None:
+def check_folder(corruption: CorruptionConfig) -> None:
     """Check that own files are somewhere.
 
     Args:
@@ -129,7 +102,7 @@ def check_folder(corruption: Mapping[str, Any]) -> None:
     Raises:
         BadInput: no folder is given.
     """
-    if corruption["name"] == "own" and corruption["dir"] is None:
+    if corruption.name == "own" and corruption.dir is None:
         raise BadInput(
             "corruption=own: in which folder? corruption.dir=FOLDER, with NAME.npy and labels.npy in the layout of "
             "CIFAR-10-C"
@@ -150,7 +123,7 @@ def check_source(source: str, dataset: str) -> None:
         )
 
 
-def check_attack(key: str, attack: Mapping[str, Any]) -> None:
+def check_attack(key: str, attack: AttackChoice) -> None:
     """Check what the types of an attack's keys do not tell.
 
     Args:
@@ -160,18 +133,16 @@ def check_attack(key: str, attack: Mapping[str, Any]) -> None:
     Raises:
         BadInput: a radius that is no whole number of levels, or a transfer without a source.
     """
-    if attack["name"] == "none":
+    if attack.name == "none":
         return
-    radii = attack["eps_levels"]
-    if not isinstance(radii, list):
-        radii = [radii]
+    radii = attack.radii
     if not radii:
         raise BadInput(f"{key}.eps_levels=[]: at least one radius is needed")
     for radius in radii:
         _check_radius(f"{key}.eps_levels", radius)
     if len(set(radii)) < len(radii):
         raise BadInput(f"{key}.eps_levels={radii}: each radius once")
-    if attack["name"] == "transfer" and attack["source"] is None:
+    if attack.name == "transfer" and attack.source is None:
         raise BadInput(f"{key}.source: which run to transfer from? {key}.source=RUN")
 
 
@@ -184,51 +155,48 @@ def _check_radius(key: str, radius: Any) -> None:
         raise BadInput(f"{key}={radius}: {allowed}")
 
 
-def _check_inner_attack(regime: Mapping[str, Any]) -> None:
-    if "attack" not in regime:
+def _check_inner_attack(regime: RegimeConfig) -> None:
+    inner = regime.attack
+    if inner is None:
         return
-    inner = regime["attack"]
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise BadInput(f"regime.attack={inner}: choose with attack@regime.attack=, out of {', '.join(inner_attacks())}")
-    if inner["name"] not in inner_attacks():
+    if inner.name not in inner_attacks():
         raise BadInput(
-            f"regime={regime['name']} attack@regime.attack={inner['name']}: it trains on adversarial images; "
+            f"regime={regime.name} attack@regime.attack={inner.name}: it trains on adversarial images; "
             f"allowed are {', '.join(inner_attacks())}"
         )
-    check_values("regime.attack.", inner, GROUP_SCHEMAS["attack"][inner["name"]])
     check_attack("regime.attack", inner)
-    if isinstance(inner["eps_levels"], list):
-        raise BadInput(f"regime.attack.eps_levels={inner['eps_levels']}: training has one radius")
+    if isinstance(inner.eps_levels, list):
+        raise BadInput(f"regime.attack.eps_levels={inner.eps_levels}: training has one radius")
 
 
-def _check_training(config: Mapping[str, Any]) -> None:
-    if config["scale"] != "full" and config["sweeps"] is None:
-        raise BadInput(f"scale={config['scale']}: goes with sweeps=NAME")
-    trainer = config["trainer"]
-    processes = trainer["devices"] * trainer["num_nodes"]
-    if config["batch_size"] < processes:
+def _check_training(config: TrainConfig) -> None:
+    if config.scale != "full" and config.sweeps is None:
+        raise BadInput(f"scale={config.scale}: goes with sweeps=NAME")
+    processes = config.trainer.devices * config.trainer.num_nodes
+    if config.batch_size < processes:
         raise BadInput(
-            f"batch_size={config['batch_size']}: it is shared by {processes} processes, so at least {processes}"
+            f"batch_size={config.batch_size}: it is shared by {processes} processes, so at least {processes}"
         )
-    if config["optim"]["nesterov"] and config["optim"]["momentum"] == 0:
+    optim = config.optim
+    if optim.nesterov and optim.momentum == 0:
         raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
-    _check_schedule(config["optim"])
-    if any(beta >= 1 for beta in config["optim"]["table_betas"]) or len(config["optim"]["table_betas"]) != 2:
-        raise BadInput(f"optim.table_betas={config['optim']['table_betas']}: two numbers, each at least 0 and below 1")
+    _check_schedule(optim)
+    if any(beta >= 1 for beta in optim.table_betas) or len(optim.table_betas) != 2:
+        raise BadInput(f"optim.table_betas={optim.table_betas}: two numbers, each at least 0 and below 1")
 
 
-def _check_schedule(optim: Mapping[str, Any]) -> None:
-    milestones = optim["milestones"]
-    if optim["schedule"] == "cosine" and milestones:
+def _check_schedule(optim: OptimConfig) -> None:
+    milestones = optim.milestones
+    if optim.schedule == "cosine" and milestones:
         raise BadInput(f"optim.milestones={milestones}: they go with optim.schedule=steps")
-    if optim["schedule"] == "steps" and (not milestones or sorted(set(milestones)) != milestones):
+    if optim.schedule == "steps" and (not milestones or sorted(set(milestones)) != milestones):
         raise BadInput(
             f"optim.milestones={milestones}: optim.schedule=steps needs epochs in ascending order, such as [60,120]"
         )
 
 
-def _check_pictures(dataset: Mapping[str, Any]) -> None:
-    if dataset.get("resized", 0) < dataset.get("image_size", 0):
+def _check_pictures(dataset: DatasetConfig) -> None:
+    if isinstance(dataset, PicturesDatasetConfig) and dataset.resized < dataset.image_size:
         raise BadInput(
-            f"dataset.resized={dataset['resized']}: allowed is {dataset['image_size']} (dataset.image_size) or more"
+            f"dataset.resized={dataset.resized}: allowed is {dataset.image_size} (dataset.image_size) or more"
         )

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -19,9 +19,11 @@ from yaml import YAMLError
 
 from p2be_exp.config.experiments import check_experiment, experiment_files, file_with
 from p2be_exp.config.folders import CONF_DIR, options_of
+from p2be_exp.config.former import where_now
 from p2be_exp.config.quoting import hint, text_of
 from p2be_exp.config.ranges import check_ranges
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, register_schemas
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, TrainConfig, register_schemas
+from p2be_exp.config.typed import typed
 from p2be_exp.config.yaml_files import shown, yaml_line
 from p2be_exp.errors import BadInput
 from p2be_exp.system.program import PROGRAMS, name_of
@@ -181,6 +183,8 @@ def _unknown_option(error: MissingConfigException) -> str:
         )
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
     group, option = (missing.group(1), missing.group(2)) if missing else (None, error.missing_cfg_file)
+    if now := where_now(group or "", option or ""):
+        return now
     options = error.options if error.options else options_of(group) if group else []
     there = f"there is no such {group}; there are: {', '.join(sorted(options))}"
     return f"{group}={option}: {there}{did_you_mean(option or '', options)}"
@@ -250,10 +254,22 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
     return sorted(keys)
 
 
-def to_plain(config: DictConfig) -> dict:
+def to_plain(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain dictionaries, lists and values."""
     with plain_errors([]):
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+
+
+def training_config(overrides: Sequence[str]) -> TrainConfig:
+    """The typed configuration of a training; what its values have to do with one another is not checked.
+
+    Args:
+        overrides: see :func:`compose_config`.
+
+    Raises:
+        BadInput: see :func:`compose_config`.
+    """
+    return typed(to_plain(compose_config("train", overrides)))
 
 
 def _key(override: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from p2be_exp.config.folders import conf_folders
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.config.schema import GROUP_SCHEMAS, TrainConfig
 from p2be_exp.config.yaml_files import read_yaml, shown
 from p2be_exp.errors import BadInput
 from p2be_exp.system.suggestions import did_you_mean
@@ -33,7 +33,7 @@ def check_experiment(file: Path) -> None:
         raise BadInput(f"{where}: not a list of keys and values")
     if _HEADER not in file.read_text(encoding="utf-8").splitlines()[:5]:
         raise BadInput(f"{where}: its first line has to be {_HEADER}, so that its keys are those of the command")
-    known = COMMAND_SCHEMAS["train"].__dataclass_fields__
+    known = TrainConfig.__dataclass_fields__
     for key, value in content.items():
         if key == "defaults":
             _check_defaults(where, value)

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from p2be_exp.config.folders import PLUGIN_FOLDERS, split_plugins
+from p2be_exp.config.former import FORMER, former_options, where_now
 from p2be_exp.config.plugin_arguments import ALLOWED, VARIABLE, allow, requested, strict
 from p2be_exp.config.plugin_digests import digest_now
 from p2be_exp.config.plugin_files import files_of, is_part
 from p2be_exp.config.plugins import WHERE_LOOKED, load_plugins, look_here
 from p2be_exp.errors import BadInput
-from p2be_exp.registry import BASES, registered
+from p2be_exp.registry import BASES, OPTIONS, registered
 
 _STRICT = [False]
 """Whether the command that is running refuses changed plug-ins."""
@@ -70,7 +71,20 @@ def load_plugins_of(
     _compare([*names, *parts], recorded, where, refuse)  # before anything is imported
     load_plugins(names, where)
     owners = {owner for option, owner in registered().items() if option in _chosen(config)} - {"__main__"}
-    _compare(sorted(owners), recorded, where, refuse)
+    moved_out = set(FORMER.values()) - set(recorded)  # since the run was made: there is no file to compare with
+    _compare(sorted(owners - moved_out), recorded, where, refuse)
+    _load_former(config, where)
+
+
+def _load_former(config: Mapping[str, Any], where: str) -> None:
+    """Load the plug-ins that have options of a run which were part of the package when it was made."""
+    for group, name in former_options(config):
+        module = FORMER[group, name]
+        if name in OPTIONS[group]:
+            continue
+        if module not in {*sys.modules, *ALLOWED, *split_plugins(VARIABLE)}:
+            raise BadInput(f"{where}: {where_now(group, name)}")
+        load_plugins([module], where)
 
 
 def _compare(modules: Iterable[str], recorded: Mapping[str, str], where: str, refuse: bool | None) -> None:

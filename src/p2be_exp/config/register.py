@@ -80,9 +80,9 @@ def _register(group: str, name: str, schema: type, trains: bool = False) -> Call
         register(group, name, schema, made, owner, trains)
         keep_digest(owner)
         if isinstance(made, type):
-            made.name = name
+            made.name = name  # type: ignore[attr-defined]
             if group == "attack" and "id" not in vars(made):
-                made.id = name
+                made.id = name  # type: ignore[attr-defined]
         return made
 
     return decorate

@@ -1,14 +1,19 @@
 """Schemas of every option: types and ranges. The default values stand in ``conf/``, once.
 
 A YAML file names its schema in its defaults list (``/schema/GROUP/NAME@_here_``), so an unknown key or a value of the
-wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.checks`.
+wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.typed`, which
+makes a composed or stored configuration into an object of these classes.
+
+Each group has a base class, :data:`GROUP_BASES`. A key that common code reads and only some options have is a property
+of the base, with the value that the other options stand for; it is no field there, so that these options do not have
+the key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -16,28 +21,70 @@ from omegaconf import MISSING
 from p2be_exp.config.fields import choice, number, path
 from p2be_exp.registry import OPTIONS
 
+if TYPE_CHECKING:
+    Base = TypeVar("Base")
+    Group = Annotated[Base, "an option of a group"]
+else:
+
+    class Group:
+        """The type of a key that holds an option of a group: its base class to a reader and to a type checker.
+
+        To OmegaConf it is any node, so that a plug-in's schema need not be derived from the base.
+        """
+
+        def __class_getitem__(cls, base: type) -> Any:
+            return Any
+
+
 # -- encoding -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class RGBConfig:
+class EncodingConfig:
+    """What every encoding has."""
+
+    name: str = MISSING
+
+    @property
+    def M(self) -> int | None:  # noqa: N802  # the paper's letter
+        """Columns of its table; None where there is no choice."""
+        return None
+
+    @property
+    def lambda_smooth(self) -> float:
+        """Weight of the smoothness loss."""
+        return 0.0
+
+    @property
+    def smoothness(self) -> str | None:
+        """How the smoothness of its table is summed up; None where it has none."""
+        return None
+
+    @property
+    def table_from(self) -> str | None:
+        """A run whose table is taken and kept fixed."""
+        return None
+
+
+@dataclass
+class RGBConfig(EncodingConfig):
     name: str = "rgb"
 
 
 @dataclass
-class OneHotConfig:
+class OneHotConfig(EncodingConfig):
     name: str = "onehot"
     M: int = number(1, 256)
 
 
 @dataclass
-class ThermometerConfig:
+class ThermometerConfig(EncodingConfig):
     name: str = "thermometer"
     M: int = number(1, 256)
 
 
 @dataclass
-class P2BEConfig:
+class P2BEConfig(EncodingConfig):
     name: str = "p2be"
     M: int = number(1, 1024)
     lambda_smooth: float = number(0)
@@ -52,7 +99,14 @@ class P2BEConfig:
 
 @dataclass
 class BackboneConfig:
+    """What every backbone has."""
+
     name: str = MISSING
+
+    @property
+    def weights(self) -> str | None:
+        """A file of published weights to start from."""
+        return None
 
 
 @dataclass
@@ -62,10 +116,27 @@ class PretrainableBackboneConfig(BackboneConfig):
 
 @dataclass
 class DatasetConfig:
+    """What every data set has."""
+
     name: str = MISSING
     val_size: int = number(0)
     split_seed: int = number(0)
     augmentation: str = choice("flip_crop", "crop", "none")
+
+    @property
+    def download(self) -> bool:
+        """Whether it is downloaded where it is missing."""
+        return False
+
+    @property
+    def dir(self) -> str | None:
+        """The folder of pictures that the user has named."""
+        return None
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width that its pictures are cut to; None where its images have a size of their own."""
+        return None
 
 
 @dataclass
@@ -96,12 +167,24 @@ class Caltech101Config(PicturesDatasetConfig):
 
 
 @dataclass
-class StandardConfig:
+class RegimeConfig:
+    """What every regime has."""
+
+    name: str = MISSING
+
+    @property
+    def attack(self) -> AttackConfig | None:
+        """The attack that it trains against."""
+        return None
+
+
+@dataclass
+class StandardConfig(RegimeConfig):
     name: str = "standard"
 
 
 @dataclass
-class AugMixConfig:
+class AugMixConfig(RegimeConfig):
     name: str = "augmix"
     alpha_jsd: float = number(0)
     magnitude: float = number(0.1, 10)
@@ -109,54 +192,87 @@ class AugMixConfig:
 
 
 @dataclass
-class ConTrainConfig:
+class ConTrainConfig(RegimeConfig):
     name: str = "contrain"
     alpha_jsd: float = number(0)
     table_learns_from_adversarial: bool = MISSING
-    attack: Any = MISSING
+    attack: Group[AttackConfig] = MISSING
 
 
 @dataclass
-class AdvTrainConfig:
+class AdvTrainConfig(RegimeConfig):
     name: str = "advtrain"
     table_learns_from_adversarial: bool = MISSING
-    attack: Any = MISSING
+    attack: Group[AttackConfig] = MISSING
 
 
 # -- evaluation conditions besides the clean images ---------------------------------------------------------------
 
 
 @dataclass
-class NoCorruptionConfig:
+class CorruptionConfig:
+    """What every source of corrupted images has, none included."""
+
+    name: str = MISSING
+
+    @property
+    def dir(self) -> str | None:
+        """The folder of the images that the user has named."""
+        return None
+
+    @property
+    def seed(self) -> int:
+        """Of images that are made here."""
+        return 0
+
+    @property
+    def frost_dir(self) -> str | None:
+        """The folder of frost's textures that the user has named."""
+        return None
+
+    @property
+    def crop(self) -> str:
+        """How the pictures of ImageNet-C become images."""
+        return "center"
+
+    @property
+    def workers(self) -> int | None:
+        """Threads that make or processes that decode images; None: one a core."""
+        return None
+
+
+@dataclass
+class NoCorruptionConfig(CorruptionConfig):
     name: str = "none"
 
 
 @dataclass
-class _CorruptionConfig:
-    name: str = MISSING
+class SomeCorruptionConfig(CorruptionConfig):
+    """What every source has that has images."""
+
     names: Any = MISSING
     severities: list[int] = number(1, 5)
 
 
 @dataclass
-class CifarCConfig(_CorruptionConfig):
+class CifarCConfig(SomeCorruptionConfig):
     dir: str | None = path()
 
 
 @dataclass
-class OwnConfig(_CorruptionConfig):
+class OwnConfig(SomeCorruptionConfig):
     dir: str | None = path()
 
 
 @dataclass
-class ImageNetCConfig(_CorruptionConfig):
+class ImageNetCConfig(SomeCorruptionConfig):
     dir: str | None = path()
     crop: str = choice("center", "resize")
     workers: int | None = number(0)
 
 
 @dataclass
-class GeneratedConfig(_CorruptionConfig):
+class GeneratedConfig(SomeCorruptionConfig):
     dir: str | None = path()
     seed: int = number(0, 2**32 - 1)
     frost_dir: str | None = path()
@@ -164,7 +280,7 @@ class GeneratedConfig(_CorruptionConfig):
 
 
 @dataclass
-class AutoCorruptionConfig(_CorruptionConfig):
+class AutoCorruptionConfig(SomeCorruptionConfig):
     seed: int = number(0, 2**32 - 1)
     frost_dir: str | None = path()
     crop: str = choice("center", "resize")
@@ -172,17 +288,49 @@ class AutoCorruptionConfig(_CorruptionConfig):
 
 
 @dataclass
-class NoAttackConfig:
+class AttackChoice:
+    """What every option of the group has, none included."""
+
+    name: str = MISSING
+
+    @property
+    def radii(self) -> list[int]:
+        """The radii in levels."""
+        return []
+
+    @property
+    def save_images(self) -> bool:
+        """Whether adversarial images are kept with the results."""
+        return False
+
+    @property
+    def source(self) -> str | None:
+        """A run to transfer from."""
+        return None
+
+    @property
+    def gradient(self) -> str | None:
+        """The surrogate that the user has chosen."""
+        return None
+
+
+@dataclass
+class NoAttackConfig(AttackChoice):
     name: str = "none"
 
 
 @dataclass
-class AttackConfig:
+class AttackConfig(AttackChoice):
     """What every attack has; an attack's own schema inherits it."""
 
     name: str = MISSING
     eps_levels: Any = MISSING  # a whole number of levels, or a list of them
     save_images: bool = MISSING
+
+    @property
+    def radii(self) -> list[int]:
+        """The radii in levels."""
+        return list(self.eps_levels) if isinstance(self.eps_levels, list) else [self.eps_levels]
 
 
 @dataclass
@@ -213,11 +361,6 @@ class RandomInBallConfig(AttackConfig):
 class SquareConfig(AttackConfig):
     queries: int = number(1)
     restarts: int = number(1, 1000)
-
-
-@dataclass
-class GreedyConfig(AttackConfig):
-    queries: int = number(1)
 
 
 @dataclass
@@ -270,12 +413,24 @@ class TrainerConfig:
 
 
 @dataclass
-class CSVLoggerConfig:
+class LoggerConfig:
+    """What every logger has."""
+
+    name: str = MISSING
+
+    @property
+    def log_every_n_steps(self) -> int | None:
+        """Steps between two that are logged; None where only epochs are."""
+        return None
+
+
+@dataclass
+class CSVLoggerConfig(LoggerConfig):
     name: str = "csv"
 
 
 @dataclass
-class WandbLoggerConfig:
+class WandbLoggerConfig(LoggerConfig):
     name: str = "wandb"
     project: str = MISSING
     entity: str | None = MISSING
@@ -286,7 +441,7 @@ class WandbLoggerConfig:
 
 
 @dataclass
-class TensorBoardLoggerConfig:
+class TensorBoardLoggerConfig(LoggerConfig):
     name: str = "tensorboard"
     log_every_n_steps: int = number(1)
 
@@ -317,16 +472,16 @@ class PresetConfig:
 
 @dataclass
 class TrainConfig:
-    encoding: Any = MISSING
-    backbone: Any = MISSING
-    dataset: Any = MISSING
-    regime: Any = MISSING
-    attack: Any = MISSING
-    corruption: Any = MISSING
-    optim: Any = MISSING
-    trainer: Any = MISSING
-    logger: Any = MISSING
-    preset: Any = MISSING
+    encoding: Group[EncodingConfig] = MISSING
+    backbone: Group[BackboneConfig] = MISSING
+    dataset: Group[DatasetConfig] = MISSING
+    regime: Group[RegimeConfig] = MISSING
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    optim: Group[OptimConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
+    logger: Group[LoggerConfig] = MISSING
+    preset: Group[PresetConfig] = MISSING
     task_name: str = MISSING
     seed: int = number(0, 2**32 - 1)
     epochs: int = number(1)
@@ -351,9 +506,9 @@ class EvaluateConfig:
     name: str | None = MISSING
     out: str | None = path()
     checkpoint: str = choice("last", "best")
-    attack: Any = MISSING
-    corruption: Any = MISSING
-    trainer: Any = MISSING
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
     seed: int = number(0, 2**32 - 1)
     eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
@@ -367,7 +522,7 @@ class EvaluateConfig:
 
 @dataclass
 class CorruptionsConfig:
-    dataset: Any = MISSING
+    dataset: Group[DatasetConfig] = MISSING
     folder: str | None = path()
     size: int | None = number(8)
     out: str | None = path()
@@ -401,8 +556,8 @@ class TrackingConfig:
     dry_run: bool = MISSING
 
 
-class _Schemas(Mapping[str, dict[str, type]]):
-    def __getitem__(self, group: str) -> dict[str, type]:
+class _Schemas(Mapping[str, dict[str, type[Any]]]):
+    def __getitem__(self, group: str) -> dict[str, type[Any]]:
         return {name: option.keys() for name, option in OPTIONS[group].items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -415,7 +570,21 @@ class _Schemas(Mapping[str, dict[str, type]]):
 GROUP_SCHEMAS = _Schemas()
 """The schema of every option of every group, by group and option name, as the registry has them now."""
 
-COMMAND_SCHEMAS: dict[str, type] = {
+GROUP_BASES: dict[str, type[Any]] = {
+    "encoding": EncodingConfig,
+    "backbone": BackboneConfig,
+    "dataset": DatasetConfig,
+    "regime": RegimeConfig,
+    "attack": AttackChoice,
+    "corruption": CorruptionConfig,
+    "optim": OptimConfig,
+    "trainer": TrainerConfig,
+    "logger": LoggerConfig,
+    "preset": PresetConfig,
+}
+"""The base class of every option of a group, by group."""
+
+COMMAND_SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "corruptions": CorruptionsConfig,

@@ -47,7 +47,8 @@ def yaml_line(error: YAMLError, file: Path | None = None) -> str:
         problem = "a tab; YAML is indented with spaces"
     elif "could not determine a constructor" in problem:
         problem = "a tag (!) that is not plain YAML"
-    where = [] if file is None and mark is None else [shown(file or Path(mark.name))]
+    named = file or (None if mark is None else Path(mark.name))
+    where = [] if named is None else [shown(named)]
     if mark is not None:
         where.append(f"line {mark.line + 1}")
     return ": ".join([", ".join(where), problem] if where else [problem])

@@ -78,6 +78,6 @@ def corrupt(
         raise BadInput(f"{len(images)} images with {len(indices)} indices")
     if name == "frost" and textures is None:
         raise BadInput("frost: needs its textures")
-    generator = partial(frost, textures=textures) if name == "frost" else GENERATORS[name]
+    generator = GENERATORS[name] if textures is None or name != "frost" else partial(frost, textures=textures)
     constants = constants_of(name, severity, *images.shape[1:3])
     return generator(np.ascontiguousarray(images), constants, Draws(dataset, name, severity, indices, seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +92,9 @@ def sum_of_shifts(
     """
     batch, height, width, channels = images.shape
     margin = int(np.abs(shifts).max())
-    rows = np.pad(np.arange(height), margin, mode=border)
-    columns = np.pad(np.arange(width), margin, mode=border)
+    mode = cast("Any", border)
+    rows = np.pad(np.arange(height), margin, mode=mode)
+    columns = np.pad(np.arange(width), margin, mode=mode)
     out = np.zeros((batch, height, width * channels))
     _add_shifts(images, values, rows, columns, shifts + margin, weights, out)
     return out.reshape(images.shape)

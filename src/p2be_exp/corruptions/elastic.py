@@ -87,7 +87,7 @@ def _gain(length: int, sigma: float) -> Floats:
     return (waves * weights).sum(axis=1) / weights.sum()
 
 
-def _read(x: NDArray[np.float32], places: Floats, edge_twice: bool) -> NDArray[np.float32]:
+def _read(x: NDArray[np.floating], places: NDArray[np.floating], edge_twice: bool) -> NDArray[np.float32]:
     """Images ``(B, H, W, C)`` at ``places`` ``(B, 2, H, W)`` (row, column), linear between pixels.
 
     Beyond the edge the image is reflected: c b a | a b c with ``edge_twice``, else c b | a b c.

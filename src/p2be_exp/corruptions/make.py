@@ -167,7 +167,7 @@ class _Maker:
         ]
         self._write_manifest()
 
-    def _open_complete(self, file: Path) -> NDArray[np.uint8]:
+    def _open_complete(self, file: Path) -> np.memmap[Any, np.dtype[np.uint8]]:
         try:
             return open_memmap(file, mode="r")
         except Exception as error:  # NumPy raises many kinds on a damaged file
@@ -284,7 +284,7 @@ def versions() -> dict[str, str]:
     return {"p2be-exp": p2be_exp.__version__, **{name: module.__version__ for name, module in modules.items()}}
 
 
-def _open_part(part: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _open_part(part: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
     try:
         if part.is_symlink() or part.stat().st_nlink > 1:  # somebody else's file
             part.unlink()

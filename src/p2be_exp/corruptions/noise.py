@@ -8,6 +8,7 @@ truncation included, for one random number a value.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def _speckle(sigma: float) -> NDArray[np.float64]:
 @lru_cache
 def _impulse(amount: float) -> NDArray[np.float64]:
     at_least = _LEVELS[:, None] <= _LEVELS[:255]
-    return amount / 2 + (1 - amount) * at_least
+    return cast("NDArray[np.float64]", amount / 2 + (1 - amount) * at_least)
 
 
 @lru_cache

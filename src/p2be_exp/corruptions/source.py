@@ -34,7 +34,7 @@ def at_a_time(size: tuple[int, int]) -> int:
 class LeftOut(NamedTuple):
     """An image of a data set that a -C set of it lacks, since it cannot be read."""
 
-    index: int  # its position in the data set
+    index: int  # type: ignore[assignment]  # its position in the data set, not the method of a tuple
     file: str
     reason: str
 
@@ -155,7 +155,7 @@ class FolderSource(DatasetSource):
             if not picture_names(folder):
                 raise BadInput(f"folder={folder}: no picture in it; wanted is FOLDER/CLASS/PICTURE.png (or .jpg, ...)")
             home, classes = folder.resolve().parent, (name,)
-        view = WholeView(0, 0) if size is None else TestView(size, resized_for(size))
+        view: WholeView | TestView = WholeView(0, 0) if size is None else TestView(size, resized_for(size))
         files = listed(home, classes, view, name)
         total = len(files)
         if limit is not None and limit > total:
@@ -166,7 +166,8 @@ class FolderSource(DatasetSource):
 
 def _of_one_size(files: FileSet, folder: Path) -> FileSet:
     """The pictures as they are; by their headers, of one size."""
-    first, unreadable = None, []
+    first: tuple[int, int] | None = None
+    unreadable: list[Unreadable] = []
     for name in map(os.fsdecode, files.files(torch.arange(len(files))).tolist()):
         try:
             size = picture_size(files.folder / name)
@@ -182,4 +183,5 @@ def _of_one_size(files: FileSet, folder: Path) -> FileSet:
         first = size
     if first is None:
         tell_left_out(files.name, unreadable, len(files))
+    assert first is not None  # else that was told
     return files.seen_as(WholeView(*first))

@@ -59,5 +59,5 @@ def water_cover(layer: NDArray[np.uint8], strength: float) -> NDArray[np.float32
     cover = layer * relief.astype(np.float32)
     largest = cover.max()
     if largest > 0:  # no drop, or none that the relief leaves: no water
-        cover /= largest
+        cover /= largest  # type: ignore[misc]  # float32, which the product's type does not say
     return cover * np.float32(strength)

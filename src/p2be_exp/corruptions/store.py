@@ -195,7 +195,7 @@ def _is_manifest(manifest: Any) -> bool:
 
 def sha256_of(array: NDArray[Any]) -> str:
     """SHA-256 of an array's bytes in C order, without header, as hexadecimal digits."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _identity(file: Path) -> tuple[int, ...] | None:

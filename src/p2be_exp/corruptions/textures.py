@@ -6,6 +6,7 @@ import hashlib
 import io
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -95,7 +96,7 @@ def scale_for(texture: tuple[int, int], height: int, width: int) -> float:
 
 def _scaled(image: Texture, height: int, width: int) -> Texture:
     scale = scale_for(image.shape[:2], height, width)
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    return cast("Texture", cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR))
 
 
 def _read(folder: Path, where: str) -> Textures:

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     images: Tensor  # uint8 (b, 3, H, W), levels
     labels: Tensor  # int64 (b,)
     indices: Tensor  # int64 (b,): the position of each image in the data set as published
-    count: int  # how many of the b images are this rank's own, b or 0: metrics count the first `count`
+    count: int  # type: ignore[assignment]  # how many of the b images are this rank's own, b or 0: metrics count the first `count`
     global_count: int  # images of the global batch as planned, over all ranks
     scale: float  # factor of this rank's mean loss
     fault: str | None = None  # why these images cannot be used at all: what every rank has to end with
@@ -36,7 +36,7 @@ class Share(NamedTuple):
     """One rank's part of a global batch, before there are images."""
 
     positions: Tensor  # int64 (max(count, 1),), in the image set
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of a tuple
     global_count: int
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class FileSet:
         """Names of the files at some positions."""
         if callable(self.names):
             object.__setattr__(self, "names", self.names())
-        return self.names[positions.numpy()]
+        return cast("Names", self.names)[positions.numpy()]
 
     def digest(self) -> str:
         """SHA-256 of the classes, and of the name and label of each file, as hexadecimal digits."""
@@ -120,7 +120,9 @@ class FileSet:
 
     def first(self, n: int) -> ImageSet:
         """The first n images that can be read, decoded."""
-        positions, images, start = [], [], 0
+        positions: list[Tensor] = []
+        images: list[Tensor] = []
+        start = 0
         while (missing := n - sum(map(len, positions))) and start < len(self):
             wanted = torch.arange(start, min(start + missing, len(self)))
             part, start = self.read(wanted), start + len(wanted)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.listing import class_names, listed
@@ -14,6 +13,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import user_path
 
 if TYPE_CHECKING:
+    from p2be_exp.config.schema import DatasetConfig, PicturesDatasetConfig
     from p2be_exp.data.files import FileSet
 
 
@@ -40,17 +40,18 @@ class FolderSettings:
     test_only: bool = False
 
     @classmethod
-    def of(cls, dataset: Mapping[str, Any]) -> FolderSettings | None:
+    def of(cls, dataset: DatasetConfig) -> FolderSettings | None:
         """Those of a configuration's ``dataset`` group; None for data sets that are no picture files."""
-        if "image_size" not in dataset:
+        if dataset.image_size is None:
             return None
+        pictures = cast("PicturesDatasetConfig", dataset)
         return cls(
-            folder=None if dataset.get("dir") is None else user_path("dataset.dir", dataset["dir"]),
-            image_size=dataset["image_size"],
-            resized=dataset["resized"],
-            workers=dataset["workers"],
-            timeout=dataset["timeout"],
-            resized_crop=dataset["augmentation"] == "resized_crop",
+            folder=None if dataset.dir is None else user_path("dataset.dir", dataset.dir),
+            image_size=pictures.image_size,
+            resized=pictures.resized,
+            workers=pictures.workers,
+            timeout=pictures.timeout,
+            resized_crop=dataset.augmentation == "resized_crop",
         )
 
     @property

@@ -63,7 +63,7 @@ class ImageSet:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
-        return tuple(self.images.shape[2:])
+        return self.images.shape[2], self.images.shape[3]
 
     def subset(self, positions: Tensor | Sequence[int]) -> ImageSet:
         """The images at these positions of this set, in the order of `positions`; a copy."""

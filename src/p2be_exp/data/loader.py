@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ class EpochLoader(ABC):
     Raises:
         BadInput: `batch_size` is below 1.
     """
+
+    data: Any
+    """The images: a set of them, or of picture files."""
 
     def __init__(
         self,
@@ -104,7 +108,7 @@ class EpochLoader(ABC):
             "shuffle_seed": self.shuffle_seed,
         }
 
-    def load_state_dict(self, state: dict[str, int | None]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where a loader over the same images stopped, with the same or another number of ranks.
 
         Raises:
@@ -166,8 +170,10 @@ class ResidentLoader(EpochLoader):
 
     def _batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
         for share in shares:
-            taken = (self._take(t, share.positions) for t in (self.data.images, self.labels, self.indices))
-            yield self._batch(share, *taken, count=share.count)
+            images, labels, indices = (
+                self._take(each, share.positions) for each in (self.data.images, self.labels, self.indices)
+            )
+            yield self._batch(share, images, labels, indices, count=share.count)
 
     def _take(self, values: Tensor, positions: Tensor) -> Tensor:
         """values[positions] on this loader's device; a copy, so that no batch shares the set's memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -45,6 +45,8 @@ class ImageDataModule(pl.LightningDataModule):
         BadInput: no such data set; in `prepare_data` and `setup`: files are missing or damaged, or more
             images are asked for than there are.
     """
+
+    name: str
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class ImageDataModule(pl.LightningDataModule):
             return
         train, test = self.source.load()
         if not self.test_only:
+            assert train is not None  # they were asked for
             kept, held_out = split_train(len(train), self.val_size, self.limit_train, self.split_seed)
             self._sets["train"] = train.subset(kept)
             if len(held_out):
@@ -109,7 +112,7 @@ class ImageDataModule(pl.LightningDataModule):
     @property
     def image_size(self) -> int:
         """Height and width in pixels, known before any data is read."""
-        return self.source.image_size
+        return cast("int", self.source.image_size)  # of picture files by their settings
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -176,17 +179,18 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _loader(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> EpochLoader:
         device, rank, world_size = self.placement()
-        where = {"shuffle_seed": shuffle_seed, "device": device, "rank": rank, "world_size": world_size}
+        where: dict[str, Any] = {"shuffle_seed": shuffle_seed, "device": device, "rank": rank, "world_size": world_size}
         data = self._sets[split]
         if isinstance(data, FileSet):
-            training = split == "train"
+            training, folder = split == "train", self.folder
+            assert folder is not None  # picture files have settings
             loader = FileLoader(
                 data,
                 batch_size,
                 workers=self._workers(),
-                crop_seed=self.seed if training and self.folder.resized_crop else None,
+                crop_seed=self.seed if training and folder.resized_crop else None,
                 keep_workers=training,
-                timeout=self.folder.timeout,
+                timeout=folder.timeout,
                 # Of a training alone: in the middle of a validation there is nothing that could be saved.
                 stop=(lambda: self.stop()) if training else (lambda: None),
                 **where,
@@ -199,6 +203,6 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _workers(self) -> int:
         """Processes that decode for this one: the cores are shared with the other processes on this machine."""
-        if self.folder.workers is not None:
+        if self.folder is not None and self.folder.workers is not None:
             return self.folder.workers
         return max(1, usable_cpus() // (1 if self.trainer is None else self.trainer.num_devices))

@@ -7,6 +7,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class PartsLoader(EpochLoader):
     chunk: int
     """Images that one thread or process prepares at a time."""
 
-    def __init__(self, name: str, labels: Tensor, indices: Tensor, batch_size: int, **where: object) -> None:
+    def __init__(self, name: str, labels: Tensor, indices: Tensor, batch_size: int, **where: Any) -> None:
         super().__init__(labels, indices, batch_size, **where)
         self.name = name
 
@@ -53,7 +54,7 @@ class PartsLoader(EpochLoader):
                 unreadable += [each for part in mine for each in part.unreadable]
             batch = self._joined(share, mine)
             if number == len(shares):  # not after the last yield: a consumer that counts asks for no more
-                parts.close()
+                cast("Any", parts).close()
                 self._report(unreadable, sum(each.count for each in shares))
             yield batch
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.encodings.buckets import OneHot, Thermometer
 from p2be_exp.encodings.p2be import P2BE
 from p2be_exp.encodings.rgb import RGB
 from p2be_exp.encodings.table import LEVELS, TableEncoding, encode
 from p2be_exp.registry import bucketed_encodings, built, option
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import EncodingConfig
 
 __all__ = [
     "LEVELS",
@@ -29,11 +32,11 @@ def list_encodings() -> list[str]:
     return built("encoding")
 
 
-def build_encoding(config: dict[str, Any]) -> TableEncoding:
+def build_encoding(config: EncodingConfig) -> TableEncoding:
     """The encoding that a configuration's ``encoding`` group describes.
 
     A P2BE table that comes from another run is built fixed; its values are the caller's to load.
     """
     # lambda_smooth is the loss's, see TrainingModule.
-    settings = {key: value for key, value in config.items() if key not in ("name", "lambda_smooth")}
-    return option("encoding", config["name"]).build(**settings)
+    settings = {key: value for key, value in vars(config).items() if key not in ("name", "lambda_smooth")}
+    return option("encoding", config.name).build(**settings)

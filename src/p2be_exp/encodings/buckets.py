@@ -22,6 +22,8 @@ def bucket_of_level(M: int) -> Tensor:
 class _Buckets(TableEncoding):
     """A constant table in which bucket j is row j of an ``(M, M)`` table of codes."""
 
+    codes: Tensor
+
     def __init__(self, M: int) -> None:
         super().__init__(M)
         if M > LEVELS:

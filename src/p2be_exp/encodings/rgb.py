@@ -16,6 +16,7 @@ class RGB(TableEncoding):
 
     name = "rgb"
     binary = False
+    values: Tensor
 
     def __init__(self) -> None:
         super().__init__(M=1)

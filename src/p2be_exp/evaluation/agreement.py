@@ -57,7 +57,9 @@ def check_source_classes(data: ImageDataModule, source: Run | None) -> None:
     Raises:
         BadInput: it has others, as a folder of pictures may.
     """
-    theirs = None if source is None else source.info().get("classes")
+    if source is None:
+        return
+    theirs = source.info().get("classes")
     if theirs is not None and theirs != list(data.classes):
         different = sorted(set(theirs) ^ set(data.classes))
         raise BadInput(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from p2be_exp.attacks.attack import Attack
@@ -10,14 +10,14 @@ from p2be_exp.attacks.build import attack_serves, build_attack
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.config.defaults import defaults_of
+from p2be_exp.config.schema import AttackChoice, AttackConfig, SquareConfig, SuiteConfig, TransferConfig
+from p2be_exp.config.typed import typed_group
 from p2be_exp.errors import BadInput
+from p2be_exp.models.surrogate import Surrogate
 from p2be_exp.registry import bucketed_encodings
 
 ONE_STEP = "pgd_ce_secant_1step"
 """A single step along the sign of the gradient: what the others are compared with."""
-
-SUITES = ("suite", "suite_short")
-"""Options that stand for every attack."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Source:
     model: Any
 
 
-def plan_attacks(config: dict[str, Any], encoding: str, source: Source | None = None) -> list[Attack]:
+def plan_attacks(config: AttackChoice, encoding: str, source: Source | None = None) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
     Beside an attack that follows a relaxation stands a random choice in the ball, which it has to beat.
@@ -46,15 +46,19 @@ def plan_attacks(config: dict[str, Any], encoding: str, source: Source | None = 
     Raises:
         BadInput: an attack that does not serve the encoding.
     """
-    if config["name"] == "none":
+    if not isinstance(config, AttackConfig):
         return []
     check_serves("attack", config, encoding)
-    radii = config["eps_levels"] if isinstance(config["eps_levels"], list) else [config["eps_levels"]]
-    of_radius = _suite if config["name"] in SUITES else _single
-    return [attack for radius in sorted(radii) for attack in of_radius(config, radius, encoding, source)]
+    attacks: list[Attack] = []
+    for radius in sorted(config.radii):
+        if isinstance(config, SuiteConfig):
+            attacks += _suite(config, radius, encoding, source)
+        else:
+            attacks += _single(config, radius, source)
+    return attacks
 
 
-def check_serves(key: str, config: dict[str, Any], encoding: str) -> None:
+def check_serves(key: str, config: AttackChoice, encoding: str) -> None:
     """Check that an attack goes with an encoding.
 
     Args:
@@ -66,47 +70,55 @@ def check_serves(key: str, config: dict[str, Any], encoding: str) -> None:
         BadInput: it runs between buckets and the encoding has none, or the other way round.
     """
     bucketed = bucketed_encodings()
-    if config.get("gradient") == "interpolate" and encoding not in bucketed:
+    if config.gradient == "interpolate" and encoding not in bucketed:
         raise BadInput(
             f"{key}.gradient=interpolate: runs between buckets, which {' and '.join(bucketed)} have; "
             "allowed here are secant, smooth"
         )
-    serves = attack_serves(config["name"])
+    serves = attack_serves(config.name)
     if serves != "all" and (serves == "bucketed") != (encoding in bucketed):
         kind = "with buckets" if serves == "bucketed" else "without buckets"
-        raise BadInput(f"{key}={config['name']}: serves encodings {kind}, not {encoding}")
+        raise BadInput(f"{key}={config.name}: serves encodings {kind}, not {encoding}")
 
 
-def _single(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
-    if config["name"] == "transfer":
-        return [_transfer(source, radius, config["steps"], config["restarts"])]
+def _single(config: AttackConfig, radius: int, source: Source | None) -> list[Attack]:
+    if isinstance(config, TransferConfig):
+        assert source is not None  # the plan has opened it
+        return [_transfer(source, radius, config.steps, config.restarts)]
     attack = build_attack(config, radius)
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
 
 
-def _suite(config: dict[str, Any], radius: int, encoding: str, source: Source | None) -> list[Attack]:
-    steps, restarts = config["steps"], config["restarts"]
+def _suite(config: SuiteConfig, radius: int, encoding: str, source: Source | None) -> list[Attack]:
+    steps, restarts = config.steps, config.restarts
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
     # RGB's table is a straight line, on which all surrogates agree.
-    others = [] if encoding == "rgb" else ["smooth", *["interpolate"] * (encoding in bucketed_encodings())]
+    others: list[Surrogate] = []
+    if encoding != "rgb":
+        others = ["smooth", "interpolate"] if encoding in bucketed_encodings() else ["smooth"]
     half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
     half.id = f"{half.id}_half"
     return [
         _random(radius),
         one_step,
-        build_attack({**defaults_of("attack", "lspga"), "restarts": restarts}, radius),  # as the reference code runs it
+        build_attack(replace(_default("lspga"), restarts=restarts), radius),  # as the reference code runs it
         *([half] if half.steps > 1 else []),  # do twice the steps change anything?
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
-        build_attack({"name": "square", "queries": config["queries"], "restarts": 1}, radius),
+        build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),
     ]
 
 
 def _random(radius: int) -> Attack:
     """What the others have to beat."""
-    return build_attack(defaults_of("attack", "random_in_ball"), radius)
+    return build_attack(_default("random_in_ball"), radius)
+
+
+def _default(name: str) -> Any:
+    """The group of an attack as it is where nobody sets a key of it."""
+    return typed_group("attack", {"attack": defaults_of("attack", name)})
 
 
 def _transfer(source: Source, radius: int, steps: int, restarts: int) -> Transfer:

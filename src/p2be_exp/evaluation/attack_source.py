@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 
 
-def attack_source(config: Mapping[str, Any]) -> Run | None:
+def attack_source(config: TrainConfig) -> Run | None:
     """The run that attacks transfer from; None where the configuration names none.
 
     Raises:
         BadInput: no such run, or one on another data set or image size.
     """
-    source = config["attack"].get("source")
+    source = config.attack.source
     if source is None:
         return None
     run = Run.open(source, key="attack.source")
     other = run.config()
-    if other["dataset"]["name"] != config["dataset"]["name"]:
+    if other.dataset.name != config.dataset.name:
         raise BadInput(
-            f"attack.source={source}: trained on {other['dataset']['name']}; "
-            f"a run on {config['dataset']['name']} is needed, with its classes and sizes"
+            f"attack.source={source}: trained on {other.dataset.name}; "
+            f"a run on {config.dataset.name} is needed, with its classes and sizes"
         )
-    sizes = [each["dataset"].get("image_size") for each in (other, config)]
+    sizes = [each.dataset.image_size for each in (other, config)]
     if sizes[0] != sizes[1]:
         raise BadInput(f"attack.source={source}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed")
     return run

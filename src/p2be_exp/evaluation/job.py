@@ -69,7 +69,7 @@ def evaluate(
     Raises:
         BadInput: images that cannot be used; another process owns the folder.
     """
-    main = rank(plan.config["trainer"]) == 0
+    main = rank(plan.config.trainer) == 0
     with owned(output.folder, output.key) if main else nullcontext():
         if main:
             refuse_links(output.folder, "per_image", "figures", key=output.key)
@@ -77,7 +77,7 @@ def evaluate(
         results = _results(plan, data, weights, output)
         _measure(plan, model, data, results, main)
         if main and plan.attacks:
-            results.add_sanity(check_sanity(model, data, plan.attack_of, results, plan.config["seed"]))
+            results.add_sanity(check_sanity(model, data, plan.attack_of, results, plan.config.seed))
         summary = results.summary()
         if main:
             _show(plan, data, results, summary, output)
@@ -99,10 +99,10 @@ def _measure(
     config, conditions = plan.config, results.missing(plan.conditions)
     if not conditions:
         return
-    progress = config["trainer"]["progress"] and len(conditions) > 1
+    progress = config.trainer.progress and len(conditions) > 1
     trainer = build_trainer(
-        config["trainer"],
-        precision=evaluation_precision(config["trainer"]),
+        config.trainer,
+        precision=evaluation_precision(config.trainer),
         enable_checkpointing=False,
         enable_progress_bar=progress,
         callbacks=[EvaluationProgress()] if progress else [],
@@ -112,8 +112,8 @@ def _measure(
         conditions,
         results if main else None,
         {condition.id: attack for condition, attack in plan.attack_of.items()},
-        config["seed"],
-        config["attack"].get("save_images", False),
+        config.seed,
+        config.attack.save_images,
     )
     data.trainer = trainer
     loaders = [condition_loader(condition, data, plan.corrupted) for condition in conditions]

@@ -133,7 +133,7 @@ def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None)
         if cells.get(name)
     }
     test = _mean(TEST, errors, plan)
-    section = {
+    section: dict[str, Any] = {
         "source": plan.source,
         "identical": [name for name in wanted if name in plan.identical],
         "severities": list(plan.severities),

@@ -131,7 +131,7 @@ def condition_loader(
     Raises:
         BadInput: the corrupted images are not those of the data set.
     """
-    if condition.kind == "corruption":
+    if corrupted is not None and condition.severity is not None:
         return corrupted.loader(condition.name, condition.severity, data)
     return data.test_dataloader()
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from p2be_exp.attacks import Attack
 from p2be_exp.config.plugin_digests import digests_of_attack
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.agreement import check_images, check_source_classes
 from p2be_exp.evaluation.attack_plan import Source, check_serves, plan_attacks
@@ -34,13 +36,13 @@ class EvaluationPlan:
         source: the run that they transfer from; None for none.
     """
 
-    config: dict[str, Any]
+    config: TrainConfig
     corrupted: CorruptedImages | None = None
     attacks: Sequence[Attack] = ()
     source: Run | None = None
 
     @classmethod
-    def of(cls, config: dict[str, Any], source: Run | None = None) -> EvaluationPlan:
+    def of(cls, config: TrainConfig, source: Run | None = None) -> EvaluationPlan:
         """The plan of a configuration.
 
         Args:
@@ -66,16 +68,16 @@ class EvaluationPlan:
 
     def settings(self) -> dict[str, Any]:
         """What decides the numbers, apart from the weights (and the plug-ins that these need)."""
-        config, outside = self.config, digests_of_attack(self.config["attack"]["name"])
+        config, outside = self.config, digests_of_attack(self.config.attack.name)
         return {
-            "dataset": config["dataset"]["name"],
-            "split_seed": config["dataset"]["split_seed"],
-            **{key: config["dataset"][key] for key in ("image_size", "resized") if key in config["dataset"]},
-            "limit_test": config["limit_test"],
+            "dataset": config.dataset.name,
+            "split_seed": config.dataset.split_seed,
+            **{key: value for key, value in plain(config.dataset).items() if key in ("image_size", "resized")},
+            "limit_test": config.limit_test,
             "corruption": self.corrupted.settings() if self.corrupted else {"name": "none"},
-            "attack": {key: value for key, value in config["attack"].items() if key != "save_images"},
-            "seed": config["seed"],
-            "precision": "bf16" if evaluation_precision(config["trainer"]).startswith("bf16") else "32",
+            "attack": {key: value for key, value in plain(config.attack).items() if key != "save_images"},
+            "seed": config.seed,
+            "precision": "bf16" if evaluation_precision(config.trainer).startswith("bf16") else "32",
             **({"plugins": outside} if outside else {}),
         }
 
@@ -90,12 +92,12 @@ class EvaluationPlan:
         check_images(data, self.corrupted)
 
 
-def _attacks(config: dict[str, Any], source: Run | None) -> list[Attack]:
-    wanted, encoding = config["attack"], config["encoding"]["name"]
-    if "attack" in config["regime"]:
-        check_serves("regime.attack", config["regime"]["attack"], encoding)
+def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
+    wanted, encoding = config.attack, config.encoding.name
+    if config.regime.attack is not None:
+        check_serves("regime.attack", config.regime.attack, encoding)
     if source is None:
         return plan_attacks(wanted, encoding)
     other, key = source.config(), "attack.source"
-    name = f"{other['encoding']['name']}_{other['backbone']['name']}"
+    name = f"{other.encoding.name}_{other.backbone.name}"
     return plan_attacks(wanted, encoding, Source(name, model_of(source, load_checkpoint(source, key=key), key=key)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -167,7 +167,7 @@ class Results:
                 it has them.
         """
         compressed = io.BytesIO()
-        np.savez_compressed(compressed, **images)
+        np.savez_compressed(compressed, **cast("dict[str, Any]", images))
         write_bytes(self._images_file(row.condition), compressed.getbuffer())
         self._note(row.condition, images)
         self.rows = {**self._rows_of_others(), row.condition: row}
@@ -234,6 +234,7 @@ class Results:
         rows = [row for row in self.rows.values() if row.kind == "corruption"]
         cells: dict[str, dict[int, float]] = {}
         for row in rows:
+            assert row.severity is not None  # of a corruption
             cells.setdefault(row.name, {})[row.severity] = 100 * row.n_wrong / row.n
         clean_error = 100 * clean.n_wrong / clean.n if clean else None
         return measures.summarise(cells, self.plan, clean_error, min((row.n for row in rows), default=None))
@@ -254,13 +255,13 @@ class Results:
 
         What is broken at a radius is broken at every larger one: its adversarial image is inside the larger ball too.
         """
-        radii = sorted({condition.eps_levels for condition in self.attacks})
+        radii = sorted({each.eps_levels for each in self.attacks if each.eps_levels is not None})
         broken, found = self._wrong.get(CLEAN.id), {}
         for radius in radii:
             here = [self._wrong.get(each.id) for each in self.attacks if each.eps_levels == radius]
-            complete = broken is not None and all(wrong is not None for wrong in here)
-            broken = np.logical_or.reduce([broken, *here]) if complete else None
-            found[str(radius)] = round(100 * float(broken.mean()), 4) if complete else None
+            known = [wrong for wrong in (broken, *here) if wrong is not None]
+            broken = np.logical_or.reduce(known) if len(known) == 1 + len(here) else None
+            found[str(radius)] = None if broken is None else round(100 * float(broken.mean()), 4)
         return found
 
     def _images_file(self, condition: str) -> Path:

@@ -110,6 +110,7 @@ def open_arrays(file: Path) -> Iterator[NpzFile]:
         if not isinstance(arrays, NpzFile):
             raise ValueError("no .npz")
         with arrays:
+            assert arrays.zip is not None  # until it is closed
             for record in arrays.zip.infolist():
                 by_image = record.filename.removesuffix(".npy") in _BY_IMAGE
                 if by_image and record.file_size > 8 * MOST_IMAGES + 1000:  # its header besides

@@ -49,6 +49,11 @@ class LookUpStem(nn.Module):
         table: the codes, ``(256, M)``.
     """
 
+    table: Tensor
+    first_row: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, stem: EncodedConv2d, table: Tensor) -> None:
         super().__init__()
         self.stride, self.padding = stem.stride, stem.padding
@@ -74,6 +79,10 @@ class FoldedStem(nn.Module):
         stem: gives weight, bias, shift and geometry.
         table: the codes, ``(256, M)``.
     """
+
+    first_row: Tensor
+    rows: Tensor
+    bias: Tensor | None
 
     def __init__(self, stem: EncodedConv2d, table: Tensor) -> None:
         super().__init__()

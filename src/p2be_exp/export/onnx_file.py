@@ -40,9 +40,9 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
     Args:
         program: see :func:`p2be_exp.export.program.exported`, with the look-up form of the stem.
     """
-    proto = torch.onnx.export(
-        program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
-    ).model_proto
+    exported = torch.onnx.export(program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
+    assert exported is not None  # of dynamo=True
+    proto = exported.model_proto
     graph = proto.graph
     open_batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
     for value in (*graph.input, *graph.output, *graph.value_info):

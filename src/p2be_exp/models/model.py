@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from p2be_exp.backbones import Backbone, build_backbone
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.encodings import TableEncoding, build_encoding
 from p2be_exp.models.model_input import check_model_input, to_levels
 from p2be_exp.models.pretrained import PRETRAINABLE, stem_shift
@@ -74,7 +75,7 @@ class EncodedClassifier(nn.Module):
         return SurrogateClassifier(self, name, radius, width)
 
 
-def build_model(config: dict[str, Any], num_classes: int) -> EncodedClassifier:
+def build_model(config: TrainConfig, num_classes: int) -> EncodedClassifier:
     """The freshly initialised classifier of a configuration (its ``encoding`` and ``backbone`` groups).
 
     The weights depend on torch's global random state, and on nothing else: of ``backbone.weights`` it counts alone
@@ -83,8 +84,8 @@ def build_model(config: dict[str, Any], num_classes: int) -> EncodedClassifier:
     Raises:
         BadInput: the backbone needs torchvision, which cannot be imported.
     """
-    encoding = build_encoding(config["encoding"])
-    settings = dict(config["backbone"])
+    encoding = build_encoding(config.encoding)
+    settings = plain(config.backbone)
     name = settings.pop("name")
     pretrained = name in PRETRAINABLE and settings.pop("weights") is not None
     shift = stem_shift(encoding) if pretrained else None

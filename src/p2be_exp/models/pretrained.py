@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from p2be_exp.backbones.torchvision_models import torchvision_models
+from p2be_exp.config.schema import BackboneConfig
 from p2be_exp.encodings import RGB, TableEncoding
 from p2be_exp.errors import BadInput
 from p2be_exp.models.weights_file import weights_file
@@ -59,17 +60,17 @@ def stem_shift(encoding: TableEncoding) -> Tensor | None:
     return torch.tensor(IMAGENET_MEAN) if isinstance(encoding, RGB) else None
 
 
-def read_weights(backbone: dict[str, Any]) -> PretrainedWeights | None:
+def read_weights(backbone: BackboneConfig) -> PretrainedWeights | None:
     """The weights that a configuration's ``backbone`` group names; None where it names none.
 
     Raises:
         BadInput: no such file; not a state dict of this network, or weights that are no numbers; a record that does not
             match its checksum; a file named as a published one that is another.
     """
-    name = backbone["name"]
-    if name not in PRETRAINABLE or backbone["weights"] is None:
+    name = backbone.name
+    if name not in PRETRAINABLE or backbone.weights is None:
         return None
-    where, path = f"backbone.weights={backbone['weights']}", weights_file(name, backbone["weights"])
+    where, path = f"backbone.weights={backbone.weights}", weights_file(name, backbone.weights)
     try:
         _check_published(path, name, where)
         found = read_saved(path, zipped=False)  # torchvision's older ones are no zip files
@@ -139,7 +140,7 @@ def load_weights(model: EncodedClassifier, weights: PretrainedWeights) -> str:
     Returns:
         What was loaded and what starts fresh, for people.
     """
-    network = model.trunk.network
+    network = cast("torch.nn.Module", model.trunk.network)
     classes = network.state_dict()[next(iter(weights.classifier))].shape[0]
     loaded, fresh = ["trunk"], []
     if model.stem.shift is not None:

@@ -49,6 +49,8 @@ class EncodedConv2d(nn.Module):
         shift: a buffer, or None.
     """
 
+    shift: Tensor | None
+
     def __init__(
         self,
         encoding: TableEncoding,
@@ -257,7 +259,7 @@ class _Axis(NamedTuple):
     """
 
     pixels: slice
-    count: int
+    count: int  # type: ignore[assignment]  # not the method of a tuple
     taps: slice
     pad: tuple[int, int]
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 from p2be_exp.encodings import LEVELS, RGB, TableEncoding
 from p2be_exp.errors import BadInput
@@ -147,7 +148,7 @@ def _gathered(gradient: Tensor, levels: Tensor, slopes: Tensor, weight: Tensor, 
     channels, M = levels.shape[1], slopes.shape[1]
     taps = weight.view(out_channels, channels, M, kernel_h, kernel_w).permute(1, 2, 3, 4, 0)
     out = slopes.new_zeros(levels.shape)
-    size = tuple(levels.shape[2:])
+    size = (levels.shape[2], levels.shape[3])
     for phase in phases(gradient.permute(0, 2, 3, 1), size, (kernel_h, kernel_w), stride, padding):
         # The windows meet the taps in descending order.
         met = taps[(slice(None), slice(None), *phase.taps)].flip(2, 3)
@@ -177,7 +178,7 @@ def _through_codes(
     out = slopes.new_empty(levels.shape)
     for part in _chunks(levels, channels * M * slopes.element_size()):
         size = (len(levels[part]), channels * M, height, width)
-        codes = torch.nn.grad.conv2d_input(size, weight, gradient[part], stride, padding)
+        codes = conv2d_input(size, weight, gradient[part], stride, padding)
         rows = F.embedding(levels[part].permute(0, 2, 3, 1).int(), slopes)  # (b, H, W, 3, M)
         products = codes.permute(0, 2, 3, 1).unflatten(3, (channels, M)) * rows
         out[part] = products.sum(4).permute(0, 3, 1, 2)

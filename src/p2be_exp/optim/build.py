@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,10 +12,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from p2be_exp.optim.combined import CombinedOptimizer
 from p2be_exp.optim.schedule import Constant, Cosine, Steps
 
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import OptimConfig
 
-def build_optimizer(
-    network: list[nn.Parameter], table: list[nn.Parameter], config: dict[str, Any]
-) -> CombinedOptimizer:
+
+def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], config: OptimConfig) -> CombinedOptimizer:
     """SGD named ``backbone`` and AdamW named ``encoding``; the latter is left out where no table learns.
 
     Args:
@@ -28,23 +29,23 @@ def build_optimizer(
     members: dict[str, Optimizer] = {
         "backbone": SGD(
             network,
-            lr=config["lr"],
-            momentum=config["momentum"],
-            nesterov=config["nesterov"],
-            weight_decay=config["weight_decay"],
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
         )
     }
     if table:
         members["encoding"] = AdamW(
             table,
-            lr=config["table_lr"],
-            betas=tuple(config["table_betas"]),
-            weight_decay=config["table_weight_decay"],
+            lr=config.table_lr,
+            betas=(config.table_betas[0], config.table_betas[1]),
+            weight_decay=config.table_weight_decay,
         )
     return CombinedOptimizer(members, parameters=[*network, *table])
 
 
-def build_schedule(optimizer: CombinedOptimizer, config: dict[str, Any], epochs: int, steps_per_epoch: int) -> LambdaLR:
+def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: int, steps_per_epoch: int) -> LambdaLR:
     """One factor for each group by its name, to be stepped after every optimizer step.
 
     Args:
@@ -56,13 +57,13 @@ def build_schedule(optimizer: CombinedOptimizer, config: dict[str, Any], epochs:
     total_steps = epochs * steps_per_epoch
 
     def factor(group: dict[str, Any]) -> Cosine | Steps | Constant:
-        if group["name"] == "encoding" and config["table_schedule"] == "constant":
+        if group["name"] == "encoding" and config.table_schedule == "constant":
             return Constant()
-        if group["name"] == "backbone" and config["schedule"] == "steps":
-            return Steps(config["milestones"], config["gamma"], steps_per_epoch)
+        if group["name"] == "backbone" and config.schedule == "steps":
+            return Steps(config.milestones, config.gamma, steps_per_epoch)
         first = group.get("initial_lr", group["lr"])
         # A floor above the first rate would make the cosine rise; such a rate stays as it is.
-        return Cosine(total_steps, floor=min(1.0, config["lr_end"] / first) if first else 1.0)
+        return Cosine(total_steps, floor=min(1.0, config.lr_end / first) if first else 1.0)
 
     return LambdaLR(optimizer, [factor(group) for group in optimizer.param_groups])
 

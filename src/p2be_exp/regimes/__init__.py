@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.attacks import build_attack
 from p2be_exp.augment import augmentation_of
@@ -13,6 +13,9 @@ from p2be_exp.regimes.regime import Regime, RegimeLoss
 from p2be_exp.regimes.standard import Standard
 from p2be_exp.registry import built, option
 
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import RegimeConfig
+
 __all__ = ["AdvTrain", "AugMixRegime", "ConTrain", "Regime", "RegimeLoss", "Standard", "build_regime", "list_regimes"]
 
 
@@ -21,9 +24,9 @@ def list_regimes() -> list[str]:
     return built("regime")
 
 
-def build_regime(config: dict[str, Any], seed: int, augmentation: str) -> Regime:
+def build_regime(config: RegimeConfig, seed: int, augmentation: str) -> Regime:
     """The regime that a configuration's ``regime`` group describes, with the geometric augmentation of its data set."""
-    settings = {key: value for key, value in config.items() if key != "name"}
-    if "attack" in settings:
-        settings["attack"] = build_attack(settings["attack"], settings["attack"]["eps_levels"], training=True)
-    return option("regime", config["name"]).build(seed=seed, augment=augmentation_of(augmentation), **settings)
+    settings = {key: value for key, value in vars(config).items() if key != "name"}
+    if config.attack is not None:
+        settings["attack"] = build_attack(config.attack, config.attack.eps_levels, training=True)
+    return option("regime", config.name).build(seed=seed, augment=augmentation_of(augmentation), **settings)

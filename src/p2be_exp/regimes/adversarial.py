@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from p2be_exp.attacks.attack import Attack, attacked
 from p2be_exp.attacks.random import AttackRandom
@@ -11,6 +13,9 @@ from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.randomness.draws import Purpose
 from p2be_exp.regimes.regime import Regime
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
 
 
 class AdversarialRegime(Regime):
@@ -35,7 +40,7 @@ class AdversarialRegime(Regime):
         self.attack = attack
         self.table_learns_from_adversarial = table_learns_from_adversarial
 
-    def views(self, model: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+    def views(self, model: EncodedClassifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """The images after the geometric augmentation, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
 
         Every image is attacked, also one that is wrong already, from random numbers of its own in every epoch.
@@ -46,12 +51,12 @@ class AdversarialRegime(Regime):
             adversarial = self.attack.search(model, clean, batch.labels, random).images
         return clean, adversarial
 
-    def features(self, model: nn.Module, adversarial: Tensor) -> Tensor:
+    def features(self, model: EncodedClassifier, adversarial: Tensor) -> Tensor:
         """The stem's features of the adversarial view, with or without a gradient to the table."""
         table = model.encoding.table()
         return model.stem(adversarial, table if self.table_learns_from_adversarial else table.detach())
 
 
-def in_one_pass(model: nn.Module, *features: Tensor) -> list[Tensor]:
+def in_one_pass(model: EncodedClassifier, *features: Tensor) -> list[Tensor]:
     """Logits of several views' stem features by one pass of the trunk, so that batch norms see all their images."""
     return list(model.trunk(torch.cat(features)).split([len(each) for each in features]))

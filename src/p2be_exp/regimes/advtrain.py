@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
+
 from torch.nn import functional as F
 
 from p2be_exp.data import Batch
 from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
 
 
 class AdvTrain(AdversarialRegime):
@@ -20,7 +24,7 @@ class AdvTrain(AdversarialRegime):
 
     name = "advtrain"
 
-    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The term ``ce``."""
         _, adversarial = self.views(model, batch, epoch)
         (logits,) = in_one_pass(model, self.features(model, adversarial))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.augment import Augmentation, AugMix
@@ -15,6 +14,9 @@ from p2be_exp.encodings.buckets import bucket_of_level
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes.consistency import jensen_shannon
 from p2be_exp.regimes.regime import Regime, RegimeLoss
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
 
 
 class AugMixRegime(Regime):
@@ -46,7 +48,7 @@ class AugMixRegime(Regime):
         self.magnitude, self.view_rounding = magnitude, view_rounding
         self._mix: AugMix | None = None
 
-    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         clean = self.clean_view(batch, epoch)
         mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
@@ -55,7 +57,7 @@ class AugMixRegime(Regime):
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(logits)}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
 
-    def _mix_for(self, model: nn.Module) -> AugMix:
+    def _mix_for(self, model: EncodedClassifier) -> AugMix:
         """Made at the first batch: the rounding may depend on the model's encoding."""
         if self._mix is None:
             rounding, buckets = self.view_rounding, None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack
@@ -12,6 +13,9 @@ from p2be_exp.data import Batch
 from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
 from p2be_exp.regimes.consistency import jensen_shannon
 from p2be_exp.regimes.regime import RegimeLoss
+
+if TYPE_CHECKING:
+    from p2be_exp.models.model import EncodedClassifier
 
 
 class ConTrain(AdversarialRegime):
@@ -38,7 +42,7 @@ class ConTrain(AdversarialRegime):
         super().__init__(seed, attack, table_learns_from_adversarial, augment)
         self.alpha_jsd = alpha_jsd
 
-    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         clean, adversarial = self.views(model, batch, epoch)
         features = model.stem(clean, model.encoding.table())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import ALL, SEVERITIES
 from p2be_exp.errors import BadInput
 from p2be_exp.report.measured import Measured
@@ -52,7 +53,7 @@ ORDER = ("clean", *(f"corruption/{name}/{severity}" for name in ALL for severity
 
 def config_differences(one: Measured, other: Measured) -> dict[str, tuple[Any, Any]]:
     """The keys in which what was trained differs, apart from the seed, with both values."""
-    return _differences(one.config, other.config, NOT_THE_METHOD)
+    return _differences(plain(one.config), plain(other.config), NOT_THE_METHOD)
 
 
 def check_group(group: Sequence[Measured]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.saved_results import open_arrays
 from p2be_exp.runs.run import Run
@@ -69,14 +70,14 @@ class Measured:
     key: str
     folder: Path
     run: Run
-    config: dict[str, Any]
+    config: TrainConfig
     settings: dict[str, Any]
     counts: Mapping[str, Counts]
 
     @property
     def seed(self) -> int:
         """The seed that the run was trained with."""
-        return self.config["seed"]
+        return self.config.seed
 
     def __str__(self) -> str:
         return f"{self.key}={self.folder}"
@@ -148,7 +149,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     if is_evaluation(folder):
         if evaluation is not None:
             raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
-        if not is_folder(run := run_of(folder)):
+        if (run := run_of(folder)) is None or not is_folder(run):
             raise BadInput(f"{key}={folder}: measured on the run {run}, which is not there")
         return [_read(key, folder, Run.open(run, key))]
     return [_of_run(key, path, evaluation) for path in run_folders(key, folder)]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from p2be_exp.config.schema import Caltech101Config, DownloadableDatasetConfig, TrainConfig
 from p2be_exp.system.paths import is_folder
 
 VARIABLE = "P2BE_DATA_DIR"
@@ -20,13 +21,13 @@ KEYS = ("data_dir", "dataset.dir")
 """The keys that say where data is; they go with ``resume=`` and ``evaluate.py``."""
 
 
-def locations(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def locations(config: TrainConfig) -> dict[str, dict[str, str]]:
     """The places that a configuration names, by key: as they were ``given``, and as an absolute ``path``."""
     named = {key: value for key in KEYS if (value := _value(config, key)) is not None}
     return {key: {"given": value, "path": str(_expanded(value).absolute())} for key, value in named.items()}
 
 
-def locate(config: dict[str, Any], info: Mapping[str, Any], given: Collection[str] = ()) -> None:
+def locate(config: TrainConfig, info: Mapping[str, Any], given: Collection[str] = ()) -> None:
     """Let a run's configuration name the places where its data is now.
 
     A place that the user gives now is taken; else that of the training, if it is still there; else what P2BE_DATA_DIR
@@ -49,8 +50,8 @@ def locate(config: dict[str, Any], info: Mapping[str, Any], given: Collection[st
         else:
             if not is_folder(place) and is_folder(here):
                 place = here
-            if "download" in config["dataset"]:
-                config["dataset"]["download"] = False
+            if isinstance(config.dataset, DownloadableDatasetConfig | Caltech101Config):
+                config.dataset.download = False
         if place != here:
             _set(config, key, str(place))
 
@@ -71,13 +72,11 @@ def _expanded(path: str) -> Path:
         return Path(path)
 
 
-def _value(config: Mapping[str, Any], key: str) -> str | None:
+def _value(config: TrainConfig, key: str) -> str | None:
     group, _, name = key.rpartition(".")
-    node = config[group] if group else config
-    return node.get(name)
+    return getattr(getattr(config, group) if group else config, name)
 
 
-def _set(config: dict[str, Any], key: str, value: str) -> None:
+def _set(config: TrainConfig, key: str, value: str) -> None:
     group, _, name = key.rpartition(".")
-    node = config[group] if group else config
-    node[name] = value
+    setattr(getattr(config, group) if group else config, name, value)

@@ -15,10 +15,12 @@ from omegaconf import OmegaConf
 from p2be_exp.config.checks import check_config
 from p2be_exp.config.plugin_files import is_module_name
 from p2be_exp.config.plugin_trust import load_plugins_of
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.stored import read_stored
+from p2be_exp.config.typed import plain
+from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.runs.forms import INFO, is_status
-from p2be_exp.runs.older import fill_in
 from p2be_exp.runs.provenance import now, provenance
 from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.system.attempts import this_attempt
@@ -31,7 +33,7 @@ from p2be_exp.system.peers import FOLDER
 FORMAT_VERSION = 1
 """Version of a run folder's layout and of the keys in its ``config.yaml``.
 
-Whoever adds a key that older runs lack fills it in, in :meth:`Run.config`, or raises this number.
+Whoever adds a key that older runs lack fills it in, in :mod:`p2be_exp.config.older`, or raises this number.
 """
 
 _OUTPUT = (".log", ".out", ".err")
@@ -47,7 +49,7 @@ State = Literal["running", "finished", "failed", "interrupted"]
 class _Opened:
     """What was read of a run when it was opened."""
 
-    config: dict[str, Any]
+    config: TrainConfig
     info: dict[str, Any]
 
 
@@ -83,12 +85,13 @@ class Run:
         run = cls(user_path(key, path))
         where = f"{key}={path}"
         run._check_there(where)
-        config, info = run._read(where)
-        if isinstance(config, dict) and isinstance(config.get("plugins"), list):
-            if not all(isinstance(name, str) and is_module_name(name) for name in config["plugins"]):
-                raise BadInput(f"{where}: config.yaml is damaged (plugins: {config['plugins']})")
-            load_plugins_of(config, dict(info.get("plugins", {})), where, strict_plugins)
+        stored, info = run._read(where)
+        if isinstance(stored, dict) and isinstance(stored.get("plugins"), list):
+            if not all(isinstance(name, str) and is_module_name(name) for name in stored["plugins"]):
+                raise BadInput(f"{where}: config.yaml is damaged (plugins: {stored['plugins']})")
+            load_plugins_of(stored, dict(info.get("plugins", {})), where, strict_plugins)
         try:
+            config = typed_config(stored)
             check_config("train", config)
         except Exception as error:  # half a file may be valid YAML
             raise BadInput(f"{where}: config.yaml is damaged, or of another version ({error})") from error
@@ -105,9 +108,9 @@ class Run:
         if missing:
             raise BadInput(f"{where}: not a run folder ({' and '.join(missing)} missing)")
 
-    def _read(self, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _read(self, where: str) -> tuple[Any, dict[str, Any]]:
         try:
-            info, config = self.info(), self.config()
+            info, config = self.info(), self.stored_config()
             version, _ = info["format_version"], dict(info.get("plugins", {}))
         except OSError as error:
             raise BadInput(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
@@ -146,14 +149,21 @@ class Run:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def config(self) -> dict[str, Any]:
-        """The run's resolved configuration as plain dictionaries, of the caller's own."""
-        if self._opened is not None:
-            return copy.deepcopy(self._opened.config)
-        config = read_stored(self.config_file)
-        if isinstance(config, dict) and isinstance(config.get("preset"), dict):
-            fill_in(config)
-        return config
+    def config(self) -> TrainConfig:
+        """The run's resolved configuration, of the caller's own.
+
+        Raises:
+            BadInput: a key is missing, unknown or not what its schema takes; never of a run that has been opened.
+        """
+        return copy.deepcopy(self._opened.config) if self._opened else typed_config(self.stored_config())
+
+    def stored_config(self) -> Any:
+        """The content of ``config.yaml``: plain dictionaries, as a rule; nothing is checked.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        return read_stored(self.config_file)
 
     def info(self) -> dict[str, Any]:
         """The content of ``run.json``.
@@ -222,19 +232,19 @@ class Run:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def create(self, config: dict[str, Any], **facts: Any) -> None:
+    def create(self, config: TrainConfig | dict[str, Any], **facts: Any) -> None:
         """Write ``config.yaml`` and ``run.json``.
 
         Raises:
             BadInput: the folder holds a run already, or cannot be written.
         """
-        about = {"format_version": FORMAT_VERSION, **provenance(), "seed": config["seed"], **facts}
+        about = {"format_version": FORMAT_VERSION, **provenance(), "seed": plain(config)["seed"], **facts}
         self.check_new("hydra.run.dir")
         try:
             if not self.config_file.exists() and holds(self.path):
                 self.run_file.unlink(missing_ok=True)  # of a start that was killed between these two
             with replacing(self.config_file) as part:  # in place once run.json is, and only then
-                part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+                part.write_text(OmegaConf.to_yaml(OmegaConf.create(plain(config))), encoding="utf-8")
                 create_json(self.run_file, about)  # claims the folder, also where the file system has no locks
         except FileExistsError as error:
             raise BadInput(_holds_a_run("hydra.run.dir", self.path)) from error

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from p2be_exp.attacks import Attack
+from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch, source_class
 from p2be_exp.data.source import Size
@@ -41,46 +43,49 @@ class Estimator:
     def __init__(self) -> None:
         self._measured: dict[str, Seconds] = {}
 
-    def __call__(self, config: dict[str, Any]) -> float | None:
+    def __call__(self, config: TrainConfig) -> float | None:
         """Seconds that a resolved configuration trains and evaluates; None for a data set of unknown size."""
-        size = source_class(config["dataset"]["name"]).published
+        size = source_class(config.dataset.name).published
         if size is None:
             return None
         each = self._seconds(config, size)
-        train = config["limit_train"] or size.train - config["dataset"]["val_size"]
-        test = config["limit_test"] or size.test
+        train = config.limit_train or size.train - config.dataset.val_size
+        test = config.limit_test or size.test
         attacks = planned(config)
-        forwards = 1 + _cells(config["corruption"]) + sum(1 + each.work.forwards for each in attacks)
+        forwards = 1 + _cells(config.corruption) + sum(1 + each.work.forwards for each in attacks)
         gradients = sum(each.work.gradients for each in attacks)
-        return config["epochs"] * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
+        return config.epochs * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
 
-    def _seconds(self, config: dict[str, Any], size: Size) -> Seconds:
-        kind = json.dumps([{**config["encoding"], "table_from": None}, config["backbone"], config["regime"],
-                           config["trainer"], size.classes, size.side], sort_keys=True)  # fmt: skip
+    def _seconds(self, config: TrainConfig, size: Size) -> Seconds:
+        parts = (config.backbone, config.regime, config.trainer)
+        of_network = {**plain(config.encoding), "table_from": None}
+        kind = json.dumps([of_network, *map(plain, parts), size.classes, size.side], sort_keys=True)
         if kind not in self._measured:
             self._measured[kind] = measure(config, size)
         return self._measured[kind]
 
 
-def planned(config: dict[str, Any]) -> list[Attack]:
+def planned(config: TrainConfig) -> list[Attack]:
     """The attacks of a configuration, but for one that transfers from another run."""
-    wanted = {**config["attack"], "source": None} if "source" in config["attack"] else config["attack"]
-    return [] if wanted["name"] in ("none", "transfer") else plan_attacks(wanted, config["encoding"]["name"])
+    wanted = config.attack
+    if isinstance(wanted, TransferConfig):
+        return []
+    if isinstance(wanted, SuiteConfig):
+        wanted = dataclasses.replace(wanted, source=None)
+    return plan_attacks(wanted, config.encoding.name)
 
 
-def measure(config: dict[str, Any], size: Size) -> Seconds:
+def measure(config: TrainConfig, size: Size) -> Seconds:
     """Time real steps on random images, of a batch that is small on a CPU."""
-    device = torch.device("cuda" if on_gpu(config["trainer"]) else "cpu")
-    batch_size = (
-        config["batch_size"] if device.type == "cuda" else min(config["batch_size"], 16 if size.side < 64 else 2)
-    )
+    device = torch.device("cuda" if on_gpu(config.trainer) else "cpu")
+    batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, 16 if size.side < 64 else 2)
     with torch.random.fork_rng():
         module = TrainingModule(config, size.classes, batches_per_epoch=1).to(device)
         images = torch.randint(256, (batch_size, 3, size.side, size.side)).to(device, torch.uint8)
         labels = torch.randint(size.classes, (batch_size,)).to(device)
         batch = Batch(images, labels, torch.arange(batch_size, device=device), batch_size, batch_size, 1.0)
         optimizer = module.configure_optimizers()["optimizer"]
-        lowered = precision_of(config["trainer"]) == "bf16-mixed"
+        lowered = precision_of(config.trainer) == "bf16-mixed"
 
         def step() -> None:
             with torch.autocast(device.type, dtype=torch.bfloat16) if lowered else nullcontext():
@@ -118,7 +123,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _cells(corruption: dict[str, Any]) -> int:
-    if corruption["name"] == "none":
+def _cells(corruption: CorruptionConfig) -> int:
+    if not isinstance(corruption, SomeCorruptionConfig):
         return 0
-    return len(select_names(corruption["names"])) * len(select_severities(corruption["severities"]))
+    return len(select_names(corruption.names)) * len(select_severities(corruption.severities))

@@ -34,7 +34,7 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
         lines.append(f"  {job.folder:>5}  {label:<{width}}  {told:>10}")
     known = [each for each in seconds if each is not None]
     unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
-    gpu = on_gpu(jobs[0].config["trainer"])
+    gpu = on_gpu(jobs[0].config.trainer)
     machine = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     lines += [
         "",

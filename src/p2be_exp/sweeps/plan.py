@@ -17,6 +17,8 @@ from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
 from p2be_exp.config.folders import options_of
 from p2be_exp.config.ranges import MOST_JOBS, check_ranges
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 
 
@@ -32,7 +34,7 @@ class Job:
 
     folder: str
     overrides: tuple[str, ...]
-    config: dict[str, Any]
+    config: TrainConfig
 
 
 def plan_jobs(arguments: Sequence[str]) -> list[Job]:
@@ -66,12 +68,13 @@ def check_first(arguments: Sequence[str]) -> None:
     Raises:
         BadInput: an unknown key or option, or a value of the wrong type.
     """
-    first = []
+    first: list[str] = []
     for each in OverridesParser.create().parse_overrides(list(arguments)):
         if each.value_type == ValueType.GLOB_CHOICE_SWEEP:
             continue
         value = next(iter(each.sweep_string_iterator())) if each.is_sweep_override() else None
-        first.append(each.input_line if value is None else f"{each.input_line.partition('=')[0]}={value}")
+        line = each.input_line or ""
+        first.append(line if value is None else f"{line.partition('=')[0]}={value}")
     compose_config("train", first)
 
 
@@ -114,9 +117,10 @@ def _job(number: int, overrides: Sequence[str], composed: dict[tuple[str, ...], 
         config = copy.deepcopy(composed[key])
         if seed is not None:
             config["seed"] = int(seed.removeprefix("seed="))
-        check_config("train", config)
+        built = typed(config)
+        check_config("train", built)
     subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), str(number))
-    return Job(subdir, tuple(overrides), config)
+    return Job(subdir, tuple(overrides), built)
 
 
 def labelled(jobs: Sequence[Job]) -> list[tuple[Job, str]]:

@@ -152,7 +152,7 @@ def full_line(path: Path, error: OSError) -> str:
         left = f" ({free:,.1f} MiB left)"
     except OSError:
         left = ""
-    return f"{path}: cannot be written: {os.strerror(error.errno).lower()}{left}; make space, then go on"
+    return f"{path}: cannot be written: {os.strerror(error.errno or 0).lower()}{left}; make space, then go on"
 
 
 def reserve(path: Path, size: int) -> None:

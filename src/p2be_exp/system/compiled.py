@@ -22,11 +22,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         if "no locator available" not in str(error):
             raise
         return njit(nogil=True)(function)
-    save = dispatcher._cache.save_overload
+    cache: Any = dispatcher._cache  # type: ignore[attr-defined]  # of an interface that has no types
+    save = cache.save_overload
 
     def save_where_there_is_room(signature: Any, data: Any) -> None:
         with suppress(OSError):  # a full disk, or a quota
             save(signature, data)
 
-    dispatcher._cache.save_overload = save_where_there_is_room
+    cache.save_overload = save_where_there_is_room
     return dispatcher

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.errors import BadInput
 from p2be_exp.system.ranks import check_launcher
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
 
 CPUS = Path("/proc/cpuinfo")
 
@@ -22,13 +24,13 @@ NO_GPU = "no GPU was found; allowed here is trainer=cpu or trainer=auto"
 NO_BF16 = "this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
 
 
-def check_devices_early(trainer: Mapping[str, Any]) -> None:
+def check_devices_early(trainer: TrainerConfig) -> None:
     check_launcher(trainer)
     if not _surely_no_gpu():
         return
-    if trainer["accelerator"] == "gpu":
-        raise BadInput(f"trainer={trainer['name']}: {NO_GPU}")
-    if trainer["precision"] == "bf16" and _surely_no_bf16():
+    if trainer.accelerator == "gpu":
+        raise BadInput(f"trainer={trainer.name}: {NO_GPU}")
+    if trainer.precision == "bf16" and _surely_no_bf16():
         raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
 
 

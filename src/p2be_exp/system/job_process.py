@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.process_state import kept_process_state
@@ -14,10 +14,19 @@ from p2be_exp.system.stop_signals import StopSignals
 from p2be_exp.system.threads import set_threads
 from p2be_exp.system.together import together
 from p2be_exp.system.trainer import check_devices, tell_lightning_rank
+from p2be_exp.system.watch import Watch
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
 
 
 @contextmanager
-def job_process(trainer: Mapping[str, Any], folder: Path, key: str) -> Iterator[StopSignals]:
+def job_process(
+    trainer: TrainerConfig,
+    folder: Path,
+    key: str,
+    stopped: Callable[[Watch], AbstractContextManager[None]] | None = None,
+) -> Iterator[StopSignals]:
     """What a training and an evaluation have in common, around everything else that they do.
 
     The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.system.ownership`); what the
@@ -27,13 +36,15 @@ def job_process(trainer: Mapping[str, Any], folder: Path, key: str) -> Iterator[
         trainer: the group.
         folder: that the job writes into.
         key: the option that named it, for messages.
+        stopped: entered once signals are heard, with this process's watch: it sees the end that the ranks agree on.
 
     Raises:
         BadInput: another process owns the folder; devices that this machine has not.
     """
     with kept_process_state(), StopSignals() as signals:
+        seen = nullcontext() if stopped is None else stopped(signals.watch)
         owner = owned(folder, key) if rank(trainer) == 0 else nullcontext()
-        with owner, together(trainer, folder, key, signals.watch):
+        with seen, owner, together(trainer, folder, key, signals.watch):
             check_devices(trainer)
             tell_lightning_rank(trainer)
             set_threads(trainer)

@@ -114,8 +114,8 @@ def lasting_output() -> Iterator[None]:
         for stream in lasting:
             stream.flush()
         sys.stdout, sys.stderr = before
-        for stream, errors in zip(before, handlers, strict=True):
-            _with_errors(stream, errors)
+        for was, errors in zip(before, handlers, strict=True):
+            _with_errors(was, errors)
 
 
 def for_terminal(text: str) -> str:
@@ -143,7 +143,7 @@ def print_result(text: str) -> None:
 def _with_errors(stream: TextIO | None, errors: str | None) -> str | None:
     """Set how a stream takes characters that its encoding lacks; how it took them before, None where it cannot tell."""
     before = getattr(stream, "errors", None)
-    if errors is not None and before is not None and hasattr(stream, "reconfigure"):
+    if errors is not None and before is not None and stream is not None and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors=errors)
         return before
     return None

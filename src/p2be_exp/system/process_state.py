@@ -28,7 +28,7 @@ def kept_process_state() -> Iterator[None]:
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn
     benchmark, tf32 = cudnn.benchmark, cudnn.allow_tf32
-    rank = rank_zero_only.rank
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
         try:
@@ -43,7 +43,7 @@ def kept_process_state() -> Iterator[None]:
                 torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(precision)
             cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
-            rank_zero_only.rank = rank
+            rank_zero_only.rank = rank  # type: ignore[attr-defined]
 
 
 def _restore_environment(before: dict[str, str]) -> None:

@@ -20,7 +20,8 @@ def state_of(pid: int) -> ProcessState:
     except OSError:
         return "alive"
     letter = status.rpartition(b") ")[2][:1]  # the name before it may hold anything, brackets too
-    return {b"T": "stopped", b"t": "stopped", b"Z": "gone", b"X": "gone"}.get(letter, "alive")
+    others: dict[bytes, Literal["stopped", "gone"]] = {b"T": "stopped", b"t": "stopped", b"Z": "gone", b"X": "gone"}
+    return others.get(letter, "alive")
 
 
 def number_space() -> str:

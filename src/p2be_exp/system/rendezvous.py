@@ -80,7 +80,7 @@ def meet(
         wait.until(lambda: _answers(address, port) and seen(), lambda: where, lambda: late)
         keeps = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=20))
     store = PrefixStore(f"p2be_exp/{start}", keeps)
-    store.set(f"rank/{rank}", b"here")
+    store.set(f"rank/{rank}", "here")
 
     def missing() -> list[int]:
         return [each for each in range(size) if not store.check([f"rank/{each}"])]

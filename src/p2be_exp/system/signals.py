@@ -18,7 +18,7 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     scripts and submitit ask Slurm for one of the last two before the time limit. By default each of them would end the
     process with nothing saved.
     """
-    always = (signal.SIGINT, signal.SIGTERM)
+    always: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         always = (*always, signal.SIGHUP)
     return (*always, signal.SIGUSR1, signal.SIGUSR2) if "SLURM_JOB_ID" in os.environ else always

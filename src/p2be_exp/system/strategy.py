@@ -43,6 +43,7 @@ class Processes(DDPStrategy):
         self.set_world_ranks()
         if not torch.distributed.is_initialized():
             environment = self.cluster_environment
+            assert environment is not None  # the trainer was given one
             keeps = _STORES[-1] if _STORES else None
             rank, size, timeout = self.global_rank, self.world_size, self._patience
             address, port = environment.main_address, environment.main_port
@@ -77,6 +78,7 @@ class Launcher(_Launcher):
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
         """Start the others, then call a function."""
         environment = self._strategy.cluster_environment
+        assert environment is not None  # the trainer was given one
         environment.validate_settings(num_devices=self._strategy.num_processes, num_nodes=self._strategy.num_nodes)
         if not environment.creates_processes_externally:
             _STORES[:] = [open_store()]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 PROCESS_GROUPS = Path("/proc/self/cgroup")
@@ -47,7 +50,7 @@ def cpu_quota(groups: Path | None = None, process: Path | None = None) -> float 
     return min(quotas, default=None)
 
 
-def set_threads(trainer: Mapping[str, Any]) -> int:
+def set_threads(trainer: TrainerConfig) -> int:
     """Let PyTorch compute with no more threads than :func:`usable_cpus`, shared by the processes of this machine.
 
     A number that the user has set (``OMP_NUM_THREADS``) stays; PyTorch's own choice is never raised.
@@ -64,8 +67,8 @@ def set_threads(trainer: Mapping[str, Any]) -> int:
 
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
-    alone = trainer["devices"] == 1 or (launcher(trainer) == "slurm" and "SLURM_CPUS_PER_TASK" in os.environ)
-    threads = min(torch.get_num_threads(), max(1, usable_cpus() // (1 if alone else trainer["devices"])))
+    alone = trainer.devices == 1 or (launcher(trainer) == "slurm" and "SLURM_CPUS_PER_TASK" in os.environ)
+    threads = min(torch.get_num_threads(), max(1, usable_cpus() // (1 if alone else trainer.devices)))
     torch.set_num_threads(threads)
     if launcher(trainer) == "lightning":  # for the processes that are started from this one
         os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -8,10 +8,10 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +22,9 @@ from p2be_exp.system.peers import FOLDER, Ending, PeerFailed, Peers
 from p2be_exp.system.ranks import launcher, processes, rank, starter
 from p2be_exp.system.signals import stop_signals
 from p2be_exp.system.watch import Watch, reason_of
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
 
 PEERS = "P2BE_PEERS"
 """The variable that tells the processes that the first one starts which folder all of them see."""
@@ -36,7 +39,7 @@ _CURRENT: list[Peers] = []
 
 
 @contextmanager
-def together(trainer: Mapping[str, Any], folder: Path, key: str, watch: Watch) -> Iterator[None]:
+def together(trainer: TrainerConfig, folder: Path, key: str, watch: Watch) -> Iterator[None]:
     """End with the other ranks of a job, whichever of them is the first to end; for a job of one process nothing.
 
     Args:
@@ -160,7 +163,7 @@ def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
     return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.left is not None else None
 
 
-def _is_told(peers: Peers, error: Exception) -> bool:
+def _is_told(peers: Peers, error: BaseException) -> bool:
     """Whether rank 0 fails of the very same, as all ranks do of most faults; it may come to it a moment later."""
     mine, until = Ending.of(peers.rank, error).line, time.monotonic() + 1.0
     while time.monotonic() < until:
@@ -190,7 +193,7 @@ def _wait_for_the_others(peers: Peers) -> None:
         time.sleep(0.05)
 
 
-def _peers(trainer: Mapping[str, Any], folder: Path, key: str) -> Peers:
+def _peers(trainer: TrainerConfig, folder: Path, key: str) -> Peers:
     number, size = rank(trainer), processes(trainer)
     if launcher(trainer) == "lightning":
         if number == 0:
@@ -214,7 +217,7 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def start_of(trainer: Mapping[str, Any]) -> str:
+def start_of(trainer: TrainerConfig) -> str:
     """What tells this start of a job by torchrun or srun from others, hexadecimal; the same in all of its processes."""
     if launcher(trainer) == "torchrun":
         names = ["TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"]

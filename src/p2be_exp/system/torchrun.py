@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from p2be_exp.errors import BadInput
 from p2be_exp.system.command_line import typed
 from p2be_exp.system.program import is_program, program
+
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
 
 RUN_ID = "TORCHELASTIC_RUN_ID"
 """Environment variable that torchrun alone sets; those of ranks may be anybody's."""
@@ -55,7 +57,7 @@ def check_one_process(what: str) -> None:
         raise BadInput(f"{what}: one process does it, and torchrun started {started}; start it without torchrun")
 
 
-def torchrun_command(trainer: Mapping[str, Any]) -> str:
+def torchrun_command(trainer: TrainerConfig) -> str:
     """What to type on each machine to run this command by torchrun; in capitals what only the user knows.
 
     Args:
@@ -64,7 +66,7 @@ def torchrun_command(trainer: Mapping[str, Any]) -> str:
     arguments = sys.argv[1:]
     keys = {argument.partition("=")[0].lstrip("+") for argument in arguments}
     folder = ["hydra.run.dir=FOLDER"] if is_program("train") and not keys & _NAMES_A_FOLDER else []
-    where = [f"--nnodes={trainer['num_nodes']}", f"--nproc-per-node={trainer['devices']}"]
+    where = [f"--nnodes={trainer.num_nodes}", f"--nproc-per-node={trainer.devices}"]
     meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=HOST:29500"]
     return typed("torchrun", *where, *meeting, *_what_torchrun_starts(), *arguments, *folder)
 

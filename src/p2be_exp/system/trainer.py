@@ -8,7 +8,7 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -29,11 +29,14 @@ from p2be_exp.system.strategy import Processes, take_no_signals
 from p2be_exp.system.threads import usable_cpus
 from p2be_exp.system.together import start_of
 
+if TYPE_CHECKING:
+    from p2be_exp.config.schema import TrainerConfig
+
 FEW_PROCESSES = 4
 """As many processes may be tried on a machine of fewer CPUs."""
 
 
-def check_devices(config: dict[str, Any]) -> None:
+def check_devices(config: TrainerConfig) -> None:
     """Check that this machine has the devices that a ``trainer`` group asks for, and the processes.
 
     Raises:
@@ -41,19 +44,19 @@ def check_devices(config: dict[str, Any]) -> None:
             bf16; a launcher started another number of processes.
     """
     check_launcher(config)
-    if config["accelerator"] == "gpu" and not torch.cuda.is_available():
-        raise BadInput(f"trainer={config['name']}: {NO_GPU}")
-    if on_gpu(config) and (here := processes_here(config)) > config["devices"]:
-        raise BadInput(f"trainer.devices={config['devices']}: {here} processes were started on this machine")
-    if on_gpu(config) and config["devices"] > torch.cuda.device_count():
-        raise BadInput(f"trainer.devices={config['devices']}: there are {torch.cuda.device_count()} GPUs")
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
+        raise BadInput(f"trainer={config.name}: {NO_GPU}")
+    if on_gpu(config) and (here := processes_here(config)) > config.devices:
+        raise BadInput(f"trainer.devices={config.devices}: {here} processes were started on this machine")
+    if on_gpu(config) and config.devices > torch.cuda.device_count():
+        raise BadInput(f"trainer.devices={config.devices}: there are {torch.cuda.device_count()} GPUs")
     cpus = usable_cpus()
-    if not on_gpu(config) and launcher(config) == "lightning" and config["devices"] > max(FEW_PROCESSES, cpus):
+    if not on_gpu(config) and launcher(config) == "lightning" and config.devices > max(FEW_PROCESSES, cpus):
         most = max(FEW_PROCESSES, cpus)
         raise BadInput(
-            f"trainer.devices={config['devices']}: as many processes on {cpus} CPUs; allowed here are 1 to {most}"
+            f"trainer.devices={config.devices}: as many processes on {cpus} CPUs; allowed here are 1 to {most}"
         )
-    if config["precision"] == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
+    if config.precision == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
         raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
 
 
@@ -70,23 +73,23 @@ def cpu_computes_bf16() -> bool:
     )
 
 
-def on_gpu(config: dict[str, Any]) -> bool:
+def on_gpu(config: TrainerConfig) -> bool:
     """Whether a ``trainer`` group means GPUs on this machine."""
-    return config["accelerator"] != "cpu" and torch.cuda.is_available()
+    return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
-def precision_of(config: dict[str, Any]) -> str:
+def precision_of(config: TrainerConfig) -> str:
     """Lightning's name of the precision to train in: bf16 on GPUs unless 32 is asked for, on CPUs where it is."""
-    wanted = "bf16" if config["precision"] == "auto" and on_gpu(config) else config["precision"]
+    wanted = "bf16" if config.precision == "auto" and on_gpu(config) else config.precision
     return "bf16-mixed" if wanted == "bf16" else "32-true"
 
 
-def evaluation_precision(config: dict[str, Any]) -> str:
+def evaluation_precision(config: TrainerConfig) -> str:
     """Lightning's name of the precision to evaluate in: float32 unless bf16 is asked for by name."""
-    return "bf16-mixed" if config["precision"] == "bf16" else "32-true"
+    return "bf16-mixed" if config.precision == "bf16" else "32-true"
 
 
-def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
+def build_trainer(config: TrainerConfig, **settings: Any) -> pl.Trainer:
     """A Trainer for a ``trainer`` group.
 
     Args:
@@ -103,12 +106,12 @@ def build_trainer(config: dict[str, Any], **settings: Any) -> pl.Trainer:
     plugins = [*settings.pop("plugins", []), cluster_environment(config)]
     defaults = {
         "accelerator": "gpu" if gpu else "cpu",
-        "devices": config["devices"],
-        "num_nodes": config["num_nodes"],
+        "devices": config.devices,
+        "num_nodes": config.num_nodes,
         "strategy": _strategy(config),
         "precision": precision_of(config),
         # PyTorch synchronises batch norms on GPUs only.
-        "sync_batchnorm": config["sync_batchnorm"] and gpu and config["strategy"] == "ddp",
+        "sync_batchnorm": config.sync_batchnorm and gpu and config.strategy == "ddp",
         "use_distributed_sampler": False,  # the loaders share batches among ranks themselves
         "num_sanity_val_steps": 0,
         "enable_model_summary": False,
@@ -131,11 +134,11 @@ def _without_trainer_variables() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def _strategy(config: dict[str, Any]) -> str | Strategy:
-    if config["strategy"] != "ddp":
+def _strategy(config: TrainerConfig) -> str | Strategy:
+    if config.strategy != "ddp":
         return "auto"
     backend = None if on_gpu(config) else "gloo"
-    return Processes(config["timeout"], start_of(config), process_group_backend=backend)
+    return Processes(config.timeout, start_of(config), process_group_backend=backend)
 
 
 # -- the processes that Lightning believes in -------------------------------------------------------------------------
@@ -177,7 +180,7 @@ class _SlurmTasks(SLURMEnvironment):
         """Lightning's own check goes by what the job asked for, and not by the step that this process is in."""
 
 
-def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:
+def cluster_environment(config: TrainerConfig) -> ClusterEnvironment:
     """Where the ranks of a ``trainer`` group come from; said to Lightning, which else guesses from the environment."""
     started = launcher(config)
     if started == "torchrun":
@@ -190,9 +193,9 @@ def cluster_environment(config: dict[str, Any]) -> ClusterEnvironment:
     return _OwnProcesses(placed=started is not None and has_place())
 
 
-def tell_lightning_rank(config: dict[str, Any]) -> None:
+def tell_lightning_rank(config: TrainerConfig) -> None:
     """Set the rank that Lightning and its loggers guessed from the environment when they were imported."""
-    rank_zero_only.rank = rank(config)
+    rank_zero_only.rank = rank(config)  # type: ignore[attr-defined]
 
 
 def quiet_lightning() -> None:

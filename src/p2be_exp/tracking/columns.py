@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
+
 COLUMN_GROUPS = ("encoding", "backbone", "regime", "dataset", "preset")
 """Configuration groups whose chosen option is a column, ``GROUP_name``."""
 
@@ -11,14 +14,14 @@ COLUMNS = (*(f"{group}_name" for group in COLUMN_GROUPS), "M", "lambda_smooth")
 """Names of the columns; ``seed`` and ``scale`` are flat in every configuration already."""
 
 
-def run_name(config: dict[str, Any]) -> str:
+def run_name(config: TrainConfig) -> str:
     """A name that a person can read: what was trained, on what, and the seed."""
-    encoding = config["encoding"]["name"] + (f"-M{config['encoding']['M']}" if "M" in config["encoding"] else "")
-    parts = (encoding, config["backbone"]["name"], config["regime"]["name"], config["dataset"]["name"])
-    return "_".join((*parts, f"seed{config['seed']}"))
+    encoding = config.encoding.name + ("" if config.encoding.M is None else f"-M{config.encoding.M}")
+    parts = (encoding, config.backbone.name, config.regime.name, config.dataset.name)
+    return "_".join((*parts, f"seed{config.seed}"))
 
 
-def flat_columns(config: dict[str, Any]) -> dict[str, Any]:
+def flat_columns(config: TrainConfig) -> dict[str, Any]:
     """The columns of a run, beside its whole configuration; those that its encoding does not have are left out.
 
     W&B keeps a nested key as ``encoding.value.name``, which its tables, filters and chart axes spell in different ways;
@@ -27,8 +30,8 @@ def flat_columns(config: dict[str, Any]) -> dict[str, Any]:
     Args:
         config: a run's resolved configuration.
     """
-    encoding = config["encoding"]
-    columns = {f"{group}_name": config[group]["name"] for group in COLUMN_GROUPS}
-    if encoding["name"] == "rgb":
+    encoding = config.encoding
+    columns = {f"{group}_name": getattr(config, group).name for group in COLUMN_GROUPS}
+    if encoding.name == "rgb":
         columns["M"] = 1  # its table has one column
-    return columns | {key: encoding[key] for key in ("M", "lambda_smooth") if key in encoding}
+    return columns | {key: value for key, value in plain(encoding).items() if key in ("M", "lambda_smooth")}

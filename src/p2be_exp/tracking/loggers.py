@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from p2be_exp.config.schema import TrainConfig, WandbLoggerConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 from p2be_exp.system.ranks import rank
@@ -18,7 +19,7 @@ TAGGED_GROUPS = ("encoding", "backbone", "dataset", "regime", "preset")
 """Configuration groups whose chosen options become tags of a W&B run."""
 
 
-def build_loggers(config: dict[str, Any], run: Run, sweep: str | None = None) -> list[Logger]:
+def build_loggers(config: TrainConfig, run: Run, sweep: str | None = None) -> list[Logger]:
     """The loggers that the ``logger`` group asks for; none for ``csv``, which is always written.
 
     Args:
@@ -29,11 +30,11 @@ def build_loggers(config: dict[str, Any], run: Run, sweep: str | None = None) ->
     Raises:
         BadInput: the logger is not installed, or W&B cannot be reached or does not know the user.
     """
-    if rank(config["trainer"]) > 0:  # rank 0 logs for all, and its run.json may not be there yet
+    if rank(config.trainer) > 0:  # rank 0 logs for all, and its run.json may not be there yet
         return []
-    if config["logger"]["name"] == "wandb":
-        return [_wandb_logger(config, run, sweep)]
-    if config["logger"]["name"] == "tensorboard":
+    if isinstance(config.logger, WandbLoggerConfig):
+        return [_wandb_logger(config, config.logger, run, sweep)]
+    if config.logger.name == "tensorboard":
         if importlib.util.find_spec("tensorboard") is None:
             raise BadInput("logger=tensorboard: not installed; pip install p2be-exp[tensorboard]")
         return [TensorBoardLogger(save_dir=run.path, name="", version="tensorboard")]
@@ -48,29 +49,28 @@ def finish(loggers: list[Logger], exit_code: int) -> None:
         wandb.finish(exit_code=exit_code)
 
 
-def _wandb_logger(config: dict[str, Any], run: Run, sweep: str | None) -> WandbLogger:
+def _wandb_logger(config: TrainConfig, settings: WandbLoggerConfig, run: Run, sweep: str | None) -> WandbLogger:
     import wandb
 
-    settings = config["logger"]
-    offline = settings["mode"] == "offline"
+    offline = settings.mode == "offline"
     info = run.info()
     earlier = info.get("wandb_id")
     # An offline run cannot be continued: the resumed part is a new run in the same group.
     run_id = earlier if earlier and not offline else secrets.token_hex(4)
-    group = settings["group"] or sweep or info.get("wandb_group") or (run.path.name if offline else None)
+    group = settings.group or sweep or info.get("wandb_group") or (run.path.name if offline else None)
     logger = WandbLogger(
         name=run_name(config),
         save_dir=str(run.path),
         id=run_id,
         offline=offline,
-        project=settings["project"],
-        entity=settings["entity"],
+        project=settings.project,
+        entity=settings.entity,
         group=group,
-        tags=[*(config[group]["name"] for group in TAGGED_GROUPS), *settings["tags"]],
-        config={**config, **flat_columns(config)},
+        tags=[*(getattr(config, group).name for group in TAGGED_GROUPS), *settings.tags],
+        config={**plain(config), **flat_columns(config)},
         resume=None if offline else "allow",
     )
-    if pl.utilities.rank_zero_only.rank == 0:
+    if pl.utilities.rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         try:
             _ = logger.experiment  # starts the run now, before an hour of training
         except (wandb.errors.Error, OSError) as error:

@@ -65,7 +65,7 @@ def save_workspace(project: str, entity: str | None, name: str) -> str:
             raise BadInput(f"workspace: W&B is {wandb.setup().settings.mode} here; dry_run=true prints the panels")
         if not wandb.login(prompt=False):
             raise BadInput("workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels")
-        owner = entity or wandb.Api().default_entity
+        owner: Any = entity or wandb.Api().default_entity
         return build_workspace(project, owner, name).save().url
     except BadInput:
         raise
@@ -81,7 +81,7 @@ def _drawn(panel: Panel) -> Any:
     if panel.kind == "bars":
         return wr.BarPlot(
             title=title,
-            metrics=metrics,
+            metrics=[*metrics],
             groupby=wr.Config(panel.group),
             groupby_aggfunc="mean",
             groupby_rangefunc="stderr",
@@ -92,7 +92,7 @@ def _drawn(panel: Panel) -> Any:
         columns = [wr.ParallelCoordinatesPlotColumn(metric=_axis(name)) for name in metrics]
         return wr.ParallelCoordinatesPlot(title=title, columns=columns)
     if panel.kind == "lines":
-        return wr.LinePlot(title=title, x=panel.x or "Step", y=metrics)
+        return wr.LinePlot(title=title, x=panel.x or "Step", y=[*metrics])
     if panel.kind == "images":
         return wr.MediaBrowser(title=title, media_keys=metrics)
     return wr.WeavePanelSummaryTable(table_name=metrics[0])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.training.table_source import table_source
 
 
-def fixed_table(config: dict[str, Any]) -> Any:
+def fixed_table(config: TrainConfig) -> Any:
     """The latent table of the run that ``encoding.table_from`` names, ``(256, M)``; None where it names none.
 
     Raises:
@@ -19,6 +20,6 @@ def fixed_table(config: dict[str, Any]) -> Any:
     if run is None:
         return None
     table = load_checkpoint(run, key="encoding.table_from")["state_dict"].get("model.encoding.weight")
-    if getattr(table, "shape", None) != (256, config["encoding"]["M"]):
+    if getattr(table, "shape", None) != (256, config.encoding.M):
         raise BadInput(f"encoding.table_from={run.path}: checkpoints/last.ckpt does not fit config.yaml")
     return table

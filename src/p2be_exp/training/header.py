@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from p2be_exp.backbones import size_advice
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.data import ImageDataModule
 from p2be_exp.system.ranks import processes
 from p2be_exp.system.trainer import on_gpu, precision_of
@@ -15,7 +15,7 @@ from p2be_exp.training.probes import WORTH_SAYING
 
 
 def run_header(
-    config: dict[str, Any],
+    config: TrainConfig,
     folder: Path,
     data: ImageDataModule,
     parameters: dict[str, int],
@@ -37,41 +37,41 @@ def run_header(
         "model": _model(config, parameters),
         "data": _data(config, data),
         "recipe": _recipe(config, len(data.train_dataloader())),
-        "device": device_line(config["trainer"], precision_of(config["trainer"])),
+        "device": device_line(config.trainer, precision_of(config.trainer)),
     }
     if bf16 is not None and bf16 >= WORTH_SAYING:
         lines["device"] += f" (trainer.precision=bf16 would be {bf16:.1f} times as fast here)"
-    if advice := size_advice(config["backbone"]["name"], data.image_size):
+    if advice := size_advice(config.backbone.name, data.image_size):
         lines["sizes"] = advice
     if weights:
         lines["weights"] = weights
-    if config["departs_from_paper"]:
-        lines["note"] = f"not the paper's recipe: {config['departs_from_paper']}"
-    if config["encoding"].get("smoothness") == "sum":
+    if config.departs_from_paper:
+        lines["note"] = f"not the paper's recipe: {config.departs_from_paper}"
+    if config.encoding.smoothness == "sum":
         lines["lambda"] = "smoothness is a sum over 255 pairs: a lambda is 255 times as strong as the published ones"
     return "\n".join(f"{name:<8}{text}" for name, text in lines.items()) + "\n"
 
 
-def _model(config: dict[str, Any], parameters: dict[str, int]) -> str:
-    encoding = config["encoding"]
-    name = encoding["name"] + (f", M = {encoding['M']}" if "M" in encoding else "")
+def _model(config: TrainConfig, parameters: dict[str, int]) -> str:
+    encoding = config.encoding
+    name = encoding.name + ("" if encoding.M is None else f", M = {encoding.M}")
     table = f", {parameters['table']:,} of them in the table" if parameters["table"] else ""
-    return f"{name}; {config['backbone']['name']}; {parameters['total']:,} parameters{table}"
+    return f"{name}; {config.backbone.name}; {parameters['total']:,} parameters{table}"
 
 
-def _data(config: dict[str, Any], data: ImageDataModule) -> str:
-    val_size = config["dataset"]["val_size"]
+def _data(config: TrainConfig, data: ImageDataModule) -> str:
+    val_size = config.dataset.val_size
     held_out = f", {val_size:,} held out" if val_size else ""
     train, test = len(data.train_dataloader().data), len(data.test_dataloader().data)
     return f"{data.name}: {train:,} training images{held_out}, {test:,} test images, {data.num_classes} classes"
 
 
-def _recipe(config: dict[str, Any], batches: int) -> str:
-    length = f"{config['epochs']} epochs of {batches} batches of {config['batch_size']}"
-    return f"{config['regime']['name']}; {length}; preset {config['preset']['name']}; seed {config['seed']}"
+def _recipe(config: TrainConfig, batches: int) -> str:
+    length = f"{config.epochs} epochs of {batches} batches of {config.batch_size}"
+    return f"{config.regime.name}; {length}; preset {config.preset.name}; seed {config.seed}"
 
 
-def device_line(trainer: dict[str, Any], precision: str) -> str:
+def device_line(trainer: TrainerConfig, precision: str) -> str:
     """The device, the precision, the number of processes and, on a CPU, of threads of each.
 
     Args:

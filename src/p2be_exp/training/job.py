@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +12,8 @@ from pytorch_lightning.loggers import Logger
 
 from p2be_exp.backbones import check_image_size
 from p2be_exp.config.plugins import load_plugins
+from p2be_exp.config.schema import TrainConfig, TrainerConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.official import tell_generated
 from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
@@ -55,7 +57,7 @@ from p2be_exp.training.recording import recorded
 
 
 def train(
-    config: dict[str, Any], run: Run, resume: bool = False, sweep: str | None = None, source: Run | None = None
+    config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None, source: Run | None = None
 ) -> dict[str, Any]:
     """Train a configuration in a run folder, evaluate the last weights on the test set, print the table.
 
@@ -74,19 +76,19 @@ def train(
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
     key = "resume" if resume else "hydra.run.dir"
-    with job_process(config["trainer"], run.path, key) as signals:
+    with job_process(config.trainer, run.path, key) as signals:
         if not resume:  # a configuration of one's own; those of a run that is read are Run.open's to load
-            load_plugins(config["plugins"])  # a process that a launcher started has composed nothing
+            load_plugins(config.plugins)  # a process that a launcher started has composed nothing
         plan = EvaluationPlan.of(config, source)
-        main = rank(config["trainer"]) == 0
+        main = rank(config.trainer) == 0
         if main:
-            tell_generated(config["corruption"], config)
+            tell_generated(config.corruption, config)
         data = build_data(config, training=True)
         data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
-        check_image_size(config["backbone"]["name"], data.image_size)
+        check_image_size(config.backbone.name, data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
-        weights = read_weights(config["backbone"]) if checkpoint is None else None  # likewise
+        weights = read_weights(config.backbone) if checkpoint is None else None  # likewise
         data.prepare_data()
         data.setup()
         if resume:
@@ -100,8 +102,8 @@ def train(
         with recorded(run, config, sweep, signals.watch) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
-                module.model.encoding.weight.data.copy_(table)
-            tell_workers({"run": str(run.path), "config": config, "resume": resume})
+                cast("torch.Tensor", module.model.encoding.weight).data.copy_(table)
+            tell_workers(config.trainer, {"run": str(run.path), "config": plain(config), "resume": resume})
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:
@@ -119,17 +121,17 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
     check_results(run.path, "resume", plan.settings())
 
 
-def _create(run: Run, config: dict[str, Any], data: ImageDataModule) -> None:
+def _create(run: Run, config: TrainConfig, data: ImageDataModule) -> None:
     """Write what a new run is."""
     sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
-    named = {"sweep": {"name": config["sweeps"], "scale": config["scale"]}} if config["sweeps"] else {}
+    named = {"sweep": {"name": config.sweeps, "scale": config.scale}} if config.sweeps else {}
     files = {"files": digests} if (digests := data.digests()) else {}
     places = {"locations": locations(config)}
     run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
 
 
 def prepare(
-    config: dict[str, Any],
+    config: TrainConfig,
     run: Run,
     data: ImageDataModule,
     signals: StopSignals,
@@ -148,52 +150,52 @@ def prepare(
         more_callbacks: of the caller, after those of every run.
         weights: to start from; None for a fresh network.
     """
-    pl.seed_everything(config["seed"], verbose=False)
+    pl.seed_everything(config.seed, verbose=False)
     module = TrainingModule(config, data.num_classes, len(data.train_dataloader()))
     loaded = load_weights(module.model, weights) if weights is not None else None
-    rows = EpochRows(run, config["watch_every"])
+    rows = EpochRows(run, config.watch_every)
     callbacks: list[pl.Callback] = [
         rows,
         EpochsDone(run),
         StopOnSignal(run, signals),
-        *checkpoint_callbacks(run, has_validation=config["dataset"]["val_size"] > 0),
+        *checkpoint_callbacks(run, has_validation=config.dataset.val_size > 0),
         *more_callbacks,
     ]
-    if config["trainer"]["progress"]:
+    if config.trainer.progress:
         callbacks.append(ThreadAdvice())
         callbacks.insert(1, Progress(rows))
-    if "log_every_n_steps" in config["logger"]:  # on every rank, though rank 0 alone has loggers
-        callbacks.append(StepLog(config["logger"]["log_every_n_steps"]))
+    if config.logger.log_every_n_steps is not None:  # on every rank, though rank 0 alone has loggers
+        callbacks.append(StepLog(config.logger.log_every_n_steps))
     trainer = build_trainer(
-        config["trainer"],
-        max_epochs=config["epochs"],
-        accumulate_grad_batches=config["optim"]["accumulate"],
-        gradient_clip_val=config["optim"]["clip_norm"],
+        config.trainer,
+        max_epochs=config.epochs,
+        accumulate_grad_batches=config.optim.accumulate,
+        gradient_clip_val=config.optim.clip_norm,
         callbacks=callbacks,
         logger=loggers or False,
         plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=config["trainer"]["progress"],
+        enable_progress_bar=config.trainer.progress,
         default_root_dir=run.path,
     )
-    if rank(config["trainer"]) == 0:
+    if rank(config.trainer) == 0:
         parameters = count_parameters(module.model)
-        device = trained_on(config["trainer"], run.info().get("trained_on"))
+        device = trained_on(config.trainer, run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
         bf16 = _bf16_factor(config, module, data)
         print(for_terminal(run_header(config, run.path, data, parameters, loaded, bf16)), flush=True)
     return trainer, module
 
 
-def _bf16_factor(config: dict[str, Any], module: TrainingModule, data: ImageDataModule) -> float | None:
+def _bf16_factor(config: TrainConfig, module: TrainingModule, data: ImageDataModule) -> float | None:
     """How many times as fast bf16 would be; None where it is not to be had, or a precision was chosen by name."""
-    trainer = config["trainer"]
-    if not trainer["progress"] or trainer["precision"] != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
+    trainer = config.trainer
+    if not trainer.progress or trainer.precision != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
         return None
     images = torch.zeros(IMAGES, 3, data.image_size, data.image_size, dtype=torch.uint8)
     return bf16_factor(module.model, images, torch.zeros(IMAGES, dtype=torch.int64))
 
 
-def trained_on(trainer: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """The device, the precision and the number of processes of a training; after a resume on others, both.
 
     Args:
@@ -203,7 +205,7 @@ def trained_on(trainer: dict[str, Any], before: dict[str, Any] | None = None) ->
     now = {
         "accelerator": "gpu" if on_gpu(trainer) else "cpu",
         "precision": precision_of(trainer),
-        "processes": trainer["devices"] * trainer["num_nodes"],
+        "processes": trainer.devices * trainer.num_nodes,
     }
     if before is None:
         return now

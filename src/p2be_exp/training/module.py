@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from p2be_exp.backbones.dropout import DropoutRandom, dropout_from
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
 from p2be_exp.encodings.smoothness import neighbour_cosines
@@ -38,18 +40,23 @@ class TrainingModule(pl.LightningModule):
         val_error: error on the validation split in percent after the last epoch; None without one.
     """
 
-    def __init__(self, config: dict[str, Any], num_classes: int, batches_per_epoch: int) -> None:
+    initial_bits: Tensor
+
+    def __init__(self, config: TrainConfig, num_classes: int, batches_per_epoch: int) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # A dataclass in a checkpoint could not be loaded with weights_only=True.
+        self.save_hyperparameters(
+            {"config": plain(config), "num_classes": num_classes, "batches_per_epoch": batches_per_epoch}
+        )
         self.config = config
         self.batches_per_epoch = batches_per_epoch
         self.model = build_model(config, num_classes).to(memory_format=torch.channels_last)
-        self.regime = build_regime(config["regime"], config["seed"], config["dataset"]["augmentation"])
-        self.lambda_smooth = config["encoding"].get("lambda_smooth", 0.0)
-        self.train_meter = EpochMeter(f"{config['dataset']['name']}/train")
+        self.regime = build_regime(config.regime, config.seed, config.dataset.augmentation)
+        self.lambda_smooth = config.encoding.lambda_smooth
+        self.train_meter = EpochMeter(f"{config.dataset.name}/train")
         self.last_terms: dict[str, Tensor] = {}
         self.val_error: float | None = None
-        self._val_meter = EpochMeter(f"{config['dataset']['name']}/train, held out")
+        self._val_meter = EpochMeter(f"{config.dataset.name}/train, held out")
         self._saved_sums: dict[str, Any] | None = None
         if isinstance(self.model.encoding, P2BE):
             self.register_buffer("initial_bits", self.model.encoding.table().detach().bool())
@@ -69,14 +76,14 @@ class TrainingModule(pl.LightningModule):
 
     def loss_terms(self, batch: Batch, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Every loss term by name before its weight, their weighted sum, and the logits of the clean view."""
-        with dropout_from(self.model, DropoutRandom(self.config["seed"], epoch, batch.indices)):
+        with dropout_from(self.model, DropoutRandom(self.config.seed, epoch, batch.indices)):
             result = self.regime.loss(self.model, batch, epoch)
         terms, weights = dict(result.terms), dict(result.weights)
         smoothness = self.model.encoding.smoothness()
         if smoothness is not None:
             terms["smoothness"], weights["smoothness"] = smoothness, self.lambda_smooth
         loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
-        return terms, loss, result.logits
+        return terms, cast("Tensor", loss), result.logits
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors on the validation split."""
@@ -93,13 +100,13 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The combined optimizer, and its schedule by steps."""
-        optim = self.config["optim"]
+        optim = self.config.optim
         table = [p for p in self.model.encoding.parameters() if p.requires_grad]
         network = [*self.model.stem.parameters(), *self.model.trunk.parameters()]
         optimizer = build_optimizer(network, table, optim)
         # Not trainer.estimated_stepping_batches: that would set up the loader before a resumed one's place is known.
-        steps_per_epoch = math.ceil(self.batches_per_epoch / optim["accumulate"])
-        schedule = build_schedule(optimizer, optim, self.config["epochs"], steps_per_epoch)
+        steps_per_epoch = math.ceil(self.batches_per_epoch / optim.accumulate)
+        schedule = build_schedule(optimizer, optim, self.config.epochs, steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -124,7 +131,7 @@ class TrainingModule(pl.LightningModule):
         encoding = self.model.encoding
         if not isinstance(encoding, P2BE):
             return {}
-        changed = encoding.table().bool() != self.initial_bits
+        changed: Tensor = encoding.table().bool() != self.initial_bits
         return {
             "bits_changed": 100 * changed.double().mean().item(),
             "neighbour_cosine": neighbour_cosines(encoding.weight).mean().item(),

@@ -76,7 +76,8 @@ def _pass_of(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], N
 
 
 def _median_ratio(one: Callable[[], float], other: Callable[[], float]) -> float:
-    ratios, start = [], time.perf_counter()
+    ratios: list[float] = []
+    start = time.perf_counter()
     while len(ratios) < ROUNDS and (not ratios or time.perf_counter() - start < LONG):
         ratios.append(one() / other())
     return statistics.median(ratios)

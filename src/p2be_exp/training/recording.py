@@ -10,6 +10,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.runs.run import Run, State
 from p2be_exp.system.command_line import typed
@@ -23,7 +24,7 @@ from p2be_exp.training.callbacks import heartbeat
 
 
 @contextmanager
-def recorded(run: Run, config: dict[str, Any], sweep: str | None, watch: Watch) -> Iterator[list[Logger]]:
+def recorded(run: Run, config: TrainConfig, sweep: str | None, watch: Watch) -> Iterator[list[Logger]]:
     """Open a job's loggers; at the end close them with its exit code and write how it ended.
 
     Args:
@@ -33,8 +34,8 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None, watch: Watch) 
         watch: of this process.
     """
     loggers: list[Logger] = []
-    main = rank(config["trainer"]) == 0
-    resuming = f"\nstopped; to go on: {resume_command(run, config['plugins'])}\n"
+    main = rank(config.trainer) == 0
+    resuming = f"\nstopped; to go on: {resume_command(run, config.plugins)}\n"
 
     def record(state: State, exit_code: int, **details: Any) -> None:
         watch.is_coming_out()
@@ -56,7 +57,7 @@ def recorded(run: Run, config: dict[str, Any], sweep: str | None, watch: Watch) 
         watch.last_words = last_words
     try:
         if main:
-            run.set_status("running", epochs=config["epochs"])
+            run.set_status("running", epochs=config.epochs)
         loggers.extend(build_loggers(config, run, sweep))
         alive = heartbeat(run, lambda: not watch.waited_for) if main else nullcontext()
         with alive, ended_by_others(watch):

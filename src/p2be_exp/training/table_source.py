@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 
 
-def table_source(config: Mapping[str, Any]) -> Run | None:
+def table_source(config: TrainConfig) -> Run | None:
     """The run whose table is to be taken; None where the configuration names none.
 
     Raises:
         BadInput: no such run, or its table is no P2BE table of the same M.
     """
-    source = config["encoding"].get("table_from")
+    source = config.encoding.table_from
     if source is None:
         return None
     run = Run.open(source, key="encoding.table_from")
-    encoding = run.config()["encoding"]
-    if encoding["name"] != "p2be" or encoding["M"] != config["encoding"]["M"]:
-        found = f"{encoding['name']}, M={encoding.get('M', 1)}"
-        raise BadInput(
-            f"encoding.table_from={source}: a p2be table with M={config['encoding']['M']} is needed, not {found}"
-        )
+    encoding = run.config().encoding
+    if encoding.name != "p2be" or encoding.M != config.encoding.M:
+        found = f"{encoding.name}, M={encoding.M or 1}"
+        raise BadInput(f"encoding.table_from={source}: a p2be table with M={config.encoding.M} is needed, not {found}")
     return run

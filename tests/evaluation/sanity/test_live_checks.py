@@ -8,7 +8,6 @@ from torch import nn
 
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
-from p2be_exp.attacks.greedy import GreedyLevels
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import RGB, OneHot, Thermometer
@@ -91,7 +90,7 @@ class Mover(Fixed):
 
 def test_zero_radius():
     images, labels = grey(90, 110, 99), torch.zeros(3, dtype=torch.long)
-    for attack in (Square(0, 5), GreedyLevels(0, 5), Fixed(lambda x: x)):
+    for attack in (Square(0, 5), Fixed(lambda x: x)):
         found = zero_radius_is_clean(attack, Reads(), images, labels, randoms(3))
         assert found.verdict == "ok"
         assert found.detail == f"{attack.id} leaves 1 of 3 images wrong, as they are."
@@ -178,7 +177,6 @@ def test_planted_direction(make):
     found = planted_direction_is_found(Fixed(lambda x: x, 16), encoding, image, randoms())
     assert found.verdict == "failed"
     assert found.detail == "fixed at 16 levels goes 0 % of the way; 50 % is enough."
-    assert planted_direction_is_found(GreedyLevels(16, 800), encoding, image, randoms()).verdict == "ok"
     assert planted_direction_is_found(Square(16, 1000), encoding, image, randoms()).verdict == "ok"
 
 

@@ -2,13 +2,15 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from commandline import TINY, assert_equal, train
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import training_config
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.data import ImageDataModule
 from p2be_exp.errors import Diverged
 from p2be_exp.runs.run import Run
@@ -42,7 +44,7 @@ def test_rows_are_read_as_text_and_written_back_alike(tmp_path):
     assert run.metrics_file.read_bytes() == before
 
 
-def config(**values) -> dict:
+def config(**values) -> TrainConfig:
     given = {
         "dataset": "digits",
         "trainer": "cpu",
@@ -55,24 +57,24 @@ def config(**values) -> dict:
         "limit_test": 20,
         **values,
     }
-    return to_plain(compose_config("train", [f"{key}={value}" for key, value in given.items()]))
+    return training_config([f"{key}={value}" for key, value in given.items()])
 
 
-def data_of(settings: dict) -> ImageDataModule:
+def data_of(settings: TrainConfig) -> ImageDataModule:
     keys = ("batch_size", "eval_batch_size", "seed", "limit_train", "limit_test")
-    given = {key: settings[key] for key in keys} | {"val_size": settings["dataset"]["val_size"]}
+    given = {key: getattr(settings, key) for key in keys} | {"val_size": settings.dataset.val_size}
     data = ImageDataModule("digits", "no folder", **given, split_seed=0, download=False)
     data.setup()
     return data
 
 
-def fit(settings: dict, run: Run, watch_every: int = 0, rows: EpochRows | None = None) -> TrainingModule:
+def fit(settings: TrainConfig, run: Run, watch_every: int = 0, rows: EpochRows | None = None) -> TrainingModule:
     data = data_of(settings)
     torch.manual_seed(0)
     module = TrainingModule(settings, 10, len(data.train_dataloader()))
     trainer = build_trainer(
-        settings["trainer"],
-        max_epochs=settings["epochs"],
+        settings.trainer,
+        max_epochs=settings.epochs,
         callbacks=[rows or EpochRows(run, watch_every)],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -171,9 +173,9 @@ def trained_by_two(folder: Path, watch_every: int = 0, **more) -> tuple[list[dic
     return [each.value[0] for each in ended], [each.value[1] for each in ended]
 
 
-def error_of(state: dict, settings: dict, split: str) -> float:
+def error_of(state: dict, settings: TrainConfig, split: str) -> float:
     """What the weights give in one process, in percent, by batches as each of two has them."""
-    data = data_of({**settings, "eval_batch_size": settings["eval_batch_size"] // 2})
+    data = data_of(replace(settings, eval_batch_size=settings.eval_batch_size // 2))
     module = TrainingModule(settings, 10, 6)
     module.load_state_dict(state)
     return count_error(module, getattr(data, f"{split}_dataloader")())

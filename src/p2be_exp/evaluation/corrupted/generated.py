@@ -61,9 +61,9 @@ class GeneratedImages(CorruptedImages):
 
         self.seed = seed
         self.stored = None if folder is None else _generated_set(folder, dataset, seed)
-        self.version = GENERATOR_VERSION if self.stored is None else self.stored.manifest["generator_version"]
+        self.version = GENERATOR_VERSION if self.stored is None else _manifest(self.stored)["generator_version"]
         earlier = self.version != GENERATOR_VERSION
-        if earlier:
+        if earlier and self.stored is not None:
             _check_complete(self.stored, names, severities)
         find = "frost" in names and not earlier
         self.textures = find_textures(frost_dir, key="corruption.frost_dir") if find else None
@@ -112,13 +112,14 @@ class GeneratedImages(CorruptedImages):
     def _check_identical(self, name: str) -> None:
         """Check, before a block is read, that a file that was called the published one still is."""
         if name in self.plan.identical and not self._is_identical(self.plan.dataset, name):
+            assert self.stored is not None  # only its files are called so
             raise BadInput(f"corruption.dir={self.stored.folder}: {name}.npy has changed since the evaluation began")
 
     def _is_stored(self, name: str, severity: int) -> bool:
         return self.stored is not None and name in self.stored.names and severity in self.stored.severities
 
     def _images_of(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
-        if self._is_stored(name, severity):
+        if self.stored is not None and self._is_stored(name, severity):
             images_of = stored_images(self.stored, name, severity, data, "corruption.dir")
             if not self._compared:
                 _check_files(self.stored, data)
@@ -160,10 +161,10 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
     stored = StoredSet(folder)
     wanted = {"dataset": dataset, "seed": seed}
     for what, value in wanted.items():
-        if stored.manifest.get(what) != value:
-            found = stored.manifest.get(what)
+        if _manifest(stored).get(what) != value:
+            found = _manifest(stored).get(what)
             raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
-    version = stored.manifest.get("generator_version")
+    version = _manifest(stored).get("generator_version")
     if not isinstance(version, int) or not 1 <= version <= GENERATOR_VERSION:
         raise BadInput(
             f"corruption.dir={folder}: made with generator_version={version}, known are 1 to {GENERATOR_VERSION}"
@@ -177,26 +178,33 @@ def _check_complete(stored: StoredSet, names: tuple[str, ...], severities: tuple
     Raises:
         BadInput: it has not. Frost that was left out when it was made is left out.
     """
-    lacking = [name for name in names if name not in stored.names and name not in stored.manifest.get("left_out", {})]
+    lacking = [name for name in names if name not in stored.names and name not in _manifest(stored).get("left_out", {})]
     lacking += [f"severity {severity}" for severity in severities if severity not in stored.severities]
     if lacking:
+        version = _manifest(stored)["generator_version"]
         raise BadInput(
-            f"corruption.dir={stored.folder}: made by version {stored.manifest['generator_version']} of the generator, "
+            f"corruption.dir={stored.folder}: made by version {version} of the generator, "
             f"lacks {', '.join(lacking)}, and images of two versions are not mixed; ask for what it has "
             f"(corruption.names=[{','.join(stored.names)}]), or make a new set"
         )
 
 
+def _manifest(stored: StoredSet) -> dict[str, Any]:
+    """The manifest of a set made here, which has one."""
+    assert stored.manifest is not None
+    return stored.manifest
+
+
 def _is_whole(stored: StoredSet) -> bool:
     """Whether a set made here has every severity of every image of its test set, in their order."""
-    every = len(stored) == stored.manifest.get("images_of_the_data_set") and not stored.unreadable
+    every = len(stored) == _manifest(stored).get("images_of_the_data_set") and not stored.unreadable
     return every and stored.severities == SEVERITIES and np.array_equal(stored.indices, np.arange(len(stored)))
 
 
 def _check_files(stored: StoredSet, data: ImageDataModule) -> None:
     """Check that a set that was made of picture files was made of these, cut out in this way."""
     for what, wanted in data.fingerprint(torch.from_numpy(stored.indices)).items():
-        found = stored.manifest.get(what)
+        found = _manifest(stored).get(what)
         if found != wanted:
             files = f"made of other pictures than those of {data.name}'s test set (their names or labels differ)"
             told = files if what == "test_files" else f"made with {what}={found}, wanted is {wanted}"

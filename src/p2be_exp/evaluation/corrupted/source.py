@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from p2be_exp.config.checks import check_folder
+from p2be_exp.config.schema import SomeCorruptionConfig, TrainConfig
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
 from p2be_exp.errors import BadInput
-from p2be_exp.system.paths import user_path
-
-if TYPE_CHECKING:
-    pass
-
-
 from p2be_exp.evaluation.corrupted.cifar_c import OfficialCifarC
 from p2be_exp.evaluation.corrupted.generated import GeneratedImages
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
+from p2be_exp.system.paths import user_path
 
 
-def corrupted_images(config: dict[str, Any]) -> CorruptedImages | None:
+def corrupted_images(config: TrainConfig) -> CorruptedImages | None:
     """The corrupted images that a configuration's ``corruption`` group asks for; None for ``none``.
 
     Folders are looked into, headers and manifests read; no images.
@@ -37,27 +32,27 @@ def corrupted_images(config: dict[str, Any]) -> CorruptedImages | None:
     return images
 
 
-def _source(config: dict[str, Any]) -> CorruptedImages | None:
-    wanted, dataset = config["corruption"], config["dataset"]["name"]
-    data_dir = user_path("data_dir", config["data_dir"])
-    if wanted["name"] == "none":
+def _source(config: TrainConfig) -> CorruptedImages | None:
+    wanted, dataset = config.corruption, config.dataset.name
+    data_dir = user_path("data_dir", config.data_dir)
+    if not isinstance(wanted, SomeCorruptionConfig):
         return None
     wanted = resolved(wanted, dataset, data_dir)
-    names, severities = select_names(wanted["names"]), select_severities(wanted["severities"])
-    if wanted["name"] == "generated":
-        folder, frost_dir = (_path(key, wanted[key]) for key in ("dir", "frost_dir"))
-        return GeneratedImages(dataset, names, severities, wanted["seed"], folder, frost_dir, wanted["workers"])
+    names, severities = select_names(wanted.names), select_severities(wanted.severities)
+    if wanted.name == "generated":
+        folder, frost_dir = _path("dir", wanted.dir), _path("frost_dir", wanted.frost_dir)
+        return GeneratedImages(dataset, names, severities, wanted.seed, folder, frost_dir, wanted.workers)
     check_folder(wanted)
-    folder = _path("dir", wanted["dir"]) or data_dir / OFFICIAL_FOLDERS.get(dataset, "")
-    if wanted["name"] == "cifar_c":
+    folder = _path("dir", wanted.dir) or data_dir / OFFICIAL_FOLDERS.get(dataset, "")
+    if wanted.name == "cifar_c":
         return OfficialCifarC(folder, dataset, names, severities, key="corruption.dir")
-    if wanted["name"] == "own":
+    if wanted.name == "own":
         from p2be_exp.evaluation.corrupted.own_files import OwnFiles
 
         return OwnFiles(folder, dataset, names, severities, key="corruption.dir")
     from p2be_exp.evaluation.corrupted.imagenet_c import OfficialImageNetC
 
-    return OfficialImageNetC(folder, names, severities, wanted["crop"], wanted["workers"], key="corruption.dir")
+    return OfficialImageNetC(folder, names, severities, wanted.crop, wanted.workers, key="corruption.dir")
 
 
 def _path(key: str, value: str | None) -> Path | None:

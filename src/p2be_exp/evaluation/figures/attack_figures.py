@@ -57,7 +57,7 @@ def loss_over_steps(results: Results, title: str) -> Figure | None:
 
     An image that PGD has broken keeps its loss from then on.
     """
-    radii = sorted({each.eps_levels for each in results.attacks})
+    radii = sorted({each.eps_levels for each in results.attacks if each.eps_levels is not None})
     radius = next((each for each in radii if each >= 8), radii[-1])
     figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
     drawn = False
@@ -97,7 +97,7 @@ def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title:
             _show(changed, adversarial)
             changed.set_xlabel("wrong" if found["wrong"][row] else "still right", fontsize=7)
             change = adversarial.astype(np.int16) - clean_images[row]
-            _show(difference, (128 + change * (127 // max(condition.eps_levels, 1))).clip(0, 255).astype(np.uint8))
+            _show(difference, (128 + change * (127 // max(condition.eps_levels or 0, 1))).clip(0, 255).astype(np.uint8))
         grid[0, 1 + 2 * number].set_title(f"{condition.eps_levels} levels\n{condition.name}", fontsize=8)
         grid[0, 2 + 2 * number].set_title("difference", fontsize=8)
     figure.suptitle(title, fontsize=9)
@@ -106,7 +106,7 @@ def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title:
 
 def _strongest(results: Results) -> list[Condition]:
     """For each radius the attack with the highest error."""
-    radii = sorted({each.eps_levels for each in results.attacks})
+    radii = sorted({each.eps_levels for each in results.attacks if each.eps_levels is not None})
     of_radius = [[each for each in results.attacks if each.eps_levels == radius] for radius in radii]
     return [max(each, key=lambda condition: results.rows[condition.id].error) for each in of_radius]
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import matplotlib
 import numpy as np
@@ -61,7 +61,7 @@ def corruption_errors(summary: Mapping[str, Any], rows: Iterable[Any]) -> Corrup
         rows: :class:`~p2be_exp.evaluation.results.Row` or dictionaries with ``name``, ``severity``, ``error``,
             ``ci_low`` and ``ci_high``; rows without severity (clean images, attacks) are passed over.
     """
-    plain = [asdict(row) if is_dataclass(row) else row for row in rows]
+    plain = [asdict(cast("Any", row)) if is_dataclass(row) else row for row in rows]
     cells = {(row["name"], int(row["severity"])): row for row in plain if row["severity"]}
     section = summary.get("corruptions") or {}
     asked = {*section.get("left_out", ()), *section.get("unfinished", ())}
@@ -264,12 +264,12 @@ def _blocks(names: Sequence[str]) -> list[tuple[str, int, int]]:
 def _label_block(axes: Axes, category: str, first: int, last: int) -> None:
     """A category's name and a coloured line at the right of its rows."""
     where = axes.get_yaxis_transform()
-    style = {"transform": where, "clip_on": False}
+    style: dict[str, Any] = {"transform": where, "clip_on": False}
     axes.plot([1.02, 1.02], [first - 0.4, last + 0.4], color=COLOURS[category], linewidth=4, **style)
     axes.text(1.045, (first + last) / 2, category, va="center", fontsize=9, **style)
 
 
-def _plain(axes: Axes, grid: str) -> None:
+def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#DDDDDD", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -279,7 +279,7 @@ def _entitle(figure: Figure, title: str, remarks: Sequence[str]) -> None:
     width = int(12 * figure.get_figwidth())  # characters of this size
     lines = [line for text in [*title.splitlines(), *remarks] for line in textwrap.wrap(text, width)]
     figure.suptitle("\n".join(lines), fontsize=10)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    cast("Any", figure.get_layout_engine()).set(w_pad=0.1, h_pad=0.08)
 
 
 def _words(name: str) -> str:

@@ -144,11 +144,11 @@ def no_image_is_repaired(rows: Sequence[Measured], clean: Measured | None) -> Ch
     """An image that is wrong as it is counts as wrong under every attack: else the bookkeeping is broken."""
     name = "attacks keep the wrong images"
     beside = [row for row in rows if clean is not None and row.n == clean.n]
-    if not beside:
+    if clean is None or not beside:
         return Check(name, "not measured", "No attack stands beside a clean row of the same images.")
     for row in beside:
         paired = row.wrong is not None and clean.wrong is not None
-        lost = int((clean.wrong & ~row.wrong).sum()) if paired else clean.n_wrong - row.n_wrong
+        lost = _only(clean, row)[0] if paired else clean.n_wrong - row.n_wrong
         if lost > 0:
             detail = f"{row.attack} at {row.eps_levels} levels counts as right {lost} images that are wrong unattacked."
             return Check(name, "failed", detail)
@@ -179,7 +179,7 @@ def black_box_is_weaker_than_white_box(rows: Sequence[Measured]) -> Check:
 
 def error_grows_with_the_radius(rows: Sequence[Measured]) -> Check:
     """Each attack gets no fewer images wrong at its next larger radius."""
-    pairs = []
+    pairs: list[tuple[Measured, Measured]] = []
     for attack in _unique(row.attack for row in rows):
         mine = sorted((row for row in rows if row.attack == attack), key=lambda row: row.eps_levels)
         pairs += pairwise(mine)
@@ -213,6 +213,7 @@ def accuracy_goes_to_zero(rows: Sequence[Measured]) -> Check:
     if radius < LARGE_RADIUS:
         return Check(name, "not measured", f"No radius is {LARGE_RADIUS} levels or more.")
     best = _best_at(rows, radius)
+    assert best is not None  # the radius is one of theirs
     verdict: Verdict = "ok" if best.error >= ERROR_AT_LARGE_RADIUS else "suspicious"
     if best.error < LOW_ERROR_AT_LARGE_RADIUS:
         verdict = "failed"
@@ -222,7 +223,7 @@ def accuracy_goes_to_zero(rows: Sequence[Measured]) -> Check:
 def more_work_changes_little(rows: Sequence[Measured]) -> Check:
     """At least twice the steps or restarts of an attack change the error by little."""
     name = "twice the steps or restarts change little"
-    pairs = []
+    pairs: list[tuple[Measured, Measured]] = []
     for radius, family in _unique((row.eps_levels, row.family or row.attack) for row in rows):
         mine = [row for row in rows if (row.eps_levels, row.family or row.attack) == (radius, family)]
         most = max(mine, key=lambda row: row.work)
@@ -242,11 +243,12 @@ def gradients_are_not_zero(rows: Sequence[Measured]) -> Check:
     shares = [row for row in rows if row.zero_gradient is not None and not math.isnan(row.zero_gradient)]
     if not shares:
         return Check(name, "not measured", "No row says how many gradients were 0.")
-    worst = max(shares, key=lambda row: row.zero_gradient)
-    verdict: Verdict = "suspicious" if worst.zero_gradient > ZERO_GRADIENTS else "ok"
-    if worst.zero_gradient >= ALL_ZERO_GRADIENTS:
+    worst = max(shares, key=lambda row: row.zero_gradient or 0.0)
+    share = worst.zero_gradient or 0.0
+    verdict: Verdict = "suspicious" if share > ZERO_GRADIENTS else "ok"
+    if share >= ALL_ZERO_GRADIENTS:
         verdict = "failed"
-    detail = f"At most {100 * worst.zero_gradient:.1f} % of an attack's gradients are exactly 0 ({worst})."
+    detail = f"At most {100 * share:.1f} % of an attack's gradients are exactly 0 ({worst})."
     return Check(name, verdict, detail)
 
 
@@ -337,6 +339,7 @@ def _paired(a: Measured, b: Measured) -> bool:
 
 def _only(a: Measured, b: Measured) -> tuple[int, int]:
     """How many images are wrong under the first alone, and under the second alone."""
+    assert a.wrong is not None and b.wrong is not None  # noqa: PT018  # whoever asks has looked
     return int((a.wrong & ~b.wrong).sum()), int((b.wrong & ~a.wrong).sum())
 
 

@@ -19,14 +19,14 @@ def how_trained(result: Result) -> tuple[str, ...]:
     Taken from ``trained_on`` in ``run.json``; of a run without it from the configuration, where a precision of ``auto``
     depends on a machine that is not known.
     """
-    trainer, told = result.measured.config["trainer"], result.info.get("trained_on") or {}
-    on_cpu = told.get("accelerator", trainer["accelerator"]) == "cpu"
-    found = told.get("precision") or ("32" if on_cpu else trainer["precision"])
+    trainer, told = result.measured.config.trainer, result.info.get("trained_on") or {}
+    on_cpu = told.get("accelerator", trainer.accelerator) == "cpu"
+    found = told.get("precision") or ("32" if on_cpu else trainer.precision)
     names = [_PRECISIONS.get(part, part) for part in found.split(", then ")]
     precision = "a precision that is not known" if names == ["auto"] else ", then ".join(names)
-    processes = told.get("processes", trainer["devices"] * trainer["num_nodes"])
+    processes = told.get("processes", trainer.devices * trainer.num_nodes)
     # PyTorch synchronises batch norms on GPUs only.
-    together = trainer["sync_batchnorm"] and trainer["strategy"] == "ddp" and not on_cpu
+    together = trainer.sync_batchnorm and trainer.strategy == "ddp" and not on_cpu
     return (precision,) if processes == 1 or together else (precision, f"batch norms of {processes} processes apart")
 
 
@@ -40,7 +40,7 @@ def kept_apart(results: Sequence[Result]) -> list[tuple[str, ...]]:
         For each what differs from the others, in words; nothing where all agree.
     """
     facts = [_facts(result) for result in results]
-    lengths = [(result.measured.settings["dataset"], result.measured.config["epochs"]) for result in results]
+    lengths = [(result.measured.settings["dataset"], result.measured.config.epochs) for result in results]
     found = []
     for mine, length in zip(facts, lengths, strict=True):
         others = [each for each, of in zip(facts, lengths, strict=True) if of == length]

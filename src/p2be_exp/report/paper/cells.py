@@ -181,7 +181,7 @@ def _worth_showing(spec: TableSpec, sections: dict[_Section, list[_Placed]]) -> 
 
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
-    network, epochs = result.measured.config["backbone"]["name"], str(result.measured.config["epochs"])
+    network, epochs = result.measured.config.backbone.name, str(result.measured.config.epochs)
     expected = ("resnet50",) if spec.recipe.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
         return (f"network {network}",)

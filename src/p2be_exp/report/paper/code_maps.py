@@ -49,13 +49,13 @@ def _learned(results: Sequence[Result]) -> tuple[list, list[str]]:
     """Tables of the runs, one for each recipe's first seed."""
     chosen: dict[str, Result] = {}
     for result in sorted(results, key=lambda each: (each.measured.seed, str(each.measured.folder))):
-        encoding = result.measured.config["encoding"]
-        if encoding["name"] != "p2be" or encoding["table_from"] is not None:
+        encoding = result.measured.config.encoding
+        if encoding.name != "p2be" or encoding.table_from is not None:
             continue
         config = result.measured.config
-        what = f"learned on {option_label(config['dataset']['name'])}, M = {encoding['M']}"
-        recipe = f"{config['backbone']['name']}, {option_label(config['regime']['name'])}, {config['epochs']} epochs"
-        chosen.setdefault(f"{what}\n{recipe}\nlambda = {encoding['lambda_smooth']:g}", result)
+        what = f"learned on {option_label(config.dataset.name)}, M = {encoding.M}"
+        recipe = f"{config.backbone.name}, {option_label(config.regime.name)}, {config.epochs} epochs"
+        chosen.setdefault(f"{what}\n{recipe}\nlambda = {encoding.lambda_smooth:g}", result)
     found: list = []
     lost: list[str] = []
     for title in sorted(chosen, key=lambda each: (_less_like_the_paper(chosen[each]), natural(each))):
@@ -75,7 +75,7 @@ def _learned(results: Sequence[Result]) -> tuple[list, list[str]]:
 def _less_like_the_paper(result: Result) -> tuple[bool, ...]:
     """Sorts the paper's own table, of ImageNet, to the front, then those of its corruption runs."""
     config = result.measured.config
-    return config["dataset"]["name"] != "imagenet", config["regime"]["name"] != "augmix", config["encoding"]["M"] != 64
+    return config.dataset.name != "imagenet", config.regime.name != "augmix", config.encoding.M != 64
 
 
 def _draw(maps: dict) -> Picture:

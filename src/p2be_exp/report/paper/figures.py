@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -29,7 +30,7 @@ STYLES = {
 """Colour (Okabe and Ito) and marker of the encodings: told apart by the colour-blind and in grey."""
 
 _OTHERS = (("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#8C8C8C", "*"), ("#444444", "<"), ("#999933", ">"))
-_SETTINGS = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
+_SETTINGS: Any = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
              "axes.spines.right": False}  # fmt: skip
 
 
@@ -116,9 +117,11 @@ def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
 def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[Key, Key]]) -> None:
     axes.axvline(0, color="#444444", linewidth=0.8)
     for cell in cells:
-        found, place = cell.compared, order.index((cell.key.block, cell.key.row))
+        if (found := cell.compared) is None:
+            continue
+        place = order.index((cell.key.block, cell.key.row))
         colour, marker = _style(cell.key.row)
-        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=1.6)
+        axes.plot(np.array([found.low, found.high], dtype=float), [place, place], color=colour, linewidth=1.6)
         # Hollow: about two networks, not about the methods.
         face = "white" if found.kind == "networks" else colour
         axes.plot(found.difference, place, marker=marker, color=colour, markerfacecolor=face, markersize=6)
@@ -178,7 +181,8 @@ def _errors(cells: dict[Key, Cell]) -> dict[str, list[float]]:
     cell = next(cell for cell in cells.values() if cell.key.measure.kind in ("corruption", "mce"))
     runs = [result for result, _ in cell.runs.values()]
     found = {name: [value(result, Measure("error", name)) for result in runs] for name in TEST}
-    return {name: errors for name, errors in found.items() if errors and None not in errors}
+    known = {name: [each for each in errors if each is not None] for name, errors in found.items()}
+    return {name: errors for name, errors in known.items() if errors and len(errors) == len(runs)}
 
 
 def _draw_errors(
@@ -207,7 +211,7 @@ def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
         for axes, column in zip(axes_of[0], table.columns, strict=True):
             told += _draw_along_m(axes, table, column)
             axes.set(xlabel="M", title=f"{table.spec.column_label(column)}, %", xscale="log")
-            lengths = sorted({cell.key.row.setting.value for cell in table.cells})
+            lengths = sorted({_along(cell.key.row) for cell in table.cells})
             axes.set_xticks(lengths, [str(each) for each in lengths])
             axes.minorticks_off()
             axes.margins(x=0.1, y=0.2)
@@ -221,15 +225,21 @@ def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
     return [picture(drawing, grid.id, title, f"{title}. {'; '.join(told)}.")]
 
 
+def _along(key: Key) -> Any:
+    """The value along which a table of M or lambda goes."""
+    assert key.setting is not None
+    return key.setting.value
+
+
 def _draw_along_m(axes: Axes, table: Table, column: Key) -> list[str]:
     told = []
     for number, (block, rows) in enumerate(table.blocks.items()):
         cells = [row[column] for row in rows.values()]
-        points = [(cell.key.row.setting.value, cell) for cell in cells if cell.runs]
+        points = [(_along(cell.key.row), cell) for cell in cells if cell.runs]
         if not points:
             continue
         colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else _style(block)
-        lengths, means = [length for length, _ in points], [cell.mean for _, cell in points]
+        lengths, means = [length for length, _ in points], [cell.mean or 0.0 for _, cell in points]
         axes.errorbar(
             lengths, means, yerr=[cell.sd or 0 for _, cell in points], marker=marker, color=colour, capsize=3,
             label=table.spec.block_label(block),
@@ -244,7 +254,7 @@ def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
     groups: dict[Key, list[Key]] = {}
     for block in table.blocks:
         groups.setdefault(replace(block, setting=None), []).append(block)
-    found = []
+    found: list[Picture] = []
     for group, blocks in groups.items():
         weights = sorted({row for block in blocks for row in table.blocks[block]}, key=natural)
         matrices = {column: _matrix(table, blocks, weights, column) for column in table.columns}
@@ -269,7 +279,7 @@ def _heat_map(
     matrices: dict[Key, NDArray[np.float64]],
     number: int,
 ) -> Picture:
-    lengths, names = ([format_value(key.setting.value) for key in keys] for keys in (blocks, weights))
+    lengths, names = ([format_value(_along(key)) for key in keys] for keys in (blocks, weights))
     wide, high = 1.4 + 0.75 * len(names), 1.5 + 0.5 * len(lengths)
     told = []
     with settings():

@@ -150,20 +150,20 @@ def _steps(result: Result) -> int | None:
     images = (result.info.get("dataset") or {}).get("train")
     if not isinstance(images, int):
         return None
-    batches = math.ceil(images / config["batch_size"])
-    return config["epochs"] * math.ceil(batches / config["optim"]["accumulate"])
+    batches = math.ceil(images / config.batch_size)
+    return config.epochs * math.ceil(batches / config.optim.accumulate)
 
 
 # -- the form of what is read -----------------------------------------------------------------------------------------
 
 _NONE = type(None)
-_SUMMARY = {
+_SUMMARY: Form = {
     "corruptions": (dict, _NONE),
     "corruptions.left_out": (dict, list, _NONE),
     "corruptions.identical": (list, _NONE),
     "corruptions.identical.*": str,
 }
-_SETTINGS = {
+_SETTINGS: Form = {
     "attack": (dict, _NONE),
     "corruption.names": (str, list, _NONE),
     "corruption.names.*": str,

@@ -68,7 +68,8 @@ class Grid:
 
 def grids(tables: Iterable[Table]) -> list[Grid]:
     """The tables in words, each with an ID of its own: ``table2``, ``table2-2``, ``table2-departing-1``, ..."""
-    found, counts = [], {}
+    found: list[Grid] = []
+    counts: dict[str, int] = {}
     tables = list(tables)
     alike = Counter((table.spec.id, table.departures) for table in tables)
     for table in tables:
@@ -243,8 +244,8 @@ def _sentence(table: Table) -> str:
     images = _listed(f"{each.measured.counts['clean'].n:,}" for each in results if "clean" in each.measured.counts)
     source = _corrupted(table)
     seeds = sorted({each.measured.seed for each in results})
-    networks = _listed(each.measured.config["backbone"]["name"] for each in results)
-    presets = _listed(each.measured.config["preset"]["name"] for each in results)
+    networks = _listed(each.measured.config.backbone.name for each in results)
+    presets = _listed(each.measured.config.preset.name for each in results)
     versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if _has_torch(each))
     commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
     runs = {each.run for each in results}

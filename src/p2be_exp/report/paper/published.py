@@ -130,15 +130,15 @@ def _numbers() -> Iterator[Published]:
         for name, ce in zip(TEST, ces, strict=True):
             yield Published("table3_ce", "resnet50", name, row, ce)
     for block, encodings in _TABLE_4.items():
-        for row, (lspga, clean) in zip(("onehot", "thermometer", "p2be"), encodings, strict=True):
-            yield Published("table4", block, row, "lspga", lspga)
-            yield Published("table4", block, row, "clean", clean)
+        for row, (broken, right) in zip(("onehot", "thermometer", "p2be"), encodings, strict=True):
+            yield Published("table4", block, row, "lspga", broken)
+            yield Published("table4", block, row, "clean", right)
     for block, rows in _TABLE_5.items():
-        for row, (lspga, clean) in zip(("off", "on"), rows, strict=True):
-            yield Published("table5", block, row, "lspga", lspga)
+        for row, (attacked, clean) in zip(("off", "on"), rows, strict=True):
+            yield Published("table5", block, row, "lspga", attacked)
             yield Published("table5", block, row, "clean", clean)
-    for block, encodings in _TABLE_6.items():
-        for row, errors in encodings.items():
+    for block, by_encoding in _TABLE_6.items():
+        for row, errors in by_encoding.items():
             for epochs, error in zip(("50", "100", "200"), errors, strict=True):
                 yield Published("table6", block, row, epochs, error)
     for block, rows in _TABLE_7.items():

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.measures import IMAGENET_IMAGES
@@ -101,13 +103,13 @@ def departures(result: Result, recipe: Recipe) -> Departures:
     config = result.measured.config
     changed, row = training_departures(config, recipe)
     found = [*changed, *_evaluation(result, recipe)]
-    remark = config["departs_from_paper"]
+    remark = config.departs_from_paper
     if not found and not row and remark:
         found.append(remark)
     return Departures(tuple(found), row, remark)
 
 
-def training_departures(config: Mapping[str, Any], recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def training_departures(config: TrainConfig, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """In what a configuration departs from a recipe, however it was measured.
 
     Args:
@@ -118,7 +120,7 @@ def training_departures(config: Mapping[str, Any], recipe: Recipe) -> tuple[tupl
         What concerns every row, and what concerns the encoding alone, in words.
     """
     expected = _expected(config, recipe)
-    here = {key: value for key, value in flat(config) if not _is_free(key, recipe)}
+    here = {key: value for key, value in flat(plain(config)) if not _is_free(key, recipe)}
     changed = {
         key: value
         for key, value in here.items()
@@ -129,25 +131,25 @@ def training_departures(config: Mapping[str, Any], recipe: Recipe) -> tuple[tupl
     general = [key for key in _FIRST if key in changed]
     general += sorted(set(changed) - set(general) - set(of_row))
     found = [
-        *_option("data set", config["dataset"]["name"], recipe.datasets),
-        *_option("network", config["backbone"]["name"], recipe.networks),
-        *_option("regime", config["regime"]["name"], recipe.regimes),
+        *_option("data set", config.dataset.name, recipe.datasets),
+        *_option("network", config.backbone.name, recipe.networks),
+        *_option("regime", config.regime.name, recipe.regimes),
         *(_instead(key, changed[key], expected) for key in general),
-        *([] if config["preset"]["name"] == "official" else [f"preset {config['preset']['name']}"]),
+        *([] if config.preset.name == "official" else [f"preset {config.preset.name}"]),
     ]
     return tuple(found), row
 
 
-def smooth_weight(config: Mapping[str, Any], recipe: Recipe) -> float:
+def smooth_weight(config: TrainConfig, recipe: Recipe) -> float:
     """The paper's lambda for a run's data set and regime."""
     if recipe.imagenet:
         return 10.0
-    adversarial = config["regime"]["name"] in ("contrain", "advtrain")
-    return 0.1 if adversarial and config["dataset"]["name"] == "cifar100" else 1.0
+    adversarial = config.regime.name in ("contrain", "advtrain")
+    return 0.1 if adversarial and config.dataset.name == "cifar100" else 1.0
 
 
-def _expected(config: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    names = tuple(config[group]["name"] for group in ("dataset", "regime", "preset", "backbone", "encoding"))
+def _expected(config: TrainConfig, recipe: Recipe) -> dict[str, Any]:
+    names = tuple(getattr(config, group).name for group in ("dataset", "regime", "preset", "backbone", "encoding"))
     given = {**_COMMON, **(_IMAGENET if recipe.imagenet else _CIFAR)}
     given["encoding.lambda_smooth"] = smooth_weight(config, recipe)
     expected = {**_composed(*names, recipe.imagenet), **given}
@@ -174,14 +176,14 @@ def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: s
     return {}
 
 
-def _is_row(key: str, config: Mapping[str, Any]) -> bool:
+def _is_row(key: str, config: TrainConfig) -> bool:
     """Whether a key belongs to the encoding alone; RGB has to be trained against another attack than LS-PGA."""
-    return key.startswith(_ROW) or (key.startswith("regime.attack.") and config["encoding"]["name"] == "rgb")
+    return key.startswith(_ROW) or (key.startswith("regime.attack.") and config.encoding.name == "rgb")
 
 
-def _has_a_say(key: str, config: Mapping[str, Any]) -> bool:
+def _has_a_say(key: str, config: TrainConfig) -> bool:
     """The table's optimizer has nothing to do where there is no table to learn."""
-    fixed = config["encoding"]["name"] in ENCODINGS and config["encoding"]["name"] != "p2be"
+    fixed = config.encoding.name in ENCODINGS and config.encoding.name != "p2be"
     return not (fixed and key.startswith(("optim.table_", "regime.table_")))
 
 
@@ -190,10 +192,10 @@ def _instead(key: str, value: Any, expected: Mapping[str, Any]) -> str:
     return f"{text} instead of {format_value(expected[key])}" if expected.get(key) is not None else text
 
 
-def _in_effect(key: str, value: Any, config: Mapping[str, Any]) -> Any:
+def _in_effect(key: str, value: Any, config: TrainConfig) -> Any:
     """The reference's rounding of views is another one's name where the codes are a learned table's, or RGB."""
     if key == "regime.view_rounding" and value == "reference":
-        return {"p2be": "floor", "rgb": "nearest"}.get(config["encoding"]["name"], value)
+        return {"p2be": "floor", "rgb": "nearest"}.get(config.encoding.name, value)
     return value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from p2be_exp.config.typed import has_key
 from p2be_exp.corruptions.names import CATEGORIES, TEST
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import CellKey, Key, Measure, Setting
@@ -140,7 +141,7 @@ def family(block: Key) -> Key:
 
 
 def _name(result: Result, group: str) -> str:
-    return result.measured.config[group]["name"]
+    return getattr(result.measured.config, group).name
 
 
 def _encoding(result: Result, variant: str) -> Key:
@@ -148,7 +149,7 @@ def _encoding(result: Result, variant: str) -> Key:
 
 
 def _learns_its_table(result: Result) -> bool:
-    return result.measured.config["encoding"].get("table_from") is None
+    return result.measured.config.encoding.table_from is None
 
 
 def _cells(block: Key, row: Key, *kinds: str) -> list[CellKey]:
@@ -196,7 +197,7 @@ def _cells_3_ce(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_6(result: Result, variant: str) -> list[CellKey]:
-    length = Key(str(result.measured.config["epochs"]))
+    length = Key(str(result.measured.config.epochs))
     cells = _cells_2(result, variant)
     return [CellKey(cell.block, cell.row, length, cell.measure) for cell in cells if cell.measure.kind == "corruption"]
 
@@ -204,7 +205,7 @@ def _cells_6(result: Result, variant: str) -> list[CellKey]:
 def _cells_7(result: Result, variant: str) -> list[CellKey]:
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "augmix" or _is_imagenet(result):
         return []
-    source = result.measured.config["encoding"]["table_from"]
+    source = result.measured.config.encoding.table_from
     variant = ", ".join(filter(None, [variant, origin(source) if source else ""]))
     row = Key("fixed" if source else "learned", variant)
     return _cells(Key(_name(result, "dataset")), row, "clean", "corruption")
@@ -219,7 +220,7 @@ def origin(source: str) -> str:
     try:
         run = Run(source)
         config = run.config()
-        dataset = config["dataset"]["name"]
+        dataset = config.dataset.name
         if dataset != "imagenet":
             return f"learned on {option_label(dataset)}"
         general, row = training_departures(config, _FIXED)
@@ -232,7 +233,7 @@ def origin(source: str) -> str:
 
 def _fixed_tables(results: Sequence[Result]) -> list[str]:
     """Whether the seeds of a fixed row stand for several learned tables."""
-    sources = {each.measured.config["encoding"]["table_from"] for each in results} - {None}
+    sources = {each.measured.config.encoding.table_from for each in results} - {None}
     tables = {Path(source).resolve() for source in sources}
     if not tables:
         return []
@@ -256,7 +257,7 @@ def _cells_5(result: Result, variant: str) -> list[CellKey]:
     config = result.measured.config
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "contrain" or not _learns_its_table(result):
         return []
-    weight = config["encoding"]["lambda_smooth"]
+    weight = config.encoding.lambda_smooth
     usual = smooth_weight(config, _SMOOTHNESS)
     row = {0: "off", usual: "on"}.get(weight, str(Setting("lambda", weight)))
     return _cells(Key(_name(result, "dataset")), Key(row, variant), "lspga", "clean")
@@ -266,18 +267,18 @@ def _cells_5(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_m(result: Result, variant: str) -> list[CellKey]:
-    encoding = result.measured.config["encoding"]
-    if "M" not in encoding or not _learns_its_table(result) or _name(result, "regime") == "standard":
+    encoding = result.measured.config.encoding
+    if not has_key(encoding, "M") or not _learns_its_table(result) or _name(result, "regime") == "standard":
         return []
     within = tuple(_name(result, group) for group in ("backbone", "dataset", "regime"))
-    return _cells(Key(encoding["name"], variant, within), Key(setting=Setting("M", encoding["M"])), *_ALL)
+    return _cells(Key(encoding.name, variant, within), Key(setting=Setting("M", encoding.M)), *_ALL)
 
 
 def _cells_lambda(result: Result, variant: str) -> list[CellKey]:
-    encoding = result.measured.config["encoding"]
-    if "lambda_smooth" not in encoding or not (_corruption_run(result) or result.sweep == "m_lambda"):
+    encoding = result.measured.config.encoding
+    if not has_key(encoding, "lambda_smooth") or not (_corruption_run(result) or result.sweep == "m_lambda"):
         return []
-    row = Key(setting=Setting("lambda", encoding["lambda_smooth"]))
+    row = Key(setting=Setting("lambda", encoding.lambda_smooth))
     return [
         CellKey(Key(of.block.name, of.block.variant, of.block.within, of.row.setting), row, of.column, of.measure)
         for of in _cells_m(result, variant)

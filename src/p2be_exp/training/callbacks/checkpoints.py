@@ -60,7 +60,7 @@ class _Checkpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:  # Lightning removes what is not the best any more: never anything but a checkpoint
             name = Path(path).name
-            return str(Path(self.dirpath, name if name in _NAMES else f"{self.filename}.ckpt"))
+            return str(Path(self.dirpath or "", name if name in _NAMES else f"{self.filename}.ckpt"))
 
         moved = {key: here(value) if key.endswith("_path") and value else value for key, value in state_dict.items()}
         best = {here(path): score for path, score in state_dict["best_k_models"].items()}
@@ -70,8 +70,8 @@ class _Checkpoint(ModelCheckpoint):
 def checkpoint_callbacks(run: Run, has_validation: bool) -> list[ModelCheckpoint]:
     """``last.ckpt`` after every epoch; ``best.ckpt`` by the validation error, never by the test set's."""
     folder = run.checkpoint().parent
-    common = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
-    callbacks = []
+    common: dict[str, Any] = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
+    callbacks: list[ModelCheckpoint] = []
     if has_validation:
         callbacks.append(_Checkpoint(filename="best", monitor="val/error", mode="min", **common))
     callbacks.append(_Checkpoint(filename="last", **common))

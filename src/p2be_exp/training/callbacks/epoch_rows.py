@@ -7,7 +7,7 @@ import io
 import math
 import os
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 
@@ -64,7 +64,7 @@ class EpochRows(pl.Callback):
         if pl_module.val_error is not None:
             row["val/error"] = pl_module.val_error
         if self.watch_every and epoch % self.watch_every == 0:
-            row["test/error"] = count_error(pl_module, trainer.datamodule.test_dataloader())
+            row["test/error"] = count_error(pl_module, cast("Any", trainer).datamodule.test_dataloader())
         row |= {f"lr/{name}": rate for name, rate in pl_module.learning_rates().items()}
         row |= {f"table/{name}": value for name, value in pl_module.table_statistics().items()}
         row |= {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds, 1)}

@@ -43,7 +43,7 @@ class Progress(pl.callbacks.ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._steps = trainer.max_epochs * trainer.num_training_batches
+        self._steps = (trainer.max_epochs or 0) * int(trainer.num_training_batches)
         self._done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         self._begin, self._first = time.monotonic(), self._done
         self._images, self._said = 0, self._begin - NEXT_LINES + FIRST_LINE

@@ -1,14 +1,21 @@
-"""A greedy search over blocks of pixels: every change is tried on the model itself, no gradient, no relaxation."""
+"""A greedy search over blocks of pixels: every change is tried on the model itself, no gradient, no relaxation.
+
+A plug-in: ``plugins=[greedy_attack] attack=greedy``.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp import register_attack
+from p2be_exp.attacks import Attack, AttackRandom, Search
 from p2be_exp.attacks.ball import bounds
-from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.square import margins
+from p2be_exp.config import number
+from p2be_exp.config.schema import AttackConfig
 
 _KEEP, _LOW, _HIGH, _CLEAN = range(4)
 _CHANGES = (_LOW, _HIGH, _CLEAN)
@@ -17,6 +24,14 @@ _TOGETHER = (8, 4, 2)
 _FORWARD_AT_ONCE = 256  # images, at least
 
 
+@dataclass
+class GreedyConfig(AttackConfig):
+    """Keys of ``attack=greedy``."""
+
+    queries: int = number(1)
+
+
+@register_attack("greedy", GreedyConfig, for_training=True)
 class GreedyLevels(Attack):
     """Coordinate descent on the margin over blocks of one colour, coarse to fine.
 
@@ -48,7 +63,7 @@ class GreedyLevels(Attack):
         while len(left):
             before = trials.margin.clone()
             for side in block_sides(*images.shape[2:]):
-                cell_of = cells_of_values(*images.shape[1:], side).to(images.device)
+                cell_of = cells_of_values(images.shape[1], images.shape[2], images.shape[3], side).to(images.device)
                 n_cells = int(cell_of[-1]) + 1
                 order = torch.zeros(len(images), n_cells, dtype=torch.long, device=images.device)
                 order[left] = random.select(left).uniform(restart, n_cells, start).argsort(1)
