@@ -146,7 +146,6 @@ DRIVER = """
 import time
 from p2be_exp.commands.evaluate import main
 from p2be_exp.evaluation.module import EvaluationModule
-from p2be_exp.registry import OPTIONS, Option
 
 step = EvaluationModule.test_step
 

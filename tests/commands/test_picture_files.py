@@ -30,7 +30,7 @@ from commandline import (
 )
 from p2be_exp import load_run
 from p2be_exp.corruptions.apply import corrupt
-from p2be_exp.data import FolderSettings, file_loader, load_dataset
+from p2be_exp.data import FolderSettings, decoding_worker, file_loader, load_dataset
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.evaluation.agreement import check_classes, check_files
@@ -126,7 +126,7 @@ def test_stopped_within_an_epoch_and_gone_on_with_is_as_in_one_go(monkeypatch, d
 
 def test_stopped_in_a_wait_for_pictures_and_gone_on_with_is_as_in_one_go(monkeypatch, data_dir, run, tmp_path):
     """The fifth chunk, of the second batch of the second epoch, does not come, and in the wait for it the signal."""
-    decode, check_wait, stuck = file_loader.decode, FileLoader._check_wait, tmp_path / "stuck"
+    decode, check_wait, stuck = decoding_worker.decode, FileLoader._check_wait, tmp_path / "stuck"
 
     def fifth_alone(*arguments, calls=[]):  # noqa: B006  # of the worker
         calls.append(1)
@@ -145,7 +145,7 @@ def test_stopped_in_a_wait_for_pictures_and_gone_on_with_is_as_in_one_go(monkeyp
         patch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
         patch.setattr(file_loader, "LOOK", 0.05)
         patch.setattr(file_loader, "GRACE", 0.2)
-        patch.setattr(file_loader, "decode", fifth_alone)
+        patch.setattr(decoding_worker, "decode", fifth_alone)
         patch.setattr(FileLoader, "_check_wait", stopped_where_stuck)
         outcome = train(*SETTINGS, f"data_dir={data_dir}", "dataset.workers=1", "hydra.run.dir=run")
     assert outcome.code == 143, outcome.err
@@ -157,7 +157,7 @@ def test_stopped_in_a_wait_for_pictures_and_gone_on_with_is_as_in_one_go(monkeyp
 
 def test_a_stop_signal_does_not_end_a_wait_in_a_validation(monkeypatch, data_dir):
     """The epoch before it could not be saved in the middle of it."""
-    decode, check_wait = file_loader.decode, FileLoader._check_wait
+    decode, check_wait = decoding_worker.decode, FileLoader._check_wait
 
     def slow_where_tested(folder, names, view, draws):
         time.sleep(0 if draws is not None else 0.5)
@@ -172,7 +172,7 @@ def test_a_stop_signal_does_not_end_a_wait_in_a_validation(monkeypatch, data_dir
     told = []
     monkeypatch.setattr(file_loader, "LOOK", 0.05)
     monkeypatch.setattr(file_loader, "GRACE", 0.0)
-    monkeypatch.setattr(file_loader, "decode", slow_where_tested)
+    monkeypatch.setattr(decoding_worker, "decode", slow_where_tested)
     monkeypatch.setattr(FileLoader, "_check_wait", stopped)
     outcome = train(*SETTINGS, f"data_dir={data_dir}", "dataset.val_size=8", "dataset.workers=1", "hydra.run.dir=run")
     assert outcome.code == 143, outcome.err

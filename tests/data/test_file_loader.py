@@ -17,7 +17,7 @@ from torch import Tensor
 
 from commandline import wait_until
 from p2be_exp.augment.resized_crop import DRAWS
-from p2be_exp.data import ImageSet, ResidentLoader, file_loader
+from p2be_exp.data import ImageSet, ResidentLoader, decoding_worker, file_loader, worker_pool
 from p2be_exp.data.decoding import TestView
 from p2be_exp.data.file_loader import FileLoader
 from p2be_exp.data.files import FileSet, decode
@@ -111,8 +111,9 @@ def test_epochs_after_each_other_with_the_same_workers(folder, workers):
     for epoch in range(3):
         mine.set_epoch(epoch)
         assert_same(mine, loader_at(files, epoch))
-        kept.append(mine._decoder)
-    assert kept[0] is kept[1] is kept[2]
+        kept.append([process.pid for process in mine.pool.processes])
+    assert kept[0] == kept[1] == kept[2]
+    assert len(kept[0]) == workers
     mine.close()
 
 
@@ -157,12 +158,12 @@ def test_the_workers_leave_the_stop_signals_to_the_main_process(folder, number, 
     if number == signal.SIGUSR1:  # one of Slurm's
         monkeypatch.setenv("SLURM_JOB_ID", "1")
     if not started:  # as if it had not got as far as ignoring them
-        monkeypatch.setattr(file_loader, "_start_worker", lambda main, worker: None)
+        monkeypatch.setattr(worker_pool, "_start_worker", lambda main, worker: None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     mine = loader(listed_in(folder), workers=1, keep_workers=True)
     served = iter(mine)
     first = next(served)
-    for worker in mine._decoded._workers:
+    for worker in mine.pool.processes:
         os.kill(worker.pid, number)
     assert_same([first, *served], loader(listed_in(folder)))
     mine.close()
@@ -179,11 +180,11 @@ def test_closing_ends_a_worker_that_does_not_come_to_its_end(folder, keep_worker
         time.sleep(0 if len(calls) == 1 else 60)
         return decode(folder, names, *rest)
 
-    monkeypatch.setattr(file_loader, "decode", first_alone)
+    monkeypatch.setattr(decoding_worker, "decode", first_alone)
     mine = loader(listed_in(folder), workers=1, keep_workers=keep_workers)
     served = iter(mine)
     next(served)
-    (worker,) = mine._decoded._workers
+    (worker,) = mine.pool.processes
     mine.close()
     assert not worker.is_alive()
     assert worker.exitcode < 0  # it did not come to its end
@@ -193,7 +194,7 @@ def test_a_worker_that_dies_is_told_in_one_line(folder, monkeypatch):
     def die(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(file_loader, "decode", die)
+    monkeypatch.setattr(decoding_worker, "decode", die)
     with pytest.raises(ResourceError, match=r"^made/train: a process that decodes images died \(.*\); fewer") as error:
         list(loader(listed_in(folder), workers=1))
     assert "\n" not in str(error.value)
@@ -223,7 +224,7 @@ def stuck(monkeypatch):
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
     monkeypatch.setattr(file_loader, "LOOK", 0.05)
     monkeypatch.setattr(file_loader, "GRACE", 0.2)
-    monkeypatch.setattr(file_loader, "decode", lambda *arguments: time.sleep(600))
+    monkeypatch.setattr(decoding_worker, "decode", lambda *arguments: time.sleep(600))
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
@@ -244,7 +245,7 @@ def test_pictures_that_come_in_time_are_none(folder, monkeypatch, workers):
         return decode(*arguments)
 
     monkeypatch.setattr(file_loader, "LOOK", 0.05)
-    monkeypatch.setattr(file_loader, "decode", slow)
+    monkeypatch.setattr(decoding_worker, "decode", slow)
     timeout = None if workers else 1e-6
     assert_same(loader(listed_in(folder), 21, workers, timeout=timeout), loader(listed_in(folder), 21))
 
@@ -257,7 +258,7 @@ def test_a_stop_signal_ends_the_wait(folder, stuck):
 
 def test_pictures_that_come_soon_after_a_stop_signal_are_waited_for(folder, monkeypatch):
     monkeypatch.setattr(file_loader, "LOOK", 0.05)
-    monkeypatch.setattr(file_loader, "decode", lambda *arguments: time.sleep(0.3) or decode(*arguments))
+    monkeypatch.setattr(decoding_worker, "decode", lambda *arguments: time.sleep(0.3) or decode(*arguments))
     mine = loader(listed_in(folder), 21, 1, stop=lambda: signal.SIGTERM)
     assert_same(mine, loader(listed_in(folder), 21))
 
@@ -269,7 +270,7 @@ def test_workers_that_are_stuck_are_ended_at_once(folder, stuck):
     served = iter(mine)
     with pytest.raises(ResourceError):
         next(served)
-    workers = mine._decoder._iterator._workers
+    workers = mine.pool.processes
     mine.close()
     assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
 
@@ -279,7 +280,7 @@ def test_a_kept_worker_that_is_slow_to_begin_the_next_pass_is_waited_for(folder,
     files = listed_in(folder)
     mine = loader(files, workers=2, keep_workers=True)
     list(mine)
-    worker = mine._decoder._iterator._workers[1]
+    worker = mine.pool.processes[1]
     os.kill(worker.pid, signal.SIGSTOP)
     resume = threading.Timer(0.8, os.kill, (worker.pid, signal.SIGCONT))
     resume.start()
@@ -303,14 +304,14 @@ def test_no_worker_stays_behind_a_process_that_is_killed(folder, monkeypatch):
     """In the middle of a picture, however long that takes."""
     monkeypatch.setattr(FileLoader, "chunk", 1)
     decoded = iter([decode] * 2 + [lambda *arguments: time.sleep(600)] * 20)
-    monkeypatch.setattr(file_loader, "decode", lambda *arguments: next(decoded)(*arguments))
+    monkeypatch.setattr(decoding_worker, "decode", lambda *arguments: next(decoded)(*arguments))
     here, there = multiprocessing.Pipe()
 
     def epoch() -> None:
         mine = loader(listed_in(folder), workers=2, keep_workers=True)
         served = iter(mine)
         next(served)
-        there.send([worker.pid for worker in mine._decoder._iterator._workers])
+        there.send([worker.pid for worker in mine.pool.processes])
         time.sleep(600)
 
     main = multiprocessing.get_context("fork").Process(target=epoch)

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
-from torch.utils.data._utils import signal_handling
 
 from p2be_exp.augment.resized_crop import DRAWS
 from p2be_exp.data.batch import Batch, Part, Share, Unreadable
-from p2be_exp.data.decoding import TestView, WholeView
-from p2be_exp.data.files import FileSet, Names, decode, unreadable_line
+from p2be_exp.data.decoding_worker import Decoded, Decoder, Request, shared_memory
+from p2be_exp.data.files import FileSet, unreadable_line
 from p2be_exp.data.parts import PartsLoader
+from p2be_exp.data.worker_pool import NotYetError, WorkerDiedError, WorkerPool
 from p2be_exp.errors import BadInput, Interrupted, ResourceError
 from p2be_exp.randomness.draws import ImageRandom, Purpose
-from p2be_exp.system.parent import end_with_parent
 from p2be_exp.system.program import name_of
-from p2be_exp.system.signals import stop_signals
 
 CHUNK = 32
 """Images that one process decodes at a time: 5 MB at 224 x 224, so that much waiting work needs little memory."""
@@ -38,10 +26,6 @@ LOOK = 1.0
 """Seconds between two looks at the stop signals and the clock while pictures are waited for."""
 GRACE = 5.0
 """Seconds that pictures may still take to come after a stop signal: with them the step can be finished and saved."""
-JOIN = 10.0
-"""Seconds to wait for the end of a process that was killed: one that waits for dead storage may never end."""
-SHARED_MEMORY = Path("/dev/shm")
-"""Where the workers leave what they decoded, on Linux."""
 
 
 class FileLoader(PartsLoader):
@@ -97,42 +81,18 @@ class FileLoader(PartsLoader):
         self.data = data
         self.workers, self.crop_seed, self.keep_workers, self.strict = workers, crop_seed, keep_workers, strict
         self.timeout, self.stop = timeout, stop
-        self._requests = _Requests()
-        self._decoder: DataLoader | None = None
-        self._decoded: Iterator[_Decoded] | None = None
+        self.pool = WorkerPool(Decoder(data.folder, data.view), workers, keep_workers)
         self._stop_seen: float | None = None  # how long this wait had lasted when the stop signal was seen
         self._stuck = False  # a wait was broken off
 
     def close(self) -> None:
-        """End the worker processes; the next pass starts new ones.
-
-        To be called where a pass may have been broken off: left to the garbage collector, which tears a worker's queue
-        down before the worker, each takes five seconds.
-        """
-        # Between passes the DataLoader alone has the workers that are kept.
-        served: Any = getattr(self._decoder, "_iterator", None) if self._decoded is None else self._decoded
-        self._decoded = None
-        self._decoder = None
-        if not hasattr(served, "_workers"):  # decoded in this process, or never
-            return
-        if self._stuck:  # PyTorch would wait ten seconds for each of them
-            _unwatch(served)
-            for worker in served._workers:
-                worker.kill()
-            self._stuck = False
-        served._shutdown_workers()
-        for worker in served._workers:
-            if worker.is_alive():  # it does not come to its end, and ignores the SIGTERM that PyTorch sends then
-                worker.kill()
-                worker.join(JOIN)
+        """End the worker processes; the next pass starts new ones. See :meth:`WorkerPool.close`."""
+        self.pool.close(kill=self._stuck)
+        self._stuck = False
 
     def _parts(self, chunks: Iterable[Tensor]) -> Iterator[Part]:
         requests = (self._request(positions) for positions in chunks)
-        self._requests.now = requests
-        if self._decoder is None:
-            self._decoder = self._new_decoder()
-        with _no_stop_signals():
-            self._decoded = self._pass()
+        self.pool.start(requests, wait=LOOK)
         try:
             while (decoded := self._next()) is not None:
                 if decoded.unreadable and self.strict and self.world_size == 1:
@@ -141,7 +101,7 @@ class FileLoader(PartsLoader):
         finally:
             requests.close()  # it holds this loader
             if self.keep_workers:
-                self._decoded = None
+                self.pool.pause()
             else:
                 self.close()
 
@@ -152,38 +112,26 @@ class FileLoader(PartsLoader):
         return batch._replace(fault=unreadable_line(self.data.folder, unreadable[0]))
 
     def _report(self, unreadable: list[Unreadable], images: int) -> None:
-        if not self.strict:  # else it is told as an error
+        if not self.strict:  # else it is an error
             super()._report(unreadable, images)
 
-    def _pass(self) -> Iterator[_Decoded]:
-        """What the workers decode in this pass, in looks of :data:`LOOK` seconds."""
-        if (kept := getattr(self._decoder, "_iterator", None)) is not None:
-            kept._timeout = 0  # workers that are kept take up a new pass: an answer of theirs cannot be asked for again
-        decoded: Any = iter(cast("DataLoader[Any]", self._decoder))
-        if self.workers:
-            decoded._timeout = LOOK
-        return decoded
-
-    def _next(self) -> _Decoded | None:
+    def _next(self) -> Decoded | None:
         """The next chunk of images; None after the last."""
         start, self._stop_seen = time.monotonic(), None
         while True:
             try:
-                decoded = next(cast("Iterator[_Decoded]", self._decoded), None)
-            except RuntimeError as error:
-                if "DataLoader timed out" in str(error):  # after LOOK seconds; it can be asked again
-                    self._check_wait(time.monotonic() - start)
-                    continue
-                if "DataLoader worker" not in str(error):
-                    raise
+                decoded = self.pool.next()
+            except NotYetError:
+                self._check_wait(time.monotonic() - start)
+                continue
+            except WorkerDiedError as error:
                 raise ResourceError(
-                    f"{self.name}: a process that decodes images died ({' '.join(str(error).split())}); "
-                    f"{self._fewer()} need less memory"
+                    f"{self.name}: a process that decodes images died ({error}); {self._fewer()} need less memory"
                 ) from error
             if decoded is not None and decoded.failure is not None:
                 raise ResourceError(
                     f"{self.name}: a process that decodes images cannot hand them over ({decoded.failure}): "
-                    f"{_shared_memory()}; {self._fewer()} need less of it"
+                    f"{shared_memory()}; {self._fewer()} need less of it"
                 )
             return decoded
 
@@ -216,105 +164,9 @@ class FileLoader(PartsLoader):
     def _fewer(self) -> str:
         return f"fewer dataset.workers ({name_of('evaluate')}: dataset_workers; now {self.workers})"
 
-    def _request(self, positions: Tensor) -> _Request:
+    def _request(self, positions: Tensor) -> Request:
         draws = None
         if self.crop_seed is not None:
             indices = self.indices[positions]
             draws = ImageRandom(self.crop_seed, self._epoch, indices, Purpose.RESIZED_CROP).uniform(DRAWS).numpy()
-        return _Request(self.data.files(positions), draws)
-
-    def _new_decoder(self) -> DataLoader:
-        return DataLoader(
-            _Decoder(self.data.folder, self.data.view),
-            sampler=self._requests,
-            batch_size=None,
-            num_workers=self.workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=partial(_start_worker, os.getpid()) if self.workers else None,
-            persistent_workers=self.keep_workers and self.workers > 0,
-            generator=torch.Generator(),  # else every epoch would draw from the global one
-        )
-
-
-class _Request(NamedTuple):
-    names: Names
-    draws: NDArray[np.float64] | None
-
-
-class _Decoded(NamedTuple):
-    images: Tensor  # uint8 (k, 3, S, S); a tensor, to travel in shared memory
-    kept: NDArray[np.bool_]
-    unreadable: tuple[Unreadable, ...]
-    failure: str | None = None  # why the images could not be put there
-
-
-class _Requests:
-    """What is to be decoded in this pass; asked for again at the start of each."""
-
-    now: Iterator[_Request] = iter(())
-
-    def __iter__(self) -> Iterator[_Request]:
-        return self.now
-
-
-class _Decoder(Dataset):
-    """In a worker process: knows the folder, gets names and draws, so that it holds no list of files."""
-
-    def __init__(self, folder: Path, view: TestView | WholeView) -> None:
-        self.folder, self.view = folder, view
-
-    def __getitem__(self, request: _Request) -> _Decoded:
-        part = decode(self.folder, request.names, self.view, request.draws)
-        images = torch.from_numpy(part.images)
-        if get_worker_info() is None:
-            return _Decoded(images, part.kept, part.unreadable)
-        # Here, not in the thread that PyTorch has for it: an error there loses the images, and all wait for ever.
-        try:
-            return _Decoded(images.share_memory_(), part.kept, part.unreadable)
-        except (RuntimeError, OSError) as error:
-            nothing = torch.empty(0, dtype=torch.uint8)  # not a part of them: that would share them all
-            return _Decoded(nothing, part.kept, part.unreadable, failure=" ".join(str(error).split()))
-
-
-def _shared_memory() -> str:
-    """How much shared memory there is, in words."""
-    if not SHARED_MEMORY.is_dir():
-        return "shared memory is full or too small"
-    space = shutil.disk_usage(SHARED_MEMORY)
-    return (
-        f"{SHARED_MEMORY} has {space.free / 2**20:,.0f} MiB left of {space.total / 2**20:,.0f} MiB "
-        "(a container's is often 64 MiB: docker run --shm-size=2g)"
-    )
-
-
-def _unwatch(served: Any) -> None:
-    """Let PyTorch not take the end of these workers for a failure, which it raises in the midst of anything."""
-    if served._worker_pids_set:
-        signal_handling._remove_worker_pids(id(served))
-        served._worker_pids_set = False
-
-
-def _as_it_is(item: object) -> object:
-    return item
-
-
-def _start_worker(main: int, worker: int) -> None:
-    """Leave the signals that stop a job to the main process, which finishes its step and saves, and end with it.
-
-    A terminal sends SIGINT, a batch system SIGTERM, to every process of the group. PyTorch has a worker look every few
-    seconds whether its main process is still there, but not in the middle of a picture that dead storage never sends.
-    """
-    if multiprocessing.get_start_method() == "fork":  # else another process than the main one may have started it
-        end_with_parent(main)
-    for number in stop_signals():
-        signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def _no_stop_signals() -> Iterator[None]:
-    """Hold the signals back while workers start: one that has not come to ignore them yet would die of them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return Request(self.data.files(positions), draws)
