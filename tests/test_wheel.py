@@ -115,7 +115,7 @@ def test_a_plug_in_trains_by_two_processes(run):
     info = Run(run).info()
     assert (info["command"][0], info["trained_on"]["processes"]) == ("p2be-train", 2)
     assert info["git_commit"] is None
-    assert Run(run).config().encoding.name == "gray"
+    assert Run(run).stored_config()["encoding"]["name"] == "gray"
 
 
 def test_it_is_evaluated(site, empty, run):

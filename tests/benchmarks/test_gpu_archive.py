@@ -1,6 +1,7 @@
 """What is taken away of a training."""
 
 import zipfile
+from random import Random
 
 import pytest
 import torch
@@ -52,14 +53,15 @@ def test_renamed_to_last_they_are_loaded(packed, four_epochs):
 
 
 def test_where_there_is_no_room_figures_are_left_out_first(four_epochs, tmp_path):
-    file = tmp_path / "p2be.zip"
-    write_archive(Run(four_epochs), file, 2**24)
-    figures = (four_epochs / "figures" / "table_similarity.png").stat().st_size
+    run, file = copy_of(four_epochs, tmp_path / "run"), tmp_path / "p2be.zip"
+    (run / "figures" / "table_similarity.png").write_bytes(Random(0).randbytes(2**16))  # as a drawn one
+    write_archive(Run(run), file, 2**24)
+    figures = (run / "figures" / "table_similarity.png").stat().st_size
     most = file.stat().st_size - figures // 2 + 8192
-    assert write_archive(Run(four_epochs), file, most) == ["figures/table_similarity.png"]
+    assert write_archive(Run(run), file, most) == ["figures/table_similarity.png"]
     assert file.stat().st_size <= most
     with zipfile.ZipFile(file) as archive:
-        assert f"{four_epochs.name}/{WEIGHTS}" in archive.namelist()
+        assert f"{run.name}/{WEIGHTS}" in archive.namelist()
 
 
 def test_a_training_without_a_checkpoint_leaves_its_rows(four_epochs, tmp_path):

@@ -75,13 +75,13 @@ def test_every_example_has_a_page_that_the_overview_lists():
 @pytest.mark.slow
 def test_the_page_of_the_encoding(here, monkeypatch):
     assert follow("fourier_encoding", monkeypatch) == 3
-    assert [Run(name).config()["encoding"]["frequencies"] for name in ("fourier", "harmonics")] == [4, 2]
+    assert [Run(name).config().encoding.frequencies for name in ("fourier", "harmonics")] == [4, 2]
     table = load_run("fourier").encoding.table()
     k = torch.arange(256, dtype=torch.float64) / 255
     for n in range(4):
         assert torch.allclose(table[:, n].double(), (torch.pi * 2**n * k).cos(), atol=1e-6)
         assert torch.allclose(table[:, 4 + n].double(), (torch.pi * 2**n * k).sin(), atol=1e-6)
-    harmonics = build_encoding(Run("harmonics").config()["encoding"]).table()
+    harmonics = build_encoding(Run("harmonics").config().encoding).table()
     assert torch.allclose(harmonics[:, 1].double(), (torch.pi * 2 * k).cos(), atol=1e-6)
     (evaluation,) = here.glob("fourier/evaluations/*")
     assert {"lspga", "pgd_margin_secant", "square"} <= {row["name"] for row in rows_of(evaluation / "results.csv")}
@@ -93,7 +93,7 @@ def test_the_page_of_the_greedy_attack(here, monkeypatch):
     (evaluation,) = here.glob("quickstart/evaluations/*")
     assert "attack/greedy/8" in [row["condition"] for row in rows_of(evaluation / "results.csv")]
     (trained,) = here.glob("logs/train/runs/*")
-    assert Run(trained).config()["regime"]["attack"]["name"] == "greedy"
+    assert Run(trained).config().regime.attack.name == "greedy"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
