@@ -85,7 +85,9 @@ class WorkerPool:
         except RuntimeError as error:  # PyTorch has one type for all of them
             if "DataLoader timed out" in str(error):
                 raise NotYetError from error
-            if str(error).startswith("DataLoader worker"):  # a fault inside a worker is "Caught ... in DataLoader worker"
+            if str(error).startswith(
+                "DataLoader worker"
+            ):  # a fault inside a worker is "Caught ... in DataLoader worker"
                 raise WorkerDiedError(" ".join(str(error).split())) from error
             raise
 
