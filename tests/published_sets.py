@@ -94,7 +94,7 @@ BROKEN = {
     ),
     "labels of one severity": (
         lambda f: np.save(f / "labels.npy", np.arange(N - 2)),
-        r"labels\.npy differs between severities; wanted are the labels of the test set, 5 times over",
+        r"labels\.npy differs between severities; expected the labels of the test set, 5 times over",
     ),
     "labels cut": (lambda f: (f / "labels.npy").write_bytes(b""), r"labels\.npy: truncated"),
     "truncated": (truncate, r"fog\.npy: truncated, or not an array"),
@@ -104,7 +104,7 @@ BROKEN = {
     "float": (lambda f: np.save(f / "fog.npy", np.zeros((60, 32, 32, 3), np.float32)), r"fog\.npy: float32 \(60, 32"),
     "channels first": (
         lambda f: np.save(f / "fog.npy", np.zeros((60, 3, 32, 32), np.uint8)),
-        r"fog\.npy: uint8 \(60, 3, 32, 32\), wanted is uint8 \(60, H, W, 3\)",
+        r"fog\.npy: uint8 \(60, 3, 32, 32\), expected uint8 \(60, H, W, 3\)",
     ),
     "gray": (lambda f: np.save(f / "fog.npy", np.zeros((60, 32, 32), np.uint8)), r"fog\.npy: uint8 \(60, 32, 32\)"),
     "short": (lambda f: np.save(f / "fog.npy", np.zeros((48, 32, 32, 3), np.uint8)), r"fog\.npy: 48 images.*60"),

@@ -155,12 +155,12 @@ def test_corruptions_that_are_no_names(workdir, four_epochs, command, value):
     call, arguments = calls[command]
     said = refused(workdir, call, *arguments)
     assert "names=" in said
-    assert "one name or a list of them; allowed are test, extra, all, noise" in said
+    assert "must be one name or a list of names; each must be one of test, extra, all, noise" in said
 
 
 def test_a_list_in_a_list_of_corruptions(workdir):
     said = refused(workdir, train, *TINY, "corruption=generated", "corruption.names=[[fog]]")
-    assert said.startswith("corruption.names=['fog']: allowed are test, extra, all")
+    assert said.startswith("corruption.names=['fog']: must be one of test, extra, all")
 
 
 @pytest.mark.parametrize("value", ["null", "3", "[wandb,csv]", "[csv]", "true"])
@@ -188,7 +188,7 @@ def test_another_spelling_is_understood_as_far_as_to_suggest(workdir, typed, mea
 
 def test_a_corruption_in_another_spelling(workdir):
     said = refused(workdir, corruptions, "make", "out=x", "names=[Gaussian-Noise]")
-    assert said.startswith("names=Gaussian-Noise: allowed are test")
+    assert said.startswith("names=Gaussian-Noise: must be one of test")
     assert said.endswith("; did you mean gaussian_noise?")
 
 

@@ -148,7 +148,7 @@ def test_the_best_checkpoint(workdir, with_validation):
         (["run=run", "foo=1"], "foo=1: unknown key; see --help for what there is"),
         (["run=run", "epochs=3"], "epochs=3: unknown key; it goes with train.py"),
         (["run=run", "eval_batch_size=0"], "eval_batch_size=0: allowed is 1 or more"),
-        (["run=run", "limit_test=501"], "limit_test=501: allowed are 1 to 500 (there are 500 test images)"),
+        (["run=run", "limit_test=501"], "limit_test=501: must be between 1 and 500 (there are 500 test images)"),
         (["run=run", "limit_test=few"], "limit_test=few: not a whole number"),
         (["run=run", "trainer.devices=2"], "trainer.devices=2: several devices need trainer=ddp"),
         (["run=run", "-m"], "-m: not a flag of evaluate.py, which takes KEY=VALUE (see --help)"),

@@ -413,8 +413,8 @@ def test_a_set_that_is_not_whole_is_refused_in_one_line(cifar_run, noise_set, so
     arguments = ["run=run", "limit_test=25", f"corruption={source}", f"corruption.dir={noise_set}", "name=broken"]
     for array, told in (
         (fog[:500], "500 images, labels.npy has 2500"),
-        (fog.astype(np.float32) / 255, "float32 (2500, 32, 32, 3), wanted is uint8 (2500, H, W, 3)"),
-        (fog.transpose(0, 3, 1, 2), "uint8 (2500, 3, 32, 32), wanted is uint8 (2500, H, W, 3)"),
+        (fog.astype(np.float32) / 255, "float32 (2500, 32, 32, 3), expected uint8 (2500, H, W, 3)"),
+        (fog.transpose(0, 3, 1, 2), "uint8 (2500, 3, 32, 32), expected uint8 (2500, H, W, 3)"),
     ):
         np.save(noise_set / "fog.npy", array)
         assert refusal(evaluate(*arguments)) == f"corruption.dir={noise_set}: fog.npy: {told}"
@@ -495,7 +495,7 @@ def test_training_says_why_the_images_are_made_here(workdir, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["corruption.names=fogg"], "corruption.names=fogg: allowed are test, extra, all, noise,"),
+        (["corruption.names=fogg"], "corruption.names=fogg: must be one of test, extra, all, noise,"),
         (["corruption.severities=[6]"], "corruption.severities=[6]: allowed is 1 to 5"),
         (["corruption.severities=[]"], "corruption.severities=[]: at least one severity is needed"),
         (["corruption.names=[]"], "corruption.names=[]: at least one corruption is needed"),

@@ -336,7 +336,7 @@ def test_a_set_is_made_of_picture_files_and_measured(run, data_dir, tmp_path):
         "(their names or labels differ)"
     )
     told = refusal(corruptions("make", *arguments, f"data_dir={whole}"))
-    assert told.startswith(f"out={tmp_path}/c: holds a set of other settings (test_files=")
+    assert told.startswith(f"out={tmp_path}/c: holds a set made with other settings (test_files=")
     (imagenet / f"{WNIDS[1]}_3.JPEG").rename(imagenet / f"{WNIDS[1]}_0.JPEG")
     config = copy / "config.yaml"
     config.write_text(config.read_text().replace("resized: 18", "resized: 20"))
@@ -504,7 +504,7 @@ def test_nothing_that_can_be_read_is_refused(tmp_path):
 
 def test_a_missing_folder_is_explained():
     told = refusal(train(*SETTINGS, "data_dir=nowhere", "hydra.run.dir=run"))
-    assert told.startswith("dataset=imagenet: no folder nowhere/imagenet; expected are ")
+    assert told.startswith("dataset=imagenet: no folder nowhere/imagenet; expected ")
     assert not Path("run").exists()
 
 

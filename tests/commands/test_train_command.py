@@ -135,9 +135,9 @@ def test_a_backbone_for_other_images_is_refused(workdir):
         ("encoding.lamda_smooth=1", "did you mean encoding.lambda_smooth?"),
         ("regime.alpha_jsd=12", "it goes with regime=augmix"),
         ("encoding.table_from=nowhere", "no such folder"),
-        ("limit_train=1298", "allowed are 1 to 1297"),
-        ("limit_test=501", "allowed are 1 to 500"),
-        ("dataset.val_size=1297", "allowed are 0 to 1296"),
+        ("limit_train=1298", "must be between 1 and 1297"),
+        ("limit_test=501", "must be between 1 and 500"),
+        ("dataset.val_size=1297", "must be between 0 and 1296"),
         ("trainer=gpu", "no GPU was found"),
     ],
 )
@@ -165,7 +165,7 @@ def test_an_encoding_without_smoothness_takes_no_lambda(workdir, encoding):
 
 def test_train_and_val_together_are_no_more_than_there_are(workdir):
     message = refused(workdir, *TINY, "dataset.val_size=1000", "limit_train=298")
-    assert message.startswith("limit_train=298: allowed are 1 to 297 ")
+    assert message.startswith("limit_train=298: must be between 1 and 297 ")
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_a_label_outside_the_classes_is_named(workdir, cifar10):
     _, write, entry = cifar10
     write("data_batch_2", entry([0, 1, 10]))
     message = refused(workdir, *CIFAR10_TINY)
-    assert message == "data/cifar-10-batches-py/data_batch_2: labels 0..10, allowed are 0..9"
+    assert message == "data/cifar-10-batches-py/data_batch_2: labels from 0 to 10, must be between 0 and 9"
 
 
 # -- a table from another run -----------------------------------------------------------------------------------------

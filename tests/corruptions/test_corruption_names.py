@@ -64,7 +64,7 @@ def test_an_unknown_name_is_refused_with_what_is_allowed():
         select_names(["fog", "mist"], key="corruption.names")
     line = str(caught.value)
     assert line.startswith(
-        "corruption.names=mist: allowed are test, extra, all, noise, blur, weather, digital, gaussian_noise"
+        "corruption.names=mist: must be one of test, extra, all, noise, blur, weather, digital, gaussian_noise"
     )
     assert all(name in line for name in ALL)
     assert "\n" not in line
@@ -85,7 +85,7 @@ def test_severities_are_selected_in_ascending_order_once():
 @pytest.mark.parametrize("wanted", [0, 6, -1, [1, 7], "3"])
 def test_a_severity_outside_one_to_five_is_refused(wanted):
     bad = wanted[-1] if isinstance(wanted, list) else wanted
-    with pytest.raises(BadInput, match=f"^corruption.severities={bad}: allowed are 1 to 5$"):
+    with pytest.raises(BadInput, match=f"^corruption.severities={bad}: must be between 1 and 5$"):
         select_severities(wanted, key="corruption.severities")
 
 

@@ -84,7 +84,9 @@ def test_a_version_that_is_not_known_is_refused(tmp_path, version):
 def test_make_does_not_go_on_with_a_set_of_version_1(tmp_path):
     folder = write_version_1(tmp_path / "set")
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    with pytest.raises(BadInput, match=r"holds a set of other settings \(generator_version=1\); choose another folder"):
+    with pytest.raises(
+        BadInput, match=r"holds a set made with other settings \(generator_version=1\); choose another folder"
+    ):
         make_set(DatasetSource("cifar10", data_module().test_set(), 12), folder, NAMES, SEVERITIES)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 

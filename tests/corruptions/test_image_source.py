@@ -68,7 +68,7 @@ def test_the_first_of_a_folder(folder):
     source = FolderSource(folder, limit=4)
     assert (len(source.labels), source.total) == (4, 6)
     assert np.array_equal(source.read(3, 4), FolderSource(folder).read(3, 4))
-    with pytest.raises(BadInput, match="limit_test=7: allowed are 1 to 6"):
+    with pytest.raises(BadInput, match="limit_test=7: must be between 1 and 6"):
         FolderSource(folder, limit=7)
 
 
@@ -106,7 +106,7 @@ def test_no_folder_no_pictures_several_sizes(folder, tmp_path):
     with pytest.raises(BadInput, match=r"folder=.*nothing: no such folder"):
         FolderSource(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=r"no picture in it; wanted is FOLDER/CLASS/PICTURE\.png"):
+    with pytest.raises(BadInput, match=r"no picture in it; expected FOLDER/CLASS/PICTURE\.png"):
         FolderSource(tmp_path / "empty")
     picture(1, width=21).save(folder / "wren" / "3.png")
     with pytest.raises(BadInput, match=r"wren/3\.png is 21x14, the first picture 20x14; give size="):
@@ -147,7 +147,7 @@ def test_a_folder_is_listed_as_a_data_set_lists_it(folder, tmp_path, size):
 
 def test_a_class_without_pictures_is_refused_as_by_a_data_set(folder):
     (folder / "owl").mkdir()
-    told = re.escape(f"{folder / 'owl'}: no picture in it; wanted are {folder}/CLASS/PICTURE.jpg (or .png, ...)")
+    told = re.escape(f"{folder / 'owl'}: no picture in it; expected {folder}/CLASS/PICTURE.jpg (or .png, ...)")
     with pytest.raises(BadInput, match=told):
         FolderSource(folder)
     with pytest.raises(BadInput, match=told):

@@ -358,7 +358,9 @@ def of_files(digest, resized):
 def test_a_folder_of_other_settings_is_refused(tmp_path, settings, told):
     made(tmp_path / "set", of_files("files", 18) if "=files" in told or "resized" in told else None)
     before = content(tmp_path / "set")
-    with pytest.raises(BadInput, match=f"out=.*set: holds a set of other settings .*{told}.*choose another folder"):
+    with pytest.raises(
+        BadInput, match=f"out=.*set: holds a set made with other settings .*{told}.*choose another folder"
+    ):
         made(tmp_path / "set", **settings)
     assert content(tmp_path / "set") == before
 

@@ -61,7 +61,7 @@ def test_too_few_classes_or_pictures(data_dir):
     home = data_dir / "caltech101" / "101_ObjectCategories"
     for number in (0, 1):
         (home / "yin_yang" / f"yin_yang_{number}.jpg").unlink()
-    with pytest.raises(BadInput, match=r"yin_yang: 3 pictures, allowed are 4 or more$"):
+    with pytest.raises(BadInput, match=r"yin_yang: 3 pictures, must be 4 or more$"):
         Caltech101(data_dir, SETTINGS).load()
     (home / "yin_yang").rename(home / ".yin_yang")
     with pytest.raises(BadInput, match=r"dataset=caltech101: \S+ has 2 classes, the published one 3$"):

@@ -90,17 +90,25 @@ def test_where_white_is_zero(tmp_path):
 @pytest.mark.parametrize(
     ("values", "kind", "told"),
     [
-        (LEVELS.astype("<u2"), UNSIGNED, "grey values up to 255 alone, of 65,535 in 16 bits: nearly black; "),
-        (LEVELS.astype("<i4") * 257, SIGNED, "grey values up to 65,535 alone, of 2,147,483,647 in 32 bits: nearly "),
-        (LEVELS.astype("<u4") * 257, UNSIGNED, "grey values up to 65,535 alone, of 4,294,967,295 in 32 bits: nearly "),
+        (LEVELS.astype("<u2"), UNSIGNED, "grey values only up to 255, of 65,535 in 16 bits: nearly black; "),
+        (LEVELS.astype("<i4") * 257, SIGNED, "grey values only up to 65,535, of 2,147,483,647 in 32 bits: nearly "),
+        (LEVELS.astype("<u4") * 257, UNSIGNED, "grey values only up to 65,535, of 4,294,967,295 in 32 bits: nearly "),
         (LEVELS.astype("<i4") * 2**23 - 1, SIGNED, "grey integers from -1 on"),
         (LEVELS.astype("<i2") - 128, SIGNED, "grey integers from -128 on"),
         ((LEVELS - 128).astype("<i1"), SIGNED, "signed bytes: "),
-        (LEVELS.astype("<f4"), FLOAT, "grey floats from 0 to 255: allowed are 0 to 1"),
-        ((LEVELS / 255 - 0.01).astype("<f4"), FLOAT, "grey floats from -0.01 to 0.99: allowed are 0 to 1"),
-        ((LEVELS / 65535).astype("<f4"), FLOAT, "grey floats up to 0.00389105 alone, of 1: nearly black"),
-        (np.where(LEVELS == 7, np.nan, 0.5).astype("<f4"), FLOAT, "grey floats from nan to nan: allowed are 0 to 1"),
-        (np.where(LEVELS == 7, np.inf, 0.5).astype("<f4"), FLOAT, "grey floats from 0.5 to inf: allowed are 0 to 1"),
+        (LEVELS.astype("<f4"), FLOAT, "grey floats from 0 to 255: must be between 0 and 1"),
+        ((LEVELS / 255 - 0.01).astype("<f4"), FLOAT, "grey floats from -0.01 to 0.99: must be between 0 and 1"),
+        ((LEVELS / 65535).astype("<f4"), FLOAT, "grey floats only up to 0.00389105, of 1: nearly black"),
+        (
+            np.where(LEVELS == 7, np.nan, 0.5).astype("<f4"),
+            FLOAT,
+            "grey floats from nan to nan: must be between 0 and 1",
+        ),
+        (
+            np.where(LEVELS == 7, np.inf, 0.5).astype("<f4"),
+            FLOAT,
+            "grey floats from 0.5 to inf: must be between 0 and 1",
+        ),
     ],
 )
 def test_what_has_no_place_between_black_and_white_is_named(tmp_path, values, kind, told):
@@ -114,7 +122,7 @@ def test_a_data_set_leaves_them_out_and_goes_on(tmp_path):
     write_tiff(tmp_path / "wren" / "2.tif", (LEVELS / 255).astype("<f4"), FLOAT)
     part = listed(tmp_path, ("wren",), TestView(8, 8), "birds").read(torch.arange(3))
     assert part.kept.tolist() == [True, False, True]
-    assert part.unreadable == (("wren/1.tif", "grey floats from 0 to 255: allowed are 0 to 1"),)
+    assert part.unreadable == (("wren/1.tif", "grey floats from 0 to 255: must be between 0 and 1"),)
     assert part.images[1].max() > 200
 
 

@@ -99,8 +99,8 @@ def move(folder, one, other):
 
 
 BROKEN = {
-    "no holdout": (lambda f: move(f, "val", "holdout"), r"no folder \S*/val; expected are \S*/train/CLASS/"),
-    "no train": (lambda f: move(f, "train", "training"), r"no folder \S*/train; expected are"),
+    "no holdout": (lambda f: move(f, "val", "holdout"), r"no folder \S*/val; expected \S*/train/CLASS/"),
+    "no train": (lambda f: move(f, "train", "training"), r"no folder \S*/train; expected"),
     "renamed": (lambda f: move(f, "val/owl", "val/Owl"), r"different classes \(2 are in only one of them, Owl first\)"),
     "a class less": (
         lambda f: move(f, "val/owl", "owl"),
@@ -135,7 +135,7 @@ def test_a_folder_that_is_none_is_explained(birds, broken):
 
 
 def test_imagenet_that_is_not_there_is_explained(tmp_path):
-    wanted = r"expected are \S*/train/WNID/\*\.JPEG and \S*/val/WNID/\*\.JPEG; set data_dir or dataset\.dir"
+    wanted = r"expected \S*/train/WNID/\*\.JPEG and \S*/val/WNID/\*\.JPEG; set data_dir or dataset\.dir"
     with pytest.raises(BadInput, match=rf"^dataset=imagenet: no folder \S*/imagenet; {wanted}"):
         load_dataset("imagenet", tmp_path, folder=settings())
 

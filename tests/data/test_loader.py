@@ -211,9 +211,9 @@ def test_a_new_epoch_forgets_where_the_last_one_stopped():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (ResidentLoader(make(13), 4, shuffle_seed=0), "num_images=13: allowed is 12"),
-        (ResidentLoader(make(12), 5, shuffle_seed=0), "batch_size=5: allowed is 4"),
-        (ResidentLoader(make(12), 4, shuffle_seed=1), "shuffle_seed=1: allowed is 0"),
+        (ResidentLoader(make(13), 4, shuffle_seed=0), "num_images=13: must be 12"),
+        (ResidentLoader(make(12), 5, shuffle_seed=0), "batch_size=5: must be 4"),
+        (ResidentLoader(make(12), 4, shuffle_seed=1), "shuffle_seed=1: must be 0"),
     ],
 )
 def test_a_state_of_other_batches_is_refused(other, message):
@@ -224,7 +224,7 @@ def test_a_state_of_other_batches_is_refused(other, message):
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_holds_at_least_one_image(batch_size):
-    with pytest.raises(BadInput, match=f"batch_size={batch_size}: allowed is 1 or more"):
+    with pytest.raises(BadInput, match=f"batch_size={batch_size}: must be 1 or more"):
         ResidentLoader(make(3), batch_size, shuffle_seed=None)
 
 

@@ -148,8 +148,8 @@ def test_nobody_there_is_told_at_once(file, monkeypatch):
         (0, 4000, {}, "another file than the published one: it has 5,000 bytes, and the published one 4,000"),
         (1000, 6000, {}, "another file than the published one: it has 5,000 bytes, and the published one 6,000"),
         (5500, 6000, {}, "another file than the published one: it has 5,500 bytes or fewer, and the published one 6,0"),
-        (1000, 5000, {"Content-Range": "bytes 0-4999/5000"}, "asked for what is behind byte 1,000, the server sends "),
-        (1000, 5000, {"Content-Range": "the rest"}, "asked for what is behind byte 1,000, the server sends the rest"),
+        (1000, 5000, {"Content-Range": "bytes 0-4999/5000"}, "asked for bytes from 1,000, the server sends "),
+        (1000, 5000, {"Content-Range": "the rest"}, "asked for bytes from 1,000, the server sends the rest"),
     ],
 )
 def test_another_file_is_refused_before_a_byte_of_it_is_kept(server, file, there, size, headers, message):

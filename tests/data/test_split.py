@@ -62,13 +62,13 @@ def test_choices_never_change():
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: split_train(50, 50, None, 0), r"dataset\.val_size=50: allowed are 0 to 49"),
-        (lambda: split_train(50, -1, None, 0), r"dataset\.val_size=-1: allowed are 0 to 49"),
-        (lambda: split_train(50, 0, 51, 0), "limit_train=51: allowed are 1 to 50"),
-        (lambda: split_train(50, 7, 44, 0), "limit_train=44: allowed are 1 to 43 .*7 of them held out"),
-        (lambda: split_train(50, 0, 0, 0), "limit_train=0: allowed are 1 to 50"),
-        (lambda: limit_test(50, 51, 0), "limit_test=51: allowed are 1 to 50"),
-        (lambda: limit_test(50, 0, 0), "limit_test=0: allowed are 1 to 50"),
+        (lambda: split_train(50, 50, None, 0), r"dataset\.val_size=50: must be between 0 and 49"),
+        (lambda: split_train(50, -1, None, 0), r"dataset\.val_size=-1: must be between 0 and 49"),
+        (lambda: split_train(50, 0, 51, 0), "limit_train=51: must be between 1 and 50"),
+        (lambda: split_train(50, 7, 44, 0), "limit_train=44: must be between 1 and 43 .*7 of them held out"),
+        (lambda: split_train(50, 0, 0, 0), "limit_train=0: must be between 1 and 50"),
+        (lambda: limit_test(50, 51, 0), "limit_test=51: must be between 1 and 50"),
+        (lambda: limit_test(50, 0, 0), "limit_test=0: must be between 1 and 50"),
     ],
 )
 def test_impossible_numbers_are_refused_by_key_value_and_range(ask, message):

@@ -153,7 +153,7 @@ def test_something_else_in_a_file_is_refused(made_svhn, made_mnist, monkeypatch)
     file = made_svhn / "svhn" / "train_32x32.mat"
     savemat(file, {"X": np.zeros((28, 28, 3, 2), np.uint8), "y": np.ones((2, 1))})
     monkeypatch.setitem(SVHN.split_list, "train", [UNREACHABLE, file.name, md5(file)])
-    with pytest.raises(BadInput, match=r"train_32x32\.mat: images of shape \(28, 28, 3, 2\), allowed is"):
+    with pytest.raises(BadInput, match=r"train_32x32\.mat: images of shape \(28, 28, 3, 2\), expected"):
         Svhn(made_svhn).load()
     file = made_mnist / "MNIST" / "raw" / MNIST.resources[0][0]
     for content, message in (

@@ -69,9 +69,9 @@ def corrupt(
     Source: Hendrycks and Dietterich, ICLR 2019; see ``docs/corruptions.md`` for what each one does.
     """
     if name not in GENERATORS:
-        raise BadInput(f"corruption {name}: allowed are {', '.join(ALL)}")
+        raise BadInput(f"corruption {name}: must be one of {', '.join(ALL)}")
     if severity not in SEVERITIES:
-        raise BadInput(f"severity {severity}: allowed are 1 to 5")
+        raise BadInput(f"severity {severity}: must be between 1 and 5")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise BadInput(f"images must be uint8 (B, H, W, 3), found {images.dtype} {images.shape}")
     if len(indices) != len(images):

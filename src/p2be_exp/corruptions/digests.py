@@ -1,4 +1,4 @@
-"""Digests of whole files, each computed once: remembered with what tells the file from a changed one.
+"""Digests of whole files, each computed once: remembered with what distinguishes the file from a changed one.
 
 A file is the same while its device, inode, size, and times of modification and of change (ctime, which no program can
 set back) are the same. So a byte that was changed in place is found even where the time of modification was put back.
@@ -93,7 +93,7 @@ def _keep(file: Path, algorithm: str, identity: tuple[int, ...], digest: str) ->
     if size < LARGE or (cache := _cache_file()) is None:
         return
     # Two processes at a time may lose each other's entries, which are then computed again.
-    with _keeping, suppress(OSError, ResourceError):  # a home that cannot be written, a full disk
+    with _keeping, suppress(OSError, ResourceError):  # a folder that cannot be written, a full disk
         write_json(cache, {**_entries(), _entry(file, algorithm): {"identity": list(identity), "digest": digest}})
 
 
@@ -112,10 +112,10 @@ def _entries() -> dict[str, Any]:
 
 
 def _cache_file() -> Path | None:
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not home.is_absolute():  # an empty or a relative one does not count, by its own specification
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():  # an empty or a relative one does not count, by its own specification
         try:
-            home = Path("~/.cache").expanduser()
-        except RuntimeError:  # a user without a home
+            cache = Path("~/.cache").expanduser()
+        except RuntimeError:  # a user without a home directory
             return None
-    return home / "p2be_exp" / "digests.json"
+    return cache / "p2be_exp" / "digests.json"

@@ -68,8 +68,8 @@ class Draws:
 
 def key_of(dataset: str, seed: int) -> int:
     """The 64-bit key of a data set and a seed: the first eight bytes of a SHA-256."""
-    told = f"p2be_exp corruptions {dataset} {seed}".encode(errors="surrogateescape")  # a folder's name may be any bytes
-    return int.from_bytes(hashlib.sha256(told).digest()[:8], "little")
+    text = f"p2be_exp corruptions {dataset} {seed}".encode(errors="surrogateescape")  # a folder's name may be any bytes
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
 
 
 def stream_of(name: str, severity: int) -> int:

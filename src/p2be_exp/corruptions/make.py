@@ -89,7 +89,7 @@ def make_set(
         seed: of the random numbers.
         textures: for ``frost``, which is left out without them.
         workers: number of threads; the bytes do not depend on it.
-        progress: told how far it is; also of blocks that are there already.
+        progress: called with how far it is; also for blocks that exist already.
 
     Returns:
         The manifest.
@@ -213,7 +213,7 @@ class _Maker:
         missing = (f"no {key}" for key in needed if key not in earlier)
         if found := misfit(_FORM, earlier) or next(missing, None):
             raise BadInput(f"out={self.out}: {MANIFEST} is damaged ({found})")
-        # Of which images it is made, and of which classes, is told by the digests; older sets do not name these.
+        # Of which images it is made, and of which classes, is recorded by the digests; older sets do not name these.
         may_differ = (
             *("blocks", "constants", "left_out", "versions", "frost_textures", "classes", "unreadable", "notice"),
             "identical_to_the_published_file",
@@ -223,8 +223,8 @@ class _Maker:
         if None not in textures and textures[0] != textures[1]:
             changed.append("frost_textures")
         if changed:
-            told = ", ".join(f"{key}={earlier.get(key)}" for key in changed)
-            raise BadInput(f"out={self.out}: holds a set of other settings ({told}); choose another folder")
+            settings = ", ".join(f"{key}={earlier.get(key)}" for key in changed)
+            raise BadInput(f"out={self.out}: holds a set made with other settings ({settings}); choose another folder")
         versions = earlier["versions"] + [each for each in fresh["versions"] if each not in earlier["versions"]]
         return {
             **fresh,

@@ -22,7 +22,7 @@ EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The four that were published for validation; their means are always kept apart."""
 
 ALL = TEST + EXTRA
-"""All nineteen. A corruption's place here is part of its random numbers: append, never reorder."""
+"""All nineteen. A corruption's position here is part of its random numbers: append, never reorder."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -48,9 +48,9 @@ def select_names(wanted: str | Sequence[str], key: str = "names") -> tuple[str, 
     >>> select_names(["fog", "noise"])
     ('gaussian_noise', 'shot_noise', 'impulse_noise', 'fog')
     """
-    allowed = f"allowed are {', '.join((*GROUPS, *ALL))}"
+    allowed = f"must be one of {', '.join((*GROUPS, *ALL))}"
     if not isinstance(wanted, str | list | tuple):
-        raise BadInput(f"{key}={wanted}: one name or a list of them; {allowed}")
+        raise BadInput(f"{key}={wanted}: must be one name or a list of names; each {allowed}")
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in wanted:
         if not isinstance(name, str) or (name not in ALL and name not in GROUPS):
@@ -70,7 +70,7 @@ def select_severities(wanted: int | Sequence[int], key: str = "severities") -> t
     wanted = [wanted] if isinstance(wanted, int) else list(wanted)
     for severity in wanted:
         if severity not in SEVERITIES:
-            raise BadInput(f"{key}={severity}: allowed are 1 to 5")
+            raise BadInput(f"{key}={severity}: must be between 1 and 5")
     if not wanted:
         raise BadInput(f"{key}=[]: at least one severity is needed")
     return tuple(sorted(set(wanted)))

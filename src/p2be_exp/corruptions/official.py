@@ -99,6 +99,6 @@ def not_published(folder: Path, dataset: str, names: Sequence[str]) -> str | Non
     for file, digest in zip(files, digests, strict=True):
         published = published_md5(dataset, file)
         if digest != published:
-            told = f"that one's is {published}" if published else "of that one no digest is known"
-            return f"{file}.npy is not the published file (its md5 is {digest}, {told})"
+            known = f"that one's is {published}" if published else "of that one no digest is known"
+            return f"{file}.npy is not the published file (its md5 is {digest}, {known})"
     return None

@@ -49,7 +49,7 @@ class ImageSource(Protocol):
         indices: ``(N,)`` integers, the position of each image in its data set; part of every random number.
         total: number of images of the data set, of which these are all or some.
         size: height and width in pixels.
-        fingerprint: of picture files: what tells them from others under the same name, for the manifest
+        fingerprint: of picture files: what distinguishes them from others of the same name, for the manifest
             (see :meth:`~p2be_exp.data.FileSet.fingerprint`). Else empty.
         left_out: images that belong to these and cannot be read.
     """
@@ -97,7 +97,7 @@ class DatasetSource:
         return np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))
 
     def readable(self, workers: int) -> DatasetSource:
-        """These images without those that cannot be read, which are told of as an evaluation tells of them.
+        """These images without those that cannot be read, which are reported as an evaluation reports them.
 
         Picture files are all decoded once for it, so that nothing is begun that has to end at a damaged one.
 
@@ -120,8 +120,8 @@ class DatasetSource:
         tell_left_out(self._images.name, unreadable, len(self._images))
         lost = np.setdiff1d(np.arange(len(self._images)), kept)
         left_out = zip(self.indices[lost].tolist(), unreadable, strict=True)
-        told = tuple(LeftOut(index, each.file, each.reason) for index, each in left_out)
-        return DatasetSource(self.name, self._images.subset(kept), self.total, told)
+        reported = tuple(LeftOut(index, each.file, each.reason) for index, each in left_out)
+        return DatasetSource(self.name, self._images.subset(kept), self.total, reported)
 
     def _look(self, positions: torch.Tensor) -> tuple[NDArray[np.bool_], tuple[Unreadable, ...]]:
         part: Part = self._images.read(positions)
@@ -150,16 +150,16 @@ class FolderSource(DatasetSource):
         folder = Path(folder)
         if not folder.is_dir():
             raise BadInput(f"folder={folder}: no such folder")
-        name, classes, home = folder.resolve().name, class_names(folder), folder
+        name, classes, parent = folder.resolve().name, class_names(folder), folder
         if not classes:
             if not picture_names(folder):
-                raise BadInput(f"folder={folder}: no picture in it; wanted is FOLDER/CLASS/PICTURE.png (or .jpg, ...)")
-            home, classes = folder.resolve().parent, (name,)
+                raise BadInput(f"folder={folder}: no picture in it; expected FOLDER/CLASS/PICTURE.png (or .jpg, ...)")
+            parent, classes = folder.resolve().parent, (name,)
         view: WholeView | TestView = WholeView(0, 0) if size is None else TestView(size, resized_for(size))
-        files = listed(home, classes, view, name)
+        files = listed(parent, classes, view, name)
         total = len(files)
         if limit is not None and limit > total:
-            raise BadInput(f"limit_test={limit}: allowed are 1 to {total} (there are {total} pictures)")
+            raise BadInput(f"limit_test={limit}: must be between 1 and {total} (there are {total} pictures)")
         files = files if limit is None else files.subset(range(limit))
         super().__init__(name, files if size is not None else _of_one_size(files, folder), total)
 
@@ -183,5 +183,5 @@ def _of_one_size(files: FileSet, folder: Path) -> FileSet:
         first = size
     if first is None:
         tell_left_out(files.name, unreadable, len(files))
-    assert first is not None  # else that was told
+    assert first is not None  # else tell_left_out has raised
     return files.seen_as(WholeView(*first))

@@ -65,7 +65,7 @@ class StoredSet:
         self.labels = self._read_labels()
         self.indices = self._read_indices()
         if not there:
-            raise BadInput(f"{key}={folder}: no corruption in it; wanted are files like {ALL[0]}.npy")
+            raise BadInput(f"{key}={folder}: no corruption in it; expected files like {ALL[0]}.npy")
         arrays = {name: self._open(name) for name in self.names}
         self.size = next((array.shape[1:3] for array in arrays.values()), (0, 0))
         for name, array in arrays.items():
@@ -124,7 +124,7 @@ class StoredSet:
         array = _mapped(self.folder / f"{name}.npy", self._where(name))
         rows = len(self.severities) * len(self)
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-            raise BadInput(f"{self._where(name)}: {array.dtype} {array.shape}, wanted is uint8 ({rows}, H, W, 3)")
+            raise BadInput(f"{self._where(name)}: {array.dtype} {array.shape}, expected uint8 ({rows}, H, W, 3)")
         if len(array) != rows:
             raise BadInput(f"{self._where(name)}: {len(array)} images, {LABELS} has {rows}")
         return array
@@ -136,13 +136,13 @@ class StoredSet:
         labels = _mapped(file, f"{self._key}={self.folder}: {LABELS}")
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) % len(self.severities) or not len(labels):
             raise BadInput(
-                f"{self._key}={self.folder}: {LABELS} is {labels.dtype} {labels.shape}, wanted are integers, "
+                f"{self._key}={self.folder}: {LABELS} is {labels.dtype} {labels.shape}, expected integers, "
                 f"{len(self.severities)} times those of the test set"
             )
         blocks = np.array(labels, dtype=np.int64).reshape(len(self.severities), -1)
         if (blocks != blocks[0]).any():
             raise BadInput(
-                f"{self._key}={self.folder}: {LABELS} differs between severities; wanted are the labels of the test "
+                f"{self._key}={self.folder}: {LABELS} differs between severities; expected the labels of the test "
                 f"set, {len(self.severities)} times over"
             )
         return blocks[0]
@@ -157,8 +157,8 @@ class StoredSet:
         indices = indices.astype(np.int64)
         noted = (self.manifest or {}).get("indices_sha256")
         if noted is not None and noted != sha256_of(indices):
-            told = "is not what" if file.is_file() else "is missing, or the labels are not those that"
-            raise BadInput(f"{self._key}={self.folder}: {INDICES} {told} {MANIFEST} says")
+            reason = "is not what" if file.is_file() else "is missing, or the labels are not those that"
+            raise BadInput(f"{self._key}={self.folder}: {INDICES} {reason} {MANIFEST} says")
         return indices
 
     def _read_manifest(self) -> dict[str, Any] | None:
@@ -199,7 +199,7 @@ def sha256_of(array: NDArray[Any]) -> str:
 
 
 def _identity(file: Path) -> tuple[int, ...] | None:
-    """What tells a file from another one in its place; None where it is gone."""
+    """What distinguishes a file from another that replaced it; None where it is gone."""
     try:
         about = file.stat()
     except OSError:

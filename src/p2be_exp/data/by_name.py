@@ -49,7 +49,7 @@ def load_dataset(
 ) -> tuple[AnySet | None, AnySet]:
     """Training and test images of a data set, on the host; of picture files nothing is decoded.
 
-    The training images are None where `folder` asks for the test images alone and they have a folder of their own.
+    The training images are None where `folder` asks for only the test images and they have a folder of their own.
 
     Args:
         name: one of `list_datasets()`.

@@ -56,7 +56,7 @@ class Caltech101(PictureSource):
         """The files for training and for testing; an image's index is its position among all, by class and name.
 
         Raises:
-            BadInput: the folder is missing, has not 101 classes, or a class with too few pictures.
+            BadInput: the folder is missing, does not have 101 classes, or has a class with too few pictures.
         """
         self.fetch(download=False)
         folder = self._folder() / PICTURES
@@ -91,7 +91,7 @@ def split(pictures: FileSet) -> tuple[Tensor, Tensor]:
         positions = (pictures.labels == label).nonzero().squeeze(1)
         if len(positions) <= TRAIN_PER_CLASS:
             raise BadInput(
-                f"{pictures.folder / name}: {len(positions)} pictures, allowed are {TRAIN_PER_CLASS + 1} or more"
+                f"{pictures.folder / name}: {len(positions)} pictures, must be {TRAIN_PER_CLASS + 1} or more"
             )
         order = random_order(len(positions), SPLIT_SEED, CALTECH101_SPLIT, label)
         train.append(positions[order[:TRAIN_PER_CLASS]])

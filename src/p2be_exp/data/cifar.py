@@ -128,7 +128,7 @@ def _images(path: Path, md5: dict[str, str], classes: tuple[str, ...]) -> ImageS
     entry, side = _read(path, md5), Cifar10.published.side
     pixels = np.asarray(entry["data"])
     if pixels.ndim != 2 or pixels.shape[1] != 3 * side**2:
-        raise BadInput(f"{path}: images of shape {pixels.shape}, allowed is (N, {3 * side**2})")
+        raise BadInput(f"{path}: images of shape {pixels.shape}, expected (N, {3 * side**2})")
     images = torch.from_numpy(pixels).view(-1, 3, side, side)
     labels = entry["fine_labels"] if "fine_labels" in entry else entry["labels"]
     return ImageSet(images, torch.tensor(labels), classes, str(path))

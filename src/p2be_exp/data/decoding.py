@@ -76,7 +76,7 @@ class WholeView:
 
 
 def picture_size(file: Path | str) -> tuple[int, int]:
-    """Height and width of a picture in pixels, by its header alone.
+    """Height and width of a picture in pixels, from its header only.
 
     Raises:
         DecodingError: no file, or no picture.
@@ -121,7 +121,7 @@ def test_levels(picture: Image.Image, view: TestView | WholeView) -> NDArray[np.
     """
     if isinstance(view, WholeView):
         if (picture.height, picture.width) != view.shape:
-            raise DecodingError(f"{picture.width}x{picture.height}, wanted is {view.width}x{view.height}")
+            raise DecodingError(f"{picture.width}x{picture.height}, expected {view.width}x{view.height}")
         return np.asarray(picture)
     if view.resized is None and min(picture.size) < view.size:
         width, height = picture.size

@@ -24,7 +24,7 @@ _WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
 
 
 class DepthError(ValueError):
-    """A picture whose values have no known place between black and white; the message says why."""
+    """A picture whose values have no known position between black and white; the message says why."""
 
 
 def deep_levels(picture: Image.Image) -> NDArray[np.uint8] | None:
@@ -37,8 +37,8 @@ def deep_levels(picture: Image.Image) -> NDArray[np.uint8] | None:
         picture: opened, with the format that it had.
 
     Raises:
-        DepthError: integers of a depth that the file does not tell, or below 0; floats outside [0, 1]; either in the
-            first 128th of their depth alone, where a smaller depth is more likely than a black picture; signed bytes.
+        DepthError: integers of a depth that the file does not give, or below 0; floats outside [0, 1]; either only in
+            the first 128th of their depth, where a smaller depth is more likely than a black picture; signed bytes.
     """
     tags: Mapping[int, Any] = getattr(picture, "tag_v2", {}) if picture.format == "TIFF" else {}
     kind = tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
@@ -57,17 +57,17 @@ def _of_integers(picture: Image.Image, tags: Mapping[int, Any], signed: bool) ->
     bits = 16 if picture.format in SIXTEEN_BITS else tags.get(_BITS, (None,))[0]
     if bits is None:
         raise DepthError(
-            f"grey integers whose depth a file of {picture.format} does not tell: save it with 8 or 16 bits"
+            f"grey integers whose depth is not given in a {picture.format} file: save it with 8 or 16 bits"
         )
     values = np.asarray(picture)
     if bits == 32 and not signed:
-        values = values.view(np.uint32)  # Pillow has signed ones alone
+        values = values.view(np.uint32)  # Pillow has only signed ones
     low, high, most = int(values.min()), int(values.max()), 2 ** (bits - signed) - 1
     if low < 0:
         raise DepthError(f"grey integers from {low:,} on: save it with 8 or 16 bits")
     if 0 < high < most / LEAST_SHARE:
         raise DepthError(
-            f"grey values up to {high:,} alone, of {most:,} in {bits} bits: nearly black; save it with 8 or 16 bits"
+            f"grey values only up to {high:,}, of {most:,} in {bits} bits: nearly black; save it with 8 or 16 bits"
         )
     return _nearest(values, 255 / most)
 
@@ -75,9 +75,9 @@ def _of_integers(picture: Image.Image, tags: Mapping[int, Any], signed: bool) ->
 def _of_floats(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())  # NaN where one is
     if not (low >= 0 and high <= 1):
-        raise DepthError(f"grey floats from {low:g} to {high:g}: allowed are 0 to 1")
+        raise DepthError(f"grey floats from {low:g} to {high:g}: must be between 0 and 1")
     if 0 < high < 1 / LEAST_SHARE:
-        raise DepthError(f"grey floats up to {high:g} alone, of 1: nearly black")
+        raise DepthError(f"grey floats only up to {high:g}, of 1: nearly black")
     return _nearest(values, 255)
 
 

@@ -49,7 +49,7 @@ def torchvision_dataset(name: str, described: str) -> Any:
 
 
 def fetch_files(name: str, folder: Path, files: Sequence[PublishedFile], download: bool) -> None:
-    """Make sure that files which are published one by one are in a folder; those that are there are left alone.
+    """Make sure that files which are published one by one are in a folder; those that are present are left unchanged.
 
     Raises:
         BadInput: some are missing and cannot be had.
@@ -57,8 +57,8 @@ def fetch_files(name: str, folder: Path, files: Sequence[PublishedFile], downloa
     missing = [file for file in files if not (folder / file.name).is_file()]
     if not missing:
         return
-    wanted = ", ".join(file.urls[0] for file in missing)
-    with explained(missing_line(name, [file.name for file in missing], folder, f"put {wanted} there")):
+    urls = ", ".join(file.urls[0] for file in missing)
+    with explained(missing_line(name, [file.name for file in missing], folder, f"put {urls} there")):
         if not download:
             raise NotDownloadedError
         with _filled_or_gone(folder):

@@ -80,13 +80,13 @@ class FileSet:
 
     def digest(self) -> str:
         """SHA-256 of the classes, and of the name and label of each file, as hexadecimal digits."""
-        told = hashlib.sha256("\n".join(self.classes).encode(errors="surrogateescape"))  # as their folders' bytes
+        digest = hashlib.sha256("\n".join(self.classes).encode(errors="surrogateescape"))  # as their folders' bytes
         for name, label in zip(self.files(torch.arange(len(self))).tolist(), self.labels.tolist(), strict=True):
-            told.update(b"\n%d %b" % (label, name))
-        return told.hexdigest()
+            digest.update(b"\n%d %b" % (label, name))
+        return digest.hexdigest()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these images from others under the same name: the files, and what of a picture is tested on."""
+        """What distinguishes these images from others of the same name: the files, and the view of each picture."""
         return {"test_files": self.digest(), **self.view.settings()}
 
     def subset(self, positions: Tensor | Sequence[int]) -> FileSet:
@@ -147,22 +147,22 @@ def decode(folder: Path, names: Names, view: TestView | WholeView, draws: NDArra
     """
     images = np.empty((len(names), 3, *view.shape), dtype=np.uint8)
     kept, unreadable = np.zeros(len(names), dtype=bool), []
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         try:
             picture = open_picture(folder / os.fsdecode(name))
             if draws is None:
                 levels = test_levels(picture, view)
             else:
-                box = crop_box(draws[place].tolist(), picture.height, picture.width)
+                box = crop_box(draws[position].tolist(), picture.height, picture.width)
                 levels = cropped_levels(picture, box, view.shape[0])
         except DecodingError as error:
             unreadable.append(Unreadable(os.fsdecode(name), str(error)))
             continue
         images[int(kept.sum())] = levels.transpose(2, 0, 1)
-        kept[place] = True
+        kept[position] = True
     return Part(images[: int(kept.sum())], kept, tuple(unreadable))
 
 
 def unreadable_line(folder: Path, which: Unreadable) -> str:
-    """What to say of a file without which one cannot go on."""
+    """The error message for a file that cannot be left out."""
     return f"{folder / which.file}: cannot be read ({which.reason})"

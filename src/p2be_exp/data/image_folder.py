@@ -145,7 +145,7 @@ class ImageFolder(FolderSource):
         return self.settings.folder
 
     def _layout(self, folder: Path) -> str:
-        return f"expected are {folder}/train/CLASS/PICTURE and {folder}/test/CLASS/PICTURE (or val)"
+        return f"expected {folder}/train/CLASS/PICTURE and {folder}/test/CLASS/PICTURE (or val)"
 
 
 class ImageNet(FolderSource):
@@ -160,6 +160,6 @@ class ImageNet(FolderSource):
 
     def _layout(self, folder: Path) -> str:
         return (
-            f"expected are {folder}/train/WNID/*.JPEG and {folder}/val/WNID/*.JPEG; set data_dir or dataset.dir to "
+            f"expected {folder}/train/WNID/*.JPEG and {folder}/val/WNID/*.JPEG; set data_dir or dataset.dir to "
             "where they are, or use dataset=digits"
         )

@@ -103,7 +103,7 @@ def check_numbers(name: str, n: int, labels: Tensor, indices: Tensor, num_classe
             raise BadInput(f"{name}: {what} must be int64 ({n},), found {_describe(tensor)}")
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= num_classes:
-        raise BadInput(f"{name}: labels {low}..{high}, allowed are 0..{num_classes - 1}")
+        raise BadInput(f"{name}: labels from {low} to {high}, must be between 0 and {num_classes - 1}")
 
 
 def _describe(tensor: Tensor) -> str:

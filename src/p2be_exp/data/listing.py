@@ -21,17 +21,17 @@ PICTURES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".apng", ".gif", ".webp", ".avif"),
     *(".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
 }
-"""Endings of pictures, in small letters: one list for all machines, since the numbers of the images depend on it."""
+"""Endings of pictures, in lower case: one list for all machines, since the numbers of the images depend on it."""
 
 SYSTEM_FOLDERS = {
     *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin"),
     *("system volume information", "lost+found", "__macosx", "__pycache__"),
 }
-"""Folders that disk stations, operating systems and archives leave among others, in small letters: never a class."""
+"""Folders that disk stations, operating systems and archives leave among others, in lower case: never a class."""
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, sorted; hidden ones and :data:`SYSTEM_FOLDERS` are passed over."""
+    """The names of the folders in a folder, sorted; hidden ones and :data:`SYSTEM_FOLDERS` are skipped."""
     return tuple(
         sorted(
             entry.name
@@ -55,17 +55,17 @@ def listed(folder: Path, classes: tuple[str, ...], view: TestView | WholeView, n
     for each in classes:
         pictures = picture_names(folder / each)
         if not pictures:
-            raise BadInput(f"{folder / each}: no picture in it; wanted are {folder}/CLASS/PICTURE.jpg (or .png, ...)")
+            raise BadInput(f"{folder / each}: no picture in it; expected {folder}/CLASS/PICTURE.jpg (or .png, ...)")
         names += [os.fsencode(f"{each}/{picture}") for picture in pictures]
         counts.append(len(pictures))
     if not names:
-        raise BadInput(f"{folder}: no folder of a class in it; wanted are {folder}/CLASS/PICTURE.jpg (or .png, ...)")
+        raise BadInput(f"{folder}: no folder of a class in it; expected {folder}/CLASS/PICTURE.jpg (or .png, ...)")
     labels = torch.from_numpy(np.repeat(np.arange(len(classes)), counts)).long()
     return FileSet(folder, _as_names(names), labels, classes, view, name)
 
 
 def picture_names(folder: Path) -> list[str]:
-    """The names of the pictures in a folder, sorted; hidden files are passed over."""
+    """The names of the pictures in a folder, sorted; hidden files are skipped."""
     return sorted(
         entry.name
         for entry in os.scandir(folder)

@@ -30,7 +30,7 @@ class EpochLoader(ABC):
         batch_size: images in a GLOBAL batch, over all ranks.
         shuffle_seed: every epoch in another order, a function of `(shuffle_seed, epoch)`; None: always in the
             order of the set, for evaluation.
-        device: where batches are wanted.
+        device: of the batches.
         rank: this process among `world_size`.
         world_size: number of processes that share each batch.
 
@@ -53,7 +53,7 @@ class EpochLoader(ABC):
         world_size: int = 1,
     ) -> None:
         if batch_size < 1:
-            raise BadInput(f"batch_size={batch_size}: allowed is 1 or more")
+            raise BadInput(f"batch_size={batch_size}: must be 1 or more")
         self.labels = labels
         self.indices = indices
         self.batch_size = batch_size
@@ -116,9 +116,7 @@ class EpochLoader(ABC):
         """
         for what in ("num_images", "batch_size", "shuffle_seed"):
             if state[what] != (mine := self.state_dict()[what]):
-                raise BadInput(
-                    f"cannot continue an epoch with {what}={mine}: allowed is {state[what]}, as it was saved"
-                )
+                raise BadInput(f"cannot continue an epoch with {what}={mine}: must be {state[what]}, as it was saved")
         self._epoch, self._served = state["epoch"], state["next_batch"]
         self._resume_at = state["next_batch"]
 
@@ -140,7 +138,7 @@ class ResidentLoader(EpochLoader):
     Args:
         data: the images, on `device` (fastest) or on the host.
         batch_size, shuffle_seed, rank, world_size: see :class:`EpochLoader`.
-        device: where batches are wanted; default: where `data` is.
+        device: of the batches; default: that of `data`.
     """
 
     def __init__(

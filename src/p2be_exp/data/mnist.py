@@ -77,7 +77,7 @@ def _set(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], name: str) -> Ima
     from p2be_exp.data.images import ImageSet
 
     if pixels.shape[1:] != (PUBLISHED_SIDE, PUBLISHED_SIDE):
-        raise BadInput(f"{name}: images of shape {pixels.shape}, allowed is (N, {PUBLISHED_SIDE}, {PUBLISHED_SIDE})")
+        raise BadInput(f"{name}: images of shape {pixels.shape}, expected (N, {PUBLISHED_SIDE}, {PUBLISHED_SIDE})")
     border = (Mnist.published.side - PUBLISHED_SIDE) // 2
     padded = np.pad(pixels, ((0, 0), (border, border), (border, border)))
     images = torch.from_numpy(padded)[:, None].repeat(1, 3, 1, 1)

@@ -39,7 +39,7 @@ class ImageDataModule(pl.LightningDataModule):
         split_seed: of the choice of images for the three above; `seed` plays no part in it.
         download: fetch missing files.
         folder: of a data set of picture files: where it is, and how its pictures become images.
-        test_only: there are test images alone, and of picture files no others need be there.
+        test_only: load only the test images; of picture files no others need exist.
 
     Raises:
         BadInput: no such data set; in `prepare_data` and `setup`: files are missing or damaged, or more
@@ -127,7 +127,7 @@ class ImageDataModule(pl.LightningDataModule):
     def files_digest(self) -> str | None:
         """SHA-256 of the names and labels of the test pictures; None where the data set is not one of picture files.
 
-        It tells apart what is under one folder's name at two times, or under the names of two folders.
+        It differs where the pictures of a folder have changed, and between two folders.
         """
         test = self._sets["test"]
         return test.digest() if isinstance(test, FileSet) else None
@@ -137,26 +137,26 @@ class ImageDataModule(pl.LightningDataModule):
         return {split: data.digest() for split, data in self._sets.items() if isinstance(data, FileSet)}
 
     def fingerprint(self, indices: Tensor) -> dict[str, Any]:
-        """What tells test pictures from others under the same name, see :meth:`FileSet.fingerprint`.
+        """What distinguishes test pictures from others of the same name, see :meth:`FileSet.fingerprint`.
 
         Args:
             indices: int64 `(n,)`, ascending, of the pictures that are meant, whether they are used here or not; those
-                that the data set has not are passed over.
+                that the data set does not have are skipped.
 
         Returns:
             Empty where the data set is not one of picture files.
         """
         if self._test_files is None:
             return {}
-        places = torch.isin(self._test_files.indices, indices).nonzero().squeeze(1)
-        return self._test_files.subset(places).fingerprint()
+        positions = torch.isin(self._test_files.indices, indices).nonzero().squeeze(1)
+        return self._test_files.subset(positions).fingerprint()
 
     def test_set(self) -> AnySet:
         """The test images that are used, on the device, on the host, or in their files."""
         return self._sets["test"]
 
     def placement(self) -> tuple[torch.device, int, int]:
-        """Where batches are wanted, this process's rank, and the number of processes that share each batch."""
+        """The device of the batches, this process's rank, and the number of processes that share each batch."""
         if self.trainer is None:
             return torch.device("cpu"), 0, 1
         return self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
@@ -191,7 +191,7 @@ class ImageDataModule(pl.LightningDataModule):
                 crop_seed=self.seed if training and folder.resized_crop else None,
                 keep_workers=training,
                 timeout=folder.timeout,
-                # Of a training alone: in the middle of a validation there is nothing that could be saved.
+                # In training only: in the middle of a validation there is nothing that could be saved.
                 stop=(lambda: self.stop()) if training else (lambda: None),
                 **where,
             )

@@ -88,11 +88,11 @@ def tell_left_out(name: str, unreadable: Sequence[Unreadable], images: int, whol
         name: what the images are called.
         unreadable: those that cannot be read.
         images: number of images that were asked for.
-        whole: these are all that there are.
+        whole: these are all images.
         of: what more is said of the images.
 
     Raises:
-        BadInput: they are all that there are, and none can be read.
+        BadInput: they are all images, and none can be read.
     """
     if not unreadable:
         return

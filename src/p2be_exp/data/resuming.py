@@ -71,7 +71,7 @@ def load(
             begun = begun or _length(file) != have
             if _length(file) > farthest:
                 pauses, farthest = iter(PAUSES), _length(file)
-            # Whoever is offline, or asks for what there is not, is told at once.
+            # Whoever is offline, or asks for what there is not, gets the error at once.
             again = error.code in _PASSING if isinstance(error, urllib.error.HTTPError) else begun
             pause = next(pauses, None) if again else None
             if pause is None:
@@ -108,16 +108,18 @@ def _attempt(url: str, file: Path, size: int, progress: Callable[[int], None], s
 
 
 def _start(response: Any, url: str, have: int, size: int) -> int:
-    """The place in the file at which an answer begins.
+    """The position in the file at which an answer begins.
 
     Raises:
         ResourceError: it is of another file, or begins where it was not asked to.
     """
     if response.status == http.client.PARTIAL_CONTENT:
-        told = response.headers.get("Content-Range", "")
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told.strip())
+        header = response.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header.strip())
         if found is None or int(found[1]) != have:
-            raise ResourceError(f"{url}: asked for what is behind byte {have:,}, the server sends {told or 'no place'}")
+            raise ResourceError(
+                f"{url}: asked for what is behind byte {have:,}, the server sends {header or 'no range'}"
+            )
         start, total = have, found[2]
     else:
         start, total = 0, response.headers.get("Content-Length", "*")

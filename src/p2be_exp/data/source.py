@@ -34,12 +34,12 @@ class DataSource(ABC):
 
     Args:
         data_dir: the folder that holds the folders of the data sets.
-        settings: how pictures become images; needed by :class:`PictureSource` alone.
+        settings: how pictures become images; needed only by :class:`PictureSource`.
 
     Attributes:
         name: the value of ``dataset=``.
         published: its size, where it is the same everywhere.
-        num_classes: number of classes; None where only the folder tells.
+        num_classes: number of classes; None where it depends on the folder.
         image_size: height and width in pixels; None, before there is an object, where the settings say.
         paths: below `data_dir`: without any of these, none of its files are there. Empty: it needs none.
     """
@@ -77,7 +77,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def fetch(self, download: bool) -> None:
-        """Make sure that the files are there; those that are there are left alone.
+        """Make sure that the files are there; those that are present are left unchanged.
 
         Args:
             download: fetch what is missing, if it is published.

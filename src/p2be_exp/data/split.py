@@ -54,4 +54,4 @@ def limit_test(n: int, limit: int | None, split_seed: int) -> Tensor:
 
 def _check(key: str, value: int, low: int, high: int, there_are: str) -> None:
     if not low <= value <= high:
-        raise BadInput(f"{key}={value}: allowed are {low} to {high} (there are {there_are})")
+        raise BadInput(f"{key}={value}: must be between {low} and {high} (there are {there_are})")

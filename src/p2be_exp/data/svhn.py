@@ -65,7 +65,7 @@ def _images(path: Path, md5: str, name: str) -> ImageSet:
     entry, side = loadmat(io.BytesIO(read_checked(path, md5))), Svhn.published.side
     pixels, labels = entry["X"], entry["y"].reshape(-1)
     if pixels.shape[:3] != (side, side, 3):
-        raise BadInput(f"{path}: images of shape {pixels.shape}, allowed is ({side}, {side}, 3, N)")
+        raise BadInput(f"{path}: images of shape {pixels.shape}, expected ({side}, {side}, 3, N)")
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)))
     digits = torch.from_numpy(labels.astype(np.int64))
     digits[digits == 10] = 0  # as published, 10 stands for the digit 0
