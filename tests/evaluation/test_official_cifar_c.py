@@ -307,5 +307,6 @@ def test_a_pipe_is_not_waited_for(folder, tmp_path):
     writer = Thread(target=lambda: (folder / "labels.npy").open("wb").close())  # else who reads it waits for ever
     writer.start()
     assert why_generated(replace(AUTO, names=["fog"]), "cifar10", tmp_path) == f"{folder}: labels.npy is missing"
-    os.close(os.open(folder / "labels.npy", os.O_RDONLY | os.O_NONBLOCK))
-    writer.join()
+    reader = os.open(folder / "labels.npy", os.O_RDONLY | os.O_NONBLOCK)
+    writer.join()  # however late it comes, there is a reader
+    os.close(reader)

@@ -118,7 +118,7 @@ def _start(response: Any, url: str, have: int, size: int) -> int:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header.strip())
         if found is None or int(found[1]) != have:
             raise ResourceError(
-                f"{url}: asked for what is behind byte {have:,}, the server sends {header or 'no range'}"
+                f"{url}: asked for bytes from {have:,}, the server sends {header or 'no range'}"
             )
         start, total = have, found[2]
     else:
