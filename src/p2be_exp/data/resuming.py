@@ -117,9 +117,7 @@ def _start(response: Any, url: str, have: int, size: int) -> int:
         header = response.headers.get("Content-Range", "")
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header.strip())
         if found is None or int(found[1]) != have:
-            raise ResourceError(
-                f"{url}: asked for bytes from {have:,}, the server sends {header or 'no range'}"
-            )
+            raise ResourceError(f"{url}: asked for bytes from {have:,}, the server sends {header or 'no range'}")
         start, total = have, found[2]
     else:
         start, total = 0, response.headers.get("Content-Length", "*")
