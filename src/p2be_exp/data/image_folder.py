@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -113,9 +114,9 @@ class FolderSource(PictureSource):
         """The folder of both parts."""
         return self.settings.folder or self.data_dir / self.name
 
+    @abstractmethod
     def _layout(self, folder: Path) -> str:
         """What is expected in the folder, for messages."""
-        raise NotImplementedError
 
     def _parts(self) -> tuple[Path, Path]:
         """The folders of the training and of the test pictures."""
