@@ -82,8 +82,7 @@ def _command() -> None:
     config = evaluation_config(run, settings)
     folder = results_folder(run, config, settings)
     source = check_early(config, training=False)
-    saved = load_checkpoint(run, settings.checkpoint)
-    _evaluate(run, saved, config, settings, folder, source)
+    _evaluate(run, load_checkpoint(run, settings.checkpoint), config, settings, folder, source)
 
 
 def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> Path:
@@ -198,8 +197,9 @@ def _evaluate(
         if main:
             where = device_line(config.trainer, evaluation_precision(config.trainer))
             print(f"evaluating {run.path} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
-        output = Output(folder, key, run if key == "out" else None)
-        evaluate(plan, model_of(run, saved, which), data, weights, output)
+        model = model_of(run, saved, which)
+        del saved  # its weights and optimizer states, which would be held beside the model's for the whole evaluation
+        evaluate(plan, model, data, weights, Output(folder, key, run if key == "out" else None))
 
 
 @contextmanager

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.data import FolderSettings, ImageDataModule
-from p2be_exp.system.trainer import (
-    on_gpu,
-)
+from p2be_exp.system.trainer import on_gpu
 
 
 def build_data(config: TrainConfig, training: bool = False) -> ImageDataModule:

@@ -39,8 +39,8 @@ Whoever adds a key that older runs lack fills it in, in :mod:`p2be_exp.config.ol
 _OUTPUT = (".log", ".out", ".err")
 """Endings of files that a command's output is written to (``> RUN/train.log``); no run has files that end so."""
 
-_OF_HYDRA = (".hydra", "train.log")
-"""What Hydra writes into a job's folder first, where it is asked to (``hydra.output_subdir=.hydra``)."""
+_OF_HYDRA = ".hydra"
+"""The folder that Hydra writes first, beside its log, where it is asked to (``hydra.output_subdir=.hydra``)."""
 
 State = Literal["running", "finished", "failed", "interrupted"]
 
@@ -221,7 +221,7 @@ class Run:
             return False
         if file.suffix in _OUTPUT and file.is_file():
             return True
-        if file.name in (LOCK, FOLDER, *_OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
+        if file.name in (LOCK, FOLDER, _OF_HYDRA) or is_leftover(file.name) or file == self.run_file:
             return True
         if file == self.status_file:
             return self.status().get("state") in get_args(State)
