@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,8 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.randomness.draws import Purpose
-from p2be_exp.regimes.regime import Regime
+from p2be_exp.regimes.regime import Regime, RegimeLoss
+from p2be_exp.regimes.weight_perturbation import WeightPerturbation
 
 if TYPE_CHECKING:
     from p2be_exp.models.model import EncodedClassifier
@@ -55,6 +57,54 @@ class AdversarialRegime(Regime):
         """The stem's features of the adversarial view, with or without a gradient to the table."""
         table = model.encoding.table()
         return model.stem(adversarial, table if self.table_learns_from_adversarial else table.detach())
+
+    def clean_features(self, model: EncodedClassifier, clean: Tensor) -> Tensor:
+        """The stem's features of the clean view; the gradient reaches the table."""
+        return model.stem(clean, model.encoding.table())
+
+
+class RobustRegime(AdversarialRegime):
+    """An adversarial regime under which the weights may be perturbed, too.
+
+    The views of a batch are made first, at the weights as they are.
+
+    Args:
+        seed, attack, table_learns_from_adversarial: see :class:`AdversarialRegime`.
+        augment: see :class:`Regime`.
+        awp_gamma, awp_warmup: of :class:`~p2be_exp.regimes.weight_perturbation.WeightPerturbation`.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        attack: Attack,
+        table_learns_from_adversarial: bool,
+        augment: Augmentation,
+        awp_gamma: float = 0.0,
+        awp_warmup: int = 0,
+    ) -> None:
+        super().__init__(seed, attack, table_learns_from_adversarial, augment)
+        self.perturbation = WeightPerturbation(awp_gamma, awp_warmup)
+
+    @abstractmethod
+    def loss_of_views(self, model: EncodedClassifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
+        """Loss terms of a batch whose views are there: uint8 ``(B, 3, H, W)`` both, labels ``(B,)``."""
+
+    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
+        """The terms of :meth:`loss_of_views`, at the perturbed weights where these are perturbed."""
+        clean, adversarial = self.views(model, batch, epoch)
+        if self.perturbation.starts_by(epoch):
+            network = [*model.stem.parameters(), *model.trunk.parameters()]
+            self.perturbation.ascend(
+                model,
+                network,
+                lambda: batch.scale * self.loss_of_views(model, clean, adversarial, batch.labels).total(),
+            )
+        return self.loss_of_views(model, clean, adversarial, batch.labels)
+
+    def after_backward(self) -> None:
+        """Set perturbed weights back."""
+        self.perturbation.restore()
 
 
 def in_one_pass(model: EncodedClassifier, *features: Tensor) -> list[Tensor]:

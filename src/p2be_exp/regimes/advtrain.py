@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import Tensor
 from torch.nn import functional as F
 
-from p2be_exp.data import Batch
-from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
+from p2be_exp.regimes.adversarial import RobustRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
     from p2be_exp.models.model import EncodedClassifier
 
 
-class AdvTrain(AdversarialRegime):
+class AdvTrain(RobustRegime):
     """Adversarial training (Madry et al. 2018) with any inner attack.
 
     The training error is that on the adversarial view: no other is predicted.
@@ -24,8 +24,7 @@ class AdvTrain(AdversarialRegime):
 
     name = "advtrain"
 
-    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss_of_views(self, model: EncodedClassifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The term ``ce``."""
-        _, adversarial = self.views(model, batch, epoch)
         (logits,) = in_one_pass(model, self.features(model, adversarial))
-        return RegimeLoss({"ce": F.cross_entropy(logits, batch.labels)}, {}, logits)
+        return RegimeLoss({"ce": F.cross_entropy(logits, labels)}, {}, logits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from p2be_exp.augment import Augmentation
@@ -25,6 +26,10 @@ class RegimeLoss:
     terms: dict[str, Tensor]
     weights: dict[str, float]
     logits: Tensor
+
+    def total(self) -> Tensor:
+        """The weighted sum of the terms."""
+        return torch.stack([self.weights.get(name, 1.0) * term for name, term in self.terms.items()]).sum()
 
 
 class Regime(ABC):
@@ -48,3 +53,6 @@ class Regime(ABC):
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
         """Loss terms of a batch in an epoch; the smoothness of the table is added by the training module."""
+
+    def after_backward(self) -> None:  # noqa: B027  # most regimes have nothing to do
+        """Called after each backward pass, before gradients are clipped and the optimizer steps."""

@@ -109,6 +109,10 @@ class TrainingModule(pl.LightningModule):
         schedule = build_schedule(optimizer, optim, self.config.epochs, steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_after_backward(self) -> None:
+        """The regime may have something to put back before gradients are clipped and applied."""
+        self.regime.after_backward()
+
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,
