@@ -1,0 +1,128 @@
+"""Schemas of every option: types and ranges. The default values stand in ``conf/``, once.
+
+A YAML file names its schema in its defaults list (``/schema/GROUP/NAME@_here_``), so an unknown key or a value of the
+wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.typed`, which
+makes a composed or stored configuration into an object of these classes.
+
+Each group has a base class, :data:`GROUP_BASES`. A key that common code reads and only some options have is a property
+of the base, with the value that the other options stand for; it is no field there, so that these options do not have
+the key.
+"""
+
+from p2be_exp.config.schema.attack import (
+    AttackChoice,
+    AttackConfig,
+    LSPGAConfig,
+    NoAttackConfig,
+    PGDConfig,
+    RandomInBallConfig,
+    SquareConfig,
+    SuiteConfig,
+    TransferConfig,
+)
+from p2be_exp.config.schema.backbone import BackboneConfig, PretrainableBackboneConfig
+from p2be_exp.config.schema.commands import (
+    COMMAND_SCHEMAS,
+    CorruptionsConfig,
+    EvaluateConfig,
+    ExportConfig,
+    TrackingConfig,
+    TrainConfig,
+)
+from p2be_exp.config.schema.corruption import (
+    AutoCorruptionConfig,
+    CifarCConfig,
+    CorruptionConfig,
+    GeneratedConfig,
+    ImageNetCConfig,
+    NoCorruptionConfig,
+    OwnConfig,
+    SomeCorruptionConfig,
+)
+from p2be_exp.config.schema.dataset import (
+    Caltech101Config,
+    DatasetConfig,
+    DownloadableDatasetConfig,
+    FolderDatasetConfig,
+    PicturesDatasetConfig,
+)
+from p2be_exp.config.schema.encoding import (
+    EncodingConfig,
+    OneHotConfig,
+    P2BEConfig,
+    RGBConfig,
+    ThermometerConfig,
+)
+from p2be_exp.config.schema.groups import GROUP_BASES, GROUP_SCHEMAS
+from p2be_exp.config.schema.logger import (
+    CSVLoggerConfig,
+    LoggerConfig,
+    TensorBoardLoggerConfig,
+    WandbLoggerConfig,
+)
+from p2be_exp.config.schema.optim import OptimConfig
+from p2be_exp.config.schema.option import Group
+from p2be_exp.config.schema.preset import PresetConfig
+from p2be_exp.config.schema.regime import (
+    AdvTrainConfig,
+    AugMixConfig,
+    ConTrainConfig,
+    RegimeConfig,
+    StandardConfig,
+)
+from p2be_exp.config.schema.store import register_schemas
+from p2be_exp.config.schema.trainer import TrainerConfig
+
+__all__ = [
+    "COMMAND_SCHEMAS",
+    "GROUP_BASES",
+    "GROUP_SCHEMAS",
+    "AdvTrainConfig",
+    "AttackChoice",
+    "AttackConfig",
+    "AugMixConfig",
+    "AutoCorruptionConfig",
+    "BackboneConfig",
+    "CSVLoggerConfig",
+    "Caltech101Config",
+    "CifarCConfig",
+    "ConTrainConfig",
+    "CorruptionConfig",
+    "CorruptionsConfig",
+    "DatasetConfig",
+    "DownloadableDatasetConfig",
+    "EncodingConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "FolderDatasetConfig",
+    "GeneratedConfig",
+    "Group",
+    "ImageNetCConfig",
+    "LSPGAConfig",
+    "LoggerConfig",
+    "NoAttackConfig",
+    "NoCorruptionConfig",
+    "OneHotConfig",
+    "OptimConfig",
+    "OwnConfig",
+    "P2BEConfig",
+    "PGDConfig",
+    "PicturesDatasetConfig",
+    "PresetConfig",
+    "PretrainableBackboneConfig",
+    "RGBConfig",
+    "RandomInBallConfig",
+    "RegimeConfig",
+    "SomeCorruptionConfig",
+    "SquareConfig",
+    "StandardConfig",
+    "SuiteConfig",
+    "TensorBoardLoggerConfig",
+    "ThermometerConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "TransferConfig",
+    "WandbLoggerConfig",
+    "register_schemas",
+]

@@ -1,0 +1,101 @@
+"""Keys of ``attack=``: the attacks that an evaluation measures, and the one that a regime trains against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from p2be_exp.config.fields import choice, number, path
+
+
+@dataclass
+class AttackChoice:
+    """What every option of the group has, none included."""
+
+    name: str = MISSING
+
+    @property
+    def radii(self) -> list[int]:
+        """The radii in levels."""
+        return []
+
+    @property
+    def save_images(self) -> bool:
+        """Whether adversarial images are kept with the results."""
+        return False
+
+    @property
+    def source(self) -> str | None:
+        """A run to transfer from."""
+        return None
+
+    @property
+    def gradient(self) -> str | None:
+        """The surrogate that the user has chosen."""
+        return None
+
+
+@dataclass
+class NoAttackConfig(AttackChoice):
+    name: str = "none"
+
+
+@dataclass
+class AttackConfig(AttackChoice):
+    """What every attack has; an attack's own schema inherits it."""
+
+    name: str = MISSING
+    eps_levels: Any = MISSING  # a whole number of levels, or a list of them
+    save_images: bool = MISSING
+
+    @property
+    def radii(self) -> list[int]:
+        """The radii in levels."""
+        return list(self.eps_levels) if isinstance(self.eps_levels, list) else [self.eps_levels]
+
+
+@dataclass
+class LSPGAConfig(AttackConfig):
+    steps: int = number(1)
+    xi: float = number(above=0)
+    delta: float = number(above=0)
+    anneal: str = choice("soften", "sharpen")
+    step_rule: str = choice("sign", "raw")
+    init: str = choice("normal", "zero")
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class PGDConfig(AttackConfig):
+    gradient: str = choice("secant", "smooth", "interpolate")
+    loss: str = choice("ce", "margin")
+    steps: int = number(1)
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class RandomInBallConfig(AttackConfig):
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class SquareConfig(AttackConfig):
+    queries: int = number(1)
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class TransferConfig(AttackConfig):
+    source: str | None = path()
+    steps: int = number(1)
+    restarts: int = number(1, 1000)
+
+
+@dataclass
+class SuiteConfig(AttackConfig):
+    steps: int = number(1)
+    restarts: int = number(1, 1000)
+    queries: int = number(1)
+    source: str | None = path()

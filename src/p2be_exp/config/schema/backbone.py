@@ -1,0 +1,26 @@
+"""Keys of ``backbone=``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from p2be_exp.config.fields import path
+
+
+@dataclass
+class BackboneConfig:
+    """What every backbone has."""
+
+    name: str = MISSING
+
+    @property
+    def weights(self) -> str | None:
+        """A file of published weights to start from."""
+        return None
+
+
+@dataclass
+class PretrainableBackboneConfig(BackboneConfig):
+    weights: str | None = path()

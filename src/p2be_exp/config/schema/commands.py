@@ -1,0 +1,117 @@
+"""Keys of the commands: the groups that each has, and keys of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from p2be_exp.config.fields import choice, number, path
+from p2be_exp.config.schema.attack import AttackChoice
+from p2be_exp.config.schema.backbone import BackboneConfig
+from p2be_exp.config.schema.corruption import CorruptionConfig
+from p2be_exp.config.schema.dataset import DatasetConfig
+from p2be_exp.config.schema.encoding import EncodingConfig
+from p2be_exp.config.schema.logger import LoggerConfig
+from p2be_exp.config.schema.optim import OptimConfig
+from p2be_exp.config.schema.option import Group
+from p2be_exp.config.schema.preset import PresetConfig
+from p2be_exp.config.schema.regime import RegimeConfig
+from p2be_exp.config.schema.trainer import TrainerConfig
+
+
+@dataclass
+class TrainConfig:
+    encoding: Group[EncodingConfig] = MISSING
+    backbone: Group[BackboneConfig] = MISSING
+    dataset: Group[DatasetConfig] = MISSING
+    regime: Group[RegimeConfig] = MISSING
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    optim: Group[OptimConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
+    logger: Group[LoggerConfig] = MISSING
+    preset: Group[PresetConfig] = MISSING
+    task_name: str = MISSING
+    seed: int = number(0, 2**32 - 1)
+    epochs: int = number(1)
+    batch_size: int = number(1)
+    eval_batch_size: int | None = number(1)
+    limit_train: int | None = number(1)
+    limit_test: int | None = number(1)
+    data_dir: str = path()
+    watch_every: int = number(0)
+    departs_from_paper: str | None = MISSING
+    resume: str | None = path()
+    plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
+    sweeps: str | None = MISSING
+    scale: str = choice("full", "small")
+    dry_run: bool = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    run: str = path()
+    name: str | None = MISSING
+    out: str | None = path()
+    checkpoint: str = choice("last", "best")
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
+    seed: int = number(0, 2**32 - 1)
+    eval_batch_size: int | None = number(1)
+    limit_test: int | None = number(1)
+    data_dir: str | None = path()
+    dataset_dir: str | None = path()
+    dataset_workers: int | None = number(0)
+    dataset_timeout: float | None = number(above=0)
+    plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
+
+
+@dataclass
+class CorruptionsConfig:
+    dataset: Group[DatasetConfig] = MISSING
+    folder: str | None = path()
+    size: int | None = number(8)
+    out: str | None = path()
+    names: Any = MISSING
+    severities: list[int] = number(1, 5)
+    seed: int = number(0, 2**32 - 1)
+    frost_dir: str | None = path()
+    workers: int | None = number(1)
+    limit_test: int | None = number(1)
+    image: int = number(0)
+    data_dir: str = path()
+
+
+@dataclass
+class ExportConfig:
+    run: str = path()
+    format: str = choice("torch_export", "onnx")
+    out: str | None = path()
+    checkpoint: str = choice("last", "best")
+    batch: Any = MISSING  # dynamic, or a number
+    overwrite: bool = MISSING
+    plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
+
+
+@dataclass
+class TrackingConfig:
+    project: str = MISSING
+    entity: str | None = MISSING
+    name: str = MISSING
+    dry_run: bool = MISSING
+
+
+COMMAND_SCHEMAS: dict[str, type[Any]] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "corruptions": CorruptionsConfig,
+    "export": ExportConfig,
+    "tracking": TrackingConfig,
+}
+"""The configuration of every command, by command."""

@@ -1,0 +1,43 @@
+"""Keys of ``logger=``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from p2be_exp.config.fields import choice, number
+
+
+@dataclass
+class LoggerConfig:
+    """What every logger has."""
+
+    name: str = MISSING
+
+    @property
+    def log_every_n_steps(self) -> int | None:
+        """Steps between two that are logged; None where only epochs are."""
+        return None
+
+
+@dataclass
+class CSVLoggerConfig(LoggerConfig):
+    name: str = "csv"
+
+
+@dataclass
+class WandbLoggerConfig(LoggerConfig):
+    name: str = "wandb"
+    project: str = MISSING
+    entity: str | None = MISSING
+    mode: str = choice("online", "offline")
+    group: str | None = MISSING
+    tags: list[str] = MISSING
+    log_every_n_steps: int = number(1)
+
+
+@dataclass
+class TensorBoardLoggerConfig(LoggerConfig):
+    name: str = "tensorboard"
+    log_every_n_steps: int = number(1)

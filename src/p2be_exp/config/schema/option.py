@@ -1,0 +1,19 @@
+"""The type of a key that holds an option of a group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+if TYPE_CHECKING:
+    Base = TypeVar("Base")
+    Group = Annotated[Base, "an option of a group"]
+else:
+
+    class Group:
+        """The type of a key that holds an option of a group: its base class to a reader and to a type checker.
+
+        To OmegaConf it is any node, so that a plug-in's schema need not be derived from the base.
+        """
+
+        def __class_getitem__(cls, base: type) -> Any:
+            return Any

@@ -1,0 +1,51 @@
+"""Keys of ``regime=``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from p2be_exp.config.fields import choice, number
+from p2be_exp.config.schema.attack import AttackConfig
+from p2be_exp.config.schema.option import Group
+
+
+@dataclass
+class RegimeConfig:
+    """What every regime has."""
+
+    name: str = MISSING
+
+    @property
+    def attack(self) -> AttackConfig | None:
+        """The attack that it trains against."""
+        return None
+
+
+@dataclass
+class StandardConfig(RegimeConfig):
+    name: str = "standard"
+
+
+@dataclass
+class AugMixConfig(RegimeConfig):
+    name: str = "augmix"
+    alpha_jsd: float = number(0)
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
+
+
+@dataclass
+class ConTrainConfig(RegimeConfig):
+    name: str = "contrain"
+    alpha_jsd: float = number(0)
+    table_learns_from_adversarial: bool = MISSING
+    attack: Group[AttackConfig] = MISSING
+
+
+@dataclass
+class AdvTrainConfig(RegimeConfig):
+    name: str = "advtrain"
+    table_learns_from_adversarial: bool = MISSING
+    attack: Group[AttackConfig] = MISSING
