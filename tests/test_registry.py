@@ -48,7 +48,7 @@ def test_an_option_that_is_not_there():
     with pytest.raises(BadInput) as raised:
         option("regime", "augmx")
     assert str(raised.value) == (
-        "regime=augmx: there is no such regime; there are: advtrain, augmix, contrain, standard"
+        "regime=augmx: there is no such regime; there are: advtrain, augmix, contrain, mart, standard, trades"
     )
 
 

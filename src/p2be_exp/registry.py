@@ -32,6 +32,7 @@ class Option:
         buckets: of an encoding: whether levels share codes by construction.
         serves: of an attack: the encodings that it goes with; ``bucketed`` are those with buckets.
         trains: of an attack: whether a regime may train against it.
+        preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
         owner: the module from outside that registered it; "" for one of this package.
     """
 
@@ -41,6 +42,7 @@ class Option:
     buckets: bool = False
     serves: Serves = "all"
     trains: bool = False
+    preset_of: str = ""
     owner: str = ""
 
     def keys(self) -> type:
@@ -100,6 +102,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "augmix": Option("AugMixConfig", "regimes.augmix:AugMixRegime"),
         "contrain": Option("ConTrainConfig", "regimes.contrain:ConTrain"),
         "advtrain": Option("AdvTrainConfig", "regimes.advtrain:AdvTrain"),
+        "trades": Option("TradesConfig", "regimes.trades:Trades"),
+        "mart": Option("MartConfig", "regimes.mart:Mart"),
     },
     "corruption": {
         "none": Option("NoCorruptionConfig"),
@@ -113,6 +117,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "none": Option("NoAttackConfig"),
         "lspga": Option("LSPGAConfig", "attacks.lspga:LSPGA", trains=True),
         "pgd": Option("PGDConfig", "attacks.pgd:PGD", trains=True),
+        "pgd_fixed": Option("PGDConfig", preset_of="pgd"),
+        "pgd_kl": Option("PGDConfig", preset_of="pgd"),
         "random_in_ball": Option("RandomInBallConfig", "attacks.random_in_ball:RandomInBall", trains=True),
         "square": Option("SquareConfig", "attacks.square:Square", trains=True),
         "transfer": Option("TransferConfig"),

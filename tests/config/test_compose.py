@@ -14,6 +14,7 @@ from p2be_exp.data import list_datasets
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
 from p2be_exp.regimes import list_regimes
+from p2be_exp.registry import OPTIONS
 
 EVERY_OPTION = [(group, option) for group, options in GROUP_SCHEMAS.items() for option in options]
 
@@ -33,7 +34,7 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
     assert set(config[group]) == fields
-    assert config[group].get("name", option) == option
+    assert config[group].get("name", option) == (OPTIONS[group][option].preset_of or option)
 
 
 @pytest.mark.parametrize("command", COMMAND_SCHEMAS)
@@ -51,8 +52,11 @@ def test_files_and_schemas_list_the_same_options():
 
 @pytest.mark.parametrize("file", sorted(CONF_DIR.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_every_option_file_names_its_own_schema(file):
-    if file.parent.name != "experiment":
-        assert f"- /schema/{file.parent.name}/{file.stem}@_here_\n" in file.read_text()
+    group = file.parent.name
+    if group != "experiment":
+        preset = OPTIONS[group][file.stem].preset_of != ""  # it starts from the file of another option
+        first = OPTIONS[group][file.stem].preset_of if preset else f"/schema/{group}/{file.stem}@_here_"
+        assert f"- {first}" in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from p2be_exp.config.schema import (
     EvaluateConfig,
     ExportConfig,
     OptimConfig,
+    PGDConfig,
     PicturesDatasetConfig,
     RegimeConfig,
     SomeCorruptionConfig,
@@ -142,6 +143,10 @@ def check_attack(key: str, attack: AttackChoice) -> None:
         _check_radius(f"{key}.eps_levels", radius)
     if len(set(radii)) < len(radii):
         raise BadInput(f"{key}.eps_levels={radii}: each radius once")
+    if isinstance(attack, PGDConfig) and attack.loss == "kl" and attack.start == "image":
+        raise BadInput(
+            f"{key}.start=image: must be near or uniform with {key}.loss=kl, whose gradient is zero at the image itself"
+        )
     if attack.name == "transfer" and attack.source is None:
         raise BadInput(f"{key}.source: which run to transfer from? {key}.source=RUN")
 

@@ -18,6 +18,12 @@ _SINCE: dict[str, dict[str, Any]] = {
 }
 """Keys that have come since format 1 was first written, by group, with the values that older runs were run with."""
 
+_REGIME: dict[str, dict[str, Any]] = {
+    "augmix": {"view_rounding": "floor"},
+    "advtrain": {"awp_gamma": 0.0, "awp_warmup": 0},
+}
+_PGD: dict[str, Any] = {"start": "image", "adaptive": True, "step_size": 2.0}
+
 
 def fill_in(config: dict[str, Any]) -> None:
     """Give a configuration of an older version the keys that have come since; it is changed in place.
@@ -30,7 +36,12 @@ def fill_in(config: dict[str, Any]) -> None:
             for key, value in keys.items():
                 node.setdefault(key, list(value) if isinstance(value, list) else value)
     regime, dataset = config.get("regime"), config.get("dataset")
-    if isinstance(regime, dict) and regime.get("name") == "augmix":
-        regime.setdefault("view_rounding", "floor")
+    if isinstance(regime, dict):
+        for key, value in _REGIME.get(str(regime.get("name")), {}).items():
+            regime.setdefault(key, value)
+    for attack in (config.get("attack"), regime.get("attack") if isinstance(regime, dict) else None):
+        if isinstance(attack, dict) and attack.get("name") == "pgd":
+            for key, value in _PGD.items():
+                attack.setdefault(key, value)
     if isinstance(dataset, dict) and "workers" in dataset:
         dataset.setdefault("timeout", 300.0)

@@ -67,8 +67,10 @@ from p2be_exp.config.schema.regime import (
     AdvTrainConfig,
     AugMixConfig,
     ConTrainConfig,
+    MartConfig,
     RegimeConfig,
     StandardConfig,
+    TradesConfig,
 )
 from p2be_exp.config.schema.store import register_schemas
 from p2be_exp.config.schema.trainer import TrainerConfig
@@ -100,6 +102,7 @@ __all__ = [
     "ImageNetCConfig",
     "LSPGAConfig",
     "LoggerConfig",
+    "MartConfig",
     "NoAttackConfig",
     "NoCorruptionConfig",
     "OneHotConfig",
@@ -120,6 +123,7 @@ __all__ = [
     "TensorBoardLoggerConfig",
     "ThermometerConfig",
     "TrackingConfig",
+    "TradesConfig",
     "TrainConfig",
     "TrainerConfig",
     "TransferConfig",

@@ -70,8 +70,11 @@ class LSPGAConfig(AttackConfig):
 @dataclass
 class PGDConfig(AttackConfig):
     gradient: str = choice("secant", "smooth", "interpolate")
-    loss: str = choice("ce", "margin")
+    loss: str = choice("ce", "margin", "kl")
     steps: int = number(1)
+    start: str = choice("image", "near", "uniform")
+    adaptive: bool = MISSING
+    step_size: float = number(above=0)
     restarts: int = number(1, 1000)
 
 

@@ -48,4 +48,26 @@ class ConTrainConfig(RegimeConfig):
 class AdvTrainConfig(RegimeConfig):
     name: str = "advtrain"
     table_learns_from_adversarial: bool = MISSING
+    awp_gamma: float = number(0)
+    awp_warmup: int = number(0)
+    attack: Group[AttackConfig] = MISSING
+
+
+@dataclass
+class TradesConfig(RegimeConfig):
+    name: str = "trades"
+    beta: float = number(0)
+    table_learns_from_adversarial: bool = MISSING
+    awp_gamma: float = number(0)
+    awp_warmup: int = number(0)
+    attack: Group[AttackConfig] = MISSING
+
+
+@dataclass
+class MartConfig(RegimeConfig):
+    name: str = "mart"
+    beta: float = number(0)
+    table_learns_from_adversarial: bool = MISSING
+    awp_gamma: float = number(0)
+    awp_warmup: int = number(0)
     attack: Group[AttackConfig] = MISSING
