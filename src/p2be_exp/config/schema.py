@@ -94,7 +94,7 @@ class P2BEConfig(EncodingConfig):
     table_from: str | None = path()
 
 
-# -- backbone, data set -------------------------------------------------------------------------------------------
+# -- backbone, model, data set ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -112,6 +112,22 @@ class BackboneConfig:
 @dataclass
 class PretrainableBackboneConfig(BackboneConfig):
     weights: str | None = path()
+
+
+@dataclass
+class ModelConfig:
+    """What every kind of model has."""
+
+    name: str = MISSING
+
+    def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
+        """Names of the encodings that its readers look levels up in, from the option that the configuration chooses."""
+        return (encoding.name,)
+
+
+@dataclass
+class PlainModelConfig(ModelConfig):
+    name: str = "plain"
 
 
 @dataclass
@@ -474,6 +490,7 @@ class PresetConfig:
 class TrainConfig:
     encoding: Group[EncodingConfig] = MISSING
     backbone: Group[BackboneConfig] = MISSING
+    model: Group[ModelConfig] = MISSING
     dataset: Group[DatasetConfig] = MISSING
     regime: Group[RegimeConfig] = MISSING
     attack: Group[AttackChoice] = MISSING
@@ -498,6 +515,11 @@ class TrainConfig:
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
+
+    @property
+    def encoding_names(self) -> tuple[str, ...]:
+        """Names of the encodings that its model looks levels up in."""
+        return self.model.encoding_names(self.encoding)
 
 
 @dataclass
@@ -573,6 +595,7 @@ GROUP_SCHEMAS = _Schemas()
 GROUP_BASES: dict[str, type[Any]] = {
     "encoding": EncodingConfig,
     "backbone": BackboneConfig,
+    "model": ModelConfig,
     "dataset": DatasetConfig,
     "regime": RegimeConfig,
     "attack": AttackChoice,

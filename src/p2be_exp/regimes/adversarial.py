@@ -15,7 +15,7 @@ from p2be_exp.randomness.draws import Purpose
 from p2be_exp.regimes.regime import Regime
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class AdversarialRegime(Regime):
@@ -40,7 +40,7 @@ class AdversarialRegime(Regime):
         self.attack = attack
         self.table_learns_from_adversarial = table_learns_from_adversarial
 
-    def views(self, model: EncodedClassifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+    def views(self, model: Classifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """The images after the geometric augmentation, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
 
         Every image is attacked, also one that is wrong already, from random numbers of its own in every epoch.
@@ -51,12 +51,20 @@ class AdversarialRegime(Regime):
             adversarial = self.attack.search(model, clean, batch.labels, random).images
         return clean, adversarial
 
-    def features(self, model: EncodedClassifier, adversarial: Tensor) -> Tensor:
-        """The stem's features of the adversarial view, with or without a gradient to the table."""
-        table = model.encoding.table()
-        return model.stem(adversarial, table if self.table_learns_from_adversarial else table.detach())
+    def features(self, model: Classifier, adversarial: Tensor) -> tuple[Tensor, ...]:
+        """What the model's readers read of the adversarial view, with or without a gradient to the tables."""
+        return model.read(adversarial, learn=self.table_learns_from_adversarial)
 
 
-def in_one_pass(model: EncodedClassifier, *features: Tensor) -> list[Tensor]:
-    """Logits of several views' stem features by one pass of the trunk, so that batch norms see all their images."""
-    return list(model.trunk(torch.cat(features)).split([len(each) for each in features]))
+def in_one_pass(model: Classifier, *views: tuple[Tensor, ...]) -> list[Tensor]:
+    """Logits of several views by one pass of the body, so that batch norms see all their images.
+
+    Args:
+        model: whose readers have read the views.
+        views: features of each, see :meth:`~p2be_exp.models.classifier.Classifier.read`.
+
+    Returns:
+        Logits ``(B, classes)`` of each view.
+    """
+    together = [torch.cat(of_reader) for of_reader in zip(*views, strict=True)]
+    return list(model.body(*together).split([len(features[0]) for features in views]))

@@ -11,7 +11,7 @@ from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class AdvTrain(AdversarialRegime):
@@ -24,7 +24,7 @@ class AdvTrain(AdversarialRegime):
 
     name = "advtrain"
 
-    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The term ``ce``."""
         _, adversarial = self.views(model, batch, epoch)
         (logits,) = in_one_pass(model, self.features(model, adversarial))
