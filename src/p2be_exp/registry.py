@@ -87,6 +87,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "resnet50": Option("PretrainableBackboneConfig", "backbones.resnet:ResNet50"),
         "alexnet": Option("PretrainableBackboneConfig", "backbones.alexnet:AlexNet"),
     },
+    "model": {"plain": Option("PlainModelConfig", "models.model:EncodedClassifier")},
     "dataset": {
         "digits": Option("DatasetConfig", "data.digits:Digits"),
         "cifar10": Option("DownloadableDatasetConfig", "data.cifar:Cifar10"),
@@ -139,6 +140,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
 BASES = {
     "encoding": "encodings.table:TableEncoding",
     "backbone": "backbones.backbone:Backbone",
+    "model": "models.classifier:Classifier",
     "regime": "regimes.regime:Regime",
     "attack": "attacks.attack:Attack",
 }

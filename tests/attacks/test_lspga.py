@@ -154,7 +154,7 @@ def test_every_step_equals_the_algorithm_over_all_levels(name, anneal, step_rule
     plain = list(plain_lspga(model, images, LABELS, noise, mask, anneal=anneal, step_rule=step_rule, **settings))
 
     with attacked(model):
-        window = Window(model.encoding, images, 8)
+        window = Window([model.encoding], images, 8)
         u = attack_.start(window, RANDOM, restart=2, dtype=torch.float64)
         assert window.size == places
         torch.testing.assert_close(u[window.open], places_last(noise, mask), rtol=0, atol=0)
@@ -254,7 +254,7 @@ def test_autocast_lowers_neither_the_relaxed_codes_nor_u():
     convolve = model.stem.convolve
     model.stem.convolve = lambda codes, binary=False: (seen.append((codes.dtype, binary)), convolve(codes, binary))[1]
     with attacked(model), torch.autocast("cpu", torch.bfloat16):
-        window = Window(model.encoding, images, 8)
+        window = Window([model.encoding], images, 8)
         attack_ = attack(steps=2)
         steps = list(attack_.climb(model, window, LABELS, attack_.start(window, RANDOM, 0)))
         found = attack_.search(model, images, LABELS, RANDOM)
@@ -311,7 +311,7 @@ def test_zero_gradient_is_a_mean_over_the_steps():
     # A step so large that one share becomes 1 and the others 0, which leaves no gradient for the second step.
     attack_ = attack(steps=2, step_rule="raw", xi=1e12)
     with attacked(model):
-        window = Window(model.encoding, some_images(), 8)
+        window = Window([model.encoding], some_images(), 8)
         first, second = (
             step.zero_gradient for step in attack_.climb(model, window, LABELS, attack_.start(window, RANDOM, 0))
         )

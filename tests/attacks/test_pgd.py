@@ -22,6 +22,7 @@ from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.readers import StemReader
 from p2be_exp.models.surrogate import slopes
 from usual import P2BE, PGD
 
@@ -486,8 +487,8 @@ def test_zero_gradient_is_the_share_of_values_without_one():
 
 
 def test_there_are_as_many_gradients_as_steps(monkeypatch):
-    taken, level_gradient = [], pgd.level_gradient
-    monkeypatch.setattr(pgd, "level_gradient", lambda *given: taken.append(1) or level_gradient(*given))
+    taken, level_gradient = [], StemReader.level_gradient
+    monkeypatch.setattr(StemReader, "level_gradient", lambda *given: taken.append(1) or level_gradient(*given))
     search(PGD(8, steps=7, stop_when_wrong=False), small(RGB()), levels(), torch.zeros(8, dtype=torch.long))
     assert len(taken) == 7
 

@@ -39,7 +39,7 @@ def reference_mask(choices: int, eps: float) -> torch.Tensor:
 
 @pytest.mark.parametrize(("M", "sizes"), [(16, {1, 2}), (32, {2, 3}), (64, {3, 4, 5}), (128, {5, 6, 7, 8, 9})])
 def test_bucket_windows_are_those_of_the_reference(M, sizes):
-    window = Window(Thermometer(M), all_levels(), 8)
+    window = Window([Thermometer(M)], all_levels(), 8)
     counts = window.open.sum(-1)[0, :, :, 0].flatten()
     assert torch.equal(counts, reference_mask(M, 8 / 255).sum(1))
     assert set(counts.tolist()) == sizes
@@ -49,7 +49,7 @@ def test_bucket_windows_are_those_of_the_reference(M, sizes):
 
 @pytest.mark.parametrize("encoding", [P2BE(8), RGB(), OneHot(256)], ids=ids)
 def test_a_window_of_levels_is_the_ball(encoding):
-    window = Window(encoding, all_levels(), 8)
+    window = Window([encoding], all_levels(), 8)
     counts = window.open.sum(-1)[0, :, :, 0].flatten()
     assert counts.tolist() == [min(k + 8, 255) - max(k - 8, 0) + 1 for k in range(256)]
     assert torch.equal(counts, reference_mask(256, 8 / 255).sum(1))
@@ -59,7 +59,7 @@ def test_a_window_of_levels_is_the_ball(encoding):
 @pytest.mark.parametrize("M", [16, 32, 64, 128, 256])
 def test_open_places_are_the_choices_of_the_reference(M):
     encoding = OneHot(M)
-    window = Window(encoding, all_levels(), 8)
+    window = Window([encoding], all_levels(), 8)
     # Shares that mark the open places: a mixture of one-hot rows then counts the choices.
     marked = window.mix(window.open.float(), rows_of(window, encoding))
     assert torch.equal(marked[0, :M].flatten(1).T, reference_mask(M, 8 / 255).float())
@@ -70,8 +70,8 @@ def test_open_places_are_the_choices_of_the_reference(M):
 )
 def test_every_choice_is_realised_by_the_nearest_of_its_levels_in_the_ball(encoding, eps_levels):
     images, rows = all_levels(), encoding.table().detach()
-    window = Window(encoding, images, eps_levels)
-    choices = choice_of_level(encoding)
+    window = Window([encoding], images, eps_levels)
+    choices = choice_of_level([encoding])
     generator = torch.Generator().manual_seed(0)
     first, last = torch.zeros_like(window.open[..., 0]), window.open.sum(-1) - 1
     random = (torch.rand(first.shape, generator=generator) * (last + 1)).long()
@@ -94,14 +94,14 @@ def test_every_choice_is_realised_by_the_nearest_of_its_levels_in_the_ball(encod
 def test_mixture_and_its_gradient_equal_the_plain_sum_over_all_levels(encoding):
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (2, 3, 3, 5), dtype=torch.uint8, generator=generator)
-    window = Window(encoding, images, 8)
+    window = Window([encoding], images, 8)
     rows = rows_of(window, encoding).double()
     shares = torch.rand(window.open.shape, dtype=torch.float64, generator=generator) * window.open
     shares.requires_grad_()
     codes = window.mix(shares, rows)
     assert codes.shape == (2, 3 * encoding.M, 3, 5)
     assert codes.is_contiguous(memory_format=torch.channels_last)
-    choices = choice_of_level(encoding)
+    choices = choice_of_level([encoding])
     first = choices[(images.long() - 8).clamp(min=0)].permute(0, 2, 3, 1)[..., None]
     wide = torch.zeros(*first.shape[:-1], len(rows) + window.size, dtype=torch.float64)
     wide = wide.scatter(-1, first + torch.arange(window.size), shares)[..., : len(rows)]
@@ -113,16 +113,16 @@ def test_mixture_and_its_gradient_equal_the_plain_sum_over_all_levels(encoding):
 
 
 def test_the_window_never_has_more_places_than_choices():
-    assert most_choices(choice_of_level(P2BE(8)), 255) == 256
-    assert most_choices(choice_of_level(OneHot(16)), 255) == 16
-    assert most_choices(choice_of_level(OneHot(16)), 0) == 1
+    assert most_choices(choice_of_level([P2BE(8)]), 255) == 256
+    assert most_choices(choice_of_level([OneHot(16)]), 255) == 16
+    assert most_choices(choice_of_level([OneHot(16)]), 0) == 1
 
 
 def test_a_learned_table_with_equal_rows_keeps_a_choice_for_each_level():
-    assert torch.equal(choice_of_level(P2BE(8, init="thermometer")), torch.arange(256))
+    assert torch.equal(choice_of_level([P2BE(8, init="thermometer")]), torch.arange(256))
 
 
 def test_levels_of_a_choice():
-    lowest, highest = levels_of_choice(choice_of_level(OneHot(64)))
+    lowest, highest = levels_of_choice(choice_of_level([OneHot(64)]))
     assert lowest[:3].tolist() == [0, 4, 8]
     assert highest[-2:].tolist() == [251, 255]

@@ -327,13 +327,13 @@ def test_an_attack_says_which_encodings_it_serves(plugin, serves, allowed):
     config = typed(composed("plugins=[plug]", "attack=mine")).attack
     for encoding in ("p2be", "onehot"):
         if encoding in allowed:
-            check_serves("attack", config, encoding)
+            check_serves("attack", config, [encoding])
         else:
             kind = "with" if serves == "bucketed" else "without"
             with pytest.raises(
                 BadInput, match=f"^regime.attack=mine: serves encodings {kind} buckets, not {encoding}$"
             ):
-                check_serves("regime.attack", config, encoding)
+                check_serves("regime.attack", config, [encoding])
 
 
 def test_a_training_refuses_an_inner_attack_that_does_not_serve(plugin):

@@ -19,7 +19,7 @@ def group(*overrides):
 
 
 def planned(*overrides, encoding="p2be", source=None):
-    return [(attack.id, attack.eps_levels) for attack in plan_attacks(group(*overrides), encoding, source)]
+    return [(attack.id, attack.eps_levels) for attack in plan_attacks(group(*overrides), [encoding], source)]
 
 
 def test_every_name_builds_an_attack_of_its_radius():
@@ -57,7 +57,7 @@ def test_the_suite_radius_by_radius_cheapest_first():
 
 def test_the_suites_effort_is_the_configurations():
     effort = ("attack.steps=7", "attack.restarts=3", "attack.queries=11", "attack.eps_levels=4")
-    attacks = {each.id: each for each in plan_attacks(group("attack=suite", *effort), "onehot")}
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite", *effort), ["onehot"])}
     assert (attacks[ONE_STEP].steps, attacks[ONE_STEP].restarts) == (1, 1)
     assert (attacks["pgd_margin_secant"].steps, attacks["pgd_margin_secant"].restarts) == (7, 3)
     assert (attacks["lspga"].steps, attacks["lspga"].restarts) == (7, 3)
@@ -65,7 +65,7 @@ def test_the_suites_effort_is_the_configurations():
 
 
 def test_the_suites_ls_pga_and_random_choice_are_the_default_ones():
-    suite = {each.id: each for each in plan_attacks(group("attack=suite_short"), "p2be")}
+    suite = {each.id: each for each in plan_attacks(group("attack=suite_short"), ["p2be"])}
     for name in ("lspga", "random_in_ball"):
         assert vars(suite[name]) == vars(build_attack(group(f"attack={name}"), 8))
 
@@ -79,7 +79,7 @@ def test_interpolate_needs_buckets():
 
 
 def test_the_panel_knows_their_kinds_and_families():
-    attacks = {each.id: each for each in plan_attacks(group("attack=suite", "attack.eps_levels=4"), "onehot",
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite", "attack.eps_levels=4"), ["onehot"],
                                                       Source("rgb", None))}  # fmt: skip
     kinds = {name: attack.kind for name, attack in attacks.items()}
     assert kinds["random_in_ball"] == "random"
@@ -92,7 +92,7 @@ def test_the_panel_knows_their_kinds_and_families():
 
 
 def test_an_attack_says_how_much_it_asks_of_the_model():
-    attacks = {each.id: each.work for each in plan_attacks(group("attack=suite"), "p2be", Source("rgb", None))}
+    attacks = {each.id: each.work for each in plan_attacks(group("attack=suite"), ["p2be"], Source("rgb", None))}
     assert attacks["pgd_margin_secant"] == Work(gradients=40, forwards=0)
     assert attacks[ONE_STEP] == Work(1, 0)
     assert attacks["lspga"] == Work(7, 0)
@@ -104,5 +104,5 @@ def test_an_attack_says_how_much_it_asks_of_the_model():
 
 
 def test_those_that_climb_are_shown_a_planted_direction():
-    attacks = plan_attacks(group("attack=suite", "attack.eps_levels=4"), "thermometer", Source("rgb", None))
+    attacks = plan_attacks(group("attack=suite", "attack.eps_levels=4"), ["thermometer"], Source("rgb", None))
     assert {each.id for each in attacks if not each.climbs} == {"random_in_ball", "transfer_rgb", "square"}

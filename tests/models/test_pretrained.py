@@ -15,6 +15,7 @@ from p2be_exp import load_run
 from p2be_exp.backbones import ImageSizes, ResNet50
 from p2be_exp.config.schema import (
     BackboneConfig,
+    PlainModelConfig,
     PretrainableBackboneConfig,
     RGBConfig,
     ThermometerConfig,
@@ -57,11 +58,15 @@ def group(name, path) -> PretrainableBackboneConfig:
     return PretrainableBackboneConfig(name, weights=None if path is None else str(path))
 
 
+def configured(encoding, backbone) -> TrainConfig:
+    return TrainConfig(encoding=ENCODINGS[encoding], backbone=backbone, model=PlainModelConfig())
+
+
 def loaded(name, path, encoding="rgb", num_classes=5):
     """A model with the file's weights, and what the header says."""
     backbone = group(name, path)
     torch.manual_seed(1)
-    model = build_model(TrainConfig(encoding=ENCODINGS[encoding], backbone=backbone), num_classes).eval()
+    model = build_model(configured(encoding, backbone), num_classes).eval()
     return model, load_weights(model, read_weights(backbone))
 
 
@@ -107,7 +112,7 @@ def test_another_encoding_and_other_classes_start_fresh(published):
 
 def build_and_seed(name, encoding, num_classes):
     torch.manual_seed(1)
-    return build_model(TrainConfig(encoding=ENCODINGS[encoding], backbone=group(name, None)), num_classes)
+    return build_model(configured(encoding, group(name, None)), num_classes)
 
 
 def test_the_home_folder_may_be_written_short(published, monkeypatch):

@@ -23,7 +23,7 @@ class Noting(nn.Module):
     def __init__(self, encoding=None) -> None:
         super().__init__()
         self.shown: list[torch.Tensor] = []
-        self.encoding = encoding or P2BE(4)
+        self.encodings = (encoding or P2BE(4),)
         self.weight = torch.randn(4, 3 * 32 * 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
     def forward(self, images):

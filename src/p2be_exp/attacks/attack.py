@@ -121,7 +121,7 @@ class Attack(ABC):
         """One search for all images. The model is in eval mode and its parameters need no gradient (:func:`attacked`).
 
         Args:
-            model: uint8 images in, logits out (an :class:`~p2be_exp.models.model.EncodedClassifier`).
+            model: uint8 images in, logits out (a :class:`~p2be_exp.models.classifier.Classifier`).
             images: uint8 ``(B, 3, H, W)``.
             labels: int64 ``(B,)``.
             random: of these images.

@@ -16,7 +16,7 @@ from p2be_exp.attacks.window import Window
 from p2be_exp.errors import BadInput
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 Anneal = Literal["soften", "sharpen"]
 StepRule = Literal["sign", "raw"]
@@ -48,9 +48,9 @@ class LSPGA(Attack):
     """Logit-space projected gradient ascent (Buckman et al. 2018), as for P2BE (Kishida & Nakayama 2022).
 
     Every value of an image has a logit u for each of its choices (:class:`~p2be_exp.attacks.window.Window`). The
-    network sees the mixture of their codes by softmax(u / T); u climbs the cross-entropy of the true label, untargeted.
-    At the end the choice with the largest u is made. What the reference implementations do with 256 levels is done here
-    with the choices alone, and gives the same u.
+    network sees the mixture of their codes by softmax(u / T), in each of its readers by the same shares; u climbs the
+    cross-entropy of the true label, untargeted. At the end the choice with the largest u is made. What the reference
+    implementations do with 256 levels is done here with the choices alone, and gives the same u.
 
     Args:
         eps_levels: radius of the ball in levels.
@@ -107,7 +107,7 @@ class LSPGA(Attack):
         self.id = "_".join(["lspga", *unusual, *([f"xi{xi:g}"] if xi != 1 else [])])
 
     def search(
-        self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+        self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """See :meth:`Attack.search`. The images are taken a few at a time; no image sees another."""
         height, width = images.shape[2:]
@@ -122,11 +122,9 @@ class LSPGA(Attack):
             torch.cat([part.losses for part in parts if part.losses is not None], dim=1),
         )
 
-    def _search(
-        self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int
-    ) -> Search:
-        window = Window(model.encoding, images, self.eps_levels)
-        dtype = model.encoding.table().dtype
+    def _search(self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> Search:
+        window = Window(model.encodings, images, self.eps_levels)
+        dtype = model.encodings[0].table().dtype
         steps = list(self.climb(model, window, labels, self.start(window, random, restart, dtype)))
         return Search(
             window.realise(steps[-1].u.argmax(dim=-1)),
@@ -150,14 +148,15 @@ class LSPGA(Attack):
                 part.copy_(random.select(places).normal(restart, draws).view(part.shape))
         return u.masked_fill_(~window.open, -torch.inf)
 
-    def climb(self, model: EncodedClassifier, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
+    def climb(self, model: Classifier, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
         """The state after each step from u, which is changed in place."""
-        rows = window.rows(model.encoding.table().detach())
+        readers = model.readers
+        rows = [window.rows(reader.encoding.table().detach()) for reader in readers]
         for number in range(self.steps):
             temperature = self.temperature(number)
             shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
-            logits = model.forward_codes(window.mix(shares, rows))
-            losses = F.cross_entropy(logits, labels, reduction="none")
+            features = [reader.of_codes(window.mix(shares, its)) for reader, its in zip(readers, rows, strict=True)]
+            losses = F.cross_entropy(model.climbed(*features), labels, reduction="none")
             (slopes,) = torch.autograd.grad(losses.sum(), shares)
             gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
             zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import operator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,8 +18,8 @@ from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.errors import BadInput
-from p2be_exp.models.model import EncodedClassifier
-from p2be_exp.models.surrogate import Surrogate, level_gradient, slopes
+from p2be_exp.models.classifier import Classifier
+from p2be_exp.models.surrogate import Surrogate, slopes
 
 Loss = Literal["ce", "margin"]
 
@@ -89,10 +91,10 @@ class PGD(Attack):
         return f"pgd_{self.loss}_{self.gradient}"
 
     def search(
-        self, model: EncodedClassifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
+        self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """One search. ``losses`` has the cross-entropy after each move; of an image that left, its last."""
-        asked = _Asked(model, slopes(model.encoding, self.gradient, max(self.eps_levels, 1), self.width), self.loss)
+        asked = _Asked(model, self)
         halving, climb = checkpoints(self.steps), self._start(images, labels, random, restart)
         found = images.clone()
         losses = torch.zeros(self.steps, len(images), device=images.device)
@@ -151,28 +153,34 @@ class _Answer:
 
 
 class _Asked:
-    """The model, asked for loss and gradient at levels; its table and the slopes are those of the start."""
+    """The model, asked for loss and gradient at levels; its tables and their slopes are those of the start."""
 
-    def __init__(self, model: EncodedClassifier, slope: Tensor, loss: Loss) -> None:
-        self.model, self.slope, self.margin = model, slope, loss == "margin"
-        self.table = model.encoding.table().detach()
+    def __init__(self, model: Classifier, attack: PGD) -> None:
+        self.model, self.readers, self.margin = model, model.readers, attack.loss == "margin"
+        self.tables = [reader.encoding.table().detach() for reader in self.readers]
+        radius = max(attack.eps_levels, 1)
+        self.slopes = [slopes(reader.encoding, attack.gradient, radius, attack.width) for reader in self.readers]
 
     def __call__(self, levels: Tensor, labels: Tensor, with_gradient: bool) -> _Answer:
-        stem = self.model.stem
         with torch.set_grad_enabled(with_gradient):
-            # The graph starts behind the stem: its weight needs no gradient, and its own way back is shorter.
-            features = stem(levels, self.table).detach().requires_grad_(with_gradient)
-            logits = self.model.trunk(features)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            cross_entropy = F.cross_entropy(logits, labels, reduction="none")
-            loss = margins(logits, labels) if self.margin else cross_entropy
-        gradient = None
-        if with_gradient:
-            (behind,) = torch.autograd.grad(loss.sum(), features)
-            gradient = level_gradient(behind, levels, self.slope, stem.weight, stem.stride, stem.padding)
-            # A network that has diverged is wrong, or has no gradient: it must not send the point out of the ball.
-            gradient = gradient.nan_to_num(0.0)
+            # The graph starts behind the readers: their weights need no gradient, and their own way back is shorter.
+            features = [
+                reader.of_levels(levels, table).detach().requires_grad_(with_gradient)
+                for reader, table in zip(self.readers, self.tables, strict=True)
+            ]
+            logits, climbed = self.model.answers(*features)
+            climbed = climbed.to(torch.promote_types(climbed.dtype, torch.float32))
+            cross_entropy = F.cross_entropy(climbed, labels, reduction="none")
+            loss = margins(climbed, labels) if self.margin else cross_entropy
+        gradient = self._level_gradient(loss, features, levels) if with_gradient else None
         return _Answer(loss.detach(), cross_entropy.detach(), logits.argmax(1) != labels, gradient)
+
+    def _level_gradient(self, loss: Tensor, features: list[Tensor], levels: Tensor) -> Tensor:
+        behind = torch.autograd.grad(loss.sum(), features)
+        of_readers = zip(self.readers, behind, self.slopes, strict=True)
+        parts = [reader.level_gradient(gradient, levels, slope) for reader, gradient, slope in of_readers]
+        # A network that has diverged is wrong, or has no gradient: it must not send the point out of the ball.
+        return functools.reduce(operator.add, parts).nan_to_num(0.0)
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,13 +15,13 @@ from p2be_exp.encodings import LEVELS, TableEncoding
 class Window:
     """The choices of every value (pixel and colour) of some images.
 
-    A choice is a level or, where an encoding's levels share rows by construction, a bucket: any that has a level inside
-    the ball. The choices of a value follow each other, so it has a first one and ``size`` places, of which those past
-    its last choice are closed. Tensors over places are ``(B, H, W, 3, size)``: the place is last, the colour next to
-    it, so that a mixture of rows is written in channels-last order.
+    A choice is a level or, where levels share rows by construction in every encoding that reads them, a bucket of these
+    levels: any that has a level inside the ball. The choices of a value follow each other, so it has a first one and
+    ``size`` places, of which those past its last choice are closed. Tensors over places are ``(B, H, W, 3, size)``: the
+    place is last, the colour next to it, so that a mixture of rows is written in channels-last order.
 
     Args:
-        encoding: decides what a choice is.
+        encodings: one or several, which together decide what a choice is.
         images: uint8 ``(B, 3, H, W)``.
         eps_levels: radius of the ball in levels.
 
@@ -28,8 +30,8 @@ class Window:
         open: bool ``(B, H, W, 3, size)``, which places hold a choice. The first always does.
     """
 
-    def __init__(self, encoding: TableEncoding, images: Tensor, eps_levels: int) -> None:
-        choices = choice_of_level(encoding)
+    def __init__(self, encodings: Sequence[TableEncoding], images: Tensor, eps_levels: int) -> None:
+        choices = choice_of_level(encodings)
         self.size = most_choices(choices, eps_levels)
         self._levels = [level.to(images.device) for level in levels_of_choice(choices)]
         self._images = images.permute(0, 2, 3, 1)
@@ -41,7 +43,7 @@ class Window:
         self._choices = torch.minimum(self._first.unsqueeze(-1) + places, last.unsqueeze(-1))
 
     def rows(self, table: Tensor) -> Tensor:
-        """The code of every choice, ``(choices, M)``, from those of the levels, ``(256, M)``."""
+        """The code of every choice, ``(choices, M)``, from one of the encodings' table, ``(256, M)``."""
         return table[self._levels[0]]
 
     def mix(self, shares: Tensor, rows: Tensor) -> Tensor:
@@ -69,13 +71,22 @@ class Window:
         return nearest.to(torch.uint8).permute(0, 3, 1, 2).contiguous()
 
 
-def choice_of_level(encoding: TableEncoding) -> Tensor:
-    """The choice that each level belongs to, int64 ``(256,)``, from 0 without gaps: its bucket, or the level itself.
+def choice_of_level(encodings: Sequence[TableEncoding]) -> Tensor:
+    """The choice that each level belongs to, int64 ``(256,)``, from 0 without gaps.
 
-    Rows that a learned table happens to share stay choices of their own, as in the reference implementation.
+    Of one encoding its bucket, or the level itself; of several the common refinement: two levels are one choice where
+    every encoding has them in one bucket. Rows that a learned table happens to share stay choices of their own, as in
+    the reference implementation.
+
+    >>> from p2be_exp.encodings import Thermometer
+    >>> int(choice_of_level([Thermometer(2), Thermometer(3)]).max())  # from levels 0, 85, 128, 170 on
+    3
     """
-    buckets = encoding.buckets()
-    return torch.arange(LEVELS) if buckets is None else buckets.cpu()
+    begins = torch.zeros(LEVELS - 1, dtype=torch.bool)  # at each level but the first, whether it is another choice
+    for encoding in encodings:
+        buckets = encoding.buckets()
+        begins |= torch.ones_like(begins) if buckets is None else buckets.cpu().diff() != 0
+    return F.pad(begins.cumsum(0), (1, 0))
 
 
 def levels_of_choice(choices: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,11 +102,14 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
     model = model_of(run, checkpoint, settings.checkpoint)
     size = (image_size(run.config()),) * 2
     batch = None if settings.batch == "dynamic" else settings.batch
-    folds = settings.format == "torch_export" and model.encoding.M >= FOLD_FROM_M
-    form: StemForm = "folded" if folds else "lookup"
-    program = export.exported(model, form, size, batch)
+    codes = [reader.encoding.M for reader in model.readers]
+    folds = [settings.format == "torch_export" and M >= FOLD_FROM_M for M in codes]
+    forms: list[StemForm] = ["folded" if each else "lookup" for each in folds]
+    program = export.exported(model, forms, size, batch)
     batches = (1, 3) if batch is None else (batch,)
-    metadata = {**description(run, settings, checkpoint, size[0]), "M": model.encoding.M, "stem": form}
+    of_readers = {"M": codes, "stem": forms}  # a list of one reader's would be news to who reads the file
+    single = {key: values[0] if len(values) == 1 else values for key, values in of_readers.items()}
+    metadata = {**description(run, settings, checkpoint, size[0]), **single}
     try:
         if settings.format == "onnx":
             proto = export.to_onnx(program)

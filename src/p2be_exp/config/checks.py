@@ -177,6 +177,8 @@ def _check_inner_attack(regime: RegimeConfig) -> None:
 def _check_training(config: TrainConfig) -> None:
     if config.scale != "full" and config.sweeps is None:
         raise BadInput(f"scale={config.scale}: goes with sweeps=NAME")
+    if config.backbone.weights is not None and config.model.name != "plain":
+        raise BadInput(f"backbone.weights={config.backbone.weights}: goes with model=plain, not {config.model.name}")
     processes = config.trainer.devices * config.trainer.num_nodes
     if config.batch_size < processes:
         raise BadInput(

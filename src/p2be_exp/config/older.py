@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 _SINCE: dict[str, dict[str, Any]] = {
-    "": {"sweeps": None, "scale": "full", "dry_run": False, "plugins": [], "strict_plugins": False},
+    "": {
+        "sweeps": None,
+        "scale": "full",
+        "dry_run": False,
+        "plugins": [],
+        "strict_plugins": False,
+        "model": {"name": "plain"},
+    },
     "preset": {
         "table_learns_from_adversarial": True,  # older runs train without an attack
         "lambda_smooth": 1.0,
@@ -34,7 +42,7 @@ def fill_in(config: dict[str, Any]) -> None:
         node = config if group == "" else config.get(group)
         if isinstance(node, dict):
             for key, value in keys.items():
-                node.setdefault(key, list(value) if isinstance(value, list) else value)
+                node.setdefault(key, copy.deepcopy(value))
     regime, dataset = config.get("regime"), config.get("dataset")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():

@@ -44,6 +44,21 @@ def register_backbone(name: str, schema: type) -> Callable[[Made], Made]:
     return _register("backbone", name, schema)
 
 
+def register_model(name: str, schema: type) -> Callable[[Made], Made]:
+    """Make a class known as ``model=NAME``; it gets ``encoding`` and ``backbone``, both built, and its schema's keys.
+
+    A class that is made of something else overrides ``from_config``. Where its readers look levels up in other
+    encodings than the configuration's, its schema, then a subclass of
+    :class:`p2be_exp.config.schema.ModelConfig`, says so with ``encoding_names``.
+
+    Args, raises: see :func:`register_encoding`.
+
+    Returns:
+        The decorator of a :class:`~p2be_exp.models.classifier.Classifier`.
+    """
+    return _register("model", name, schema)
+
+
 def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
     """Make a class known as ``regime=NAME``; it gets ``seed``, ``augment`` and the keys of its schema.
 

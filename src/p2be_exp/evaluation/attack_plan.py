@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,52 +34,59 @@ class Source:
     model: Any
 
 
-def plan_attacks(config: AttackChoice, encoding: str, source: Source | None = None) -> list[Attack]:
+def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source | None = None) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
     Beside an attack that follows a relaxation stands a random choice in the ball, which it has to beat.
 
     Args:
         config: the group.
-        encoding: name of the attacked network's encoding: which surrogate gradients there are hangs on it.
+        encodings: names of the attacked network's encodings: which surrogate gradients there are hangs on them.
         source: for ``transfer``, and for ``suite`` where it has one.
 
     Raises:
-        BadInput: an attack that does not serve the encoding.
+        BadInput: an attack that does not serve an encoding.
     """
     if not isinstance(config, AttackConfig):
         return []
-    check_serves("attack", config, encoding)
+    check_serves("attack", config, encodings)
     attacks: list[Attack] = []
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
-            attacks += _suite(config, radius, encoding, source)
+            attacks += _suite(config, radius, encodings, source)
         else:
             attacks += _single(config, radius, source)
     return attacks
 
 
-def check_serves(key: str, config: AttackChoice, encoding: str) -> None:
-    """Check that an attack goes with an encoding.
+def check_serves(key: str, config: AttackChoice, encodings: Sequence[str]) -> None:
+    """Check that an attack goes with the encodings of a network.
 
     Args:
         key: where the attack stands, ``attack`` or ``regime.attack``.
         config: its group.
-        encoding: name of the encoding.
+        encodings: their names.
 
     Raises:
-        BadInput: it runs between buckets and the encoding has none, or the other way round.
+        BadInput: it runs between buckets and an encoding has none, or the other way round.
     """
     bucketed = bucketed_encodings()
-    if config.gradient == "interpolate" and encoding not in bucketed:
+    if config.gradient == "interpolate" and not _interpolates(encodings):
         raise BadInput(
             f"{key}.gradient=interpolate: runs between buckets, which {' and '.join(bucketed)} have; "
             "allowed here are secant, smooth"
         )
     serves = attack_serves(config.name)
-    if serves != "all" and (serves == "bucketed") != (encoding in bucketed):
+    others = [each for each in encodings if serves != "all" and (serves == "bucketed") != (each in bucketed)]
+    if others:
         kind = "with buckets" if serves == "bucketed" else "without buckets"
-        raise BadInput(f"{key}={config.name}: serves encodings {kind}, not {encoding}")
+        raise BadInput(f"{key}={config.name}: serves encodings {kind}, not {others[0]}")
+
+
+def _interpolates(encodings: Sequence[str]) -> bool:
+    """Whether there is a gradient that runs between buckets; of RGB, which is a line, every gradient is one."""
+    bucketed = bucketed_encodings()
+    return all(each in bucketed or each == "rgb" for each in encodings) and any(each in bucketed for each in encodings)
 
 
 def _single(config: AttackConfig, radius: int, source: Source | None) -> list[Attack]:
@@ -89,14 +97,14 @@ def _single(config: AttackConfig, radius: int, source: Source | None) -> list[At
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
 
 
-def _suite(config: SuiteConfig, radius: int, encoding: str, source: Source | None) -> list[Attack]:
+def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: Source | None) -> list[Attack]:
     steps, restarts = config.steps, config.restarts
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
     # RGB's table is a straight line, on which all surrogates agree.
     others: list[Surrogate] = []
-    if encoding != "rgb":
-        others = ["smooth", "interpolate"] if encoding in bucketed_encodings() else ["smooth"]
+    if set(encodings) != {"rgb"}:
+        others = ["smooth", "interpolate"] if _interpolates(encodings) else ["smooth"]
     half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
     half.id = f"{half.id}_half"
     return [

@@ -18,7 +18,7 @@ from p2be_exp.evaluation.progress import EvaluationProgress
 from p2be_exp.evaluation.results import Results
 from p2be_exp.evaluation.sanity.panel import check_sanity
 from p2be_exp.evaluation.table import results_table
-from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.classifier import Classifier
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links, remove_leftovers
 from p2be_exp.system.ownership import owned
@@ -50,7 +50,7 @@ class Output:
 
 
 def evaluate(
-    plan: EvaluationPlan, model: EncodedClassifier, data: ImageDataModule, weights: dict[str, Any], output: Output
+    plan: EvaluationPlan, model: Classifier, data: ImageDataModule, weights: dict[str, Any], output: Output
 ) -> dict[str, Any]:
     """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
 
@@ -92,9 +92,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
     return Results(output.folder, settings, key=output.key, plan=cells, attacks=list(plan.attack_of), run=output.run)
 
 
-def _measure(
-    plan: EvaluationPlan, model: EncodedClassifier, data: ImageDataModule, results: Results, main: bool
-) -> None:
+def _measure(plan: EvaluationPlan, model: Classifier, data: ImageDataModule, results: Results, main: bool) -> None:
     """The conditions that have no row yet."""
     config, conditions = plan.config, results.missing(plan.conditions)
     if not conditions:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from p2be_exp.encodings.table import LEVELS
-from p2be_exp.models.model import EncodedClassifier
-from p2be_exp.models.stem import EncodedConv2d, fold
+from p2be_exp.models.classifier import Classifier
+from p2be_exp.models.deployed_readers import DeployedForm as StemForm
+from p2be_exp.models.deployed_readers import FoldedStem, LookUpStem
 
-StemForm = Literal["lookup", "folded"]
+__all__ = ["FOLD_FROM_M", "DeployedClassifier", "FoldedStem", "LookUpStem", "StemForm"]
 
 FOLD_FROM_M = 16
 """Codes from this length on are folded with the weights where the format can say it; docs/export.md has the times."""
@@ -24,83 +23,33 @@ class DeployedClassifier(nn.Module):
 
     Args:
         model: the classifier; it is copied.
-        form: of the stem. ``lookup`` is one look-up of codes and one convolution; ``folded`` a sum of rows of the table
-            folded with the weights, one for each colour and kernel tap, so that no code is ever built.
+        forms: of its readers, in their order, or one for all. ``lookup`` is one look-up of codes and one convolution;
+            ``folded`` a sum of rows of the table folded with the weights, one for each colour and kernel tap, so that
+            no code is ever built.
     """
 
-    def __init__(self, model: EncodedClassifier, form: StemForm) -> None:
+    def __init__(self, model: Classifier, forms: StemForm | Sequence[StemForm]) -> None:
         super().__init__()
         with torch.no_grad():
-            table = model.encoding.table().detach().clone()
-            self.stem = {"lookup": LookUpStem, "folded": FoldedStem}[form](model.stem, table)
-        self.trunk = copy.deepcopy(model.trunk)
+            of_readers = [forms] * len(model.readers) if isinstance(forms, str) else forms
+            pairs = zip(model.readers, of_readers, strict=True)
+            self.readers = nn.ModuleList(reader.deployed(form) for reader, form in pairs)
+        self.body = _Body(model)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Levels uint8 ``(B, 3, H, W)`` to logits, float ``(B, classes)``."""
-        return self.trunk(self.stem(images))
+        return self.body(*(reader(images) for reader in self.readers))
 
 
-class LookUpStem(nn.Module):
-    """The codes of an image by one look-up, and their convolution.
+class _Body(nn.Module):
+    """A copy of a classifier's body, without the modules that its readers read with."""
 
-    Args:
-        stem: gives weight, bias, shift and geometry.
-        table: the codes, ``(256, M)``.
-    """
-
-    table: Tensor
-    first_row: Tensor
-    weight: Tensor
-    bias: Tensor | None
-
-    def __init__(self, stem: EncodedConv2d, table: Tensor) -> None:
+    def __init__(self, model: Classifier) -> None:
         super().__init__()
-        self.stride, self.padding = stem.stride, stem.padding
-        if stem.shift is not None:  # which may differ by colour: then each has a table of its own
-            table = (table - stem.shift.view(-1, 1, table.shape[1])).flatten(0, 1)
-        self.register_buffer("table", table)
-        colours = torch.arange(3, dtype=torch.int32) * (LEVELS if stem.shift is not None else 0)
-        self.register_buffer("first_row", colours.to(table.device))
-        self.register_buffer("weight", stem.weight.detach().clone(memory_format=torch.contiguous_format))
-        self.register_buffer("bias", None if stem.bias is None else stem.bias.detach().clone())
+        left_out = {id(module): nn.Identity() for reader in model.readers for module in reader.owned}
+        self.model = copy.deepcopy(model, left_out)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Levels to features ``(B, out_channels, H', W')``."""
-        rows = images.permute(0, 2, 3, 1).to(torch.int32) + self.first_row
-        codes = F.embedding(rows, self.table).flatten(3).permute(0, 3, 1, 2)
-        return F.conv2d(codes, self.weight, self.bias, stride=self.stride, padding=self.padding)
-
-
-class FoldedStem(nn.Module):
-    """A sum of one row for each colour and tap: see :func:`p2be_exp.models.stem.fold`.
-
-    Args:
-        stem: gives weight, bias, shift and geometry.
-        table: the codes, ``(256, M)``.
-    """
-
-    first_row: Tensor
-    rows: Tensor
-    bias: Tensor | None
-
-    def __init__(self, stem: EncodedConv2d, table: Tensor) -> None:
-        super().__init__()
-        self.stride, self.padding = stem.stride, stem.padding
-        self.kernel_h, self.kernel_w = stem.weight.shape[2:]
-        folded = fold(table, stem.weight.detach(), stem.shift)  # (colours * taps, 257, out_channels)
-        first_row = torch.arange(len(folded), dtype=torch.int32, device=table.device) * folded.shape[1]
-        self.register_buffer("first_row", first_row)
-        self.register_buffer("rows", folded.flatten(0, 1).contiguous())
-        self.register_buffer("bias", None if stem.bias is None else stem.bias.detach().clone())
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Levels to features ``(B, out_channels, H', W')``."""
-        levels = F.pad(images.to(torch.int32), (self.padding,) * 4, value=LEVELS)
-        windows = levels.unfold(2, self.kernel_h, self.stride).unfold(3, self.kernel_w, self.stride)
-        out_h, out_w = windows.shape[2:4]
-        bags = windows.permute(0, 2, 3, 1, 4, 5).flatten(3) + self.first_row
-        out = F.embedding_bag(bags.flatten(0, 2), self.rows, mode="sum")
-        if self.bias is not None:
-            out = out + self.bias
-        return out.view(images.shape[0], out_h, out_w, self.rows.shape[1]).permute(0, 3, 1, 2)
+    def forward(self, *features: Tensor) -> Tensor:
+        """Features of the readers to logits."""
+        return self.model.body(*features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from p2be_exp.export.deployment import DeployedClassifier, StemForm
-from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.classifier import Classifier
 from p2be_exp.system.atomic import write_bytes
 
 METADATA = "metadata.json"
@@ -19,17 +20,17 @@ METADATA = "metadata.json"
 
 
 def exported(
-    model: EncodedClassifier, form: StemForm, size: tuple[int, int], batch: int | None = None
+    model: Classifier, forms: StemForm | Sequence[StemForm], size: tuple[int, int], batch: int | None = None
 ) -> ExportedProgram:
     """The graph of a classifier: input ``images``, uint8 ``(B, 3, H, W)``; output logits, float ``(B, classes)``.
 
     Args:
         model: on the CPU.
-        form: of its stem.
+        forms: of its readers, see :class:`DeployedClassifier`.
         size: height and width of the images; they are fixed.
         batch: number of images; None for any from 1 on.
     """
-    deployed = DeployedClassifier(model, form)
+    deployed = DeployedClassifier(model, forms)
     # An example of one image would make 1 the only batch size.
     example = torch.zeros(batch or 2, 3, *size, dtype=torch.uint8)
     shapes = None if batch is not None else ({0: Dim("batch")},)

@@ -1,28 +1,23 @@
-"""The classifier: images in, logits out, with the encoding inside."""
+"""The classifiers of a configuration; first of all the plain one: an encoding, a stem, a trunk."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from p2be_exp.backbones import Backbone, build_backbone
+from p2be_exp.backbones import Backbone
 from p2be_exp.config.schema import TrainConfig
-from p2be_exp.config.typed import plain
 from p2be_exp.encodings import TableEncoding, build_encoding
-from p2be_exp.models.model_input import check_model_input, to_levels
+from p2be_exp.models.classifier import Classifier, build_trunk
 from p2be_exp.models.pretrained import PRETRAINABLE, stem_shift
+from p2be_exp.models.readers import StemReader
 from p2be_exp.models.stem import EncodedConv2d
-from p2be_exp.models.surrogate import Surrogate, SurrogateClassifier
-
-_NO_GRADIENT = (
-    "this model looks pixels up in a table, which has no gradient: attack model.surrogate('secant'), "
-    "'smooth' or 'interpolate', and name it in the result"
-)
+from p2be_exp.registry import built, option
 
 
-class EncodedClassifier(nn.Module):
+class EncodedClassifier(Classifier):
     """An encoding, the stem that reads it, and a trunk.
 
     Args:
@@ -42,41 +37,36 @@ class EncodedClassifier(nn.Module):
         self.stem = EncodedConv2d(encoding, **dataclasses.asdict(backbone.stem), shift=shift)
         self.trunk = backbone
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images to logits.
+    @classmethod
+    def from_config(cls, config: TrainConfig, num_classes: int) -> EncodedClassifier:
+        """See :class:`Classifier`; the stem is shifted where weights are named that want it."""
+        encoding = build_encoding(config.encoding)
+        pretrained = config.backbone.name in PRETRAINABLE and config.backbone.weights is not None
+        shift = stem_shift(encoding) if pretrained else None
+        return cls(encoding, build_trunk(config.backbone, num_classes), shift)
 
-        Args:
-            images: ``(B, 3, H, W)``, levels as uint8 or floats in [0, 1] (taken to the nearest level; no gradient).
+    @property
+    def readers(self) -> tuple[StemReader]:
+        """The stem's."""
+        return (StemReader(self.encoding, self.stem),)
 
-        Returns:
-            Logits, float ``(B, classes)``.
-
-        Raises:
-            BadInput: anything else: see :func:`~p2be_exp.models.model_input.check_model_input`.
-            RuntimeError: images that require a gradient, which a look-up does not have.
-        """
-        check_model_input(images)
-        if images.requires_grad and torch.is_grad_enabled():
-            raise RuntimeError(_NO_GRADIENT)
-        return self.trunk(self.stem(to_levels(images), self.encoding.table()))
+    def body(self, *features: Tensor) -> Tensor:
+        """The trunk."""
+        (of_stem,) = features
+        return self.trunk(of_stem)
 
     def forward_codes(self, codes: Tensor) -> Tensor:
         """Codes ``(B, 3M, H, W)`` that are already there to logits, for attacks that relax them."""
         return self.trunk(self.stem.convolve(codes))
 
-    def surrogate(self, name: Surrogate, radius: int = 8, width: float = 8.0) -> SurrogateClassifier:
-        """The differentiable twin, for attacks by gradient (see :mod:`p2be_exp.models.surrogate`).
 
-        Args:
-            name: ``secant``, ``smooth`` or ``interpolate``.
-            radius: of ``secant``, in levels: the ball's, as a rule.
-            width: of ``smooth``, in levels.
-        """
-        return SurrogateClassifier(self, name, radius, width)
+def list_models() -> list[str]:
+    """Names of the kinds of models that there are."""
+    return built("model")
 
 
-def build_model(config: TrainConfig, num_classes: int) -> EncodedClassifier:
-    """The freshly initialised classifier of a configuration (its ``encoding`` and ``backbone`` groups).
+def build_model(config: TrainConfig, num_classes: int) -> Classifier:
+    """The freshly initialised classifier of a configuration (its ``model``, ``encoding`` and ``backbone`` groups).
 
     The weights depend on torch's global random state, and on nothing else: of ``backbone.weights`` it counts alone
     whether there are any (their stem is shifted), and the file is :mod:`~p2be_exp.models.pretrained`'s to load.
@@ -84,9 +74,4 @@ def build_model(config: TrainConfig, num_classes: int) -> EncodedClassifier:
     Raises:
         BadInput: the backbone needs torchvision, which cannot be imported.
     """
-    encoding = build_encoding(config.encoding)
-    settings = plain(config.backbone)
-    name = settings.pop("name")
-    pretrained = name in PRETRAINABLE and settings.pop("weights") is not None
-    shift = stem_shift(encoding) if pretrained else None
-    return EncodedClassifier(encoding, build_backbone(name, num_classes, **settings), shift)
+    return cast("Classifier", option("model", config.model.name).factory().from_config(config, num_classes))

@@ -23,6 +23,7 @@ from p2be_exp.models.weights_file import weights_file
 from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved
 
 if TYPE_CHECKING:
+    from p2be_exp.models.classifier import Classifier
     from p2be_exp.models.model import EncodedClassifier
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -130,16 +131,17 @@ def _check(found: Any, name: str, classifier: str, where: str) -> None:
 
 
 @torch.no_grad()
-def load_weights(model: EncodedClassifier, weights: PretrainedWeights) -> str:
+def load_weights(model: Classifier, weights: PretrainedWeights) -> str:
     """Load what fits: the trunk, the stem where the encoding is RGB, the classifier where the classes are as many.
 
     Args:
-        model: freshly built from the same configuration, so that its stem is shifted where it has to be.
+        model: a plain one, freshly built from the same configuration, so that its stem is shifted where it has to be.
         weights: of the model's backbone.
 
     Returns:
         What was loaded and what starts fresh, for people.
     """
+    model = cast("EncodedClassifier", model)
     network = cast("torch.nn.Module", model.trunk.network)
     classes = network.state_dict()[next(iter(weights.classifier))].shape[0]
     loaded, fresh = ["trunk"], []

@@ -21,7 +21,8 @@ from p2be_exp.models.model_input import check_model_input, to_levels
 from p2be_exp.models.stem import phases
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
+    from p2be_exp.models.readers import Reader
 
 Surrogate = Literal["secant", "smooth", "interpolate"]
 
@@ -178,11 +179,34 @@ def _through_codes(
     out = slopes.new_empty(levels.shape)
     for part in _chunks(levels, channels * M * slopes.element_size()):
         size = (len(levels[part]), channels * M, height, width)
-        codes = conv2d_input(size, weight, gradient[part], stride, padding)
-        rows = F.embedding(levels[part].permute(0, 2, 3, 1).int(), slopes)  # (b, H, W, 3, M)
-        products = codes.permute(0, 2, 3, 1).unflatten(3, (channels, M)) * rows
-        out[part] = products.sum(4).permute(0, 3, 1, 2)
+        out[part] = _times_slopes(conv2d_input(size, weight, gradient[part], stride, padding), levels[part], slopes)
     return out
+
+
+@torch.no_grad()
+def code_gradient(gradient: Tensor, levels: Tensor, slopes: Tensor) -> Tensor:
+    """The gradient with respect to the levels, from that with respect to their codes.
+
+    Args:
+        gradient: of the codes, ``(B, 3M, H, W)``.
+        levels: uint8 ``(B, 3, H, W)``, where it was taken.
+        slopes: ``(256, M)``, see :func:`slopes`.
+
+    Returns:
+        ``(B, 3, H, W)``, in the dtype of the slopes.
+    """
+    out = slopes.new_empty(levels.shape)
+    with torch.autocast(levels.device.type, enabled=False):
+        for part in _chunks(levels, gradient.shape[1] * slopes.element_size()):
+            out[part] = _times_slopes(gradient[part].to(slopes.dtype), levels[part], slopes)
+    return out
+
+
+def _times_slopes(codes: Tensor, levels: Tensor, slopes: Tensor) -> Tensor:
+    """Gradient of codes ``(b, 3M, H, W)`` times the slopes at the levels, summed over M: ``(b, 3, H, W)``."""
+    rows = F.embedding(levels.permute(0, 2, 3, 1).int(), slopes)  # (b, H, W, 3, M)
+    products = codes.permute(0, 2, 3, 1).unflatten(3, (levels.shape[1], slopes.shape[1])) * rows
+    return products.sum(4).permute(0, 3, 1, 2)
 
 
 def _chunks(levels: Tensor, bytes_a_pixel: int) -> list[slice]:
@@ -193,22 +217,25 @@ def _chunks(levels: Tensor, bytes_a_pixel: int) -> list[slice]:
 
 
 class _LevelGradient(torch.autograd.Function):
-    """The features as they are; their gradient goes on to the images (in [0, 1]: 255 times a level's) as well."""
+    """A reader's features as they are; their gradient goes on to the images (in [0, 1]: 255 times a level's) as well.
+
+    The reader's weights are arguments so that the graph notices where they are changed before the way back.
+    """
 
     @staticmethod
     def forward(
-        ctx, images: Tensor, features: Tensor, levels: Tensor, slopes: Tensor, weight: Tensor, stride: int, padding: int
+        ctx, images: Tensor, features: Tensor, levels: Tensor, slopes: Tensor, reader: Reader, *weights: Tensor
     ) -> Tensor:
-        ctx.save_for_backward(levels, slopes, weight)
-        ctx.dtype, ctx.stride, ctx.padding = images.dtype, stride, padding
+        ctx.save_for_backward(levels, slopes, *weights)
+        ctx.dtype, ctx.reader = images.dtype, reader
         return features.view_as(features)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        levels, slopes, weight = ctx.saved_tensors
-        of_images = level_gradient(gradient, levels, slopes, weight, ctx.stride, ctx.padding).mul_(255).to(ctx.dtype)
-        return of_images, gradient, None, None, None, None, None
+        levels, slopes, *weights = ctx.saved_tensors
+        of_images = ctx.reader.level_gradient(gradient, levels, slopes).mul_(255).to(ctx.dtype)
+        return of_images, gradient, None, None, None, *[None] * len(weights)
 
 
 class SurrogateClassifier(nn.Module):
@@ -224,9 +251,10 @@ class SurrogateClassifier(nn.Module):
         BadInput: see :func:`slopes`.
     """
 
-    def __init__(self, model: EncodedClassifier, name: Surrogate, radius: int = 8, width: float = 8.0) -> None:
+    def __init__(self, model: Classifier, name: Surrogate, radius: int = 8, width: float = 8.0) -> None:
         super().__init__()
-        slopes(model.encoding, name, radius, width)  # refuses what cannot be
+        for encoding in model.encodings:
+            slopes(encoding, name, radius, width)  # refuses what cannot be
         self.model, self.name, self.radius, self.width = model, name, radius, width
         self.training = model.training
 
@@ -247,11 +275,11 @@ class SurrogateClassifier(nn.Module):
             return self.model(images)  # which checks them
         check_model_input(images)
         model, levels = self.model, to_levels(images)
-        features = model.stem(levels, model.encoding.table())
-        slope = slopes(model.encoding, self.name, self.radius, self.width)
-        stem = model.stem
-        features = _LevelGradient.apply(images, features, levels, slope, stem.weight, stem.stride, stem.padding)
-        return model.trunk(features)
+        features = []
+        for reader, read in zip(model.readers, model.read(levels), strict=True):
+            slope = slopes(reader.encoding, self.name, self.radius, self.width)
+            features.append(_LevelGradient.apply(images, read, levels, slope, reader, *reader.weights))
+        return model.body(*features)
 
     def extra_repr(self) -> str:
         of = {"secant": f", radius={self.radius}", "smooth": f", width={self.width}"}

@@ -17,7 +17,7 @@ from p2be_exp.regimes.regime import Regime, RegimeLoss
 from p2be_exp.regimes.weight_perturbation import WeightPerturbation
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class AdversarialRegime(Regime):
@@ -42,7 +42,7 @@ class AdversarialRegime(Regime):
         self.attack = attack
         self.table_learns_from_adversarial = table_learns_from_adversarial
 
-    def views(self, model: EncodedClassifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+    def views(self, model: Classifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """The images after the geometric augmentation, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
 
         Every image is attacked, also one that is wrong already, from random numbers of its own in every epoch.
@@ -53,14 +53,9 @@ class AdversarialRegime(Regime):
             adversarial = self.attack.search(model, clean, batch.labels, random).images
         return clean, adversarial
 
-    def features(self, model: EncodedClassifier, adversarial: Tensor) -> Tensor:
-        """The stem's features of the adversarial view, with or without a gradient to the table."""
-        table = model.encoding.table()
-        return model.stem(adversarial, table if self.table_learns_from_adversarial else table.detach())
-
-    def clean_features(self, model: EncodedClassifier, clean: Tensor) -> Tensor:
-        """The stem's features of the clean view; the gradient reaches the table."""
-        return model.stem(clean, model.encoding.table())
+    def features(self, model: Classifier, adversarial: Tensor) -> tuple[Tensor, ...]:
+        """What the model's readers read of the adversarial view, with or without a gradient to the tables."""
+        return model.read(adversarial, learn=self.table_learns_from_adversarial)
 
 
 class RobustRegime(AdversarialRegime):
@@ -87,14 +82,14 @@ class RobustRegime(AdversarialRegime):
         self.perturbation = WeightPerturbation(awp_gamma, awp_warmup)
 
     @abstractmethod
-    def loss_of_views(self, model: EncodedClassifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
+    def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """Loss terms of a batch whose views are there: uint8 ``(B, 3, H, W)`` both, labels ``(B,)``."""
 
-    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms of :meth:`loss_of_views`, at the perturbed weights where these are perturbed."""
         clean, adversarial = self.views(model, batch, epoch)
         if self.perturbation.starts_by(epoch):
-            network = [*model.stem.parameters(), *model.trunk.parameters()]
+            network, _ = model.learned()
             self.perturbation.ascend(
                 model,
                 network,
@@ -107,6 +102,15 @@ class RobustRegime(AdversarialRegime):
         self.perturbation.restore()
 
 
-def in_one_pass(model: EncodedClassifier, *features: Tensor) -> list[Tensor]:
-    """Logits of several views' stem features by one pass of the trunk, so that batch norms see all their images."""
-    return list(model.trunk(torch.cat(features)).split([len(each) for each in features]))
+def in_one_pass(model: Classifier, *views: tuple[Tensor, ...]) -> list[Tensor]:
+    """Logits of several views by one pass of the body, so that batch norms see all their images.
+
+    Args:
+        model: whose readers have read the views.
+        views: features of each, see :meth:`~p2be_exp.models.classifier.Classifier.read`.
+
+    Returns:
+        Logits ``(B, classes)`` of each view.
+    """
+    together = [torch.cat(of_reader) for of_reader in zip(*views, strict=True)]
+    return list(model.body(*together).split([len(features[0]) for features in views]))

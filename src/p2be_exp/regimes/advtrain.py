@@ -11,7 +11,7 @@ from p2be_exp.regimes.adversarial import RobustRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class AdvTrain(RobustRegime):
@@ -24,7 +24,7 @@ class AdvTrain(RobustRegime):
 
     name = "advtrain"
 
-    def loss_of_views(self, model: EncodedClassifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
+    def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The term ``ce``."""
         (logits,) = in_one_pass(model, self.features(model, adversarial))
         return RegimeLoss({"ce": F.cross_entropy(logits, labels)}, {}, logits)

@@ -11,12 +11,13 @@ from p2be_exp.augment import Augmentation, AugMix
 from p2be_exp.data import Batch
 from p2be_exp.encodings import TableEncoding
 from p2be_exp.encodings.buckets import bucket_of_level
+from p2be_exp.errors import BadInput
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes.consistency import jensen_shannon
 from p2be_exp.regimes.regime import Regime, RegimeLoss
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class AugMixRegime(Regime):
@@ -48,7 +49,7 @@ class AugMixRegime(Regime):
         self.magnitude, self.view_rounding = magnitude, view_rounding
         self._mix: AugMix | None = None
 
-    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         clean = self.clean_view(batch, epoch)
         mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
@@ -57,12 +58,23 @@ class AugMixRegime(Regime):
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(logits)}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
 
-    def _mix_for(self, model: EncodedClassifier) -> AugMix:
-        """Made at the first batch: the rounding may depend on the model's encoding."""
+    def _mix_for(self, model: Classifier) -> AugMix:
+        """Made at the first batch: the rounding may depend on the model's encodings.
+
+        Raises:
+            BadInput: which want different ones.
+        """
         if self._mix is None:
             rounding, buckets = self.view_rounding, None
             if rounding == "reference":
-                rounding, buckets = reference_rounding(model.encoding)
+                wanted = {reference_rounding(encoding) for encoding in model.encodings}
+                if len(wanted) > 1:
+                    names = ", ".join(encoding.name for encoding in model.encodings)
+                    raise BadInput(
+                        f"regime.view_rounding=reference: the model's encodings ({names}) have different ones; "
+                        "allowed are floor, nearest"
+                    )
+                ((rounding, buckets),) = wanted
             self._mix = AugMix(views=2, magnitude=self.magnitude, rounding=rounding, buckets=buckets)
         return self._mix
 

@@ -15,7 +15,7 @@ from p2be_exp.regimes.consistency import jensen_shannon
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class ConTrain(AdversarialRegime):
@@ -42,10 +42,9 @@ class ConTrain(AdversarialRegime):
         super().__init__(seed, attack, table_learns_from_adversarial, augment)
         self.alpha_jsd = alpha_jsd
 
-    def loss(self, model: EncodedClassifier, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         clean, adversarial = self.views(model, batch, epoch)
-        features = model.stem(clean, model.encoding.table())
-        logits = in_one_pass(model, features, self.features(model, adversarial))
+        logits = in_one_pass(model, model.read(clean), self.features(model, adversarial))
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(torch.stack(logits))}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])

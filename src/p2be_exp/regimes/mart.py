@@ -14,7 +14,7 @@ from p2be_exp.regimes.adversarial import RobustRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 _TINY = 1e-12
 
@@ -48,9 +48,9 @@ class Mart(RobustRegime):
         super().__init__(seed, attack, table_learns_from_adversarial, augment, awp_gamma, awp_warmup)
         self.beta = beta
 
-    def loss_of_views(self, model: EncodedClassifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
+    def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The terms ``bce`` (on the adversarial view) and ``kl`` (between both, weighted by image)."""
-        logits = in_one_pass(model, self.clean_features(model, clean), self.features(model, adversarial))
+        logits = in_one_pass(model, model.read(clean), self.features(model, adversarial))
         terms = {"bce": boosted_cross_entropy(logits[1], labels), "kl": weighted_consistency(*logits, labels)}
         return RegimeLoss(terms, {"kl": self.beta}, logits[0])
 

@@ -14,7 +14,7 @@ from p2be_exp.regimes.divergence import kl_divergence
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 class Trades(RobustRegime):
@@ -47,8 +47,8 @@ class Trades(RobustRegime):
         super().__init__(seed, attack, table_learns_from_adversarial, augment, awp_gamma, awp_warmup)
         self.beta = beta
 
-    def loss_of_views(self, model: EncodedClassifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
+    def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``kl``."""
-        logits = in_one_pass(model, self.clean_features(model, clean), self.features(model, adversarial))
+        logits = in_one_pass(model, model.read(clean), self.features(model, adversarial))
         terms = {"ce": F.cross_entropy(logits[0], labels), "kl": kl_divergence(*logits).mean()}
         return RegimeLoss(terms, {"kl": self.beta}, logits[0])

@@ -11,7 +11,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
 
 if TYPE_CHECKING:
-    from p2be_exp.models.model import EncodedClassifier
+    from p2be_exp.models.classifier import Classifier
 
 
 def load_run(
@@ -21,7 +21,7 @@ def load_run(
     plugins: Sequence[str] = (),
     key: str = "run",
     strict_plugins: bool | None = None,
-) -> EncodedClassifier:
+) -> Classifier:
     """The trained model of a run, in eval mode.
 
     Args:
@@ -45,7 +45,7 @@ def load_run(
     return model_of(run, load_checkpoint(run, checkpoint, key), checkpoint, key).to(device)
 
 
-def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str = "run") -> EncodedClassifier:
+def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str = "run") -> Classifier:
     """The model of a checkpoint of a run, on the CPU and in eval mode.
 
     Args:

@@ -57,7 +57,7 @@ class Estimator:
         return config.epochs * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
 
     def _seconds(self, config: TrainConfig, size: Size) -> Seconds:
-        parts = (config.backbone, config.regime, config.trainer)
+        parts = (config.backbone, config.model, config.regime, config.trainer)
         of_network = {**plain(config.encoding), "table_from": None}
         kind = json.dumps([of_network, *map(plain, parts), size.classes, size.side], sort_keys=True)
         if kind not in self._measured:
@@ -72,7 +72,7 @@ def planned(config: TrainConfig) -> list[Attack]:
         return []
     if isinstance(wanted, SuiteConfig):
         wanted = dataclasses.replace(wanted, source=None)
-    return plan_attacks(wanted, config.encoding.name)
+    return plan_attacks(wanted, config.encoding_names)
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:

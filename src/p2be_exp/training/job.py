@@ -23,7 +23,7 @@ from p2be_exp.evaluation.figures.similarity import draw_similarity
 from p2be_exp.evaluation.job import Output, evaluate
 from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.results import check_results
-from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
@@ -102,13 +102,13 @@ def train(
         with recorded(run, config, sweep, signals.watch) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
-                cast("torch.Tensor", module.model.encoding.weight).data.copy_(table)
+                cast("torch.Tensor", module.model.encodings[0].weight).data.copy_(table)
             tell_workers(config.trainer, {"run": str(run.path), "config": plain(config), "resume": resume})
             try:
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:
                 data.close()
-            figures = [_draw_table(run, module.model)] if main else []
+            figures = _draw_tables(run, module.model) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
             return evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
 
@@ -212,14 +212,18 @@ def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> 
     return {key: value if before[key] == value else f"{before[key]}, then {value}" for key, value in now.items()}
 
 
-def count_parameters(model: EncodedClassifier) -> dict[str, int]:
-    """Numbers of parameters: all, and those of the table."""
-    table = sum(p.numel() for p in model.encoding.parameters())
+def count_parameters(model: Classifier) -> dict[str, int]:
+    """Numbers of parameters: all, and those of the tables."""
+    table = sum(p.numel() for encoding in model.encodings for p in encoding.parameters())
     return {"total": sum(p.numel() for p in model.parameters()), "table": table}
 
 
-def _draw_table(run: Run, model: EncodedClassifier) -> Path:
-    path = run.path / "figures" / "table_similarity.png"
-    kind = "learned codes" if isinstance(model.encoding, P2BE) else "codes"
-    draw_similarity(model.encoding.table(), f"{model.encoding.name}, M = {model.encoding.M}: {kind}", path)
-    return path
+def _draw_tables(run: Run, model: Classifier) -> list[Path]:
+    """A figure of each encoding's table; those after the first have a number."""
+    paths = []
+    for number, encoding in enumerate(model.encodings, start=1):
+        path = run.path / "figures" / f"table_similarity{'' if number == 1 else f'_{number}'}.png"
+        kind = "learned codes" if isinstance(encoding, P2BE) else "codes"
+        draw_similarity(encoding.table(), f"{encoding.name}, M = {encoding.M}: {kind}", path)
+        paths.append(path)
+    return paths

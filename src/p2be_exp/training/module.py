@@ -16,6 +16,7 @@ from p2be_exp.config.typed import plain
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
 from p2be_exp.encodings.smoothness import neighbour_cosines
+from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.model import build_model
 from p2be_exp.optim import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.regimes import build_regime
@@ -58,8 +59,8 @@ class TrainingModule(pl.LightningModule):
         self.val_error: float | None = None
         self._val_meter = EpochMeter(f"{config.dataset.name}/train, held out")
         self._saved_sums: dict[str, Any] | None = None
-        if isinstance(self.model.encoding, P2BE):
-            self.register_buffer("initial_bits", self.model.encoding.table().detach().bool())
+        if (encoding := _table_of_bits(self.model)) is not None:
+            self.register_buffer("initial_bits", encoding.table().detach().bool())
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ class TrainingModule(pl.LightningModule):
         with dropout_from(self.model, DropoutRandom(self.config.seed, epoch, batch.indices)):
             result = self.regime.loss(self.model, batch, epoch)
         terms, weights = dict(result.terms), dict(result.weights)
-        smoothness = self.model.encoding.smoothness()
+        smoothness = self.model.smoothness()
         if smoothness is not None:
             terms["smoothness"], weights["smoothness"] = smoothness, self.lambda_smooth
         loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
@@ -101,9 +102,7 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """The combined optimizer, and its schedule by steps."""
         optim = self.config.optim
-        table = [p for p in self.model.encoding.parameters() if p.requires_grad]
-        network = [*self.model.stem.parameters(), *self.model.trunk.parameters()]
-        optimizer = build_optimizer(network, table, optim)
+        optimizer = build_optimizer(*self.model.learned(), optim)
         # Not trainer.estimated_stepping_batches: that would set up the loader before a resumed one's place is known.
         steps_per_epoch = math.ceil(self.batches_per_epoch / optim.accumulate)
         schedule = build_schedule(optimizer, optim, self.config.epochs, steps_per_epoch)
@@ -132,8 +131,8 @@ class TrainingModule(pl.LightningModule):
     @torch.no_grad()
     def table_statistics(self) -> dict[str, float]:
         """Percent of bits that changed since initialisation, and mean cosine of neighbouring latent rows."""
-        encoding = self.model.encoding
-        if not isinstance(encoding, P2BE):
+        encoding = _table_of_bits(self.model)
+        if encoding is None:
             return {}
         changed: Tensor = encoding.table().bool() != self.initial_bits
         return {
@@ -156,3 +155,9 @@ class TrainingModule(pl.LightningModule):
         if self._saved_sums is not None:
             self.train_meter.load_state_dict(self._saved_sums, self.device, self.global_rank)
             self._saved_sums = None
+
+
+def _table_of_bits(model: Classifier) -> P2BE | None:
+    """The table whose bits are looked at along the training; None where the model has none, or several."""
+    tables = [encoding for encoding in model.encodings if isinstance(encoding, P2BE)]
+    return tables[0] if len(tables) == 1 else None

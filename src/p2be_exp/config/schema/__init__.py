@@ -60,6 +60,7 @@ from p2be_exp.config.schema.logger import (
     TensorBoardLoggerConfig,
     WandbLoggerConfig,
 )
+from p2be_exp.config.schema.model import ModelConfig, PlainModelConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.option import Group
 from p2be_exp.config.schema.preset import PresetConfig
@@ -103,6 +104,7 @@ __all__ = [
     "LSPGAConfig",
     "LoggerConfig",
     "MartConfig",
+    "ModelConfig",
     "NoAttackConfig",
     "NoCorruptionConfig",
     "OneHotConfig",
@@ -111,6 +113,7 @@ __all__ = [
     "P2BEConfig",
     "PGDConfig",
     "PicturesDatasetConfig",
+    "PlainModelConfig",
     "PresetConfig",
     "PretrainableBackboneConfig",
     "RGBConfig",

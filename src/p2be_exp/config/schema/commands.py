@@ -14,6 +14,7 @@ from p2be_exp.config.schema.corruption import CorruptionConfig
 from p2be_exp.config.schema.dataset import DatasetConfig
 from p2be_exp.config.schema.encoding import EncodingConfig
 from p2be_exp.config.schema.logger import LoggerConfig
+from p2be_exp.config.schema.model import ModelConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.option import Group
 from p2be_exp.config.schema.preset import PresetConfig
@@ -25,6 +26,7 @@ from p2be_exp.config.schema.trainer import TrainerConfig
 class TrainConfig:
     encoding: Group[EncodingConfig] = MISSING
     backbone: Group[BackboneConfig] = MISSING
+    model: Group[ModelConfig] = MISSING
     dataset: Group[DatasetConfig] = MISSING
     regime: Group[RegimeConfig] = MISSING
     attack: Group[AttackChoice] = MISSING
@@ -49,6 +51,11 @@ class TrainConfig:
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
+
+    @property
+    def encoding_names(self) -> tuple[str, ...]:
+        """Names of the encodings that its model looks levels up in."""
+        return self.model.encoding_names(self.encoding)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from p2be_exp.config.schema.corruption import CorruptionConfig
 from p2be_exp.config.schema.dataset import DatasetConfig
 from p2be_exp.config.schema.encoding import EncodingConfig
 from p2be_exp.config.schema.logger import LoggerConfig
+from p2be_exp.config.schema.model import ModelConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.preset import PresetConfig
 from p2be_exp.config.schema.regime import RegimeConfig
@@ -35,6 +36,7 @@ GROUP_SCHEMAS = _Schemas()
 GROUP_BASES: dict[str, type[Any]] = {
     "encoding": EncodingConfig,
     "backbone": BackboneConfig,
+    "model": ModelConfig,
     "dataset": DatasetConfig,
     "regime": RegimeConfig,
     "attack": AttackChoice,

@@ -19,14 +19,14 @@ from p2be_exp.evaluation.sanity.live_checks import (
     planted_image_is_found,
     zero_radius_is_clean,
 )
-from p2be_exp.models.model import EncodedClassifier
+from p2be_exp.models.classifier import Classifier
 
 LIVE_IMAGES = 50
 """Test images that the checks which ask the model use."""
 
 
 def check_sanity(
-    model: EncodedClassifier, data: ImageDataModule, attacks: dict[Condition, Attack], results: Results, seed: int
+    model: Classifier, data: ImageDataModule, attacks: dict[Condition, Attack], results: Results, seed: int
 ) -> list[dict[str, Any]]:
     """All checks of the panel on an evaluation that is complete.
 
@@ -66,7 +66,7 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
     )
 
 
-def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack], seed: int) -> list[Check]:
+def _live(model: Classifier, data: ImageDataModule, attacks: list[Attack], seed: int) -> list[Check]:
     """The checks that ask the model, on the first test images, where the model is."""
     device = next(model.parameters()).device
     first = data.test_set().first(LIVE_IMAGES).to(device)
@@ -79,5 +79,9 @@ def _live(model: EncodedClassifier, data: ImageDataModule, attacks: list[Attack]
         checks.append(planted_image_is_found(model, images, labels, largest))
         followed = [each for each in attacks if each.climbs and each.eps_levels == largest]
         one = torch.zeros(1, dtype=torch.int64, device=device)
-        checks += [planted_direction_is_found(each, model.encoding, images[0], random.select(one)) for each in followed]
+        checks += [
+            planted_direction_is_found(each, encoding, images[0], random.select(one))
+            for each in followed
+            for encoding in model.encodings
+        ]
     return checks
