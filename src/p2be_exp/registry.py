@@ -32,6 +32,7 @@ class Option:
         buckets: of an encoding: whether levels share codes by construction.
         serves: of an attack: the encodings that it goes with; ``bucketed`` are those with buckets.
         trains: of an attack: whether a regime may train against it.
+        several_steps: of a regime: whether it may take several optimizer steps per batch.
         owner: the module from outside that registered it; "" for one of this package.
     """
 
@@ -41,6 +42,7 @@ class Option:
     buckets: bool = False
     serves: Serves = "all"
     trains: bool = False
+    several_steps: bool = False
     owner: str = ""
 
     def keys(self) -> type:
@@ -165,6 +167,15 @@ def bucketed_encodings() -> list[str]:
     return [name for name, each in OPTIONS["encoding"].items() if each.buckets]
 
 
+def takes_several_steps(regime: str) -> bool:
+    """Whether a regime may take several optimizer steps per batch.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    return option("regime", regime).several_steps
+
+
 # -- options from outside ---------------------------------------------------------------------------------------------
 
 
@@ -189,6 +200,7 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
         buckets=group == "encoding" and _overrides(makes, "buckets"),
         serves=getattr(makes, "serves", "all"),
         trains=trains,
+        several_steps=group == "regime" and getattr(makes, "several_steps", False),
         owner=owner,
     )
 

@@ -194,7 +194,7 @@ class Terms(pl.LightningModule):
 
     def training_step(self, batch, batch_idx):
         loss = 0 * self.layer(torch.ones(1, 1)).sum() + batch.indices[: max(batch.count, 1)].float().mean()
-        self.last_terms = {"loss": loss.detach()}
+        self.last_terms, self.last_counts = {"loss": loss.detach()}, {"loss": batch.count}
         return loss
 
     def configure_optimizers(self):
@@ -239,9 +239,9 @@ def test_a_step_of_two_processes_is_logged_as_that_of_one(tmp_path):
 def test_a_step_without_an_image_that_can_be_read_is_not_logged():
     logger = mock.Mock()
     trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
-    module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)})
     for count in (0, 3):
-        StepLog(1).on_train_batch_end(trainer, module, None, SimpleNamespace(count=count), 0)
+        module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)}, last_counts={"loss": count})
+        StepLog(1).on_train_batch_end(trainer, module, None, None, 0)
     assert logger.log_metrics.call_args_list == [mock.call({"step/loss": 2.5, "epoch": 0}, step=1)]
 
 

@@ -9,14 +9,24 @@ from p2be_exp.augment import augmentation_of
 from p2be_exp.regimes.advtrain import AdvTrain
 from p2be_exp.regimes.augmix import AugMixRegime
 from p2be_exp.regimes.contrain import ConTrain
-from p2be_exp.regimes.regime import Regime, RegimeLoss
+from p2be_exp.regimes.regime import Regime, RegimeLoss, When
 from p2be_exp.regimes.standard import Standard
 from p2be_exp.registry import built, option
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import RegimeConfig
 
-__all__ = ["AdvTrain", "AugMixRegime", "ConTrain", "Regime", "RegimeLoss", "Standard", "build_regime", "list_regimes"]
+__all__ = [
+    "AdvTrain",
+    "AugMixRegime",
+    "ConTrain",
+    "Regime",
+    "RegimeLoss",
+    "Standard",
+    "When",
+    "build_regime",
+    "list_regimes",
+]
 
 
 def list_regimes() -> list[str]:
