@@ -245,6 +245,15 @@ def test_a_step_without_an_image_that_can_be_read_is_not_logged():
     assert logger.log_metrics.call_args_list == [mock.call({"step/loss": 2.5, "epoch": 0}, step=1)]
 
 
+def test_terms_of_a_later_step_on_a_batch_are_logged_beside_those_of_the_first():
+    logger = mock.Mock()
+    trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
+    terms = {name: torch.tensor(value) for name, value in {"loss": 2.5, "second": 0.5, "third": 1.0}.items()}
+    module = SimpleNamespace(last_terms=terms, last_counts={"loss": 4, "second": 3, "third": 0})
+    StepLog(1).on_train_batch_end(trainer, module, None, None, 0)
+    logger.log_metrics.assert_called_once_with({"step/loss": 2.5, "step/second": 0.5, "epoch": 0}, step=1)
+
+
 # -- names ------------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from p2be_exp.regimes.contrain import ConTrain
 from p2be_exp.regimes.regime import Regime, RegimeLoss, When
 from p2be_exp.regimes.standard import Standard
 from p2be_exp.registry import built, option
+from p2be_exp.system.collectives import sum_over_ranks
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import RegimeConfig
@@ -26,6 +27,7 @@ __all__ = [
     "When",
     "build_regime",
     "list_regimes",
+    "sum_over_ranks",
 ]
 
 
