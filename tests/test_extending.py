@@ -64,13 +64,15 @@ def gray_run(outside):
 def test_the_page_has_a_module_and_a_yaml_file_of_each_kind(outside):
     names = {str(path.relative_to(outside)) for path in outside.rglob("*") if path.is_file() and "conf" in path.parts}
     assert names >= {
-        "conf/encoding/gray.yaml", "conf/backbone/tiny.yaml", "conf/regime/smoothed.yaml", "conf/attack/exposure.yaml",
+        "conf/encoding/gray.yaml", "conf/backbone/tiny.yaml", "conf/regime/smoothed.yaml",
+        "conf/regime/second_look.yaml", "conf/attack/exposure.yaml",
     }  # fmt: skip
     assert {f"{name}.py" for name in MODULES} <= {path.name for path in outside.iterdir()}
 
 
 def test_every_command_of_the_page_is_run_here():
-    words = ["encoding.M=6", "backbone=tiny", "regime=smoothed", "attack=exposure", "attack@regime.attack=exposure"]
+    words = ["encoding.M=6", "backbone=tiny", "regime=smoothed", "regime=second_look", "attack=exposure"]
+    words += ["attack@regime.attack=exposure"]
     assert [next(word for word in words if word in command) for command in commands()] == words
 
 
@@ -94,6 +96,12 @@ def test_the_regime(outside):
     (row,) = rows_of(run_of("regime", "regime=smoothed") / "metrics.csv")
     assert float(row["train/smoothed_ce"]) > 0
     assert plain(Run("regime").config().regime) == {"name": "smoothed", "smoothing": 0.2}
+
+
+def test_the_regime_of_two_steps(outside):
+    (row,) = rows_of(run_of("second", "regime=second_look") / "metrics.csv")
+    assert float(row["train/second_ce"]) > 0  # two batches, the second of which has a second step
+    assert row["step"] == "2"
 
 
 def test_the_attack_on_a_plug_in_s_network(gray_run, monkeypatch):

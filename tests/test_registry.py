@@ -9,7 +9,7 @@ import pytest
 
 from p2be_exp.encodings import TableEncoding
 from p2be_exp.errors import BadInput
-from p2be_exp.registry import BASES, OPTIONS, Option, built, inner_attacks, option
+from p2be_exp.registry import BASES, OPTIONS, Option, built, inner_attacks, option, takes_several_steps
 
 OWN = [(group, name) for group in BASES for name in built(group)]
 
@@ -32,6 +32,11 @@ def test_which_encodings_have_buckets():
 def test_which_encodings_an_attack_serves():
     for name in built("attack"):
         assert option("attack", name).serves == option("attack", name).factory().serves
+
+
+def test_which_regimes_may_take_several_steps():
+    for name in built("regime"):
+        assert takes_several_steps(name) == option("regime", name).factory().several_steps, name
 
 
 def test_inner_attacks_are_built():

@@ -33,6 +33,7 @@ class Option:
         serves: of an attack: the encodings that it goes with; ``bucketed`` are those with buckets.
         trains: of an attack: whether a regime may train against it.
         preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
+        several_steps: of a regime: whether it may take several optimizer steps per batch.
         owner: the module from outside that registered it; "" for one of this package.
     """
 
@@ -43,6 +44,7 @@ class Option:
     serves: Serves = "all"
     trains: bool = False
     preset_of: str = ""
+    several_steps: bool = False
     owner: str = ""
 
     def keys(self) -> type:
@@ -173,6 +175,15 @@ def bucketed_encodings() -> list[str]:
     return [name for name, each in OPTIONS["encoding"].items() if each.buckets]
 
 
+def takes_several_steps(regime: str) -> bool:
+    """Whether a regime may take several optimizer steps per batch.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    return option("regime", regime).several_steps
+
+
 # -- options from outside ---------------------------------------------------------------------------------------------
 
 
@@ -197,6 +208,7 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
         buckets=group == "encoding" and _overrides(makes, "buckets"),
         serves=getattr(makes, "serves", "all"),
         trains=trains,
+        several_steps=group == "regime" and getattr(makes, "several_steps", False),
         owner=owner,
     )
 

@@ -194,7 +194,7 @@ class Terms(pl.LightningModule):
 
     def training_step(self, batch, batch_idx):
         loss = 0 * self.layer(torch.ones(1, 1)).sum() + batch.indices[: max(batch.count, 1)].float().mean()
-        self.last_terms = {"loss": loss.detach()}
+        self.last_terms, self.last_counts = {"loss": loss.detach()}, {"loss": batch.count}
         return loss
 
     def configure_optimizers(self):
@@ -239,10 +239,19 @@ def test_a_step_of_two_processes_is_logged_as_that_of_one(tmp_path):
 def test_a_step_without_an_image_that_can_be_read_is_not_logged():
     logger = mock.Mock()
     trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
-    module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)})
     for count in (0, 3):
-        StepLog(1).on_train_batch_end(trainer, module, None, SimpleNamespace(count=count), 0)
+        module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)}, last_counts={"loss": count})
+        StepLog(1).on_train_batch_end(trainer, module, None, None, 0)
     assert logger.log_metrics.call_args_list == [mock.call({"step/loss": 2.5, "epoch": 0}, step=1)]
+
+
+def test_terms_of_a_later_step_on_a_batch_are_logged_beside_those_of_the_first():
+    logger = mock.Mock()
+    trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
+    terms = {name: torch.tensor(value) for name, value in {"loss": 2.5, "second": 0.5, "third": 1.0}.items()}
+    module = SimpleNamespace(last_terms=terms, last_counts={"loss": 4, "second": 3, "third": 0})
+    StepLog(1).on_train_batch_end(trainer, module, None, None, 0)
+    logger.log_metrics.assert_called_once_with({"step/loss": 2.5, "step/second": 0.5, "epoch": 0}, step=1)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -98,3 +98,52 @@ def test_an_empty_meter_is_saved_and_loaded():
     meter = EpochMeter()
     meter.load_state_dict(EpochMeter().state_dict(), CPU)
     assert meter.means() == {}
+
+
+# -- terms of some batches only ---------------------------------------------------------------------------------------
+
+
+def test_each_name_has_a_count_of_its_own():
+    meter = EpochMeter()
+    meter.add({"ce": torch.tensor(2.0)}, 4)
+    meter.add({"ce": torch.tensor(5.0)}, 2)
+    meter.add({"second": torch.tensor(7.0)}, 1)
+    assert meter.means() == meter.local_means() == {"ce": 3.0, "second": 7.0}
+    meter.add({"second": torch.tensor(1.0)}, 2)
+    assert meter.means() == {"ce": 3.0, "second": 3.0}
+
+
+def test_a_name_that_no_image_counts_for_has_no_mean():
+    meter = EpochMeter()
+    meter.add({"ce": torch.tensor(2.0)}, 4)
+    meter.add({"second": torch.tensor(7.0)}, 0)
+    assert meter.means() == {"ce": 2.0}
+    assert meter.local_means() == {"ce": 2.0, "second": 0.0}
+
+
+def test_counts_by_name_survive_a_checkpoint(tmp_path):
+    meter = fill(EpochMeter(), uneven_batches())
+    equal = meter.state_dict()
+    assert (equal["names"], equal["count"]) == (["loss", "error"], 25)
+    assert "counts" not in equal  # as it was before there were counts by name
+    meter.add({"second": torch.tensor(3.0)}, 5)
+    torch.save(meter.state_dict(), tmp_path / "meter")
+    loaded = EpochMeter()
+    loaded.load_state_dict(torch.load(tmp_path / "meter", weights_only=True), CPU)
+    for each in (meter, loaded):
+        each.add({"second": torch.tensor(6.0)}, 10)
+    assert loaded.means() == meter.means()
+    assert loaded.means()["second"] == 5.0
+
+
+def test_a_state_of_one_count_is_read_as_the_count_of_every_name():
+    old = {"names": ["loss", "error"], "sums": torch.tensor([6.0, 30.0], dtype=torch.float64), "count": 3}
+    meter = EpochMeter()
+    meter.load_state_dict(old, CPU)
+    assert meter.means() == {"loss": 2.0, "error": 10.0}
+    meter.add({"second": torch.tensor(4.0)}, 1)
+    assert meter.means() == {"loss": 2.0, "error": 10.0, "second": 4.0}
+    other_rank = EpochMeter()
+    other_rank.load_state_dict(old, CPU, rank=1)
+    other_rank.add({"loss": torch.tensor(1.0), "error": torch.tensor(1.0)}, 1)
+    assert other_rank.means() == {"loss": 1.0, "error": 1.0}

@@ -8,6 +8,7 @@ from p2be_exp.backbones.alexnet import AlexNet
 from p2be_exp.backbones.allconv import AllConv
 from p2be_exp.backbones.backbone import Backbone, StemShape
 from p2be_exp.backbones.densenet import DenseNet
+from p2be_exp.backbones.dropout import dropout_images
 from p2be_exp.backbones.resnet import ResNet18, ResNet50
 from p2be_exp.backbones.resnext import ResNeXt
 from p2be_exp.backbones.wide_resnet import WideResNet
@@ -27,6 +28,7 @@ __all__ = [
     "WideResNet",
     "build_backbone",
     "check_image_size",
+    "dropout_images",
     "image_sizes",
     "list_backbones",
     "size_advice",

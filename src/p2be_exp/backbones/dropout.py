@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,17 +84,47 @@ class ImageDropout(nn.Module):
 
 
 @contextmanager
-def dropout_from(model: nn.Module, random: DropoutRandom) -> Iterator[None]:
+def dropout_from(model: nn.Module, random: DropoutRandom, continued: bool = False) -> Iterator[None]:
     """Let every dropout of a model draw from a step's random numbers.
 
     A network may be called several times within: its views are counted on. In eval mode (of an attack, say) nothing is
     drawn or counted.
+
+    Args:
+        model: the network.
+        random: the random numbers of the batch.
+        continued: whether to count the views on from the previous call, which was for the same batch: another step on
+            it then draws other numbers.
     """
-    dropouts = [module for module in model.modules() if isinstance(module, ImageDropout)]
+    dropouts = _dropouts(model)
     for place, dropout in enumerate(dropouts):
-        dropout._random, dropout._place, dropout._views = random, place, 0
+        dropout._random, dropout._place = random, place
+        dropout._views = dropout._views if continued else 0
     try:
         yield
     finally:
         for dropout in dropouts:
             dropout._random = None
+
+
+@contextmanager
+def dropout_images(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Within :func:`dropout_from`: the forward passes in this context are of these images only, not the whole batch.
+
+    Args:
+        model: the network.
+        images: ``(n,)`` integers, their positions in the training set (``batch.indices[chosen]``).
+    """
+    dropouts = _dropouts(model)
+    before = [dropout._random for dropout in dropouts]
+    for dropout in dropouts:
+        dropout._random = None if dropout._random is None else replace(dropout._random, images=images)
+    try:
+        yield
+    finally:
+        for dropout, random in zip(dropouts, before, strict=True):
+            dropout._random = random
+
+
+def _dropouts(model: nn.Module) -> list[ImageDropout]:
+    return [module for module in model.modules() if isinstance(module, ImageDropout)]

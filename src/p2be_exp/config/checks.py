@@ -30,7 +30,7 @@ from p2be_exp.config.schema import (
 from p2be_exp.config.typed import checked
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
-from p2be_exp.registry import inner_attacks
+from p2be_exp.registry import inner_attacks, takes_several_steps
 from p2be_exp.system.paths import check_path
 
 
@@ -188,6 +188,11 @@ def _check_training(config: TrainConfig) -> None:
     if optim.nesterov and optim.momentum == 0:
         raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
     _check_schedule(optim)
+    if optim.accumulate > 1 and takes_several_steps(config.regime.name):
+        raise BadInput(
+            f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "
+            "which may take several optimizer steps per batch"
+        )
     if any(beta >= 1 for beta in optim.table_betas) or len(optim.table_betas) != 2:
         raise BadInput(f"optim.table_betas={optim.table_betas}: two numbers, each at least 0 and below 1")
 

@@ -10,10 +10,11 @@ from p2be_exp.regimes.advtrain import AdvTrain
 from p2be_exp.regimes.augmix import AugMixRegime
 from p2be_exp.regimes.contrain import ConTrain
 from p2be_exp.regimes.mart import Mart
-from p2be_exp.regimes.regime import Regime, RegimeLoss
+from p2be_exp.regimes.regime import Regime, RegimeLoss, When
 from p2be_exp.regimes.standard import Standard
 from p2be_exp.regimes.trades import Trades
 from p2be_exp.registry import built, option
+from p2be_exp.system.collectives import sum_over_ranks
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import RegimeConfig
@@ -27,8 +28,10 @@ __all__ = [
     "RegimeLoss",
     "Standard",
     "Trades",
+    "When",
     "build_regime",
     "list_regimes",
+    "sum_over_ranks",
 ]
 
 

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from p2be_exp.errors import BadInput
+from p2be_exp.system.collectives import sum_over_ranks
 
 
 class EpochMeter:
     """Sums of values weighted by how many images each stands for, in float64 on the values' device.
+
+    Each name has a count of its own: a term of a second optimizer step occurs in some batches only, and is a mean over
+    some of their images. The names must occur in the same order on all ranks.
 
     Args:
         name: what an error message calls the images.
@@ -20,52 +24,62 @@ class EpochMeter:
     def __init__(self, name: str = "images") -> None:
         self.name = name
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}
 
     def add(self, means: dict[str, Tensor], count: int) -> None:
-        """Add means over ``count`` images. The names are the same at every call."""
-        self._count += count
+        """Add means over ``count`` images."""
         for name, mean in means.items():
             value = mean.detach().double() * count
             self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, float]:
-        """Means over all images of all ranks since the last reset; every rank has to call it.
+        """Means over all images of all ranks since the last reset; every rank must call it.
+
+        A name without an image that counts is left out.
 
         Raises:
             BadInput: on all ranks: batches came, but without an image that counts.
         """
         if not self._sums:
             return {}
-        sums, count = self._reduced()
-        if not count:
+        sums, counts = self._reduced()
+        if not any(counts):
             raise BadInput(f"{self.name}: none of the images can be read")
-        return dict(zip(self._sums, (sums / count).tolist(), strict=True))
+        # One number at a time: on a GPU, dividing by a tensor rounds differently from dividing by a number.
+        means = {name: sums[i] / count for i, (name, count) in enumerate(zip(self._sums, counts, strict=True)) if count}
+        return dict(zip(means, torch.stack([*means.values()]).tolist(), strict=True))
 
     def local_means(self) -> dict[str, float]:
         """Means over this rank's images since the last reset, for the eye; waits for the device."""
-        return {name: value.item() / max(1, self._count) for name, value in self._sums.items()}
+        return {name: value.item() / max(1, self._counts[name]) for name, value in self._sums.items()}
 
     def reset(self) -> None:
         """Forget everything."""
-        self._sums, self._count = {}, 0
+        self._sums, self._counts = {}, {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums over all ranks; every rank has to call it."""
+        """The sums over all ranks; every rank must call it.
+
+        ``count`` is the count of every name, or the largest where they differ; ``counts`` is then there, by name.
+        """
         if not self._sums:
             return {"names": [], "sums": torch.zeros(0, dtype=torch.float64), "count": 0}
-        sums, count = self._reduced()
-        return {"names": list(self._sums), "sums": sums.cpu(), "count": int(count)}
+        sums, reduced = self._reduced()
+        counts = [int(count) for count in reduced]
+        each = {"counts": counts} if len(set(counts)) > 1 else {}
+        return {"names": list(self._sums), "sums": sums.cpu(), "count": max(counts), **each}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device, rank: int = 0) -> None:
         """Go on with saved sums; rank 0 takes them all, so that they count once."""
         share = 1 if rank == 0 else 0
-        self._sums = {name: value * share for name, value in zip(state["names"], state["sums"].to(device), strict=True)}
-        self._count = state["count"] * share
+        names, counts = state["names"], state.get("counts", [state["count"]] * len(state["names"]))
+        self._sums = {name: value * share for name, value in zip(names, state["sums"].to(device), strict=True)}
+        self._counts = {name: count * share for name, count in zip(names, counts, strict=True)}
 
-    def _reduced(self) -> tuple[Tensor, float]:
+    def _reduced(self) -> tuple[Tensor, list[float]]:
+        """Sums and counts of all ranks, by name."""
         values = torch.stack([*self._sums.values()])
-        values = torch.cat([values, values.new_tensor([self._count])])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(values)
-        return values[:-1], values[-1].item()
+        values = sum_over_ranks(torch.cat([values, values.new_tensor([*self._counts.values()])]))
+        sums, counts = values.chunk(2)
+        return sums, counts.tolist()

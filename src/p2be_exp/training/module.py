@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -19,15 +21,21 @@ from p2be_exp.encodings.smoothness import neighbour_cosines
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.model import build_model
 from p2be_exp.optim import build_optimizer, build_schedule, clip_gradients
-from p2be_exp.regimes import build_regime
+from p2be_exp.regimes import RegimeLoss, When, build_regime
+from p2be_exp.system.collectives import sum_over_ranks, world_size
 from p2be_exp.training.meter import EpochMeter
+
+StepLoss: TypeAlias = tuple[dict[str, Tensor], Tensor, RegimeLoss]
+"""Every loss term by name before its weight, their weighted sum, and what the regime yielded."""
 
 
 class TrainingModule(pl.LightningModule):
     """One model under one regime.
 
     The loss of a batch is the regime's weighted terms plus lambda times the smoothness of the table. Both optimizers
-    step as one (:class:`~p2be_exp.optim.CombinedOptimizer`), so Lightning's automatic optimization does the rest.
+    step as one (:class:`~p2be_exp.optim.CombinedOptimizer`), so Lightning's automatic optimization does the rest. A
+    regime may have several losses of one batch: each is one optimizer step, clipped by itself, before the next is
+    computed; schedules and step numbers count batches.
 
     Args:
         config: a run's resolved configuration, plain dictionaries.
@@ -37,7 +45,8 @@ class TrainingModule(pl.LightningModule):
     Attributes:
         model: the classifier that is trained.
         train_meter: means over the epoch so far: each loss term, the loss, the error (in percent).
-        last_terms: the loss and its terms in the last step, on this rank.
+        last_terms: the loss and its terms in the last batch, on this rank.
+        last_counts: how many of this rank's images each of them is the mean of.
         val_error: error on the validation split in percent after the last epoch; None without one.
     """
 
@@ -56,35 +65,95 @@ class TrainingModule(pl.LightningModule):
         self.lambda_smooth = config.encoding.lambda_smooth
         self.train_meter = EpochMeter(f"{config.dataset.name}/train")
         self.last_terms: dict[str, Tensor] = {}
+        self.last_counts: dict[str, int] = {}
         self.val_error: float | None = None
         self._val_meter = EpochMeter(f"{config.dataset.name}/train, held out")
         self._saved_sums: dict[str, Any] | None = None
+        self._losses: Iterator[StepLoss] | None = None  # of the present batch, while another step follows
         if (encoding := _table_of_bits(self.model)) is not None:
             self.register_buffer("initial_bits", encoding.table().detach().bool())
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Begin the batch with its first loss."""
+        self._losses = None
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this rank's share, scaled so that the mean over ranks is that of the global batch.
+        """The next loss of this rank's share, scaled so that the mean over ranks is that of the global batch.
 
         With images that cannot be read all of it is smaller, see :class:`~p2be_exp.data.Batch`.
         """
-        terms, loss, logits = self.loss_terms(batch, self.current_epoch)
-        error = 100 * (logits.argmax(dim=1) != batch.labels).double().mean()
-        self.last_terms = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
-        self.train_meter.add({**self.last_terms, "error": error}, batch.count)
-        return loss * batch.scale
+        first = self._losses is None
+        if self._losses is None:
+            step = self.current_epoch * self.batches_per_epoch + batch_idx
+            self._losses = self._losses_of(batch, When(self.current_epoch, step))
+            self.last_terms, self.last_counts = {}, {}
+        terms, loss, result = next(self._losses)
+        if not result.more:
+            self._losses = None
+        count, scale = self._share(result, batch)
+        found = {name: term.detach() for name, term in terms.items()}
+        if first:
+            found = {"loss": loss.detach(), **found}
+        self.train_meter.add(found, count)
+        if first:
+            error = 100 * (result.logits.argmax(dim=1) != batch.labels).double().mean()
+            self.train_meter.add({"error": error}, batch.count)
+        self.last_terms |= found
+        self.last_counts |= dict.fromkeys(found, count)
+        return loss * scale
 
     def loss_terms(self, batch: Batch, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Every loss term by name before its weight, their weighted sum, and the logits of the clean view."""
-        with dropout_from(self.model, DropoutRandom(self.config.seed, epoch, batch.indices)):
-            result = self.regime.loss(self.model, batch, epoch)
-        terms, weights = dict(result.terms), dict(result.weights)
-        smoothness = self.model.smoothness()
-        if smoothness is not None:
-            terms["smoothness"], weights["smoothness"] = smoothness, self.lambda_smooth
-        loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
-        return terms, cast("Tensor", loss), result.logits
+        """Of the first step on a batch: every term before its weight, their weighted sum, the clean view's logits."""
+        terms, loss, result = next(self._losses_of(batch, When(epoch, epoch * self.batches_per_epoch)))
+        return terms, loss, result.logits
+
+    def _losses_of(self, batch: Batch, when: When) -> Iterator[StepLoss]:
+        """The losses of a batch, each computed when it is asked for: the weights may have moved in between."""
+        random = DropoutRandom(self.config.seed, when.epoch, batch.indices)
+        steps = self.regime.steps(self.model, batch, when)
+        used: set[str] = set()
+        more = True
+        while more:
+            with dropout_from(self.model, random, continued=bool(used)):
+                result = next(steps, None)
+            result = self._checked(result, used)
+            terms, weights = dict(result.terms), dict(result.weights)
+            smoothness = None if used else self.model.smoothness()  # once per batch
+            if smoothness is not None:
+                terms["smoothness"], weights["smoothness"] = smoothness, self.lambda_smooth
+            loss = sum(weights.get(name, 1.0) * term for name, term in terms.items())
+            used |= {"loss", "error", *terms}
+            more = result.more
+            yield terms, cast("Tensor", loss), result
+
+    def _checked(self, result: RegimeLoss | None, used: set[str]) -> RegimeLoss:
+        """What a regime has yielded, unless it breaks the rules of :meth:`~p2be_exp.regimes.Regime.steps`."""
+        regime = type(self.regime).__name__
+        if result is None:
+            raise RuntimeError(f"{regime}.steps ended without the loss that it announced")
+        if result.more and not self.regime.several_steps:
+            raise RuntimeError(f"{regime}.steps yields a loss with more=True: the class must set several_steps = True")
+        if used and (twice := sorted(used & result.terms.keys())):
+            raise RuntimeError(
+                f"{regime}.steps yields {', '.join(twice)} twice: each step's terms need their own names"
+            )
+        return result
+
+    def _share(self, result: RegimeLoss, batch: Batch) -> tuple[int, float]:
+        """How many of this rank's images a loss is the mean of, and its factor in the mean over ranks."""
+        ranks = world_size()
+        if result.count is None and (ranks == 1 or not self.regime.several_steps):
+            return batch.count, batch.scale
+        count = batch.count if result.count is None else result.count
+        together = torch.tensor([count, result.more], dtype=torch.float64, device=batch.labels.device)
+        images, going_on = sum_over_ranks(together).tolist()
+        if going_on not in (0, ranks):  # one rank would wait for the others forever
+            raise RuntimeError(f"{type(self.regime).__name__}.steps: more must be equal on all ranks")
+        if result.count is None:
+            return batch.count, batch.scale
+        return count, count * ranks / images if images else 0.0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors on the validation split."""
@@ -107,6 +176,18 @@ class TrainingModule(pl.LightningModule):
         steps_per_epoch = math.ceil(self.batches_per_epoch / optim.accumulate)
         schedule = build_schedule(optimizer, optim, self.config.epochs, steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step once for each loss of the batch: the closure computes the next one and its gradients."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        while self._losses is not None:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     def on_after_backward(self) -> None:
         """The regime may have something to put back before gradients are clipped and applied."""

@@ -69,8 +69,10 @@ class EpochRows(pl.Callback):
         row |= {f"table/{name}": value for name, value in pl_module.table_statistics().items()}
         row |= {"seconds": round(seconds, 3), "images_per_second": round(self._images / seconds, 1)}
         self._publish(trainer, row)
-        if not math.isfinite(row["train/loss"]):
-            raise Diverged(f"the loss is {row['train/loss']} in epoch {epoch}; lower optim.lr or set optim.clip_norm")
+        for name, value in self.means.items():  # the loss first; the terms of later steps are not part of it
+            if not math.isfinite(value):
+                what = "the loss" if name == "loss" else f"the loss term {name}"
+                raise Diverged(f"{what} is {value} in epoch {epoch}; lower optim.lr or set optim.clip_norm")
 
     def _publish(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:
         if not trainer.is_global_zero:

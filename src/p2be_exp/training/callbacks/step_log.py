@@ -14,7 +14,8 @@ from p2be_exp.training.module import TrainingModule
 class StepLog(pl.Callback):
     """The loss terms of every n-th step to the loggers, as ``step/...``: means over the images of all ranks.
 
-    Every rank has to have it, rank 0 alone has loggers.
+    A regime that takes several steps on a batch has its terms in one record. Every rank must have this callback; rank 0
+    alone has loggers.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -26,17 +27,18 @@ class StepLog(pl.Callback):
     ) -> None:
         stepped, self._last = trainer.global_step != self._last, trainer.global_step  # not every batch, accumulating
         if stepped and trainer.global_step % self.every_n_steps == 0:
-            means = _over_all_ranks(pl_module.last_terms, batch.count)
+            means = _over_all_ranks(pl_module.last_terms, pl_module.last_counts)
             values = {**{f"step/{name}": value for name, value in means.items()}, "epoch": trainer.current_epoch}
             for logger in trainer.loggers if means else []:
                 logger.log_metrics(values, step=trainer.global_step)
 
 
-def _over_all_ranks(terms: dict[str, Tensor], count: int) -> dict[str, float]:
-    """The means of a step; none where no image of it could be read."""
+def _over_all_ranks(terms: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
+    """The means of a step, without those of no image; none at all where no image could be read."""
     meter = EpochMeter()
-    meter.add(terms, count)
+    for name, term in terms.items():
+        meter.add({name: term}, counts[name])
     state = meter.state_dict()
-    if not state["count"]:
-        return {}
-    return dict(zip(state["names"], (state["sums"] / state["count"]).tolist(), strict=True))
+    totals = state.get("counts", [state["count"]] * len(terms))
+    sums = zip(state["names"], state["sums"].tolist(), totals, strict=True)
+    return {name: value / count for name, value, count in sums if count}

@@ -1,0 +1,26 @@
+"""Sums over the ranks of a training; without other ranks, the values themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of ranks; 1 without a process group."""
+    grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if grouped else 1
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of a tensor over all ranks, without a gradient. Every rank must call it, with the same shape.
+
+    Args:
+        values: of this rank; unchanged.
+    """
+    values = values.detach()
+    if world_size() == 1:
+        return values
+    total = values.clone()
+    torch.distributed.all_reduce(total)
+    return total
