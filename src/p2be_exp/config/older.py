@@ -19,6 +19,10 @@ _SINCE: dict[str, dict[str, Any]] = {
 """Keys that have come since format 1 was first written, by group, with the values that older runs were run with."""
 
 
+_RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn16_1", "wrn40_2")
+"""The networks whose activation was ReLU before it became a key."""
+
+
 def fill_in(config: dict[str, Any]) -> None:
     """Give a configuration of an older version the keys that have come since; it is changed in place.
 
@@ -29,8 +33,10 @@ def fill_in(config: dict[str, Any]) -> None:
         if isinstance(node, dict):
             for key, value in keys.items():
                 node.setdefault(key, list(value) if isinstance(value, list) else value)
-    regime, dataset = config.get("regime"), config.get("dataset")
+    regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict) and regime.get("name") == "augmix":
         regime.setdefault("view_rounding", "floor")
     if isinstance(dataset, dict) and "workers" in dataset:
         dataset.setdefault("timeout", 300.0)
+    if isinstance(backbone, dict) and backbone.get("name") in _RESIDUAL:
+        backbone.setdefault("activation", "relu")

@@ -115,6 +115,16 @@ class PretrainableBackboneConfig(BackboneConfig):
 
 
 @dataclass
+class ResidualBackboneConfig(BackboneConfig):
+    activation: str = choice("relu", "elu")
+
+
+@dataclass
+class PretrainableResidualBackboneConfig(PretrainableBackboneConfig):
+    activation: str = choice("relu", "elu")
+
+
+@dataclass
 class DatasetConfig:
     """What every data set has."""
 
