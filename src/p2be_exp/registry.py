@@ -198,7 +198,7 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
     OPTIONS[group][name] = Option(
         schema,
         makes,
-        buckets=group == "encoding" and _overrides(makes, "buckets"),
+        buckets=group == "encoding" and _overrides("encoding", makes, "buckets"),
         serves=getattr(makes, "serves", "all"),
         trains=trains,
         staged=group == "backbone" and _is_staged(makes),
@@ -228,17 +228,16 @@ def _check_new(group: str, name: str, schema: type, makes: Callable[..., Any], o
         raise BadInput(f"{where} has to be a subclass of {base.__name__}{or_else}")
     if group == "backbone" and _computes_nothing(makes):
         raise BadInput(f"{where}: the class has to define forward, or begin, stage_modules and end in its place")
-    if group == "encoding" and "lambda_smooth" not in keys and _overrides(makes, "smoothness"):
+    if group == "encoding" and "lambda_smooth" not in keys and _overrides("encoding", makes, "smoothness"):
         raise BadInput(f"{where} has a smoothness, so that its schema needs lambda_smooth")
 
 
-def _overrides(encoding: Callable[..., Any], method: str) -> bool:
-    return getattr(encoding, method) is not getattr(_imported(BASES["encoding"]), method)
+def _overrides(group: str, makes: Callable[..., Any], method: str) -> bool:
+    return getattr(makes, method) is not getattr(_imported(BASES[group]), method)
 
 
-def _computes_nothing(backbone: Any) -> bool:
-    inherits = isinstance(backbone, type) and backbone.forward is _imported(BASES["backbone"]).forward
-    return inherits and not _is_staged(backbone)
+def _computes_nothing(backbone: Callable[..., Any]) -> bool:
+    return isinstance(backbone, type) and not (_overrides("backbone", backbone, "forward") or _is_staged(backbone))
 
 
 def _is_staged(backbone: Callable[..., Any]) -> bool:

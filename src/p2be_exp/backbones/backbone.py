@@ -13,8 +13,6 @@ from p2be_exp.config.image_sizes import ImageSizes
 STAGE_METHODS = ("begin", "stage_modules", "end")
 """What a backbone with stages defines."""
 
-_THREE = f"{', '.join(STAGE_METHODS[:-1])} and {STAGE_METHODS[-1]}"
-
 
 @dataclass(frozen=True)
 class StemShape:
@@ -51,18 +49,18 @@ class Backbone(nn.Module):
 
     def begin(self, features: Tensor) -> Tensor:
         """Stem features ``(B, stem.out_channels, H, W)`` to the input of the first stage."""
-        raise NotImplementedError(f"{type(self).__name__} defines neither forward nor all of {_THREE}")
+        raise _without_stages(self)
 
     def stage_modules(self) -> list[nn.Module]:
         """The stages in their order, two or more, each a module of one input and one output ``(B, C, H, W)``.
 
         None of them overwrites its input. Their parameters are the network's; the modules may be made by the call.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no stages: it does not define {_THREE}")
+        raise _without_stages(self)
 
     def end(self, features: Tensor) -> Tensor:
         """Output of the last stage to logits ``(B, classes)``."""
-        raise NotImplementedError(f"{type(self).__name__} has no stages: it does not define {_THREE}")
+        raise _without_stages(self)
 
     def forward(self, features: Tensor) -> Tensor:
         """Stem features ``(B, stem.out_channels, H, W)`` to logits ``(B, classes)``."""
@@ -84,6 +82,12 @@ def staged(backbone: Backbone | type[Backbone]) -> bool:
     cls = backbone if isinstance(backbone, type) else type(backbone)
     defined = all(getattr(cls, method) is not getattr(Backbone, method) for method in STAGE_METHODS)
     return defined and cls.forward is Backbone.forward
+
+
+def _without_stages(backbone: Backbone) -> NotImplementedError:
+    return NotImplementedError(
+        f"{type(backbone).__name__} has no stages: it does not define {', '.join(STAGE_METHODS)}"
+    )
 
 
 def init_convolutions(module: nn.Module) -> None:
