@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from p2be_exp.backbones import AllConv, ResNet18
 from p2be_exp.encodings import TableEncoding
 from p2be_exp.errors import BadInput
-from p2be_exp.registry import BASES, OPTIONS, Option, built, inner_attacks, option, takes_several_steps
+from p2be_exp.registry import (
+    BASES,
+    OPTIONS,
+    Option,
+    built,
+    inner_attacks,
+    option,
+    register,
+    staged_backbones,
+    takes_several_steps,
+)
 
 OWN = [(group, name) for group in BASES for name in built(group)]
 
@@ -60,6 +72,27 @@ def test_an_option_that_is_not_there():
 def test_what_a_name_stands_for_is_added_to_the_settings():
     made = Option("BackboneConfig", lambda **settings: settings, {"depth": 40}).build(num_classes=10)
     assert made == {"depth": 40, "num_classes": 10}
+
+
+@dataclass
+class KeysOfMine:
+    name: str = "mine"
+
+
+def returns_a_network(num_classes):
+    return ResNet18(num_classes)
+
+
+@pytest.mark.parametrize(
+    ("made", "says", "has"),
+    [(ResNet18, None, True), (AllConv, None, False), (returns_a_network, None, False), (returns_a_network, True, True)],
+)
+def test_which_backbones_from_outside_have_stages(monkeypatch, made, says, has):
+    monkeypatch.setitem(OPTIONS, "backbone", dict(OPTIONS["backbone"]))
+    if says is not None:
+        monkeypatch.setattr(made, "staged", says, raising=False)
+    register("backbone", "mine", KeysOfMine, made, "outside")
+    assert ("mine" in staged_backbones()) == has
 
 
 def test_it_is_read_without_torch():

@@ -34,6 +34,7 @@ class Option:
         trains: of an attack: whether a regime may train against it.
         preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
         several_steps: of a regime: whether it may take several optimizer steps per batch.
+        staged: of a backbone: whether it can be taken apart into stages.
         owner: the module from outside that registered it; "" for one of this package.
     """
 
@@ -45,6 +46,7 @@ class Option:
     trains: bool = False
     preset_of: str = ""
     several_steps: bool = False
+    staged: bool = False
     owner: str = ""
 
     def keys(self) -> type:
@@ -60,7 +62,7 @@ class Option:
         return self.factory()(*arguments, **self.settings, **settings)
 
 
-_TRUNK = "BackboneConfig"
+_TRUNK, _RESIDUAL = "BackboneConfig", "ResidualBackboneConfig"
 _DENSENET, _RESNEXT, _WIDE = (
     "backbones.densenet:DenseNet",
     "backbones.resnext:ResNeXt",
@@ -75,18 +77,22 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "p2be": Option("P2BEConfig", "encodings.p2be:P2BE.from_settings"),
     },
     "backbone": {
-        "wrn40_2": Option(_TRUNK, _WIDE, {"depth": 40, "widen": 2}),
-        "wrn16_1": Option(_TRUNK, _WIDE, {"depth": 16, "widen": 1}),
+        "wrn40_2": Option(_RESIDUAL, _WIDE, {"depth": 40, "widen": 2}, staged=True),
+        "wrn16_1": Option(_RESIDUAL, _WIDE, {"depth": 16, "widen": 1}, staged=True),
         "densenet_bc_100_12": Option(
-            _TRUNK, _DENSENET, {"depth": 100, "growth": 12, "bottleneck": True, "reduction": 0.5}
+            _TRUNK, _DENSENET, {"depth": 100, "growth": 12, "bottleneck": True, "reduction": 0.5}, staged=True
         ),
-        "densenet40_12": Option(_TRUNK, _DENSENET, {"depth": 40, "growth": 12, "bottleneck": False, "reduction": 1.0}),
-        "densenet40_24": Option(_TRUNK, _DENSENET, {"depth": 40, "growth": 24, "bottleneck": False, "reduction": 1.0}),
-        "resnext29_4x32d": Option(_TRUNK, _RESNEXT, {"groups": 4, "width": 32}),
-        "resnext29_32x4d": Option(_TRUNK, _RESNEXT, {"groups": 32, "width": 4}),
+        "densenet40_12": Option(
+            _TRUNK, _DENSENET, {"depth": 40, "growth": 12, "bottleneck": False, "reduction": 1.0}, staged=True
+        ),
+        "densenet40_24": Option(
+            _TRUNK, _DENSENET, {"depth": 40, "growth": 24, "bottleneck": False, "reduction": 1.0}, staged=True
+        ),
+        "resnext29_4x32d": Option(_RESIDUAL, _RESNEXT, {"groups": 4, "width": 32}, staged=True),
+        "resnext29_32x4d": Option(_RESIDUAL, _RESNEXT, {"groups": 32, "width": 4}, staged=True),
         "allconv": Option(_TRUNK, "backbones.allconv:AllConv"),
-        "resnet18": Option(_TRUNK, "backbones.resnet:ResNet18"),
-        "resnet50": Option("PretrainableBackboneConfig", "backbones.resnet:ResNet50"),
+        "resnet18": Option(_RESIDUAL, "backbones.resnet:ResNet18", staged=True),
+        "resnet50": Option("PretrainableResidualBackboneConfig", "backbones.resnet:ResNet50", staged=True),
         "alexnet": Option("PretrainableBackboneConfig", "backbones.alexnet:AlexNet"),
     },
     "model": {"plain": Option("PlainModelConfig", "models.model:EncodedClassifier")},
@@ -184,6 +190,11 @@ def takes_several_steps(regime: str) -> bool:
     return option("regime", regime).several_steps
 
 
+def staged_backbones() -> list[str]:
+    """Names of the backbones that can be taken apart into stages, in alphabetical order."""
+    return sorted(name for name, each in OPTIONS["backbone"].items() if each.staged)
+
+
 # -- options from outside ---------------------------------------------------------------------------------------------
 
 
@@ -194,7 +205,8 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
         group: one of :data:`BASES`.
         name: small letters, digits and underscores.
         schema: a dataclass with a field ``name`` and one a key.
-        makes: the class; for a backbone also a function.
+        makes: the class; for a backbone also a function, whose attribute ``staged`` says whether what it returns has
+            stages.
         owner: the module that registers it.
         trains: see :class:`Option`.
 
@@ -205,10 +217,11 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
     OPTIONS[group][name] = Option(
         schema,
         makes,
-        buckets=group == "encoding" and _overrides(makes, "buckets"),
+        buckets=group == "encoding" and _overrides("encoding", makes, "buckets"),
         serves=getattr(makes, "serves", "all"),
         trains=trains,
         several_steps=group == "regime" and getattr(makes, "several_steps", False),
+        staged=group == "backbone" and _is_staged(makes),
         owner=owner,
     )
 
@@ -233,12 +246,24 @@ def _check_new(group: str, name: str, schema: type, makes: Callable[..., Any], o
     if not (issubclass(makes, base) if isinstance(makes, type) else group == "backbone" and callable(makes)):
         or_else = ", or a function that returns one" if group == "backbone" else ""
         raise BadInput(f"{where} has to be a subclass of {base.__name__}{or_else}")
-    if group == "encoding" and "lambda_smooth" not in keys and _overrides(makes, "smoothness"):
+    if group == "backbone" and _computes_nothing(makes):
+        raise BadInput(f"{where}: the class has to define forward, or begin, stage_modules and end in its place")
+    if group == "encoding" and "lambda_smooth" not in keys and _overrides("encoding", makes, "smoothness"):
         raise BadInput(f"{where} has a smoothness, so that its schema needs lambda_smooth")
 
 
-def _overrides(encoding: Callable[..., Any], method: str) -> bool:
-    return getattr(encoding, method) is not getattr(_imported(BASES["encoding"]), method)
+def _overrides(group: str, makes: Callable[..., Any], method: str) -> bool:
+    return getattr(makes, method) is not getattr(_imported(BASES[group]), method)
+
+
+def _computes_nothing(backbone: Callable[..., Any]) -> bool:
+    return isinstance(backbone, type) and not (_overrides("backbone", backbone, "forward") or _is_staged(backbone))
+
+
+def _is_staged(backbone: Callable[..., Any]) -> bool:
+    if isinstance(backbone, type):
+        return bool(_imported("backbones.backbone:staged")(backbone))
+    return bool(getattr(backbone, "staged", False))
 
 
 def _imported(place: str) -> Any:

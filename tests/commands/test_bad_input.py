@@ -211,6 +211,22 @@ def test_a_number_beyond_every_count(workdir, command, arguments):
     assert refused(workdir, command, *arguments).endswith("allowed is at most 2147483647")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["backbone=wrn16_1", "backbone.activation=gelu"], "backbone.activation=gelu: allowed is relu, elu"),
+        (["backbone=resnet50", "backbone.activation=null"], "backbone.activation=null: a value is needed"),
+        (["backbone=allconv", "backbone.activation=elu"],
+         "backbone.activation=elu: unknown key; backbone has: name"),
+        (["backbone=resnet50", "backbone.activation=elu", "backbone.weights=none.pth"],
+         "backbone.activation=elu: published weights (backbone.weights) are those of a network with ReLU; "
+         "with them allowed is relu"),
+    ],
+)  # fmt: skip
+def test_an_activation_that_does_not_go_with_the_network(workdir, arguments, said):
+    assert refused(workdir, train, *arguments) == said
+
+
 def test_the_seed_keeps_its_own_largest_number(workdir):
     assert refused(workdir, train, "seed=4294967296") == "seed=4294967296: allowed is 0 to 4294967295"
     assert refused(workdir, train, *TINY, "seed=4294967295", "epochs=0") == "epochs=0: allowed is 1 or more"

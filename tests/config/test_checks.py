@@ -45,6 +45,7 @@ def refused(config):
         ("encoding.smoothness", "median", "mean, sum"),
         ("encoding.slope_at_zero", 3.0, "2.0, 4.0"),
         ("encoding.init", "zeros", "normal, onehot, thermometer"),
+        ("backbone.activation", "gelu", "relu, elu"),
         ("regime.alpha_jsd", -1.0, "0 or more"),
         ("regime.magnitude", 11.0, "0.1 to 10"),
         ("regime.view_rounding", "up", "reference, floor, nearest"),
@@ -145,6 +146,18 @@ def test_test_pictures_are_scaled_to_no_less_than_what_is_cut_out():
     with pytest.raises(BadInput) as error:
         check_config("corruptions", to_plain(compose_config("corruptions", wrong)))
     assert str(error.value) == told
+
+
+def test_published_weights_go_with_relu():
+    config = to_plain(compose_config("train", ["backbone=resnet50", "backbone.activation=elu"]))
+    check_config("train", config)
+    config["backbone"]["weights"] = "resnet50-11ad3fa6.pth"
+    assert refused(config) == (
+        "backbone.activation=elu: published weights (backbone.weights) are those of a network with ReLU; "
+        "with them allowed is relu"
+    )
+    config["backbone"]["activation"] = "relu"
+    check_config("train", config)
 
 
 @pytest.mark.parametrize("name", ["imagenet", "image_folder", "caltech101"])

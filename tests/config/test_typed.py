@@ -19,7 +19,7 @@ from p2be_exp.config.schema import (
 )
 from p2be_exp.config.typed import has_key, plain, typed, typed_group
 from p2be_exp.errors import BadInput
-from p2be_exp.registry import OPTIONS, Option
+from p2be_exp.registry import OPTIONS, Option, built
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,7 @@ def test_every_command_has_a_typed_configuration(command):
         ("preset", "view_rounding", "floor"),
         ("preset", "lambda_smooth", 1.0),
         ("dataset", "augmentation", "flip_crop"),
+        ("backbone", "activation", "relu"),
         ("optim", "milestones", []),
         ("trainer", "timeout", 600.0),
     ],
@@ -98,6 +99,14 @@ def test_a_key_that_older_runs_lack_is_filled_in(config, group, key, value):
     del config[group][key]
     assert getattr(getattr(typed(config), group), key) == value
     assert key not in config[group]
+
+
+@pytest.mark.parametrize("name", built("backbone"))
+def test_a_network_had_relu_before_it_could_be_chosen(name):
+    composed = to_plain(compose_config("train", [f"backbone={name}"]))
+    older = copy.deepcopy(composed)
+    older["backbone"].pop("activation", None)
+    assert plain(typed(older)) == composed
 
 
 def test_two_older_runs_do_not_share_a_list(config):

@@ -6,7 +6,7 @@ from typing import Any
 
 from p2be_exp.backbones.alexnet import AlexNet
 from p2be_exp.backbones.allconv import AllConv
-from p2be_exp.backbones.backbone import Backbone, StemShape
+from p2be_exp.backbones.backbone import Backbone, StemShape, staged
 from p2be_exp.backbones.densenet import DenseNet
 from p2be_exp.backbones.dropout import dropout_images
 from p2be_exp.backbones.resnet import ResNet18, ResNet50
@@ -32,6 +32,7 @@ __all__ = [
     "image_sizes",
     "list_backbones",
     "size_advice",
+    "staged",
 ]
 
 NAMED = 3

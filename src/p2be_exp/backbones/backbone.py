@@ -1,15 +1,17 @@
-"""What a backbone is: the shape of its first convolution, and a trunk from its features to logits."""
+"""What a backbone is: the shape of its first convolution, and a trunk from its features to logits, often in stages."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
 from p2be_exp.config.image_sizes import ImageSizes
+
+STAGE_METHODS = ("begin", "stage_modules", "end")
+"""What a backbone with stages defines."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,11 @@ class StemShape:
     init: Literal["he", "pytorch"] = "he"
 
 
-class Backbone(nn.Module, ABC):
+class Backbone(nn.Module):
     """The trunk of a network; the model puts the stem that it asks for in front.
+
+    A subclass has stages if it defines :meth:`begin`, :meth:`stage_modules` and :meth:`end`; then it leaves ``forward``
+    alone, so that whoever takes the network apart computes what the network computes. Or it defines ``forward``.
 
     Attributes:
         stem: the first convolution that the trunk expects. A class attribute, or set before ``forward``.
@@ -42,9 +47,47 @@ class Backbone(nn.Module, ABC):
     sizes: ImageSizes = ImageSizes()
     made_for: int | None = None
 
-    @abstractmethod
+    def begin(self, features: Tensor) -> Tensor:
+        """Stem features ``(B, stem.out_channels, H, W)`` to the input of the first stage."""
+        raise _without_stages(self)
+
+    def stage_modules(self) -> list[nn.Module]:
+        """The stages in their order, two or more, each a module of one input and one output ``(B, C, H, W)``.
+
+        None of them overwrites its input. Their parameters are the network's; the modules may be made by the call.
+        """
+        raise _without_stages(self)
+
+    def end(self, features: Tensor) -> Tensor:
+        """Output of the last stage to logits ``(B, classes)``."""
+        raise _without_stages(self)
+
     def forward(self, features: Tensor) -> Tensor:
         """Stem features ``(B, stem.out_channels, H, W)`` to logits ``(B, classes)``."""
+        features = self.begin(features)
+        for stage in self.stage_modules():
+            features = stage(features)
+        return self.end(features)
+
+
+def staged(backbone: Backbone | type[Backbone]) -> bool:
+    """Whether a backbone can be taken apart: its ``forward`` is ``begin``, the stages one after the other, and ``end``.
+
+    A class that derives from a staged one and writes a ``forward`` of its own counts as not staged: its stages are no
+    longer all that it computes.
+
+    Args:
+        backbone: a network, or its class.
+    """
+    cls = backbone if isinstance(backbone, type) else type(backbone)
+    defined = all(getattr(cls, method) is not getattr(Backbone, method) for method in STAGE_METHODS)
+    return defined and cls.forward is Backbone.forward
+
+
+def _without_stages(backbone: Backbone) -> NotImplementedError:
+    return NotImplementedError(
+        f"{type(backbone).__name__} has no stages: it does not define {', '.join(STAGE_METHODS)}"
+    )
 
 
 def init_convolutions(module: nn.Module) -> None:

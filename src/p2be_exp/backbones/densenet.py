@@ -41,21 +41,32 @@ class DenseNet(Backbone):
         self.stem = StemShape(out_channels=2 * growth)
         channels = self.stem.out_channels
         stages: list[nn.Module] = []
+        starts = []
         for block in range(_BLOCKS):
+            starts.append(len(stages))
             if block:
                 reduced = math.floor(channels * reduction)
                 stages.append(Transition(channels, reduced))
                 channels = reduced
             stages += [layer(channels + number * growth, growth) for number in range(layers)]
             channels += layers * growth
-        self.stages = nn.Sequential(*stages)
+        self.stages = nn.Sequential(*stages)  # layer by layer: the numbers are part of the keys of checkpoints
+        self._cuts = list(zip(starts, [*starts[1:], len(stages)], strict=True))
         self.norm = nn.BatchNorm2d(channels)
         self.classifier = nn.Linear(channels, num_classes)
         init_convolutions(self)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Stem features ``(B, 2k, H, W)`` to logits ``(B, num_classes)``."""
-        features = F.relu(self.norm(self.stages(features)))
+    def begin(self, features: Tensor) -> Tensor:
+        """Stem features ``(B, 2k, H, W)`` as they are: a layer starts with its own batch norm."""
+        return features
+
+    def stage_modules(self) -> list[nn.Module]:
+        """The three blocks, the second and third behind the transition to them."""
+        return [self.stages[first:last] for first, last in self._cuts]
+
+    def end(self, features: Tensor) -> Tensor:
+        """Batch norm, ReLU, the mean over all positions, and the classifier: logits ``(B, num_classes)``."""
+        features = F.relu(self.norm(features))
         return self.classifier(features.mean(dim=(2, 3)))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from p2be_exp.backbones.activation import Activation, activation_function
 from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
 from p2be_exp.backbones.torchvision_models import torchvision_models
 from p2be_exp.config.image_sizes import ImageSizes
@@ -15,6 +16,7 @@ class ResNet18(Backbone):
 
     Args:
         num_classes: number of logits.
+        activation: ``relu`` or ``elu``.
 
     Source: He et al. 2016.
     """
@@ -23,32 +25,41 @@ class ResNet18(Backbone):
     sizes = ImageSizes(least=9)  # of 8 x 8 one position is left, which is too few to train on one image
     made_for = 32
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, activation: str = "relu") -> None:
         super().__init__()
+        self.activation = activation_function(activation)
         self.norm = nn.BatchNorm2d(self.stem.out_channels)
         stages, channels = [], self.stem.out_channels
         for out_channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-            blocks = [BasicBlock(channels, out_channels, stride), BasicBlock(out_channels, out_channels, 1)]
-            stages.append(nn.Sequential(*blocks))
+            first = BasicBlock(channels, out_channels, stride, self.activation)
+            stages.append(nn.Sequential(first, BasicBlock(out_channels, out_channels, 1, self.activation)))
             channels = out_channels
         self.stages = nn.Sequential(*stages)
         self.classifier = nn.Linear(channels, num_classes)
         init_convolutions(self)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Stem features ``(B, 64, H, W)`` to logits ``(B, num_classes)``; the mean over all positions at the end."""
-        features = self.stages(F.relu(self.norm(features)))
+    def begin(self, features: Tensor) -> Tensor:
+        """Batch norm and activation: ``(B, 64, H, W)`` to the same shape."""
+        return self.activation(self.norm(features))
+
+    def stage_modules(self) -> list[nn.Module]:
+        """The four stages."""
+        return list(self.stages)
+
+    def end(self, features: Tensor) -> Tensor:
+        """The mean over all positions and the classifier: ``(B, 512, H, W)`` to logits ``(B, num_classes)``."""
         return self.classifier(features.mean(dim=(2, 3)))
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions, each with batch norm; ReLU between them and after the addition.
+    """Two 3 x 3 convolutions, each with batch norm; the activation between and after the sum.
 
     Where the number of channels changes, the shortcut is a 1 x 1 convolution with batch norm.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
@@ -60,8 +71,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
-        inner = F.relu(self.norm1(self.conv1(features)))
-        return F.relu(self.shortcut(features) + self.norm2(self.conv2(inner)))
+        inner = self.activation(self.norm1(self.conv1(features)))
+        return self.activation(self.shortcut(features) + self.norm2(self.conv2(inner)))
 
 
 class ResNet50(Backbone):
@@ -69,9 +80,11 @@ class ResNet50(Backbone):
 
     Args:
         num_classes: number of logits.
+        activation: ``relu`` or ``elu``.
 
     Attributes:
-        network: torchvision's module; the identity stands where its first convolution was.
+        network: torchvision's module; the identity stands where its first convolution was, and ELUs where its ReLUs
+            were if they are asked for.
 
     Raises:
         BadInput: torchvision cannot be imported.
@@ -83,11 +96,30 @@ class ResNet50(Backbone):
     sizes = ImageSizes(least=64)
     made_for = 224
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, activation: str = "relu") -> None:
         super().__init__()
         self.network = torchvision_models("resnet50").resnet50(weights=None, num_classes=num_classes)
         self.network.conv1 = nn.Identity()
+        activation_function(activation)  # refuses another name
+        if activation == "elu":
+            _relus_become_elus(self.network)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Stem features ``(B, 64, H, W)`` to logits ``(B, num_classes)``."""
-        return self.network(features)
+    def begin(self, features: Tensor) -> Tensor:
+        """Batch norm, activation and max-pool: ``(B, 64, H, W)`` to ``(B, 64, H / 2, W / 2)``."""
+        return self.network.maxpool(self.network.relu(self.network.bn1(features)))
+
+    def stage_modules(self) -> list[nn.Module]:
+        """torchvision's ``layer1`` to ``layer4``."""
+        return [self.network.layer1, self.network.layer2, self.network.layer3, self.network.layer4]
+
+    def end(self, features: Tensor) -> Tensor:
+        """The mean over all positions and the classifier: ``(B, 2048, H, W)`` to logits ``(B, num_classes)``."""
+        return self.network.fc(torch.flatten(self.network.avgpool(features), 1))
+
+
+def _relus_become_elus(network: nn.Module) -> None:
+    """Put an ELU in every place of a ReLU; in place like these, which overwrite what a batch norm or a sum has made."""
+    for module in list(network.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.ReLU):
+                setattr(module, name, nn.ELU(inplace=True))

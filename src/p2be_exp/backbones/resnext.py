@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from p2be_exp.backbones.activation import Activation, activation_function
 from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
 from p2be_exp.config.image_sizes import ImageSizes
 
@@ -19,6 +19,7 @@ class ResNeXt(Backbone):
         groups: of the 3 x 3 convolutions (the cardinality).
         width: channels of a group in the first stage; twice and four times as many in the others.
         num_classes: number of logits.
+        activation: ``relu`` or ``elu``.
 
     Source: Xie et al. 2017, block of type C; as in AugMix's and P2BE's code.
     """
@@ -27,35 +28,52 @@ class ResNeXt(Backbone):
     sizes = ImageSizes(least=8)
     made_for = 32
 
-    def __init__(self, groups: int, width: int, num_classes: int) -> None:
+    def __init__(self, groups: int, width: int, num_classes: int, activation: str = "relu") -> None:
         super().__init__()
+        self.activation = activation_function(activation)
         self.norm = nn.BatchNorm2d(self.stem.out_channels)
         stages, channels = [], self.stem.out_channels
         for number, stride in enumerate((1, 2, 2)):
             inner, out_channels = groups * width * 2**number, 64 * _EXPANSION * 2**number
-            blocks = [GroupedBottleneck(channels, inner, out_channels, groups, stride)]
-            blocks += [GroupedBottleneck(out_channels, inner, out_channels, groups, 1) for _ in range(_BLOCKS - 1)]
-            stages.append(nn.Sequential(*blocks))
+            widths = [(channels, stride)] + [(out_channels, 1)] * (_BLOCKS - 1)
+            stages.append(
+                nn.Sequential(
+                    *(
+                        GroupedBottleneck(in_channels, inner, out_channels, groups, step, self.activation)
+                        for in_channels, step in widths
+                    )
+                )
+            )
             channels = out_channels
         self.stages = nn.Sequential(*stages)
         self.classifier = nn.Linear(channels, num_classes)
         init_convolutions(self)
         nn.init.kaiming_normal_(self.classifier.weight)  # N(0, 2 / 1024), in this network alone
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Stem features ``(B, 64, H, W)`` to logits ``(B, num_classes)``; the mean over all positions at the end."""
-        features = self.stages(F.relu(self.norm(features)))
+    def begin(self, features: Tensor) -> Tensor:
+        """Batch norm and activation: ``(B, 64, H, W)`` to the same shape."""
+        return self.activation(self.norm(features))
+
+    def stage_modules(self) -> list[nn.Module]:
+        """The three stages."""
+        return list(self.stages)
+
+    def end(self, features: Tensor) -> Tensor:
+        """The mean over all positions and the classifier: ``(B, 1024, H, W)`` to logits ``(B, num_classes)``."""
         return self.classifier(features.mean(dim=(2, 3)))
 
 
 class GroupedBottleneck(nn.Module):
-    """1 x 1, grouped 3 x 3 and 1 x 1 convolutions, each with batch norm; ReLU between them and after the addition.
+    """1 x 1, grouped 3 x 3 and 1 x 1 convolutions, each with batch norm; the activation between and after the sum.
 
     Where the number of channels changes, the shortcut is a 1 x 1 convolution with batch norm.
     """
 
-    def __init__(self, in_channels: int, inner: int, out_channels: int, groups: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, inner: int, out_channels: int, groups: int, stride: int, activation: Activation
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=False)
         self.norm1 = nn.BatchNorm2d(inner)
         self.conv2 = nn.Conv2d(inner, inner, 3, stride=stride, padding=1, groups=groups, bias=False)
@@ -69,6 +87,6 @@ class GroupedBottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
-        inner = F.relu(self.norm1(self.conv1(features)))
-        inner = F.relu(self.norm2(self.conv2(inner)))
-        return F.relu(self.shortcut(features) + self.norm3(self.conv3(inner)))
+        inner = self.activation(self.norm1(self.conv1(features)))
+        inner = self.activation(self.norm2(self.conv2(inner)))
+        return self.activation(self.shortcut(features) + self.norm3(self.conv3(inner)))

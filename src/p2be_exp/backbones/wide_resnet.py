@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from p2be_exp.backbones.activation import Activation, activation_function
 from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
 from p2be_exp.config.image_sizes import ImageSizes
 
@@ -16,6 +16,7 @@ class WideResNet(Backbone):
         depth: 6n + 4 layers.
         widen: factor on the widths 16, 32, 64 of the three groups.
         num_classes: number of logits.
+        activation: ``relu`` or ``elu``.
 
     Source: Zagoruyko & Komodakis 2016; as in AugMix's and P2BE's code.
     """
@@ -24,15 +25,16 @@ class WideResNet(Backbone):
     sizes = ImageSizes(least=8)
     made_for = 32
 
-    def __init__(self, depth: int, widen: int, num_classes: int) -> None:
+    def __init__(self, depth: int, widen: int, num_classes: int, activation: str = "relu") -> None:
         super().__init__()
         if (depth - 4) % 6:
             raise ValueError(f"depth={depth}: a Wide ResNet has 6n + 4 layers")
         blocks = (depth - 4) // 6
+        self.activation = activation_function(activation)
         widths = [self.stem.out_channels] + [16 * widen * 2**group for group in range(3)]
         self.groups = nn.Sequential(
             *(
-                _group(blocks, in_channels, out_channels, stride)
+                _group(blocks, in_channels, out_channels, stride, self.activation)
                 for in_channels, out_channels, stride in zip(widths, widths[1:], (1, 2, 2), strict=False)
             )
         )
@@ -40,20 +42,29 @@ class WideResNet(Backbone):
         self.classifier = nn.Linear(widths[-1], num_classes)
         init_convolutions(self)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Stem features ``(B, 16, H, W)`` to logits ``(B, num_classes)``; the mean over all positions at the end."""
-        features = F.relu(self.norm(self.groups(features)))
+    def begin(self, features: Tensor) -> Tensor:
+        """Stem features ``(B, 16, H, W)`` as they are: a block starts with its own batch norm."""
+        return features
+
+    def stage_modules(self) -> list[nn.Module]:
+        """The three groups; what is between them is a sum, before batch norm and activation, and may be negative."""
+        return list(self.groups)
+
+    def end(self, features: Tensor) -> Tensor:
+        """Batch norm, activation, the mean over all positions, and the classifier: logits ``(B, num_classes)``."""
+        features = self.activation(self.norm(features))
         return self.classifier(features.mean(dim=(2, 3)))
 
 
 class PreActivationBlock(nn.Module):
-    """Two 3 x 3 convolutions, each after batch norm and ReLU.
+    """Two 3 x 3 convolutions, each after batch norm and the activation.
 
     Where the width changes, the 1 x 1 shortcut also reads the normalised input; elsewhere the input itself is added.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, activation: Activation) -> None:
         super().__init__()
+        self.activation = activation
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
@@ -64,12 +75,12 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
-        active = F.relu(self.norm1(features))
-        residual = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        active = self.activation(self.norm1(features))
+        residual = self.conv2(self.activation(self.norm2(self.conv1(active))))
         return residual + (features if self.shortcut is None else self.shortcut(active))
 
 
-def _group(blocks: int, in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    first = PreActivationBlock(in_channels, out_channels, stride)
-    rest = [PreActivationBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)]
+def _group(blocks: int, in_channels: int, out_channels: int, stride: int, activation: Activation) -> nn.Sequential:
+    first = PreActivationBlock(in_channels, out_channels, stride, activation)
+    rest = [PreActivationBlock(out_channels, out_channels, 1, activation) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)

@@ -14,6 +14,7 @@ from p2be_exp.config.folders import PLUGIN_FOLDERS
 from p2be_exp.config.schema import (
     COMMAND_SCHEMAS,
     AttackChoice,
+    BackboneConfig,
     CorruptionConfig,
     CorruptionsConfig,
     DatasetConfig,
@@ -22,6 +23,7 @@ from p2be_exp.config.schema import (
     OptimConfig,
     PGDConfig,
     PicturesDatasetConfig,
+    PretrainableResidualBackboneConfig,
     RegimeConfig,
     SomeCorruptionConfig,
     TrainConfig,
@@ -184,6 +186,7 @@ def _check_training(config: TrainConfig) -> None:
         raise BadInput(
             f"batch_size={config.batch_size}: it is shared by {processes} processes, so at least {processes}"
         )
+    _check_weights(config.backbone)
     optim = config.optim
     if optim.nesterov and optim.momentum == 0:
         raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
@@ -195,6 +198,16 @@ def _check_training(config: TrainConfig) -> None:
         )
     if any(beta >= 1 for beta in optim.table_betas) or len(optim.table_betas) != 2:
         raise BadInput(f"optim.table_betas={optim.table_betas}: two numbers, each at least 0 and below 1")
+
+
+def _check_weights(backbone: BackboneConfig) -> None:
+    if not isinstance(backbone, PretrainableResidualBackboneConfig) or backbone.weights is None:
+        return
+    if backbone.activation != "relu":
+        raise BadInput(
+            f"backbone.activation={backbone.activation}: published weights (backbone.weights) are those of a "
+            "network with ReLU; with them allowed is relu"
+        )
 
 
 def _check_schedule(optim: OptimConfig) -> None:

@@ -33,6 +33,10 @@ _REGIME: dict[str, dict[str, Any]] = {
 _PGD: dict[str, Any] = {"start": "image", "adaptive": True, "step_size": 2.0}
 
 
+_RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn16_1", "wrn40_2")
+"""The networks whose activation was ReLU before it became a key."""
+
+
 def fill_in(config: dict[str, Any]) -> None:
     """Give a configuration of an older version the keys that have come since; it is changed in place.
 
@@ -43,7 +47,7 @@ def fill_in(config: dict[str, Any]) -> None:
         if isinstance(node, dict):
             for key, value in keys.items():
                 node.setdefault(key, copy.deepcopy(value))
-    regime, dataset = config.get("regime"), config.get("dataset")
+    regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():
             regime.setdefault(key, value)
@@ -53,3 +57,5 @@ def fill_in(config: dict[str, Any]) -> None:
                 attack.setdefault(key, value)
     if isinstance(dataset, dict) and "workers" in dataset:
         dataset.setdefault("timeout", 300.0)
+    if isinstance(backbone, dict) and backbone.get("name") in _RESIDUAL:
+        backbone.setdefault("activation", "relu")

@@ -20,7 +20,12 @@ from p2be_exp.config.schema.attack import (
     SuiteConfig,
     TransferConfig,
 )
-from p2be_exp.config.schema.backbone import BackboneConfig, PretrainableBackboneConfig
+from p2be_exp.config.schema.backbone import (
+    BackboneConfig,
+    PretrainableBackboneConfig,
+    PretrainableResidualBackboneConfig,
+    ResidualBackboneConfig,
+)
 from p2be_exp.config.schema.commands import (
     COMMAND_SCHEMAS,
     CorruptionsConfig,
@@ -116,9 +121,11 @@ __all__ = [
     "PlainModelConfig",
     "PresetConfig",
     "PretrainableBackboneConfig",
+    "PretrainableResidualBackboneConfig",
     "RGBConfig",
     "RandomInBallConfig",
     "RegimeConfig",
+    "ResidualBackboneConfig",
     "SomeCorruptionConfig",
     "SquareConfig",
     "StandardConfig",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from p2be_exp.config.fields import path
+from p2be_exp.config.fields import choice, path
 
 
 @dataclass
@@ -24,3 +24,13 @@ class BackboneConfig:
 @dataclass
 class PretrainableBackboneConfig(BackboneConfig):
     weights: str | None = path()
+
+
+@dataclass
+class ResidualBackboneConfig(BackboneConfig):
+    activation: str = choice("relu", "elu")
+
+
+@dataclass
+class PretrainableResidualBackboneConfig(PretrainableBackboneConfig):
+    activation: str = choice("relu", "elu")
