@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from p2be_exp.regimes.divergence import kl_divergence
+from p2be_exp.attacks.divergence import kl_divergence
 from p2be_exp.regimes.mart import boosted_cross_entropy, weighted_consistency
 
 

@@ -15,13 +15,15 @@ from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
+from p2be_exp.attacks.divergence import kl_divergence
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.errors import BadInput
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.surrogate import Surrogate, slopes
 
-Loss = Literal["ce", "margin"]
+Loss = Literal["ce", "margin", "kl"]
+Start = Literal["image", "near", "uniform"]
 
 _ENOUGH = 0.75  # share of the moves between two checkpoints that have to raise the loss
 _FIRST_GAP, _GAP_SHRINKS, _LAST_GAP = 22, 3, 6  # of the checkpoints, in percent of the steps
@@ -30,8 +32,8 @@ _FIRST_GAP, _GAP_SHRINKS, _LAST_GAP = 22, 3, 6  # of the checkpoints, in percent
 class PGD(Attack):
     """Sign steps along a surrogate gradient, inside the ball, in the manner of APGD.
 
-    The point that moves is real-valued; the model is asked at its nearest levels. Restart 0 starts at the image (and so
-    needs no random number), every other at levels uniform in the ball.
+    The point that moves is real-valued; the model is asked at its nearest levels. Restart 0 starts as ``start`` says,
+    every other at levels uniform in the ball, or near the image where ``start`` is ``near``.
 
     A move goes to ``x + momentum * (z - x) + (1 - momentum) * (x - x_before)``, kept inside the ball, where
     ``z = clip(x + step * sign(gradient))``; the first move to ``z``. At the checkpoints an image's step is halved, and
@@ -43,11 +45,16 @@ class PGD(Attack):
         eps_levels: radius of the ball in levels.
         gradient: the surrogate (:mod:`p2be_exp.models.surrogate`); ``secant`` has the ball's radius, or 1 if that is 0.
         loss: ``ce``, the cross-entropy; ``margin``, the highest wrong logit minus the right one, which does not
-            saturate where the model is very sure.
+            saturate where the model is very sure; ``kl``, the divergence ``KL(p(image) || p(point))``, which needs no
+            label. At the image itself it is 0 and its gradient rounding noise, so it needs another start.
         steps: moves of a restart, 1 or more.
         restarts: see :class:`~p2be_exp.attacks.attack.Attack`.
         momentum: APGD's alpha, above 0 to 1: the share of the new step; 1 forgets the last move.
         step_size: the first step, in radii.
+        start: ``image``, the image itself, which needs no random number; ``near``, each value a random -1, 0 or 1 level
+            away; ``uniform``, levels uniform in the ball.
+        adaptive: False takes steps of one size without momentum and returns the last point (Madry et al. 2018), which
+            is what TRADES and MART train against.
         width: of ``smooth``, in levels.
         stop_when_wrong: the first wrong point of an image is its result and ends its search: what an evaluation needs.
             False returns each image's point of highest loss, for training and for transfer.
@@ -70,6 +77,8 @@ class PGD(Attack):
         restarts: int,
         momentum: float = 0.75,
         step_size: float = 2.0,
+        start: Start = "image",
+        adaptive: bool = True,
         width: float = 8.0,
         stop_when_wrong: bool = True,
     ) -> None:
@@ -79,30 +88,35 @@ class PGD(Attack):
         _check("steps", steps, steps >= 1, "1 or more")
         _check("momentum", momentum, 0 < momentum <= 1, "above 0, to 1")
         _check("step_size", step_size, step_size > 0, "above 0")
+        _check("start", start, start in get_args(Start), " | ".join(get_args(Start)))
+        _check("start", start, loss != "kl" or start != "image", "near | uniform, which loss=kl needs")
         self.trace = steps
         self.gradient: Surrogate = gradient
         self.loss, self.steps, self.momentum, self.step_size = loss, steps, momentum, step_size
-        self.width, self.stop_when_wrong = width, stop_when_wrong
+        self.start: Start = start
+        self.adaptive, self.width, self.stop_when_wrong = adaptive, width, stop_when_wrong
         self.id = self.family
 
     @property
     def family(self) -> str:
         """The same for another number of steps and restarts."""
-        return f"pgd_{self.loss}_{self.gradient}"
+        start = "" if self.start == "image" else f"_{self.start}"
+        return f"pgd_{self.loss}_{self.gradient}{start}{'' if self.adaptive else '_fixed'}"
 
     def search(
         self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """One search. ``losses`` has the cross-entropy after each move; of an image that left, its last."""
-        asked = _Asked(model, self)
-        halving, climb = checkpoints(self.steps), self._start(images, labels, random, restart)
+        asked = _Asked(model, self, images)
+        halving = checkpoints(self.steps) if self.adaptive else {}
+        climb = self._start(images, labels, random, restart)
         found = images.clone()
         losses = torch.zeros(self.steps, len(images), device=images.device)
         zeros, gradients = torch.zeros(2, len(images), device=images.device)
         for done in range(self.steps + 1):
             if not len(climb.place):
                 break
-            answer = asked(_levels(climb.x), climb.labels, with_gradient=done < self.steps)
+            answer = asked(_levels(climb.x), climb.labels, climb.place, with_gradient=done < self.steps)
             climb.learn(answer)
             losses[max(done - 1, 0) :, climb.place] = answer.cross_entropy.float()
             if done < self.steps:
@@ -115,12 +129,17 @@ class PGD(Attack):
             if done in halving:
                 climb.halve_where_stuck(done - halving[done])
             if done < self.steps:
-                climb.move(self.momentum if done else 1.0)
-        found[climb.place] = _levels(climb.best)
+                climb.move(self.momentum if done and self.adaptive else 1.0)
+        found[climb.place] = _levels(climb.best if self.adaptive else climb.x)
         return Search(found, zeros / gradients, losses)
 
     def _start(self, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> _Climb:
-        start = uniform_levels(images, self.eps_levels, random, restart) if restart else images
+        if self.start == "near":
+            start = uniform_levels(images, min(self.eps_levels, 1), random, restart)
+        elif self.start == "uniform" or restart:
+            start = uniform_levels(images, self.eps_levels, random, restart)
+        else:
+            start = images
         low, high = bounds(images, self.eps_levels)
         return _Climb.at(start.float(), low.float(), high.float(), labels, self.step_size * self.eps_levels)
 
@@ -155,25 +174,34 @@ class _Answer:
 class _Asked:
     """The model, asked for loss and gradient at levels; its tables and their slopes are those of the start."""
 
-    def __init__(self, model: Classifier, attack: PGD) -> None:
-        self.model, self.readers, self.margin = model, model.readers, attack.loss == "margin"
+    def __init__(self, model: Classifier, attack: PGD, images: Tensor) -> None:
+        self.model, self.readers, self.loss = model, model.readers, attack.loss
         self.tables = [reader.encoding.table().detach() for reader in self.readers]
         radius = max(attack.eps_levels, 1)
         self.slopes = [slopes(reader.encoding, attack.gradient, radius, attack.width) for reader in self.readers]
+        self.clean: Tensor | None = None
+        if self.loss == "kl":
+            with torch.no_grad():
+                self.clean = self.model.climbed(*self._features(images))
 
-    def __call__(self, levels: Tensor, labels: Tensor, with_gradient: bool) -> _Answer:
+    def __call__(self, levels: Tensor, labels: Tensor, place: Tensor, with_gradient: bool) -> _Answer:
         with torch.set_grad_enabled(with_gradient):
             # The graph starts behind the readers: their weights need no gradient, and their own way back is shorter.
-            features = [
-                reader.of_levels(levels, table).detach().requires_grad_(with_gradient)
-                for reader, table in zip(self.readers, self.tables, strict=True)
-            ]
+            features = [each.detach().requires_grad_(with_gradient) for each in self._features(levels)]
             logits, climbed = self.model.answers(*features)
             climbed = climbed.to(torch.promote_types(climbed.dtype, torch.float32))
             cross_entropy = F.cross_entropy(climbed, labels, reduction="none")
-            loss = margins(climbed, labels) if self.margin else cross_entropy
+            loss = cross_entropy
+            if self.clean is not None:
+                loss = kl_divergence(self.clean[place], climbed)
+            elif self.loss == "margin":
+                loss = margins(climbed, labels)
         gradient = self._level_gradient(loss, features, levels) if with_gradient else None
         return _Answer(loss.detach(), cross_entropy.detach(), logits.argmax(1) != labels, gradient)
+
+    def _features(self, levels: Tensor) -> list[Tensor]:
+        of_readers = zip(self.readers, self.tables, strict=True)
+        return [reader.of_levels(levels, table) for reader, table in of_readers]
 
     def _level_gradient(self, loss: Tensor, features: list[Tensor], levels: Tensor) -> Tensor:
         behind = torch.autograd.grad(loss.sum(), features)

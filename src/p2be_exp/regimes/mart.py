@@ -50,9 +50,12 @@ class Mart(RobustRegime):
 
     def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The terms ``bce`` (on the adversarial view) and ``kl`` (between both, weighted by image)."""
-        logits = in_one_pass(model, model.read(clean), self.features(model, adversarial))
-        terms = {"bce": boosted_cross_entropy(logits[1], labels), "kl": weighted_consistency(*logits, labels)}
-        return RegimeLoss(terms, {"kl": self.beta}, logits[0])
+        natural, attacked = in_one_pass(model, model.read(clean), self.features(model, adversarial))
+        terms = {
+            "bce": boosted_cross_entropy(attacked, labels),
+            "kl": weighted_consistency(natural, attacked, labels),
+        }
+        return RegimeLoss(terms, {"kl": self.beta}, natural)
 
 
 def boosted_cross_entropy(adversarial: Tensor, labels: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack
+from p2be_exp.attacks.divergence import kl_divergence
 from p2be_exp.augment import Augmentation
 from p2be_exp.regimes.adversarial import RobustRegime, in_one_pass
-from p2be_exp.regimes.divergence import kl_divergence
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
