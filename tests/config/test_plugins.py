@@ -331,7 +331,7 @@ def test_an_attack_says_which_encodings_it_serves(plugin, serves, allowed):
         else:
             kind = "with" if serves == "bucketed" else "without"
             with pytest.raises(
-                BadInput, match=f"^regime.attack=mine: serves encodings {kind} buckets, not {encoding}$"
+                BadInput, match=f"^regime.attack=mine: supports only encodings {kind} buckets, not {encoding}$"
             ):
                 check_serves("regime.attack", config, encoding)
 
@@ -340,7 +340,7 @@ def test_a_training_refuses_an_inner_attack_that_does_not_serve(plugin):
     plugin(ATTACK.format(for_training=True, serves="bucketed"), group="attack")
     arguments = ["regime=advtrain", "attack@regime.attack=mine", "experiment=quickstart", "corruption=none"]
     message = refusal(train("plugins=[plug]", *arguments, "attack=none", "hydra.run.dir=run"))
-    assert message == "regime.attack=mine: serves encodings with buckets, not p2be"
+    assert message == "regime.attack=mine: supports only encodings with buckets, not p2be"
 
 
 def test_an_attack_that_is_not_for_training(plugin):

@@ -17,7 +17,7 @@ from p2be_exp.models.surrogate import Surrogate
 from p2be_exp.registry import bucketed_encodings
 
 ONE_STEP = "pgd_ce_secant_1step"
-"""A single step along the sign of the gradient: what the others are compared with."""
+"""A single step along the sign of the gradient: the baseline for the other attacks."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Source:
 def plan_attacks(config: AttackChoice, encoding: str, source: Source | None = None) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
-    Beside an attack that follows a relaxation stands a random choice in the ball, which it has to beat.
+    An attack that follows a relaxation is accompanied by a random choice in the ball, which it must beat.
 
     Args:
         config: the group.
-        encoding: name of the attacked network's encoding: which surrogate gradients there are hangs on it.
-        source: for ``transfer``, and for ``suite`` where it has one.
+        encoding: name of the attacked network's encoding, which determines the available surrogate gradients.
+        source: required by ``transfer``; used by ``suite`` if it is given.
 
     Raises:
-        BadInput: an attack that does not serve the encoding.
+        BadInput: an attack that does not support the encoding.
     """
     if not isinstance(config, AttackConfig):
         return []
@@ -59,31 +59,31 @@ def plan_attacks(config: AttackChoice, encoding: str, source: Source | None = No
 
 
 def check_serves(key: str, config: AttackChoice, encoding: str) -> None:
-    """Check that an attack goes with an encoding.
+    """Check that an attack supports an encoding.
 
     Args:
-        key: where the attack stands, ``attack`` or ``regime.attack``.
+        key: configuration key of the attack, ``attack`` or ``regime.attack``.
         config: its group.
         encoding: name of the encoding.
 
     Raises:
-        BadInput: it runs between buckets and the encoding has none, or the other way round.
+        BadInput: the attack needs buckets and the encoding has none, or the reverse.
     """
     bucketed = bucketed_encodings()
     if config.gradient == "interpolate" and encoding not in bucketed:
         raise BadInput(
-            f"{key}.gradient=interpolate: runs between buckets, which {' and '.join(bucketed)} have; "
-            "allowed here are secant, smooth"
+            f"{key}.gradient=interpolate: interpolates between buckets, which only {' and '.join(bucketed)} have; "
+            "must be secant or smooth"
         )
     serves = attack_serves(config.name)
     if serves != "all" and (serves == "bucketed") != (encoding in bucketed):
         kind = "with buckets" if serves == "bucketed" else "without buckets"
-        raise BadInput(f"{key}={config.name}: serves encodings {kind}, not {encoding}")
+        raise BadInput(f"{key}={config.name}: supports only encodings {kind}, not {encoding}")
 
 
 def _single(config: AttackConfig, radius: int, source: Source | None) -> list[Attack]:
     if isinstance(config, TransferConfig):
-        assert source is not None  # the plan has opened it
+        assert source is not None  # opened by the plan
         return [_transfer(source, radius, config.steps, config.restarts)]
     attack = build_attack(config, radius)
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
@@ -103,7 +103,7 @@ def _suite(config: SuiteConfig, radius: int, encoding: str, source: Source | Non
         _random(radius),
         one_step,
         build_attack(replace(_default("lspga"), restarts=restarts), radius),  # as the reference code runs it
-        *([half] if half.steps > 1 else []),  # do twice the steps change anything?
+        *([half] if half.steps > 1 else []),  # does doubling the steps change anything?
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
@@ -112,12 +112,12 @@ def _suite(config: SuiteConfig, radius: int, encoding: str, source: Source | Non
 
 
 def _random(radius: int) -> Attack:
-    """What the others have to beat."""
+    """The baseline that the other attacks must beat."""
     return build_attack(_default("random_in_ball"), radius)
 
 
 def _default(name: str) -> Any:
-    """The group of an attack as it is where nobody sets a key of it."""
+    """The configuration group of an attack, every key at its default."""
     return typed_group("attack", {"attack": defaults_of("attack", name)})
 
 
