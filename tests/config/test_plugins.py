@@ -357,7 +357,7 @@ def test_the_id_of_an_attack_tells_its_name(plugin):
     assert build_attack(config, 4).id == "mine"
     for wrong in ("yours", "mine/2", "mine 2"):
         sys.modules["plug"].Mine.id = wrong
-        with pytest.raises(ValueError, match=r"attack=mine: id='.*': it starts with the name"):
+        with pytest.raises(ValueError, match=r"attack=mine: id='.*': must start with the name"):
             build_attack(config, 4)
 
 

@@ -33,7 +33,9 @@ class Transfer(Attack):
         if inner.eps_levels != eps_levels:
             raise ValueError(f"transfer: eps_levels={eps_levels}, but {inner.eps_levels} in the inner attack")
         if inner.stop_when_wrong:
-            raise ValueError("transfer: the inner attack has to go on where the source is wrong: stop_when_wrong=False")
+            raise ValueError(
+                "transfer: the inner attack must continue where the source is wrong: stop_when_wrong=False"
+            )
         self.source, self.inner = source, inner
         self.id, self.gradient = f"transfer_{source_name}", inner.gradient
 
