@@ -95,7 +95,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
 def _measure(
     plan: EvaluationPlan, model: EncodedClassifier, data: ImageDataModule, results: Results, main: bool
 ) -> None:
-    """Measure the conditions that have no row yet."""
+    """The conditions that have no row yet."""
     config, conditions = plan.config, results.missing(plan.conditions)
     if not conditions:
         return

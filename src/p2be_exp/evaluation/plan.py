@@ -51,7 +51,7 @@ class EvaluationPlan:
 
         Raises:
             BadInput: corrupted images that are not what they should be; no such run to transfer from, or one on another
-                data set or image size; an attack that does not support the encoding.
+                data set or image size; an attack that does not serve the encoding.
         """
         corrupted, source = corrupted_images(config), source or attack_source(config)
         return cls(config, corrupted, _attacks(config, source), source)
@@ -93,11 +93,11 @@ class EvaluationPlan:
 
 
 def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
-    attack, encoding = config.attack, config.encoding.name
+    wanted, encoding = config.attack, config.encoding.name
     if config.regime.attack is not None:
         check_serves("regime.attack", config.regime.attack, encoding)
     if source is None:
-        return plan_attacks(attack, encoding)
+        return plan_attacks(wanted, encoding)
     other, key = source.config(), "attack.source"
     name = f"{other.encoding.name}_{other.backbone.name}"
-    return plan_attacks(attack, encoding, Source(name, model_of(source, load_checkpoint(source, key=key), key=key)))
+    return plan_attacks(wanted, encoding, Source(name, model_of(source, load_checkpoint(source, key=key), key=key)))
