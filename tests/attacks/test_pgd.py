@@ -526,12 +526,12 @@ def test_names():
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"gradient": "exact"}, r"gradient=exact is not secant \| smooth \| interpolate"),
-        ({"loss": "dlr"}, r"loss=dlr is not ce \| margin"),
-        ({"steps": 0}, "steps=0 is not 1 or more"),
-        ({"momentum": 0.0}, "momentum=0.0 is not above 0"),
-        ({"momentum": 1.5}, "momentum=1.5 is not above 0"),
-        ({"step_size": 0.0}, "step_size=0.0 is not above 0"),
+        ({"gradient": "exact"}, "gradient=exact: must be one of secant, smooth, interpolate"),
+        ({"loss": "dlr"}, "loss=dlr: must be one of ce, margin"),
+        ({"steps": 0}, "steps=0: must be 1 or more"),
+        ({"momentum": 0.0}, "momentum=0.0: must be above 0"),
+        ({"momentum": 1.5}, "momentum=1.5: must be above 0"),
+        ({"step_size": 0.0}, "step_size=0.0: must be above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, line):

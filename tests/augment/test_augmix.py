@@ -218,8 +218,8 @@ def test_rounding(mixture, floor, nearest):
         ({"views": 0}, "views=0"),
         ({"magnitude": 0.05}, "magnitude=0.05"),
         ({"magnitude": 10.5}, "magnitude=10.5"),
-        ({"rounding": "ceil"}, "rounding='ceil' is not one of floor, nearest"),
-        ({"rounding": "nearest", "buckets": 64}, "buckets=64 go with rounding='floor'"),
+        ({"rounding": "ceil"}, "rounding='ceil': must be one of floor, nearest"),
+        ({"rounding": "nearest", "buckets": 64}, "buckets=64: must be between 1 and 256, with"),
     ],
 )
 def test_arguments_outside_their_range_are_refused(arguments, message):

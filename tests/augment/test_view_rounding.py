@@ -52,10 +52,10 @@ def test_a_whole_level_up_to_float_error_stays_that_level(M):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("ceil",), "rounding='ceil' is not one of floor, nearest"),
-        (("nearest", 64), "buckets=64 go with rounding='floor', 1 to 256 of them"),
-        (("floor", 0), "buckets=0 go with"),
-        (("floor", 257), "buckets=257 go with"),
+        (("ceil",), "rounding='ceil': must be one of floor, nearest"),
+        (("nearest", 64), "buckets=64: must be between 1 and 256, with rounding='floor'"),
+        (("floor", 0), "buckets=0: must be between"),
+        (("floor", 257), "buckets=257: must be between"),
     ],
 )
 def test_what_is_no_rule_is_refused(arguments, message):

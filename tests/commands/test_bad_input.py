@@ -415,7 +415,7 @@ def test_what_made_a_run_with_odd_content(workdir, run, key, value, command):
 def test_classes_in_another_order(workdir, run):
     info = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**info, "classes": info["classes"][::-1]}))
-    assert refused(workdir, evaluate_clean, "run=run").endswith("(they are in another order)")
+    assert refused(workdir, evaluate_clean, "run=run").endswith("(their order differs)")
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_results_with_odd_rows(workdir, run, old, new):
     text = (run / "results.csv").read_text()
     assert old in text
     (run / "results.csv").write_text(text.replace(old, new, 1))
-    said = "results.csv is damaged; remove results.csv and results.json, and it is measured again"
+    said = "results.csv is damaged; remove results.csv and results.json to measure again"
     assert refused(workdir, train, "resume=run") == f"resume=run: {said}"
 
 

@@ -230,8 +230,8 @@ def test_training_ends_with_the_attack(workdir):
         ),
         (
             ["attack=pgd", "attack.gradient=interpolate"],
-            "attack.gradient=interpolate: runs between buckets, which onehot and thermometer have; "
-            "allowed here are secant, smooth",
+            "attack.gradient=interpolate: interpolates between buckets, which only onehot and thermometer have; "
+            "must be secant or smooth",
         ),
         (["attack=transfer"], "attack.source: which run to transfer from? attack.source=RUN"),
         (["attack=transfer", "attack.source=nowhere"], "attack.source=nowhere: no such folder"),
@@ -249,4 +249,7 @@ def test_a_source_on_other_data_is_refused(run, workdir, rgb_run):
     config = other / "config.yaml"
     config.write_text(config.read_text().replace("name: digits", "name: cifar10\n  download: false"))
     message = refusal(evaluate("attack=transfer", "attack.source=rgb"))
-    assert message == ("attack.source=rgb: trained on cifar10; a run on digits is needed, with its classes and sizes")
+    assert (
+        message
+        == "attack.source=rgb: trained on cifar10; must be a run on digits, with the same classes and image size"
+    )

@@ -247,7 +247,7 @@ def test_frost_alone_without_textures_is_refused_before_anything_is_trained_or_m
     frost = ("corruption=generated", "corruption.names=[frost]")
     told = refusal(train(*QUICKSTART, *frost, "hydra.run.dir=new"))
     assert told == (
-        "corruption.names=[frost]: none of it can be measured (frost: no textures; set corruption.frost_dir)"
+        "corruption.names=[frost]: none of them can be measured (frost: no textures; set corruption.frost_dir)"
     )
     assert not (workdir / "new").exists()
     assert refusal(evaluate(f"run={run}", *frost)) == told
@@ -264,7 +264,7 @@ def test_published_files_that_have_none_of_what_is_asked_for_are_refused(workdir
     np.save(workdir / "c" / "labels.npy", labels)
     np.save(workdir / "c" / "fog.npy", np.zeros((len(labels), 32, 32, 3), dtype=np.uint8))
     published(workdir / "c")
-    with pytest.raises(BadInput, match=r"^corruption\.names=\[snow\]: none of it can be measured \(snow: not in"):
+    with pytest.raises(BadInput, match=r"^corruption\.names=\[snow\]: none of them can be measured \(snow: not in"):
         corrupted_images(
             TrainConfig(
                 corruption=CifarCConfig("cifar_c", dir="c", names=["snow"], severities=[1]),
@@ -359,7 +359,7 @@ def test_a_published_folder_is_found_and_said(cifar_run, noise_set, published):
     np.save(noise_set / "labels.npy", np.zeros(2500, np.uint8))
     published(noise_set)
     message = refusal(evaluate("run=run", "limit_test=25", "name=again"))
-    assert message == "corruption.dir=data/CIFAR-10-C: labels.npy has other labels than cifar10's test set"
+    assert message == "corruption.dir=data/CIFAR-10-C: labels.npy does not have the labels of cifar10's test set"
     assert not (cifar_run / "evaluations" / "again").exists()
 
 
@@ -532,13 +532,13 @@ def test_a_stored_set_of_something_else(run, workdir):
         == 0
     )
     arguments = ["run=run", "corruption=generated", "corruption.names=fog", "corruption.dir=set"]
-    assert refusal(evaluate(*arguments)) == "corruption.dir=set: made with seed=4, wanted is 0"
+    assert refusal(evaluate(*arguments)) == "corruption.dir=set: made with seed=4, expected 0"
     message = refusal(evaluate(*arguments, "corruption.seed=4"))
-    assert message == "corruption.dir=set: 30 images a severity, not those that are tested on"
+    assert message == "corruption.dir=set: 30 images per severity, not the test images"
     assert evaluate(*arguments, "corruption.seed=4", "limit_test=30").code == 0
     manifest = Path("set/manifest.json")
     manifest.unlink()
-    assert "published files go with corruption=cifar_c" in refusal(evaluate(*arguments, "corruption.seed=4"))
+    assert "use corruption=cifar_c for the published files" in refusal(evaluate(*arguments, "corruption.seed=4"))
 
 
 def test_rows_are_csv(whole):

@@ -332,8 +332,7 @@ def test_a_set_is_made_of_picture_files_and_measured(run, data_dir, tmp_path):
     made = ("corruption=generated", "corruption.names=[contrast]", "corruption.severities=[4]",
             f"corruption.dir={tmp_path}/c", "attack=none", "trainer=cpu", f"data_dir={whole}")  # fmt: skip
     assert refusal(evaluate(f"run={copy}", *made)) == (
-        f"corruption.dir={tmp_path}/c: made of other pictures than those of imagenet's test set "
-        "(their names or labels differ)"
+        f"corruption.dir={tmp_path}/c: not made from the pictures of imagenet's test set (their names or labels differ)"
     )
     told = refusal(corruptions("make", *arguments, f"data_dir={whole}"))
     assert told.startswith(f"out={tmp_path}/c: holds a set made with other settings (test_files=")
@@ -341,7 +340,7 @@ def test_a_set_is_made_of_picture_files_and_measured(run, data_dir, tmp_path):
     config = copy / "config.yaml"
     config.write_text(config.read_text().replace("resized: 18", "resized: 20"))
     told = refusal(evaluate(f"run={copy}", *made))
-    assert told == f"corruption.dir={tmp_path}/c: made with resized=18, wanted is 20"
+    assert told == f"corruption.dir={tmp_path}/c: made with resized=18, expected 20"
 
 
 def test_a_set_of_picture_files_lacks_what_cannot_be_read_and_is_measured_without_it(run, data_dir, tmp_path):
@@ -452,9 +451,9 @@ def test_other_pictures_than_those_a_run_was_started_with(run, tmp_path):
     ("change", "message"),
     [
         (lambda info, config: (info | {"classes": [*WNIDS[:2], "n0"]}, config),
-         "trained on other classes than those of imagenet here (2 are in one alone, n0 first)"),
+         "not trained on the classes of imagenet here (2 differ, n0 first)"),
         (lambda info, config: (info, config.replace("image_size: 16", "image_size: 17")),
-         "trained with dataset.image_size=17; 16 is needed"),
+         "trained with dataset.image_size=17; must be 16"),
     ],
 )  # fmt: skip
 def test_a_source_of_other_classes_or_sizes_is_refused(run, data_dir, tmp_path, change, message):
@@ -484,9 +483,7 @@ def test_other_classes_are_refused(run, tmp_path):
     for part in ("train", "val"):
         (imagenet / part / WNIDS[0]).rename(imagenet / part / "n00000001")
     told = refusal(evaluate_clean(f"run={run}", "trainer=cpu", f"dataset_dir={imagenet}"))
-    assert told == (
-        f"dataset=imagenet: other classes than those that {run} was trained on (2 are in one alone, n00000001 first)"
-    )
+    assert told == (f"dataset=imagenet: not the classes that {run} was trained on (2 differ, n00000001 first)")
 
 
 def test_dataset_dir_goes_with_picture_files(four_epochs):

@@ -334,7 +334,7 @@ def test_an_attack_says_which_encodings_it_serves(plugin, serves, allowed):
         else:
             kind = "with" if serves == "bucketed" else "without"
             with pytest.raises(
-                BadInput, match=f"^regime.attack=mine: serves encodings {kind} buckets, not {encoding}$"
+                BadInput, match=f"^regime.attack=mine: supports only encodings {kind} buckets, not {encoding}$"
             ):
                 check_serves("regime.attack", config, [encoding])
 
@@ -343,7 +343,7 @@ def test_a_training_refuses_an_inner_attack_that_does_not_serve(plugin):
     plugin(ATTACK.format(for_training=True, serves="bucketed"), group="attack")
     arguments = ["regime=advtrain", "attack@regime.attack=mine", "experiment=quickstart", "corruption=none"]
     message = refusal(train("plugins=[plug]", *arguments, "attack=none", "hydra.run.dir=run"))
-    assert message == "regime.attack=mine: serves encodings with buckets, not p2be"
+    assert message == "regime.attack=mine: supports only encodings with buckets, not p2be"
 
 
 def test_an_attack_that_is_not_for_training(plugin):
@@ -360,7 +360,7 @@ def test_the_id_of_an_attack_tells_its_name(plugin):
     assert build_attack(config, 4).id == "mine"
     for wrong in ("yours", "mine/2", "mine 2"):
         sys.modules["plug"].Mine.id = wrong
-        with pytest.raises(ValueError, match=r"attack=mine: id='.*': it starts with the name"):
+        with pytest.raises(ValueError, match=r"attack=mine: id='.*': must start with the name"):
             build_attack(config, 4)
 
 

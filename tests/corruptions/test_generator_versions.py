@@ -68,7 +68,7 @@ def test_nothing_of_now_is_added_to_a_set_of_version_1(tmp_path, names, severiti
         images(folder, names, severities)
     assert str(error.value) == (
         f"corruption.dir={folder}: made by version 1 of the generator, lacks {lacking}, and images of two versions are "
-        "not mixed; ask for what it has (corruption.names=[contrast,jpeg_compression]), or make a new set"
+        "not mixed; request what it has (corruption.names=[contrast,jpeg_compression]), or make a new set"
     )
 
 
@@ -77,7 +77,7 @@ def test_a_version_that_is_not_known_is_refused(tmp_path, version):
     folder = write_version_1(tmp_path / "set")
     file = folder / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "generator_version": version}))
-    with pytest.raises(BadInput, match=r"made with generator_version=.*, known are 1 to 2$"):
+    with pytest.raises(BadInput, match=r"made with generator_version=.*, must be between 1 and 2$"):
         images(folder, ("contrast",))
 
 

@@ -71,7 +71,7 @@ def test_the_suites_ls_pga_and_random_choice_are_the_default_ones():
 
 
 def test_interpolate_needs_buckets():
-    with pytest.raises(BadInput, match=r"attack\.gradient=interpolate: runs between buckets"):
+    with pytest.raises(BadInput, match=r"attack\.gradient=interpolate: interpolates between buckets"):
         planned("attack=pgd", "attack.gradient=interpolate")
     assert planned("attack=pgd", "attack.gradient=interpolate", encoding="thermometer") == [
         ("pgd_margin_interpolate", 8)

@@ -75,7 +75,7 @@ def test_every_image_as_torchvision_decodes_it(folder, crop):
         assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(7))
         assert [batch.count for batch in batches] == [3, 3, 1]
     assert torch.equal(
-        torch.from_numpy(official.picture(*official.plan.cells[-1], data_module(), place=4).copy()).permute(2, 0, 1),
+        torch.from_numpy(official.picture(*official.plan.cells[-1], data_module(), position=4).copy()).permute(2, 0, 1),
         expected[4],
     )
 
@@ -160,7 +160,7 @@ def test_the_first_cell_alone_is_listed_early(folder, monkeypatch):
     assert listed == [("gaussian_noise", 1)]
     for file in files_of(folder, "gaussian_noise", 1):
         file.unlink()
-    with pytest.raises(BadInput, match="gaussian_noise/1 has 0 images, other ones than digits's test set"):
+    with pytest.raises(BadInput, match="gaussian_noise/1 has 0 images, not those of digits's test set"):
         check_images(data, opened(folder))
 
 
@@ -198,8 +198,11 @@ def remove(path):
     [
         (lambda f: remove(f / "fog" / "4"), "fog/4 is missing"),
         (lambda f: [remove(path) for path in (f / "fog" / "4").iterdir()], "fog/4 has no folder of a class"),
-        (lambda f: remove(f / "fog" / "1" / WNIDS[1]), rf"fog/1 has other class folders .*\(1 differ, {WNIDS[1]}"),
-        (lambda f: [remove(f / name) for name in NAMES], "no corruption in it; wanted are folders like"),
+        (
+            lambda f: remove(f / "fog" / "1" / WNIDS[1]),
+            rf"fog/1 does not have the class folders .*\(1 differ, {WNIDS[1]}",
+        ),
+        (lambda f: [remove(f / name) for name in NAMES], "no corruption in it; expected folders like"),
     ],
 )
 def test_a_broken_tree_is_named(folder, damage, message):
@@ -219,7 +222,9 @@ def test_an_image_that_one_cell_lacks(folder):
     files_of(folder, "fog", 4)[3].unlink()
     official, data = opened(folder), data_module()
     list(official.loader("fog", 1, data))
-    with pytest.raises(BadInput, match=rf"fog/4 has other images .*\(1 differ, {WNIDS[1]}/ILSVRC2012_val_00000001"):
+    with pytest.raises(
+        BadInput, match=rf"fog/4 does not have the images .*\(1 differ, {WNIDS[1]}/ILSVRC2012_val_00000001"
+    ):
         list(official.loader("fog", 4, data))
 
 
@@ -227,12 +232,12 @@ def test_other_images_than_the_test_set(folder):
     for name in NAMES:
         for severity in SEVERITIES:
             files_of(folder, name, severity)[0].unlink()
-    with pytest.raises(BadInput, match="gaussian_noise/1 has 6 images, other ones than digits's test set"):
+    with pytest.raises(BadInput, match="gaussian_noise/1 has 6 images, not those of digits's test set"):
         list(opened(folder).loader("gaussian_noise", 1, data_module()))
 
 
 def test_classes_that_the_data_set_has_not(folder):
-    with pytest.raises(BadInput, match=f"class {WNIDS[2]} is none of digits's"):
+    with pytest.raises(BadInput, match=f"class {WNIDS[2]} is not in digits"):
         opened(folder).loader("fog", 1, data_module(classes=(*WNIDS[:2], "n99999999")))
 
 

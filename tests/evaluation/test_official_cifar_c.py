@@ -81,7 +81,7 @@ def test_ranks_share_every_batch_and_count_each_image_once(folder, world_size, m
 
 def test_one_picture(folder):
     official = opened(folder)
-    picture = official.picture("fog", 3, data_module([2, 7]), place=1)
+    picture = official.picture("fog", 3, data_module([2, 7]), position=1)
     assert np.array_equal(picture, np.load(folder / "fog.npy")[2 * N + 7])
 
 
@@ -126,14 +126,14 @@ def test_a_broken_folder_is_named(folder, case):
 
 
 def test_other_labels_than_the_test_set(folder):
-    with pytest.raises(BadInput, match=r"labels\.npy has other labels than cifar10's test set"):
+    with pytest.raises(BadInput, match=r"labels\.npy does not have the labels of cifar10's test set"):
         opened(folder).loader("fog", 1, data_module(labels=LABELS[::-1].copy()))
 
 
 def test_fewer_images_than_the_test_set(folder):
     labels = np.zeros(N + 1, int)
     labels[:N] = LABELS
-    with pytest.raises(BadInput, match="12 images a severity, not those that are tested on"):
+    with pytest.raises(BadInput, match="12 images per severity, not the test images"):
         opened(folder).loader("fog", 1, data_module(list(range(N + 1)), labels=labels))
 
 
@@ -150,7 +150,7 @@ def test_no_folder(tmp_path):
 def test_a_set_made_here_is_not_the_published_one(folder):
     manifest = {"severities": [1, 2, 3, 4, 5], "blocks": {}, "dataset": "cifar10", "seed": 0}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BadInput, match=re.escape("corruption=generated takes it")):
+    with pytest.raises(BadInput, match=re.escape("use corruption=generated")):
         opened(folder)
     (folder / "manifest.json").write_text("{")
     with pytest.raises(BadInput, match=r"manifest\.json is damaged"):

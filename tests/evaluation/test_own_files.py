@@ -34,7 +34,7 @@ def test_every_image_of_every_cell(folder):
     for name, severity in own.plan.cells:
         images = torch.cat([batch.images for batch in own.loader(name, severity, data)])
         assert images[:, 0, 0, 0].tolist() == [value_of(name, severity, image) for image in range(N)]
-    assert np.array_equal(own.picture("fog", 3, data, place=7), np.load(folder / "fog.npy")[2 * N + 7])
+    assert np.array_equal(own.picture("fog", 3, data, position=7), np.load(folder / "fog.npy")[2 * N + 7])
 
 
 def test_the_plan_and_the_settings(folder):
@@ -73,14 +73,14 @@ def test_a_broken_folder_is_named(folder, case):
 
 
 def test_other_labels_than_the_test_set(folder):
-    with pytest.raises(BadInput, match=r"labels\.npy has other labels than cifar10's test set"):
+    with pytest.raises(BadInput, match=r"labels\.npy does not have the labels of cifar10's test set"):
         opened(folder).loader("fog", 1, data_module(labels=LABELS[::-1].copy()))
 
 
 @pytest.mark.parametrize("indices", [list(range(N)), [2, 3, 7]])
 def test_another_number_of_images_than_the_test_set(folder, indices):
     """Labels that agree as far as they go do not make it the same test set, also where a part of it is tested on."""
-    with pytest.raises(BadInput, match=rf"{N} images a severity, cifar10's test set has 13"):
+    with pytest.raises(BadInput, match=rf"{N} images per severity, cifar10's test set has 13"):
         opened(folder).loader("fog", 1, data_module(indices, total=13))
 
 
@@ -92,7 +92,7 @@ def test_a_part_of_the_test_set_says_which(folder):
     images = torch.cat([batch.images for batch in loader])
     assert images[:, 0, 0, 0].tolist() == [value_of("fog", 2, image) for image in (0, 3, 11)]
     assert own.settings()["files"]["indices"] == sha256(folder / "indices.npy")
-    with pytest.raises(BadInput, match="not those that are tested on"):
+    with pytest.raises(BadInput, match="not the test images"):
         own.loader("fog", 2, data_module([0, 4], labels, total=13))
 
 
@@ -107,5 +107,5 @@ def test_a_file_that_changes_during_an_evaluation(folder):
 def test_a_set_made_here_is_not_ones_own(folder):
     manifest = {"severities": [1, 2, 3, 4, 5], "blocks": {}, "dataset": "cifar10", "seed": 0}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BadInput, match="a set made here, with a manifest; corruption=generated takes it"):
+    with pytest.raises(BadInput, match="a set made by this package, with a manifest; use corruption=generated"):
         opened(folder)

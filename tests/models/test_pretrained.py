@@ -144,7 +144,7 @@ def test_an_old_file_that_counts_no_batches(published, tmp_path):
         (lambda w: [1, 2], "not a state dict, which has a tensor for each name"),
         (lambda w: {"state_dict": w}, "not a state dict, which has a tensor for each name"),
         (lambda w: {key: value for key, value in w.items() if key != "bn1.bias"}, r"resnet50 \(bn1.bias is missing\)"),
-        (lambda w: {**w, "bn9.bias": w["bn1.bias"]}, r"resnet50 \(bn9.bias is none of its names\)"),
+        (lambda w: {**w, "bn9.bias": w["bn1.bias"]}, r"resnet50 \(bn9.bias is not one of its names\)"),
         (lambda w: {**w, "bn1.bias": w["bn1.bias"][:3]}, r"bn1.bias has shape \(3,\), .* has \(64,\)"),
         (lambda w: {**w, "conv1.weight": w["conv1.weight"][:, :1]}, r"conv1.weight has shape \(64, 1, 7, 7\)"),
         (lambda w: {**w, "fc.weight": w["fc.weight"][:, :7]}, r"fc.weight has shape \(5, 7\)"),
@@ -166,7 +166,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "text.pth").write_text("weights")
     torch.save(Path("a pickled object"), tmp_path / "object.pth")
     for file in ("text", "object"):
-        with pytest.raises(BadInput, match=f"{file}.pth: not a file of weights alone"):
+        with pytest.raises(BadInput, match=f"{file}.pth: not a weights-only file"):
             read_weights(group("resnet50", tmp_path / f"{file}.pth"))
     with pytest.raises(BadInput, match=r"^backbone.weights=\S*none.pth: no such file;.* resnet50-\*.pth"):
         read_weights(group("resnet50", tmp_path / "none.pth"))

@@ -132,9 +132,13 @@ def test_slopes_do_not_lose_precision_under_autocast():
     ("encoding", "options", "line"),
     [
         (P2BE(4), {"name": "interpolate"}, "encoding=p2be has no buckets"),
-        (RGB(), {"name": "straight_through"}, "surrogate='straight_through' is none of secant, smooth, interpolate"),
-        (P2BE(4), {"name": "secant", "radius": 0}, "radius=0 is not 1 or more"),
-        (P2BE(4), {"name": "smooth", "width": 0.0}, "width=0.0 is not above 0"),
+        (
+            RGB(),
+            {"name": "straight_through"},
+            "surrogate='straight_through': must be one of secant, smooth, interpolate",
+        ),
+        (P2BE(4), {"name": "secant", "radius": 0}, "radius=0: must be 1 level or more"),
+        (P2BE(4), {"name": "smooth", "width": 0.0}, "width=0.0: must be above 0"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(encoding, options, line):

@@ -123,9 +123,11 @@ def test_pairs_that_all_differ_alike_have_no_spread():
     assert found.low == found.high == found.difference == pytest.approx(-1)
 
 
-@pytest.mark.parametrize(("a", "b", "told"), [([1.0], [2.0], "two values"), ([1.0, 2.0], [1.0, 2.0, 3.0], "no pairs")])
-def test_values_without_partners(a, b, told):
-    with pytest.raises(ValueError, match=told):
+@pytest.mark.parametrize(
+    ("a", "b", "message"), [([1.0], [2.0], "two values"), ([1.0, 2.0], [1.0, 2.0, 3.0], "cannot be paired")]
+)
+def test_values_without_partners(a, b, message):
+    with pytest.raises(ValueError, match=message):
         paired_t_interval(a, b)
 
 

@@ -77,7 +77,7 @@ def test_one_test_and_none():
 
 @pytest.mark.parametrize("p", [[0.1, 1.1], [-0.1], [float("nan")]])
 def test_what_is_no_probability(p):
-    with pytest.raises(ValueError, match="from 0 to 1"):
+    with pytest.raises(ValueError, match="between 0 and 1"):
         holm(p)
 
 

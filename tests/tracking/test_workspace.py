@@ -160,7 +160,7 @@ def test_what_keeps_it_from_being_sent_is_one_line(workdir, logged_in, monkeypat
         raise ValueError("permission denied\nmore")
 
     monkeypatch.setattr("wandb_workspaces.workspaces.internal.upsert_view2", refuse)
-    assert refusal(command("workspace")) == "workspace: W&B refused (permission denied)"
+    assert refusal(command("workspace")) == "workspace: the request to W&B failed (permission denied)"
     monkeypatch.setattr(wandb, "login", lambda prompt: False)
     assert refusal(command("workspace")) == (
         "workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels"
@@ -181,7 +181,7 @@ def test_what_keeps_it_from_being_sent_is_one_line(workdir, logged_in, monkeypat
 def test_what_wandb_does_not_take_from_the_environment_is_one_line(wandb_dirs, monkeypatch, variable, value, why):
     monkeypatch.setenv(variable, value)
     wandb.teardown()
-    assert refusal(command("workspace")).startswith(f"workspace: W&B refused ({why}")
+    assert refusal(command("workspace")).startswith(f"workspace: the request to W&B failed ({why}")
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

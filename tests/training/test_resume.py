@@ -172,7 +172,7 @@ def test_results_of_other_settings_are_told_before_the_training(workdir, four_ep
     run = copy_of(four_epochs, workdir / "run")
     before = Run(run).status()
     message = refusal(train("resume=run", "trainer.precision=bf16"))
-    assert message == "resume=run: holds results of other settings (precision=32); go on with the same"
+    assert message == "resume=run: holds results of other settings (precision=32); use the same settings"
     assert Run(run).status() == before
     assert train("resume=run", "trainer.precision=auto").code == 0
 

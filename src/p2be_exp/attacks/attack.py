@@ -1,4 +1,4 @@
-"""What an attack is: images and labels in, images inside the ball out, the model asked again from scratch."""
+"""The interface of attacks: images and labels in, images inside the ball out, checked by a new forward pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal["random", "white-box", "black-box", "transfer"]
 
 @dataclass(frozen=True)
 class Work:
-    """What an attack asks of the model for one image that it does not break.
+    """The cost of an attack for one image that it does not break, in passes through the model.
 
     Attributes:
         gradients: forward passes with a gradient.
@@ -76,14 +76,14 @@ class Attack(ABC):
         id: name, loss, gradient and source as they differ; conditions are called ``attack/ID/EPS_LEVELS``.
         gradient: how it gets a gradient: ``relaxed``, ``secant``, ``smooth``, ``interpolate``, or "" for none.
         trace: length of the losses that it keeps, 0 for none.
-        serves: encodings that it goes with: ``all``, ``bucketed`` (whose levels share rows by construction), or
+        serves: encodings that it supports: ``all``, ``bucketed`` (whose levels share rows by construction), or
             ``unbucketed``.
         steps: gradients of one search; 0 for none.
         queries: forward passes of one search, at most, where it has no gradient; 0 where it does not count them.
         climbs: whether it follows the gradient of the attacked model itself, whatever that is made of: the sanity panel
-            then plants a direction that it has to find.
-        stop_when_wrong: whether an image's search ends at its first wrong point. An attack that can do without has it
-            as an argument of its own; for training it is taken away.
+            then plants a direction that it must find.
+        stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
+            for which it is optional has an argument of this name.
     """
 
     id: str

@@ -27,16 +27,16 @@ def build_attack(config: AttackConfig, eps_levels: int, training: bool = False) 
 
     Args:
         config: the ``attack`` group of one of :func:`list_attacks`.
-        eps_levels: radius in levels; those in ``config`` are not looked at.
+        eps_levels: radius in levels; those in ``config`` are ignored.
         training: for a regime's inner attack, which wants the strongest image and not the first wrong one.
 
     Raises:
-        ValueError: a class whose ID does not tell its name, or cannot be part of a condition.
+        ValueError: a class whose ID does not start with its name, or cannot be part of a condition.
     """
     settings = {key: value for key, value in vars(config).items() if key not in ("name", "eps_levels", "save_images")}
     attack = option("attack", config.name).build(eps_levels, **settings)
     if training:
         attack.stop_when_wrong = False
     if not re.fullmatch(rf"{config.name}[A-Za-z0-9_.+-]*", attack.id):
-        raise ValueError(f"attack={config.name}: id={attack.id!r}: it starts with the name, and has no / or space")
+        raise ValueError(f"attack={config.name}: id={attack.id!r}: must start with the name and contain no / or space")
     return attack

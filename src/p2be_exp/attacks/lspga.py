@@ -92,14 +92,14 @@ class LSPGA(Attack):
     ) -> None:
         super().__init__(eps_levels, restarts)
         if steps < 1:
-            raise BadInput(f"steps={steps}: LS-PGA takes at least one step")
+            raise BadInput(f"steps={steps}: must be 1 or more")
         for name, value, allowed in (
             ("anneal", anneal, Anneal),
             ("step_rule", step_rule, StepRule),
             ("init", init, Init),
         ):
             if value not in get_args(allowed):
-                raise BadInput(f"{name}={value} is not one of {', '.join(get_args(allowed))}")
+                raise BadInput(f"{name}={value}: must be one of {', '.join(get_args(allowed))}")
         self.trace = self.steps = steps
         self.xi, self.delta = xi, delta
         self.anneal, self.step_rule, self.init = anneal, step_rule, init

@@ -83,10 +83,10 @@ class PGD(Attack):
         stop_when_wrong: bool = True,
     ) -> None:
         super().__init__(eps_levels, restarts)
-        _check("gradient", gradient, gradient in get_args(Surrogate), " | ".join(get_args(Surrogate)))
-        _check("loss", loss, loss in get_args(Loss), " | ".join(get_args(Loss)))
+        _check("gradient", gradient, gradient in get_args(Surrogate), f"one of {', '.join(get_args(Surrogate))}")
+        _check("loss", loss, loss in get_args(Loss), f"one of {', '.join(get_args(Loss))}")
         _check("steps", steps, steps >= 1, "1 or more")
-        _check("momentum", momentum, 0 < momentum <= 1, "above 0, to 1")
+        _check("momentum", momentum, 0 < momentum <= 1, "above 0 and at most 1")
         _check("step_size", step_size, step_size > 0, "above 0")
         _check("start", start, start in get_args(Start), " | ".join(get_args(Start)))
         _check("start", start, loss != "kl" or start != "image", "near | uniform, which loss=kl needs")
@@ -313,4 +313,4 @@ def _wide(values: Tensor) -> Tensor:
 
 def _check(option: str, value: object, good: bool, allowed: str) -> None:
     if not good:
-        raise BadInput(f"pgd: {option}={value} is not {allowed}")
+        raise BadInput(f"pgd: {option}={value}: must be {allowed}")

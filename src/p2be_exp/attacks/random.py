@@ -16,12 +16,12 @@ _HALF_STEP = 2.0**-54
 class AttackRandom:
     """The random numbers of the images of one batch.
 
-    Drawing changes nothing: the same call returns the same numbers, and ``start`` says where to read in the sequence of
+    Drawing changes no state: the same call returns the same numbers, and ``start`` is the position in the sequence of
     an image and a restart.
 
     Args:
         seed: 0 or more.
-        images: ``(B,)`` integers, the positions of the images in their data set. The numbers are made on their device.
+        images: ``(B,)`` integers, the positions of the images in their data set. Numbers are generated on their device.
         purpose: ``ATTACK`` for evaluation, ``TRAINING_ATTACK`` for a regime's inner attack.
         epoch: of the training; 0 in evaluation.
 

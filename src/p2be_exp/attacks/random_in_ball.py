@@ -1,4 +1,4 @@
-"""Random in ball: levels drawn at random, the attack that every other has to beat."""
+"""Random in ball: levels drawn at random, the baseline that every other attack must beat."""
 
 from __future__ import annotations
 

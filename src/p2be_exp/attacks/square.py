@@ -1,4 +1,4 @@
-"""The Square attack: random search with squares at the ends of the ball; it asks the model for logits alone."""
+"""The Square attack: random search with squares at the ends of the ball, using only the model's logits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Square(Attack):
 
     Args:
         eps_levels: see :class:`Attack`.
-        queries: forwards of each image in one search, at most; 1 or more.
+        queries: maximum number of forward passes per image in one search; 1 or more.
         restarts: see :class:`Attack`.
         p_init: share of the image's area that the first squares cover, above 0 and at most 1.
 

@@ -1,4 +1,4 @@
-"""Transfer: images that fool one model, shown to another. No gradient of the attacked model can hide from it."""
+"""Transfer: images that fool one model, given to another, whose gradients play no part."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from p2be_exp.attacks.random import AttackRandom
 class Transfer(Attack):
     """The images that an attack makes on a source model.
 
-    The target is asked after each search only; another restart is another noise. The gradients that are 0 are the
-    source's; of the losses, which are the source's too, no trace is kept.
+    The target is evaluated only after each search; restarts differ in their random numbers. Zero gradients are counted
+    in the source; its losses are not kept.
 
     Args:
         eps_levels: radius of the ball in levels.
         source: the model that the images are made on, on the device of the images.
-        source_name: of the source, for ``id``.
-        inner: the attack on the source, of the same radius; a :class:`~p2be_exp.attacks.pgd.PGD` goes on after the
+        source_name: name of the source, for ``id``.
+        inner: the attack on the source, of the same radius; a :class:`~p2be_exp.attacks.pgd.PGD` continues after the
             source is wrong (``stop_when_wrong=False``), as an image that hardly fools the source seldom fools another.
         restarts: searches on the source.
 
@@ -33,7 +33,9 @@ class Transfer(Attack):
         if inner.eps_levels != eps_levels:
             raise ValueError(f"transfer: eps_levels={eps_levels}, but {inner.eps_levels} in the inner attack")
         if inner.stop_when_wrong:
-            raise ValueError("transfer: the inner attack has to go on where the source is wrong: stop_when_wrong=False")
+            raise ValueError(
+                "transfer: the inner attack must continue where the source is wrong: stop_when_wrong=False"
+            )
         self.source, self.inner = source, inner
         self.id, self.gradient = f"transfer_{source_name}", inner.gradient
 

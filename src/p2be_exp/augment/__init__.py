@@ -1,4 +1,4 @@
-"""Augmentations of uint8 batches with a draw per image: flip and crop, the AugMix operations, AugMix."""
+"""Augmentations of uint8 batches, drawn independently per image: flip and crop, the AugMix operations, AugMix."""
 
 from p2be_exp.augment.augmix import AugMix, AugMixParameters
 from p2be_exp.augment.flip_crop import flip_crop, random_flip_crop

@@ -2,7 +2,7 @@
 
 A map is six numbers (a, b, c, d, e, f): the output at point (x, y) is the input at
 (a x + b y + c, d x + e y + f), and the pixel in row i and column j has its centre at (j + 1/2, i + 1/2).
-As in `PIL.Image.Image.transform`, a point outside the image is black, one less than half a pixel from an
+As in ``PIL.Image.Image.transform``, a point outside the image is black, one less than half a pixel from an
 edge takes the edge's level, and the interpolated value is truncated to a level.
 """
 
@@ -17,14 +17,14 @@ def apply_affine(images: Tensor, maps: Tensor) -> Tensor:
     """Resample every image bilinearly through its own affine map.
 
     Args:
-        images: uint8 `(B, C, H, W)`, levels.
-        maps: float64 `(B, 6)`, output points to input points.
+        images: uint8 ``(B, C, H, W)``, levels.
+        maps: float64 ``(B, 6)``, output points to input points.
 
     Returns:
-        uint8 `(B, C, H, W)`.
+        uint8 ``(B, C, H, W)``.
     """
-    # The truncation shows the last bit of an interpolation that falls on a whole level, as is common with a
-    # shear of 0.05. So all is float64, in Pillow's order of operations, which grid_sample does not have.
+    # Truncation exposes the last bit of an interpolation that falls on a whole level, as is common with a shear
+    # of 0.05. So everything is float64, in Pillow's order of operations, which differs from grid_sample's.
     height, width = images.shape[-2:]
     a, b, c, d, e, f = maps[:, :, None, None].unbind(1)
     x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5
@@ -47,17 +47,17 @@ def apply_affine(images: Tensor, maps: Tensor) -> Tensor:
     result = row(upper)
     if not _is_zero(lower_share):
         result = _interpolate(result, row(lower), lower_share)
-    # By way of int32, because no instruction goes from float64 to uint8: at once it takes twice as long.
+    # Through int32, since there is no instruction from float64 to uint8: a direct conversion takes twice as long.
     return result.to(torch.int32).to(torch.uint8).mul_((inside_x & inside_y)[:, None])
 
 
 def _is_zero(values: Tensor) -> bool:
-    """Whether all values are known to be 0, which on a GPU they never are: knowing would take waiting."""
+    """Whether all values are known to be 0; always False on a GPU, where finding out would mean waiting."""
     return values.device.type == "cpu" and not values.any()
 
 
 def _neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Along one axis: the two pixels around each position, the share of the second, whether it is inside."""
+    """Along one axis: the two pixels around each position, the weight of the second, whether it is inside."""
     inside = (position >= 0) & (position < size)
     position = position.sub_(0.5)
     first = position.floor()
@@ -68,25 +68,25 @@ def _neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Te
 
 
 def _take(levels: Tensor, index: Tensor) -> Tensor:
-    """The levels `(B, C, H, W)` of the pixels that `(B, H, W)` flat indices name in `(B, C, H * W)`."""
+    """The levels ``(B, C, H, W)`` of the pixels at flat indices ``(B, H, W)`` into ``(B, C, H * W)``."""
     pixels = index.flatten(1)[:, None].expand(-1, levels.shape[1], -1)
     return levels.gather(2, pixels).unflatten(2, index.shape[1:])
 
 
 def _interpolate(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """first + (second - first) * share, in the memory of `second`; share `(B, H or 1, W or 1)`."""
+    """first + (second - first) * share, in the memory of ``second``; share ``(B, H or 1, W or 1)``."""
     return second.sub_(first).mul_(share[:, None]).add_(first)
 
 
 def rotation(degrees: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps that turn images about their centre, as `PIL.Image.Image.rotate` does.
+    """Maps that rotate images about their centre, as ``PIL.Image.Image.rotate`` does.
 
     Args:
-        degrees: `(B,)`, whole numbers; positive turns counter-clockwise.
+        degrees: ``(B,)``, integers; positive is counter-clockwise.
         size: (H, W) of the images.
 
     Returns:
-        float64 `(B, 6)`.
+        float64 ``(B, 6)``.
     """
     cosine, sine = _turns(degrees.device)[degrees.long() % 360].unbind(1)
     height, width = size
@@ -96,25 +96,25 @@ def rotation(degrees: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def shear_x(shear: Tensor) -> Tensor:
-    """Maps that shift each row by `shear` times its distance from the top edge, positive to the left.
+    """Maps that shift each row by ``shear`` times its distance from the top edge, positive to the left.
 
     Args:
-        shear: `(B,)`, pixels a pixel.
+        shear: ``(B,)``, pixels per pixel.
 
     Returns:
-        float64 `(B, 6)`.
+        float64 ``(B, 6)``.
     """
     return _identity_with(1, shear)
 
 
 def shear_y(shear: Tensor) -> Tensor:
-    """Maps that shift each column by `shear` times its distance from the left edge, positive upwards.
+    """Maps that shift each column by ``shear`` times its distance from the left edge, positive upwards.
 
     Args:
-        shear: `(B,)`, pixels a pixel.
+        shear: ``(B,)``, pixels per pixel.
 
     Returns:
-        float64 `(B, 6)`.
+        float64 ``(B, 6)``.
     """
     return _identity_with(3, shear)
 
@@ -123,10 +123,10 @@ def translate_x(pixels: Tensor) -> Tensor:
     """Maps that shift images horizontally, positive to the left.
 
     Args:
-        pixels: `(B,)`.
+        pixels: ``(B,)``.
 
     Returns:
-        float64 `(B, 6)`.
+        float64 ``(B, 6)``.
     """
     return _identity_with(2, pixels)
 
@@ -135,16 +135,16 @@ def translate_y(pixels: Tensor) -> Tensor:
     """Maps that shift images vertically, positive upwards.
 
     Args:
-        pixels: `(B,)`.
+        pixels: ``(B,)``.
 
     Returns:
-        float64 `(B, 6)`.
+        float64 ``(B, 6)``.
     """
     return _identity_with(5, pixels)
 
 
 def identity_map(like: Tensor) -> Tensor:
-    """Maps that leave images as they are: float64 `(B, 6)` for a `like` of shape `(B,)`, on its device."""
+    """Maps that leave images unchanged: float64 ``(B, 6)`` for a ``like`` of shape ``(B,)``, on its device."""
     maps = torch.zeros(len(like), 6, dtype=torch.float64, device=like.device)
     maps[:, 0] = maps[:, 4] = 1
     return maps
@@ -158,9 +158,9 @@ def _identity_with(position: int, value: Tensor) -> Tensor:
 
 @lru_cache
 def _turns(device: torch.device) -> Tensor:
-    """float64 `(360, 2)`: cosine and sine of each whole degree, rounded to 15 digits as Pillow rounds them.
+    """float64 ``(360, 2)``: cosine and sine of each whole degree, rounded to 15 digits as Pillow rounds them.
 
-    One copy a device, since a copy at every call would make the host wait for the device.
+    One copy per device, since copying at every call would make the host wait for the device.
     """
     angles = [-math.radians(degrees) for degrees in range(360)]
     turns = [(round(math.cos(angle), 15), round(math.sin(angle), 15)) for angle in angles]

@@ -28,15 +28,15 @@ MIN_MAGNITUDE = 0.1
 
 @dataclass(frozen=True)
 class AugMixParameters:
-    """Everything random about the views of a batch: V views of B images, W = 3 chains, D = 3 steps.
+    """All random parameters of the views of a batch: V views of B images, W = 3 chains, D = 3 steps.
 
     Attributes:
-        operation: int64 `(V, B, W, D)`, `Operation` values; a chain uses the first `depth` of its steps.
-        magnitude: float64 `(V, B, W, D)`, the strength of each step.
-        negative: bool `(V, B, W, D)`: turn, shear or shift the other way.
-        depth: int64 `(V, B, W)`, 1..3.
-        chain_weight: float64 `(V, B, W)`, the weights of the chains, of sum 1.
-        mix_weight: float64 `(V, B)`, the weight of the chains against the image itself.
+        operation: int64 ``(V, B, W, D)``, ``Operation`` values; a chain uses the first ``depth`` of its steps.
+        magnitude: float64 ``(V, B, W, D)``, the strength of each step.
+        negative: bool ``(V, B, W, D)``: rotate, shear or shift in the opposite direction.
+        depth: int64 ``(V, B, W)``, 1..3.
+        chain_weight: float64 ``(V, B, W)``, the weights of the chains, which sum to 1.
+        mix_weight: float64 ``(V, B)``, the weight of the chains against the image itself.
     """
 
     operation: Tensor
@@ -50,14 +50,13 @@ class AugMixParameters:
 class AugMix:
     """Makes AugMix views of a batch of images.
 
-    Every operation returns whole levels; the mixing alone is float32, and its result becomes a level again.
+    Every operation returns whole levels; only the mixing is float32, and its result is rounded to levels.
 
     Args:
-        views: V, the number of views; those of fewer views are the first of those of more.
-        magnitude: the upper end of the strength of an operation, 0.1..10, whose lower end is 0.1
-            (the paper's severity).
+        views: V, the number of views; the first views do not depend on it.
+        magnitude: the upper bound of an operation's strength, 0.1..10; the lower bound is 0.1 (the paper's severity).
         rounding: "floor" or "nearest".
-        buckets: of an encoding, or None: how a mixture becomes a level, see
+        buckets: number of buckets of the encoding, or None; for the rounding of mixtures, see
             :class:`~p2be_exp.augment.view_rounding.Rounding`.
 
     Raises:
@@ -72,29 +71,28 @@ class AugMix:
         buckets: int | None = None,
     ):
         if views < 1:
-            raise ValueError(f"views={views} is not at least 1")
+            raise ValueError(f"views={views}: must be 1 or more")
         if not MIN_MAGNITUDE <= magnitude <= 10:
-            raise ValueError(f"magnitude={magnitude} is not in {MIN_MAGNITUDE}..10")
+            raise ValueError(f"magnitude={magnitude}: must be between {MIN_MAGNITUDE} and 10")
         self.views = views
         self.magnitude = magnitude
-        self.rounding = Rounding(cast("Any", rounding), buckets)  # which checks the name
+        self.rounding = Rounding(cast("Any", rounding), buckets)  # it checks the name
 
     def __call__(self, images: Tensor, random: ImageRandom) -> Tensor:
         """Augment each image V times.
 
         Args:
-            images: uint8 `(B, 3, H, W)`, levels.
+            images: uint8 ``(B, 3, H, W)``, levels.
             random: the random numbers of these B images.
 
         Returns:
-            uint8 `(V, B, 3, H, W)`. The parameters of an image depend on `random`'s seed, epoch, image and
-            purpose alone. Between two devices a level may differ by one where their logarithms differ in the
-            last bit.
+            uint8 ``(V, B, 3, H, W)``. The parameters of an image depend only on ``random``'s seed, epoch, image and
+            purpose. Between two devices a level may differ by one where their logarithms differ in the last bit.
         """
         return self.apply(images, self.sample(random))
 
     def sample(self, random: ImageRandom) -> AugMixParameters:
-        """Draw the parameters of the views of the images that `random` stands for."""
+        """Draw the parameters of the views of the images of ``random``."""
         # Each view reads its own 34 draws: three chains of a depth and three steps, then the weights.
         chain_draws = 1 + 3 * MAX_DEPTH
         draws = random.uniform(self.views * (WIDTH * chain_draws + WIDTH + 1))
@@ -113,17 +111,17 @@ class AugMix:
         )
 
     def apply(self, images: Tensor, parameters: AugMixParameters) -> Tensor:
-        """Make the views that the parameters describe.
+        """Generate the views that the parameters describe.
 
         Args:
-            images: uint8 `(B, 3, H, W)`, levels.
-            parameters: of V views of these B images, on their device.
+            images: uint8 ``(B, 3, H, W)``, levels.
+            parameters: for V views of these B images, on their device.
 
         Returns:
-            uint8 `(V, B, 3, H, W)`.
+            uint8 ``(V, B, 3, H, W)``.
 
         Raises:
-            ValueError: images that are not uint8 `(B, 3, H, W)`, or not B of them.
+            ValueError: images that are not uint8 ``(B, 3, H, W)``, or whose number is not B.
         """
         views, batch = parameters.mix_weight.shape
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (batch, 3):
@@ -143,7 +141,7 @@ class AugMix:
 
 
 def _mix(originals: Tensor, chains: Tensor, weights: Tensor, rounding: Rounding) -> Tensor:
-    """Sums of images `(N, 3, H, W)` and chains `(N, W, 3, H, W)` with weights `(N, 1 + W)`, as levels."""
+    """Weighted sums of images ``(N, 3, H, W)`` and chains ``(N, W, 3, H, W)``, weights ``(N, 1 + W)``, as levels."""
     weights = weights.float()[..., None, None, None]
     size = images_at_a_time(originals)
     mixtures = []

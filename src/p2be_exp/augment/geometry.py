@@ -1,4 +1,4 @@
-"""The geometric augmentations by name, as far as they are made on the device from a batch of images."""
+"""The geometric augmentations by name, those applied to a batch of images on the device."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Augmentation = Callable[[Tensor, ImageRandom], Tensor]
 
 
 def random_crop(images: Tensor, random: ImageRandom, padding: int = 4) -> Tensor:
-    """:func:`random_flip_crop` without the flip, at the same places: for pictures that have a left and a right."""
+    """:func:`random_flip_crop` without the flip, at the same positions: for pictures whose orientation matters."""
     _, top, left = random.uniform(3).unbind(1)
-    places = 2 * padding + 1
-    never = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    return flip_crop(images, never, (top * places).long(), (left * places).long(), padding)
+    offsets = 2 * padding + 1
+    no_flip = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    return flip_crop(images, no_flip, (top * offsets).long(), (left * offsets).long(), padding)
 
 
 def unchanged(images: Tensor, random: ImageRandom) -> Tensor:
-    """The images as they are."""
+    """The images, unchanged."""
     return images
 
 
 _AUGMENTATIONS: dict[str, Augmentation] = {
     "flip_crop": random_flip_crop,
     "crop": random_crop,
-    "resized_crop": unchanged,  # made while the pictures are decoded
+    "resized_crop": unchanged,  # applied while the pictures are decoded
     "none": unchanged,
 }
 
 
 def augmentation_of(name: str) -> Augmentation:
-    """What a data set's ``augmentation`` does to a batch.
+    """The augmentation of a batch that a data set's key ``augmentation`` names.
 
     Args:
         name: ``flip_crop``, ``crop``, ``resized_crop`` or ``none``.

@@ -1,6 +1,6 @@
-"""The nine AugMix operations: what a magnitude means for each, and one operation per image of a batch.
+"""The nine AugMix operations: the meaning of a magnitude for each, and their application image by image.
 
-Source: Hendrycks et al. 2020, "AugMix", `augmentations.py` of its reference code, without the four operations
+Source: Hendrycks et al. 2020, "AugMix", ``augmentations.py`` of its reference code, without the four operations
 that overlap with the test corruptions.
 """
 
@@ -47,13 +47,13 @@ _PIXELS_AT_A_TIME = 2**15
 
 
 def operation_argument(operation: Tensor, magnitude: Tensor, negative: Tensor, size: tuple[int, int]) -> Tensor:
-    """What an operation does at a magnitude: bits, threshold, degrees, shear or pixels.
+    """The argument of an operation at a magnitude: bits, threshold, degrees, shear or pixels.
 
     Args:
-        operation: int64, `Operation` values, of any shape.
-        magnitude: float64 of the same shape, 0..10, the strength (the AugMix paper's severity of one call).
-        negative: bool of the same shape: turn, shear and shift the other way.
-        size: (H, W) of the images, in pixels; a shift is up to a third of the side it goes along.
+        operation: int64, ``Operation`` values, of any shape.
+        magnitude: float64 of the same shape, 0..10, the strength (the AugMix paper's severity).
+        negative: bool of the same shape: rotate, shear or shift in the opposite direction.
+        size: (H, W) of the images, in pixels; a shift is up to a third of the side along which it moves.
 
     Returns:
         float64 of the same shape; 0 for the two operations without an argument. At the recipe's magnitudes,
@@ -61,36 +61,36 @@ def operation_argument(operation: Tensor, magnitude: Tensor, negative: Tensor, s
     """
     height, width = size
 
-    ten = torch.full_like(magnitude, 10)  # a GPU does not divide by a number, it multiplies by 0.1
+    ten = torch.full_like(magnitude, 10)  # division by a Python number would be a multiplication by 0.1 on a GPU
 
-    def whole(maximum: float) -> Tensor:
+    def truncated(maximum: float) -> Tensor:
         return (magnitude * maximum / ten).trunc()
 
     sign = 1.0 - 2.0 * negative
     argument = torch.zeros_like(magnitude)
     for kind, value in (
-        (Operation.POSTERIZE, 4 - whole(4)),
-        (Operation.ROTATE, sign * whole(30)),
-        (Operation.SOLARIZE, 256 - whole(256)),
+        (Operation.POSTERIZE, 4 - truncated(4)),
+        (Operation.ROTATE, sign * truncated(30)),
+        (Operation.SOLARIZE, 256 - truncated(256)),
         (Operation.SHEAR_X, sign * (magnitude * 0.3 / ten)),
         (Operation.SHEAR_Y, sign * (magnitude * 0.3 / ten)),
-        (Operation.TRANSLATE_X, sign * whole(width / 3)),
-        (Operation.TRANSLATE_Y, sign * whole(height / 3)),
+        (Operation.TRANSLATE_X, sign * truncated(width / 3)),
+        (Operation.TRANSLATE_Y, sign * truncated(height / 3)),
     ):
         argument = torch.where(operation == kind, value, argument)
     return argument
 
 
 def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
-    """Apply to each image its own operation.
+    """Apply its own operation to each image.
 
     Args:
-        images: uint8 `(N, C, H, W)`, levels.
-        operation: int64 `(N,)`, `Operation` values or `NO_OPERATION`.
-        argument: float64 `(N,)`, from `operation_argument`.
+        images: uint8 ``(N, C, H, W)``, levels.
+        operation: int64 ``(N,)``, ``Operation`` values or ``NO_OPERATION``.
+        argument: float64 ``(N,)``, from ``operation_argument``.
 
     Returns:
-        uint8 `(N, C, H, W)`, a new tensor. On a GPU the host never waits for it.
+        uint8 ``(N, C, H, W)``, a new tensor. On a GPU the host never waits for the device.
     """
     if images.device.type == "cpu":
         return _apply_by_group(images, operation, argument)
@@ -98,10 +98,10 @@ def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tens
 
 
 def images_at_a_time(images: Tensor) -> int:
-    """How many images to work on at once.
+    """The number of images to process at once.
 
-    On a CPU the wide intermediates should stay in its cache, and below the size from which the allocator asks
-    the system for new pages each time; 32 images of 32x32 are few enough. On a GPU: all of them.
+    On a CPU the wide intermediates should fit the cache, and stay below the size from which the allocator requests
+    new pages from the system each time; 32 images of 32x32 are few enough. On a GPU: all of them.
     """
     if images.device.type == "cpu":
         return max(1, _PIXELS_AT_A_TIME // images.shape[-2:].numel())
@@ -109,7 +109,7 @@ def images_at_a_time(images: Tensor) -> int:
 
 
 def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
-    """Gather the images that need the same work, and do no other: the fast way where indices cost nothing."""
+    """Gather the images of each operation and apply only that: the fast way where indexing is cheap."""
     maps = _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
     results, order = [], []
     for kind in (NO_OPERATION, *Operation):
@@ -125,7 +125,7 @@ def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor) -> Tens
 
 
 def _apply_to_all(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
-    """One look-up and one resampling of every image, be it the identity: the host waits for no indices."""
+    """One look-up and one resampling for every image, possibly the identity: the host waits for no indices."""
     table = torch.arange(256, dtype=torch.uint8, device=images.device)
     for kind in _TABLES:
         chosen = operation == kind

@@ -1,6 +1,6 @@
 """Random resized crop and flip of one picture: its box as a function of draws and of the picture's size.
 
-Source: Szegedy et al. 2015, "Going deeper with convolutions"; torchvision's `RandomResizedCrop` with its default
+Source: Szegedy et al. 2015, "Going deeper with convolutions"; torchvision's ``RandomResizedCrop`` with its default
 scale and ratio, followed by a horizontal flip with probability 1/2.
 """
 
@@ -14,11 +14,11 @@ SCALE = (0.08, 1.0)  # area of the crop over that of the picture
 RATIO = (3 / 4, 4 / 3)  # width of the crop over its height
 TRIES = 10
 DRAWS = 1 + 4 * TRIES
-"""Uniform draws of a picture: whether it is flipped; of each try area, ratio, top and left."""
+"""Uniform draws per picture: one for the flip; area, ratio, top and left of each try."""
 
 
 class CropBox(NamedTuple):
-    """A part of a picture, in pixels, and whether it is turned over."""
+    """A part of a picture, in pixels, and whether it is flipped."""
 
     top: int
     left: int
@@ -28,10 +28,10 @@ class CropBox(NamedTuple):
 
 
 def crop_box(draws: Sequence[float], height: int, width: int) -> CropBox:
-    """The box of the first try that fits into the picture; the largest one in the middle where none of ten does.
+    """The box of the first try that fits into the picture; the largest centred box if none of the ten does.
 
     Args:
-        draws: `DRAWS` numbers in [0, 1).
+        draws: ``DRAWS`` numbers in [0, 1).
         height: of the picture, in pixels.
         width: likewise.
     """

@@ -1,6 +1,6 @@
 """Autocontrast, equalize, posterize and solarize as look-up tables of 256 entries, one per image and channel.
 
-Each table equals what `PIL.ImageOps` does with its default arguments, to the bit.
+Each table equals what ``PIL.ImageOps`` does with its default arguments, to the bit.
 """
 
 import torch
@@ -11,11 +11,11 @@ def apply_table(images: Tensor, table: Tensor) -> Tensor:
     """Replace every level by its entry in the table of its image and channel.
 
     Args:
-        images: uint8 `(B, C, H, W)`, levels.
-        table: uint8 `(B, C, 256)`, or `(B, 1, 256)` for one that all channels share.
+        images: uint8 ``(B, C, H, W)``, levels.
+        table: uint8 ``(B, C, 256)``, or ``(B, 1, 256)`` for one that all channels share.
 
     Returns:
-        uint8 `(B, C, H, W)`.
+        uint8 ``(B, C, H, W)``.
     """
     return table.expand(-1, images.shape[1], -1).gather(2, images.flatten(2).long()).view_as(images)
 
@@ -24,15 +24,15 @@ def autocontrast_table(images: Tensor) -> Tensor:
     """Stretch the levels of each channel linearly so that its darkest becomes 0 and its brightest 255.
 
     Args:
-        images: uint8 `(B, C, H, W)`, levels.
+        images: uint8 ``(B, C, H, W)``, levels.
 
     Returns:
-        uint8 `(B, C, 256)`; the identity for a channel of one level.
+        uint8 ``(B, C, 256)``; the identity for a channel of a single level.
     """
     low = images.amin((2, 3)).to(torch.float64)[..., None]
     high = images.amax((2, 3)).to(torch.float64)[..., None]
-    # float64 in Pillow's order of operations, since the truncation shows the last bit. The 255 is a tensor
-    # because a number over a tensor is the number times a rounded reciprocal.
+    # float64 in Pillow's order of operations, since truncation exposes the last bit. The 255 is a tensor because
+    # a Python number divided by a tensor is computed as the number times a rounded reciprocal.
     scale = torch.full_like(low, 255) / (high - low).clamp(min=1)
     levels = _levels(images)
     stretched = (levels * scale + -low * scale).clamp(0, 255).to(torch.uint8)
@@ -40,14 +40,14 @@ def autocontrast_table(images: Tensor) -> Tensor:
 
 
 def equalize_table(images: Tensor) -> Tensor:
-    """Spread the levels of each channel so that its histogram becomes as flat as it can.
+    """Spread the levels of each channel so that its histogram becomes as flat as possible.
 
     Args:
-        images: uint8 `(B, C, H, W)`, levels.
+        images: uint8 ``(B, C, H, W)``, levels.
 
     Returns:
-        uint8 `(B, C, 256)`; the identity for a channel of one level, and for one of which fewer than 255
-        pixels are below its brightest level.
+        uint8 ``(B, C, 256)``; the identity for a channel of one level, and for one with fewer than 255 pixels
+        below its brightest level.
     """
     batch, channels, height, width = images.shape
     pixels = images.flatten(2).long()
@@ -65,10 +65,10 @@ def posterize_table(bits: Tensor) -> Tensor:
     """Keep the upper bits of every level.
 
     Args:
-        bits: `(B,)`, whole numbers 0..8.
+        bits: ``(B,)``, integers 0..8.
 
     Returns:
-        uint8 `(B, 1, 256)`, the same for every channel.
+        uint8 ``(B, 1, 256)``, the same for every channel.
     """
     levels = torch.arange(256, device=bits.device)
     step = 2 ** (8 - bits.long())[:, None, None]
@@ -79,10 +79,10 @@ def solarize_table(threshold: Tensor) -> Tensor:
     """Invert every level at or above the threshold.
 
     Args:
-        threshold: `(B,)`, 0..256.
+        threshold: ``(B,)``, 0..256.
 
     Returns:
-        uint8 `(B, 1, 256)`, the same for every channel.
+        uint8 ``(B, 1, 256)``, the same for every channel.
     """
     levels = torch.arange(256, device=threshold.device)
     return torch.where(levels < threshold[:, None, None], levels, 255 - levels).to(torch.uint8)

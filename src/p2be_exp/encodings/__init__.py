@@ -28,15 +28,15 @@ __all__ = [
 
 
 def list_encodings() -> list[str]:
-    """Names of the encodings that there are."""
+    """Names of the available encodings."""
     return built("encoding")
 
 
 def build_encoding(config: EncodingConfig) -> TableEncoding:
     """The encoding that a configuration's ``encoding`` group describes.
 
-    A P2BE table that comes from another run is built fixed; its values are the caller's to load.
+    A P2BE table that comes from another run is built fixed; the caller loads its values.
     """
-    # lambda_smooth is the loss's, see TrainingModule.
+    # lambda_smooth belongs to the loss, see TrainingModule.
     settings = {key: value for key, value in vars(config).items() if key not in ("name", "lambda_smooth")}
     return option("encoding", config.name).build(**settings)

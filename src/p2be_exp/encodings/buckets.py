@@ -11,9 +11,9 @@ from p2be_exp.encodings.table import LEVELS, TableEncoding
 
 
 def bucket_of_level(M: int) -> Tensor:
-    """Bucket of each level, int64 ``(256,)``: ``min(floor(k * M / 255), M - 1)``, in whole numbers.
+    """Bucket of each level, int64 ``(256,)``: ``min(floor(k * M / 255), M - 1)``, in integer arithmetic.
 
-    The last bucket takes level 255 although 255 * M / 255 is M: so does the reference code, and Table I of the paper.
+    The last bucket includes level 255 although 255 * M / 255 is M, as in the reference code and Table I of the paper.
     (Read literally, the paper's Eq. 1 and 2 would set every bit at 255.)
     """
     return (torch.arange(LEVELS) * M // 255).clamp(max=M - 1)
@@ -27,7 +27,7 @@ class _Buckets(TableEncoding):
     def __init__(self, M: int) -> None:
         super().__init__(M)
         if M > LEVELS:
-            raise ValueError(f"M={M}: {LEVELS} levels fill at most {LEVELS} buckets")
+            raise ValueError(f"M={M}: must be at most {LEVELS}, one bucket per level")
         self.register_buffer("codes", self.bucket_codes(M)[bucket_of_level(M)], persistent=False)
 
     @staticmethod
@@ -45,7 +45,7 @@ class _Buckets(TableEncoding):
 
 
 class OneHot(_Buckets):
-    """Bucket j is a single one at position j (Buckman et al. 2018; Kishida & Nakayama 2022, Eq. 1)."""
+    """The code of bucket j is a single one at position j (Buckman et al. 2018; Kishida & Nakayama 2022, Eq. 1)."""
 
     name = "onehot"
 
@@ -56,7 +56,7 @@ class OneHot(_Buckets):
 
 
 class Thermometer(_Buckets):
-    """Bucket j is ones from position j to the end: a dark level has many ones (Kishida & Nakayama 2022, Eq. 2).
+    """The code of bucket j is ones from position j to the end: many for dark levels (Kishida & Nakayama 2022, Eq. 2).
 
     Buckman et al. 2018 fill from the other end; the two differ by the order of the bits and by complement.
     """

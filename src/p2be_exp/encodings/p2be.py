@@ -20,8 +20,9 @@ class P2BE(TableEncoding):
     """Codes that are the signs of a learned latent table.
 
     Args:
-        M: bits a code.
-        smoothness: ``mean`` is the reference code's loss, ``sum`` the paper's Eq. 9 (see :mod:`p2be_exp.losses`).
+        M: bits per code.
+        smoothness: ``mean``, the reference code's loss, or ``sum``, the paper's Eq. 9; see
+            :mod:`~p2be_exp.encodings.smoothness`.
         init: ``normal`` draws N(0, 1); ``onehot`` and ``thermometer`` start from those codes, minus 0.5.
         slope_at_zero: see :func:`~p2be_exp.encodings.sign.approximate_sign`.
         fixed: the table gets no gradient (a table that was learned elsewhere, the paper's Table VII).
@@ -46,7 +47,7 @@ class P2BE(TableEncoding):
 
     @classmethod
     def from_settings(cls, table_from: str | None, **settings: Any) -> P2BE:
-        """A table by the keys of its schema; one that comes from another run is fixed, its values yet to be loaded."""
+        """A table from the keys of its schema; one from another run is fixed, and its values remain to be loaded."""
         return cls(fixed=table_from is not None, **settings)
 
     def table(self) -> Tensor:
@@ -54,7 +55,7 @@ class P2BE(TableEncoding):
         return binarize(self.weight, self.slope_at_zero)
 
     def smoothness(self) -> Tensor:
-        """The smoothness loss of the latent table (not of its bits), a scalar, not yet times lambda."""
+        """The smoothness loss of the latent table (not of its bits), a scalar, before its weight lambda."""
         form = {"mean": smoothness_mean, "sum": smoothness_sum}[self.smoothness_form]
         return form(self.weight)
 

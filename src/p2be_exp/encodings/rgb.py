@@ -1,4 +1,4 @@
-"""RGB: the table k / 255 with one value a level, the baseline. Nothing is normalised, as in the reference."""
+"""RGB, the baseline: the table k / 255 with one value per level, without normalisation as in the reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2be_exp.encodings.table import LEVELS, TableEncoding
 class RGB(TableEncoding):
     """Levels scaled to [0, 1].
 
-    The reference recipe feeds RGB images to the network without any normalisation, so this does too.
+    The reference recipe feeds RGB images to the network without normalisation, and so does this encoding.
     """
 
     name = "rgb"

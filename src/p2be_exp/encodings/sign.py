@@ -33,8 +33,8 @@ def approximate_sign(weight: Tensor, slope_at_zero: float) -> Tensor:
         slope_at_zero: slope at exactly ``w = 0``: 4 in the reference code, where both halves apply, 2 in the paper.
 
     Returns:
-        -1 or +1, shape and dtype of ``weight``. Without a gradient under ``torch.jit.trace``, whose graph can hold no
-        function of Python's.
+        -1 or +1, shape and dtype of ``weight``. Without a gradient under ``torch.jit.trace``, whose graph cannot
+        contain Python functions.
 
     Source: Kishida & Nakayama 2022, section III; the value at zero from the reference implementation.
     """

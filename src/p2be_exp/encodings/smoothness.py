@@ -1,4 +1,4 @@
-"""How smoothly the codes of neighbouring levels follow each other: the loss that P2BE's table is trained with."""
+"""Smoothness of the codes of neighbouring levels: the loss that P2BE's table is trained with."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from torch import Tensor
 
 
 def neighbour_cosines(table: Tensor) -> Tensor:
-    """Cosine between each row and the next, ``(255,)`` for a ``(256, M)`` table, 1e-8 added to the product of norms."""
+    """Cosine between each row and the next, ``(255,)`` for ``(256, M)``, with 1e-8 added to the product of norms."""
     left, right = table[:-1], table[1:]
     norms = left.norm(dim=1) * right.norm(dim=1)
     return (left * right).sum(dim=1) / (norms + 1e-8)
 
 
 def smoothness_mean(table: Tensor) -> Tensor:
-    """Minus the mean cosine of neighbouring rows: the reference code's loss. Its gradient is the paper's over 255.
+    """Minus the mean cosine of neighbouring rows: the reference code's loss.
 
-    The published values of lambda belong to this form.
+    Its gradient is the paper's divided by 255. The published values of lambda are for this form.
     """
     return -neighbour_cosines(table).mean()
 

@@ -1,4 +1,4 @@
-"""What every encoding is: a table of 256 rows, one code of M values for each level."""
+"""The common form of all encodings: a table of 256 rows, one code of M values for each level."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TableEncoding(nn.Module, ABC):
     def __init__(self, M: int) -> None:
         super().__init__()
         if M < 1:
-            raise ValueError(f"M={M}: a code has at least one value")
+            raise ValueError(f"M={M}: must be 1 or more")
         self.M = M
 
     @abstractmethod
@@ -34,13 +34,13 @@ class TableEncoding(nn.Module, ABC):
         """The codes of all levels, float ``(256, M)``; differentiable where the encoding learns."""
 
     def smoothness(self) -> Tensor | None:
-        """The loss term that keeps the codes of neighbouring levels alike, or None where there is nothing to learn."""
+        """The loss term that keeps the codes of neighbouring levels similar; None where there is nothing to learn."""
         return None
 
     def buckets(self) -> Tensor | None:
         """The bucket of every level, int64 ``(256,)``, rising from 0 without gaps; None where levels share no rows.
 
-        Rows that a learned table happens to share are no bucket.
+        Rows that a learned table happens to share do not form a bucket.
         """
         return None
 
@@ -71,7 +71,7 @@ def encode(images: Tensor, table: Tensor) -> Tensor:
         float ``(B, C * M, H, W)``, channels-last; channel ``c * M + m``. Gradients reach the table, not the images.
     """
     if images.dtype != torch.uint8:
-        raise TypeError(f"images are levels of dtype uint8, got {images.dtype}")
+        raise TypeError(f"images must be levels of dtype uint8, found {images.dtype}")
     batch, channels, height, width = images.shape
     rows = images.permute(0, 2, 3, 1).reshape(-1).int()
     codes = nn.functional.embedding(rows, table)

@@ -1,4 +1,4 @@
-"""Whether the data that is found goes with the run, its corrupted images and the run that an attack transfers from."""
+"""Checks that the data found matches the run, its corrupted images, and the run that an attack transfers from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from p2be_exp.runs.run import Run
 
 
 def check_images(data: ImageDataModule, corrupted: CorruptedImages | None) -> None:
-    """Check that there are the corrupted images of a data set that has been set up, before anything is computed.
+    """Check that the corrupted images of a data set that has been set up exist, before anything is computed.
 
     Raises:
-        BadInput: the folder's labels, sizes or numbers of images are not those of the test set.
+        BadInput: the labels, image sizes or number of images in the folder differ from the test set's.
     """
     for condition in list_conditions(corrupted)[1:]:
         condition_loader(condition, data, corrupted)
@@ -23,28 +23,28 @@ def check_classes(data: ImageDataModule, run: Run) -> None:
     """Check that a data set that has been set up has the classes that a run was trained on.
 
     Raises:
-        BadInput: it has others, as a folder of pictures may.
+        BadInput: its classes differ, as those of a folder of pictures may.
     """
     trained = run.info().get("classes")
     if trained is not None and trained != list(data.classes):
         different = sorted(set(trained) ^ set(data.classes))
-        told = f"{len(different)} are in one alone, {different[0]} first" if different else "they are in another order"
-        raise BadInput(f"dataset={data.name}: other classes than those that {run.path} was trained on ({told})")
+        difference = f"{len(different)} differ, {different[0]} first" if different else "their order differs"
+        raise BadInput(f"dataset={data.name}: not the classes that {run.path} was trained on ({difference})")
 
 
 def check_files(data: ImageDataModule, run: Run) -> None:
     """Check that a data set that has been set up has the picture files that a run was started with, split by split.
 
-    A run of a version that did not note them yet is not checked.
+    Runs of earlier versions did not record them and are not checked.
 
     Raises:
-        BadInput: it has others: the rest of an epoch would be one of other images.
+        BadInput: the files differ: the rest of an epoch would use other images.
     """
-    noted = run.info().get("files")
-    if noted is None:
+    recorded = run.info().get("files")
+    if recorded is None:
         return
     for split, digest in data.digests().items():
-        if noted.get(split) != digest:
+        if recorded.get(split) != digest:
             raise BadInput(
                 f"resume={run.path}: {data.name}'s {split} pictures are not those that the run was started with "
                 "(their names or labels differ)"
@@ -55,7 +55,7 @@ def check_source_classes(data: ImageDataModule, source: Run | None) -> None:
     """Check that the run that an attack transfers from has the classes of a data set that has been set up.
 
     Raises:
-        BadInput: it has others, as a folder of pictures may.
+        BadInput: its classes differ, as those of a folder of pictures may.
     """
     if source is None:
         return
@@ -63,6 +63,6 @@ def check_source_classes(data: ImageDataModule, source: Run | None) -> None:
     if theirs is not None and theirs != list(data.classes):
         different = sorted(set(theirs) ^ set(data.classes))
         raise BadInput(
-            f"attack.source={source.path}: trained on other classes than those of {data.name} here "
-            f"({len(different)} are in one alone, {different[0]} first)"
+            f"attack.source={source.path}: not trained on the classes of {data.name} here "
+            f"({len(different)} differ, {different[0]} first)"
         )

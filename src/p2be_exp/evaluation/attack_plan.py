@@ -18,7 +18,7 @@ from p2be_exp.models.surrogate import Surrogate
 from p2be_exp.registry import bucketed_encodings
 
 ONE_STEP = "pgd_ce_secant_1step"
-"""A single step along the sign of the gradient: what the others are compared with."""
+"""A single step along the sign of the gradient: the baseline for the other attacks."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Source:
 def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source | None = None) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
-    Beside an attack that follows a relaxation stands a random choice in the ball, which it has to beat.
+    An attack that follows a relaxation is accompanied by a random choice in the ball, which it must beat.
 
     Args:
         config: the group.
-        encodings: names of the attacked network's encodings: which surrogate gradients there are hangs on them.
-        source: for ``transfer``, and for ``suite`` where it has one.
+        encodings: names of the attacked network's encodings, which determine the available surrogate gradients.
+        source: required by ``transfer``; used by ``suite`` if it is given.
 
     Raises:
-        BadInput: an attack that does not serve an encoding.
+        BadInput: an attack that does not support an encoding.
     """
     if not isinstance(config, AttackConfig):
         return []
@@ -60,27 +60,27 @@ def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source 
 
 
 def check_serves(key: str, config: AttackChoice, encodings: Sequence[str]) -> None:
-    """Check that an attack goes with the encodings of a network.
+    """Check that an attack supports the encodings of a network.
 
     Args:
-        key: where the attack stands, ``attack`` or ``regime.attack``.
+        key: configuration key of the attack, ``attack`` or ``regime.attack``.
         config: its group.
         encodings: their names.
 
     Raises:
-        BadInput: it runs between buckets and an encoding has none, or the other way round.
+        BadInput: the attack needs buckets and an encoding has none, or the reverse.
     """
     bucketed = bucketed_encodings()
     if config.gradient == "interpolate" and not _interpolates(encodings):
         raise BadInput(
-            f"{key}.gradient=interpolate: runs between buckets, which {' and '.join(bucketed)} have; "
-            "allowed here are secant, smooth"
+            f"{key}.gradient=interpolate: interpolates between buckets, which only {' and '.join(bucketed)} have; "
+            "must be secant or smooth"
         )
     serves = attack_serves(config.name)
     others = [each for each in encodings if serves != "all" and (serves == "bucketed") != (each in bucketed)]
     if others:
         kind = "with buckets" if serves == "bucketed" else "without buckets"
-        raise BadInput(f"{key}={config.name}: serves encodings {kind}, not {others[0]}")
+        raise BadInput(f"{key}={config.name}: supports only encodings {kind}, not {others[0]}")
 
 
 def _interpolates(encodings: Sequence[str]) -> bool:
@@ -91,7 +91,7 @@ def _interpolates(encodings: Sequence[str]) -> bool:
 
 def _single(config: AttackConfig, radius: int, source: Source | None) -> list[Attack]:
     if isinstance(config, TransferConfig):
-        assert source is not None  # the plan has opened it
+        assert source is not None  # opened by the plan
         return [_transfer(source, radius, config.steps, config.restarts)]
     attack = build_attack(config, radius)
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
@@ -111,7 +111,7 @@ def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: S
         _random(radius),
         one_step,
         build_attack(replace(_default("lspga"), restarts=restarts), radius),  # as the reference code runs it
-        *([half] if half.steps > 1 else []),  # do twice the steps change anything?
+        *([half] if half.steps > 1 else []),  # does doubling the steps change anything?
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
@@ -120,12 +120,12 @@ def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: S
 
 
 def _random(radius: int) -> Attack:
-    """What the others have to beat."""
+    """The baseline that the other attacks must beat."""
     return build_attack(_default("random_in_ball"), radius)
 
 
 def _default(name: str) -> Any:
-    """The group of an attack as it is where nobody sets a key of it."""
+    """The configuration group of an attack, every key at its default."""
     return typed_group("attack", {"attack": defaults_of("attack", name)})
 
 

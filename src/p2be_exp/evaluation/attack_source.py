@@ -21,9 +21,9 @@ def attack_source(config: TrainConfig) -> Run | None:
     if other.dataset.name != config.dataset.name:
         raise BadInput(
             f"attack.source={source}: trained on {other.dataset.name}; "
-            f"a run on {config.dataset.name} is needed, with its classes and sizes"
+            f"must be a run on {config.dataset.name}, with the same classes and image size"
         )
     sizes = [each.dataset.image_size for each in (other, config)]
     if sizes[0] != sizes[1]:
-        raise BadInput(f"attack.source={source}: trained with dataset.image_size={sizes[0]}; {sizes[1]} is needed")
+        raise BadInput(f"attack.source={source}: trained with dataset.image_size={sizes[0]}; must be {sizes[1]}")
     return run

@@ -8,7 +8,7 @@ from p2be_exp.system.trainer import on_gpu
 
 
 def build_data(config: TrainConfig, training: bool = False) -> ImageDataModule:
-    """The data module of a configuration, with training images where they are asked for; nothing is read yet."""
+    """The data module of a configuration, with training images if ``training``; nothing is read yet."""
     dataset = config.dataset
     return ImageDataModule(
         dataset.name,

@@ -1,4 +1,4 @@
-"""The evaluation of a trained model, from what is planned to its results."""
+"""The evaluation of a trained model, from the plan to the results."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Output:
     Attributes:
         folder: for ``results.csv``, ``results.json``, ``per_image/`` and ``figures/``.
         key: the option that named the folder, for messages.
-        run: whose results these are, where the folder is not in the run's.
+        run: the run that was evaluated, where the folder is outside its own.
         loggers: to send results and figures to.
-        figures: drawn before, to send as well.
+        figures: drawn earlier, to be sent as well.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model under the conditions that have no row in a folder yet; print the table, draw the figures.
 
-    The folder's lock is held meanwhile (see :mod:`p2be_exp.system.ownership`).
+    The folder stays locked meanwhile (see :mod:`p2be_exp.system.ownership`).
 
     Args:
         plan: what is measured.

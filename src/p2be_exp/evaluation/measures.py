@@ -1,4 +1,4 @@
-"""What is computed from the errors of the cells, corruption x severity: means, mCE, relative mCE.
+"""Summaries of the errors of the cells, corruption x severity: means, mCE, relative mCE.
 
 D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
 ICLR 2019. CIFAR-C has no normaliser: its mean is plain. Only ImageNet-C's mCE divides by AlexNet's errors.
@@ -37,7 +37,7 @@ ALEXNET = {
 """Mean error over the five severities of ImageNet-C, percent, of torchvision's AlexNet: the published normaliser."""
 
 ALEXNET_EXTRA = {"speckle_noise": 84.5388, "gaussian_blur": 78.7108, "spatter": 71.7512, "saturate": 65.8248}
-"""The same for the four extra corruptions: in use, but published nowhere that could be checked."""
+"""The same for the four extra corruptions: in common use, but not published where it could be checked."""
 
 ALEXNET_CLEAN = 43.478
 """Clean error of the same network, percent."""
@@ -47,15 +47,15 @@ IMAGENET_IMAGES = 50_000
 
 @dataclass(frozen=True)
 class Plan:
-    """Which corrupted images an evaluation is about.
+    """The corrupted images that an evaluation measures.
 
     Attributes:
-        source: ``official`` (the published files, verified), ``given`` (as the published ones, and not verified),
+        source: ``official`` (the published files, verified), ``given`` (said to be the published files, not verified),
             ``own`` (somebody's own files) or ``generated``.
         dataset: name of the data set.
-        names: the corruptions that were asked for, in the published order.
-        severities: those that were asked for, ascending.
-        left_out: corruptions asked for that there are no images of, with the reason.
+        names: the requested corruptions, in the published order.
+        severities: the requested severities, ascending.
+        left_out: requested corruptions without images, with the reason.
         identical: the corruptions whose images are the published ones, as far as there is evidence.
     """
 
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def cells(self) -> list[tuple[str, int]]:
-        """The corruptions and severities that there are images of, in order."""
+        """The pairs of corruption and severity that have images, in order."""
         return [(name, severity) for name in self.names if name not in self.left_out for severity in self.severities]
 
 
@@ -80,7 +80,7 @@ def mce(errors: Mapping[str, float], reference: Mapping[str, float] = ALEXNET) -
         reference: the same of the reference network, for the corruptions to take the mean over.
 
     Raises:
-        KeyError: a corruption of the reference is missing in ``errors``.
+        KeyError: a corruption of the reference is missing from ``errors``.
 
     >>> round(mce(ALEXNET), 9)
     100.0
@@ -104,24 +104,28 @@ def relative_mce(
 
 
 def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None) -> dict[str, Any]:
-    """Everything that ``results.json`` says of corruptions.
+    """Everything in ``results.json`` about corruptions.
 
-    A mean is null until all its cells are there. A corruption that is left out is left out of every mean, and beside
-    each stands over what it was taken.
+    A mean is null until all its cells are measured. A corruption without images is left out of every mean, and each
+    mean says what it was taken over.
 
     Args:
         cells: what was measured.
         plan: what was to be measured.
         clean: clean error in percent, if known.
-        images: number of images a cell, if known.
+        images: number of images per cell, if known.
 
     Returns:
         ``mean_corruption_error``, ``mce``, ``relative_mce`` and ``corruptions``.
     """
-    wanted = [name for name in plan.names if name not in plan.left_out]
-    unfinished = [name for name in wanted if any(severity not in cells.get(name, {}) for severity in plan.severities)]
+    available = [name for name in plan.names if name not in plan.left_out]
+    unfinished = [
+        name for name in available if any(severity not in cells.get(name, {}) for severity in plan.severities)
+    ]
     errors = {
-        name: fmean(cells[name][severity] for severity in plan.severities) for name in wanted if name not in unfinished
+        name: fmean(cells[name][severity] for severity in plan.severities)
+        for name in available
+        if name not in unfinished
     }
     per_corruption = {
         name: {
@@ -129,13 +133,13 @@ def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None)
             "error": _rounded(errors.get(name)),
             "severities": {str(severity): _rounded(cells[name].get(severity)) for severity in plan.severities},
         }
-        for name in wanted
+        for name in available
         if cells.get(name)
     }
     test = _mean(TEST, errors, plan)
     section: dict[str, Any] = {
         "source": plan.source,
-        "identical": [name for name in wanted if name in plan.identical],
+        "identical": [name for name in available if name in plan.identical],
         "severities": list(plan.severities),
         "mean": test,
         "extra": _mean(EXTRA, errors, plan),
@@ -154,7 +158,7 @@ def summarise(cells: Cells, plan: Plan, clean: float | None, images: int | None)
 
 
 def not_worse(names: Iterable[str], cells: Cells, severities: Sequence[int]) -> list[str]:
-    """What speaks against the severities of a set being in order: that they do not get worse, in words; mostly empty.
+    """Remarks where a higher severity is no worse than a lower one, which suggests a wrong order; usually empty.
 
     Args:
         names: the corruptions that are complete.
@@ -177,18 +181,18 @@ def not_worse(names: Iterable[str], cells: Cells, severities: Sequence[int]) -> 
 
 
 def nothing_measured() -> dict[str, Any]:
-    """The same for an evaluation without corruptions."""
+    """The result of :func:`summarise` for an evaluation without corruptions."""
     return {"mean_corruption_error": None, "mce": None, "relative_mce": None, "corruptions": {}}
 
 
 def _mean(names: tuple[str, ...], errors: Mapping[str, float], plan: Plan) -> dict[str, Any]:
-    """Mean error over the corruptions of one group, and over which of them it is."""
-    there = [name for name in names if name in plan.names and name not in plan.left_out]
-    complete = bool(there) and all(name in errors for name in there)
+    """Mean error over the corruptions of one group, and which of them it covers."""
+    present = [name for name in names if name in plan.names and name not in plan.left_out]
+    complete = bool(present) and all(name in errors for name in present)
     return {
-        "error": _rounded(fmean(errors[name] for name in there)) if complete else None,
-        "over": f"{len(there)} of {len(names)} corruptions x {len(plan.severities)} of {len(SEVERITIES)} severities",
-        "missing": [name for name in names if name not in there],
+        "error": _rounded(fmean(errors[name] for name in present)) if complete else None,
+        "over": f"{len(present)} of {len(names)} corruptions x {len(plan.severities)} of {len(SEVERITIES)} severities",
+        "missing": [name for name in names if name not in present],
     }
 
 

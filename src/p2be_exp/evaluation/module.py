@@ -17,22 +17,22 @@ from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
 
 EXAMPLES = 8
-"""Adversarial images that are kept of every attack."""
+"""Number of adversarial images that are kept for each attack."""
 
 
 class EvaluationModule(pl.LightningModule):
     """Predictions of a model under each condition, and their rows.
 
-    ``Trainer.test`` runs it over one loader a condition, in the order of ``conditions``. When a condition's last batch
-    is done its images are gathered from all ranks, each exactly once, and its row is written, with the seconds
-    since the row before: reading or making its images is part of them.
+    ``Trainer.test`` runs it over one loader per condition, in the order of ``conditions``. After a condition's last
+    batch its images are gathered from all ranks, each exactly once, and its row is written, with the seconds since the
+    previous row: they include the time to read or generate the images.
 
     Args:
         model: images in, logits out.
         conditions: what the loaders hold.
         results: where the rows go; None on every rank but the first.
         attacks: those of the attack conditions, by the condition's ID.
-        seed: of the attacks' random numbers.
+        seed: seed for the attacks.
         save_images: keep the adversarial images.
     """
 
@@ -61,7 +61,7 @@ class EvaluationModule(pl.LightningModule):
         self._seen, self._fault, self._start = [], None, time.perf_counter()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Predict one batch, attacked before if need be; images that only fill up a rank's share are dropped."""
+        """Predict one batch, after attacking it where the condition is an attack; padding images are dropped."""
         self._fault = self._fault or batch.fault
         attack = self.attacks.get(self.conditions[dataloader_idx].id)
         images, found = (batch.images, {}) if attack is None else self._attacked(attack, batch)
@@ -80,14 +80,14 @@ class EvaluationModule(pl.LightningModule):
             found["losses"] = adversarial.losses.T
         if self.save_images:
             found["adversarial"] = adversarial.images
-        kept = sum(len(seen["example_index"]) for seen in self._seen)  # of this rank's images, the first few to look at
+        kept = sum(len(seen["example_index"]) for seen in self._seen)  # the first of this rank, for inspection
         found["examples"] = adversarial.images[: EXAMPLES - kept]
         found["example_index"] = batch.indices[: EXAMPLES - kept]
         return adversarial.images, found
 
     def _finish(self, condition: Condition) -> None:
-        mine = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
-        gathered, faults = _gather(mine, self._fault, self.trainer.world_size)
+        local = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
+        gathered, faults = _gather(local, self._fault, self.trainer.world_size)
         if faults:
             raise BadInput(faults[0])
         if not len(gathered["index"]):
@@ -137,7 +137,7 @@ def condition_loader(
 
 
 def _gather(tensors: dict[str, Tensor], fault: str | None, world_size: int) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of all ranks behind one another, and the faults that there are."""
+    """The tensors of all ranks, concatenated, and their faults."""
     shares: list[Any] = [(tensors, fault)]
     if world_size > 1:
         shares = [None] * world_size

@@ -1,4 +1,4 @@
-"""What an evaluation will measure, made from its configuration before anything heavy."""
+"""The plan of an evaluation: what it will measure, made from its configuration before any heavy work."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from p2be_exp.system.trainer import evaluation_precision
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """The conditions of an evaluation, and what decides their numbers beside the weights.
+    """The conditions of an evaluation, and the settings that determine their results besides the weights.
 
     Attributes:
-        config: of the run, with the groups ``trainer``, ``corruption`` and ``attack`` and the seed of the attacks'
-            random numbers.
-        corrupted: the corrupted test images; None for none.
+        config: the run's configuration, with the groups ``trainer``, ``corruption`` and ``attack`` and the seed for
+            the attacks of the evaluation.
+        corrupted: the corrupted test images, if any.
         attacks: in the order in which they are run.
-        source: the run that they transfer from; None for none.
+        source: the run that they transfer from, if any.
     """
 
     config: TrainConfig
@@ -47,7 +47,7 @@ class EvaluationPlan:
 
         Args:
             config: resolved and checked.
-            source: the run that its attacks transfer from, where it has been opened already.
+            source: the run that its attacks transfer from, if it is already open.
 
         Raises:
             BadInput: corrupted images that are not what they should be; no such run to transfer from, or one on another
@@ -67,8 +67,8 @@ class EvaluationPlan:
         return {attack_condition(attack): attack for attack in self.attacks}
 
     def settings(self) -> dict[str, Any]:
-        """What decides the numbers, apart from the weights (and the plug-ins that these need)."""
-        config, outside = self.config, digests_of_attack(self.config.attack.name)
+        """The settings that determine the results, apart from the weights (and the plug-ins that these need)."""
+        config, plugins = self.config, digests_of_attack(self.config.attack.name)
         return {
             "dataset": config.dataset.name,
             "split_seed": config.dataset.split_seed,
@@ -78,11 +78,11 @@ class EvaluationPlan:
             "attack": {key: value for key, value in plain(config.attack).items() if key != "save_images"},
             "seed": config.seed,
             "precision": "bf16" if evaluation_precision(config.trainer).startswith("bf16") else "32",
-            **({"plugins": outside} if outside else {}),
+            **({"plugins": plugins} if plugins else {}),
         }
 
     def check(self, data: ImageDataModule) -> None:
-        """Check that a data set that has been set up goes with the plan, before anything is computed.
+        """Check that a data set that has been set up matches the plan, before anything is computed.
 
         Raises:
             BadInput: the run that an attack transfers from has other classes; corrupted images that are not those of

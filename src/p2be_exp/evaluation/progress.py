@@ -1,4 +1,4 @@
-"""What one sees while many conditions are evaluated: how many are done, and the time that is left."""
+"""Progress of an evaluation of many conditions: how many are done, and the remaining time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2be_exp.system.pace import FIRST_LINE, NEXT_LINES, duration
 
 
 class EvaluationProgress(pl.callbacks.ProgressBar):
-    """A bar over all conditions on a terminal; elsewhere a line a minute."""
+    """A bar over all conditions on a terminal; elsewhere one line per minute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class EvaluationProgress(pl.callbacks.ProgressBar):
     def on_test_start(self, trainer: pl.Trainer, pl_module: EvaluationModule) -> None:
         self._total, self._done = sum(trainer.num_test_batches), 0
         self._begin = time.monotonic()
-        self._said = self._begin - NEXT_LINES + FIRST_LINE
+        self._last_line = self._begin - NEXT_LINES + FIRST_LINE
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(total=self._total, unit="batch", dynamic_ncols=True, leave=False)
 
@@ -52,8 +52,8 @@ class EvaluationProgress(pl.callbacks.ProgressBar):
             self._bar.update()
             return
         now = time.monotonic()
-        if self._enabled and now - self._said >= NEXT_LINES:
-            self._said = now
+        if self._enabled and now - self._last_line >= NEXT_LINES:
+            self._last_line = now
             left = (now - self._begin) / self._done * (self._total - self._done)
             where = f"condition {dataloader_idx + 1}/{len(pl_module.conditions)}, {condition}"
             print(f"evaluating {where}: {duration(left)} left", flush=True)

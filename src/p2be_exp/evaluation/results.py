@@ -1,4 +1,4 @@
-"""The files of an evaluation: a row a condition in ``results.csv``, the images behind it, a summary."""
+"""The files of an evaluation: one row per condition in ``results.csv``, the images behind it, a summary."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ class Row:
 
 
 class Results:
-    """The results of one evaluation in a folder, a row at a time.
+    """The results of one evaluation in a folder, written row by row.
 
-    Every row is on disk, whole, as soon as it is known, after the images behind it; started again with the same
-    settings, an evaluation goes on with the conditions that are missing.
+    Every row is written atomically as soon as it is known, after the images behind it; an evaluation that is started
+    again with the same settings continues with the missing conditions.
 
     Args:
         folder: where ``results.csv``, ``results.json`` and ``per_image/`` are.
-        settings: what decides the numbers; a folder with results of other settings is refused.
-        key: the option under which the user named the folder, for the message.
-        plan: which corrupted images it is about; None without any.
-        attacks: the attack conditions that it is about, in their order.
-        run: whose results these are, where the folder is not in the run's.
+        settings: what determines the results; a folder with results of other settings is refused.
+        key: the option that named the folder, for error messages.
+        plan: the corrupted images that are measured, if any.
+        attacks: the attack conditions that are measured, in their order.
+        run: the run that was evaluated, where the folder is outside its own.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -125,9 +125,11 @@ class Results:
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         self._key = key
-        there = os.path.lexists(self.summary_file)
-        if there and (told := _changed(self._earlier_settings(key), self.settings)):
-            raise BadInput(f"{key}={self.folder.name}: holds results of other settings ({told}); choose another name")
+        exists = os.path.lexists(self.summary_file)
+        if exists and (changed := _changed(self._earlier_settings(key), self.settings)):
+            raise BadInput(
+                f"{key}={self.folder.name}: holds results of other settings ({changed}); choose another name"
+            )
         self.rows = self._read_rows()
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}
@@ -157,13 +159,13 @@ class Results:
         return [condition for condition in conditions if condition.id not in self.rows]
 
     def add(self, row: Row, images: dict[str, np.ndarray]) -> None:
-        """Write what is known of a condition: first its images, then its row, then the summary.
+        """Write the results of a condition: first its images, then its row, then the summary.
 
         Args:
             row: the counts.
             images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
-                one value an image, in data set order; of an attack also ``examples``, adversarial images of the
-                first ones, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
+                one value per image, in data set order; for an attack also ``examples``, the first adversarial
+                images, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
                 it has them.
         """
         compressed = io.BytesIO()
@@ -179,7 +181,7 @@ class Results:
         self.write_summary()
 
     def _rows_of_others(self) -> dict[str, Row]:
-        """The rows that are in the file now: where a file system has no locks, another process may have added some."""
+        """The rows now in the file: where the file system has no locks, another process may have added some."""
         rows = self._read_rows()
         for name, row in rows.items():
             if name not in self._calibration:
@@ -187,7 +189,7 @@ class Results:
         return rows
 
     def wrong(self) -> dict[str, np.ndarray]:
-        """Which images were wrong, ``(N,)`` bool in data set order, by condition."""
+        """Which images were misclassified, ``(N,)`` bool in data set order, by condition."""
         return dict(self._wrong)
 
     def images(self, condition: str) -> dict[str, np.ndarray]:
@@ -200,7 +202,7 @@ class Results:
         return self._zeros.get(condition)
 
     def add_sanity(self, checks: list[dict[str, Any]]) -> None:
-        """Keep the verdicts of the sanity panel in the summary."""
+        """Add the verdicts of the sanity panel to the summary."""
         self.sanity = checks
         self.write_summary()
 
@@ -234,7 +236,7 @@ class Results:
         rows = [row for row in self.rows.values() if row.kind == "corruption"]
         cells: dict[str, dict[int, float]] = {}
         for row in rows:
-            assert row.severity is not None  # of a corruption
+            assert row.severity is not None  # a corruption has one
             cells.setdefault(row.name, {})[row.severity] = 100 * row.n_wrong / row.n
         clean_error = 100 * clean.n_wrong / clean.n if clean else None
         return measures.summarise(cells, self.plan, clean_error, min((row.n for row in rows), default=None))
@@ -251,9 +253,9 @@ class Results:
         return {"attacks": attacks, "worst_case_error": self.worst_case()}
 
     def worst_case(self) -> dict[str, float | None]:
-        """Percent of the images that are wrong by themselves or that an attack breaks, by radius.
+        """Percent of the images that are misclassified when clean or broken by an attack, by radius.
 
-        What is broken at a radius is broken at every larger one: its adversarial image is inside the larger ball too.
+        An image broken at a radius is broken at every larger one: its adversarial image is inside the larger ball too.
         """
         radii = sorted({each.eps_levels for each in self.attacks if each.eps_levels is not None})
         broken, found = self._wrong.get(CLEAN.id), {}
@@ -268,7 +270,7 @@ class Results:
         return _images_file(self.folder, condition)
 
     def _note(self, condition: str, images: Mapping[str, np.ndarray]) -> None:
-        """Keep what the summary needs of the images behind a row."""
+        """Keep what the summary needs from the images behind a row."""
         self._calibration[condition] = calibration_errors(images["confidence"], images["wrong"])
         self._wrong[condition] = images["wrong"]
         if "zero_gradient" in images:
@@ -276,57 +278,57 @@ class Results:
             self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None
 
     def _earlier_settings(self, key: str) -> dict[str, Any]:
-        with _told(self.folder, self.summary_file.name, key):
+        with _explained(self.folder, self.summary_file.name, key):
             return read_settings(self.summary_file)
 
     def _read_rows(self) -> dict[str, Row]:
-        with _told(self.folder, self.table_file.name, self._key):
+        with _explained(self.folder, self.table_file.name, self._key):
             return {name: Row(**line) for name, line in read_lines(self.table_file).items()}
 
     def _read_images(self, row: Row) -> None:
-        with _told(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
+        with _explained(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
             check_arrays(images, row.n, row.n_wrong)
             self._note(row.condition, images)
 
 
 def _changed(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The settings that were others, as they were, in words; empty where none were."""
+    """The settings that differ, with their earlier values, as text; empty where none does."""
     changed = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
     return ", ".join(f"{name}={earlier.get(name)}" for name in changed)
 
 
 @contextmanager
-def _told(folder: Path, what: str, key: str) -> Iterator[None]:
-    """Say of a file that cannot be read which it is, and what to do about it."""
+def _explained(folder: Path, what: str, key: str) -> Iterator[None]:
+    """Turn any error of reading a results file into one that names the file and the remedy."""
     try:
         yield
     except Exception as error:  # NumPy, zipfile and csv raise many kinds on a damaged file
         remove = "remove the folder, or choose another name"
-        if (folder / "run.json").exists():  # what a training ended with, in the folder of the run
-            remove = "remove results.csv and results.json, and it is measured again"
+        if (folder / "run.json").exists():  # the evaluation that ends a training, in the run's folder
+            remove = "remove results.csv and results.json to measure again"
         raise BadInput(f"{key}={folder.name}: {what} {unusable(error)}; {remove}") from error
 
 
 def check_results(folder: Path, key: str, settings: Mapping[str, Any]) -> None:
-    """Check that the results in a folder, if there are any, can be gone on with.
+    """Check that the results in a folder, if there are any, can be continued.
 
     Args:
-        folder: of a run.
-        key: the option under which the user named it, for the message.
-        settings: what is known of those that it would be measured with now.
+        folder: a run's folder.
+        key: the option that named it, for error messages.
+        settings: the settings that it would be measured with now, as far as they are known.
 
     Raises:
-        BadInput: a file of them is damaged, or cannot be read; or they are of other settings.
+        BadInput: one of the files is damaged or cannot be read, or their settings differ.
     """
     if os.path.lexists(folder / "results.json"):
-        with _told(folder, "results.json", key):
+        with _explained(folder, "results.json", key):
             earlier = read_settings(folder / "results.json")
-        if told := _changed(earlier, {**earlier, **json.loads(json.dumps(settings))}):
-            raise BadInput(f"{key}={folder}: holds results of other settings ({told}); go on with the same")
-    with _told(folder, "results.csv", key):
+        if changed := _changed(earlier, {**earlier, **json.loads(json.dumps(settings))}):
+            raise BadInput(f"{key}={folder}: holds results of other settings ({changed}); use the same settings")
+    with _explained(folder, "results.csv", key):
         lines = read_lines(folder / "results.csv")
     for name, line in lines.items():
-        with _told(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
+        with _explained(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
             check_arrays(images, line["n"], line["n_wrong"])
 
 

@@ -1,4 +1,4 @@
-"""The table of an evaluation as a person reads it on a terminal."""
+"""The results of an evaluation as a text table for the terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from p2be_exp.corruptions.provenance import provenance
 def results_table(results: dict[str, Any]) -> str:
     """Text table of the content of a ``results.json``.
 
-    Conditions by themselves with images, wrong, error and interval; corruptions with a column a severity, and under
-    them the means with what they were taken over.
+    Clean images and attacks with images, wrong, error and interval; corruptions with one column per severity, and below
+    them the means and what each was taken over.
     """
     lines = [f"{'condition':<32}{'images':>8}{'wrong':>8}{'error %':>9}   95 % interval"]
     for name, row in results["conditions"].items():
@@ -32,7 +32,7 @@ def results_table(results: dict[str, Any]) -> str:
 
 
 def _sanity(checks: list[dict[str, str]]) -> list[str]:
-    """The panel's verdicts, one line a check; in full what is not ok."""
+    """The panel's verdicts, one line per check; with the details of those that are not ok."""
     lines, seen = ["can these numbers be trusted?"], set()
     for check in checks:
         line = f"{check['verdict']:<14}{check['name']}"
@@ -45,7 +45,7 @@ def _sanity(checks: list[dict[str, str]]) -> list[str]:
 
 
 def _gradient(condition: str, results: dict[str, Any]) -> str:
-    """Which gradient an attack used, and how much of it was 0."""
+    """The gradient that an attack used, and the share of it that was 0."""
     if not condition.startswith("attack/"):
         return ""
     _, name, radius = condition.split("/")
@@ -76,8 +76,8 @@ def _corruptions(results: dict[str, Any]) -> list[str]:
     lines += [f"remark: {remark}" for remark in section.get("remarks", ())]
     names = dict.fromkeys([*section["per_corruption"], *section["unfinished"]])
     dataset = results.get("settings", {}).get("dataset", "")
-    told = provenance(section["source"], names, section.get("identical", ()), dataset)
-    return [*lines, f"corrupted images: {told}"]
+    origin = provenance(section["source"], names, section.get("identical", ()), dataset)
+    return [*lines, f"corrupted images: {origin}"]
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Whether an exported classifier says what the one that it was made of says."""
+"""Checks that an exported classifier gives the logits of its original."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4
-"""Of the largest logit: float32 sums in another order, through the layers of a network."""
+"""Relative to the largest logit: float32 sums in a different order, through the layers of a network."""
 
 
 class WrongLogits(RuntimeError):  # noqa: N818  # the name says what is wrong
-    """A network or its exported form does not say what it should; nothing is to be written."""
+    """The logits of a network or of its exported form are wrong; nothing must be written."""
 
 
 @torch.no_grad()
 def largest_difference(
     exported: Callable[[Tensor], Tensor], model: nn.Module, size: tuple[int, int], batches: Sequence[int]
 ) -> float:
-    """The largest difference of a logit, on random images of every level.
+    """The largest difference between logits, on random images of all levels.
 
     Args:
         exported: uint8 images to logits.
-        model: the same, and right.
+        model: the original.
         size: height and width of the images.
-        batches: numbers of images to ask for.
+        batches: the batch sizes to try.
 
     Raises:
-        WrongLogits: it is more than :data:`TOLERANCE` of the largest logit, or the model's own are not all finite.
+        WrongLogits: it exceeds :data:`TOLERANCE` times the largest logit, or the model's own logits are not finite.
     """
     generator = torch.Generator().manual_seed(0)
     largest = 0.0

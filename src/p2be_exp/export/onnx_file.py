@@ -25,7 +25,7 @@ _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 def check_onnx() -> None:
-    """Check that the packages that write and check ONNX are there.
+    """Check that the packages that write and check ONNX are installed.
 
     Raises:
         BadInput: they are not.
@@ -41,7 +41,7 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
         program: see :func:`p2be_exp.export.program.exported`, with the look-up form of the stem.
     """
     exported = torch.onnx.export(program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
-    assert exported is not None  # of dynamo=True
+    assert exported is not None  # with dynamo=True
     proto = exported.model_proto
     graph = proto.graph
     open_batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
@@ -51,7 +51,7 @@ def to_onnx(program: ExportedProgram) -> ModelProto:
                 size.dim_param = "batch"
         del value.metadata_props[:]
     for node in graph.node:
-        del node.metadata_props[:]  # where in whose source files it came from
+        del node.metadata_props[:]  # source locations on this machine
     return proto
 
 

@@ -1,7 +1,7 @@
-"""What a model may be given: levels or floats in [0, 1], and one line of advice for everything else.
+"""Checks of a model's input: levels or floats in [0, 1], and one line of advice for everything else.
 
-Whoever has a network has scaled, normalised and transposed pictures at hand as well, and a table look-up takes all of
-them: scaled to 255 they are white, normalised ones lose a half. So nothing is clipped without a word.
+Scaled, normalised and transposed pictures are easily passed by mistake, and a table look-up would accept all of them:
+levels as floats would be white, normalised images would lose half of their values. So nothing is clipped silently.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from torch._subclasses.fake_tensor import FakeTensor
 from p2be_exp.errors import BadInput
 
 TOLERANCE = 1e-3
-"""How far outside [0, 1] a float may be: a quarter of a level, above what resizing and clipping leave behind."""
+"""How far a float may lie outside [0, 1]: a quarter of a level, above the rounding error of resizing and clipping."""
 
-_WANTED = "wanted are uint8 levels or floats in [0, 1], (B, 3, H, W)"
+_EXPECTED = "expected uint8 levels or floats in [0, 1], (B, 3, H, W)"
 _ADVICE = "give levels as uint8, or divide them by 255; do not normalise them; clamp what noise has moved outside"
 
 
 class NotImages(BadInput, TypeError):  # noqa: N818  # a BadInput
-    """Something else than a tensor, or a tensor of another type."""
+    """Not a tensor, or a tensor of an unsupported dtype."""
 
 
 def check_model_input(images: Any) -> None:
-    """Check that a model can read images as they are meant.
+    """Check that images have the form that a model expects.
 
-    Type and shape cost nothing. Values are those of floats alone: levels, which training, attacks and evaluations have,
-    are never looked at, and no device is waited for. In a compiled graph the device refuses values, without the advice;
-    an exported or traced graph does not look at them.
+    Checking type and shape is free. Values are checked only for floats: uint8 levels, as in training, attacks and
+    evaluations, are never read, so there is no wait for a device. A compiled graph checks values on the device, without
+    the advice; an exported or traced graph does not check them.
 
     Raises:
-        NotImages: no tensor, or one that is neither uint8 nor float.
+        NotImages: not a tensor, or one that is neither uint8 nor float.
         BadInput: a tensor of another shape than ``(B, 3, H, W)``; floats that are not finite, or more than
             :data:`TOLERANCE` outside [0, 1].
     """
-    if torch.jit.is_tracing():  # a size is no number there
+    if torch.jit.is_tracing():  # a size is not a number there
         return
     if not isinstance(images, Tensor):
-        raise NotImages(f"images: {_kind(images)}, {_WANTED}{_to_tensor(images)}")
+        raise NotImages(f"images: {_kind(images)}, {_EXPECTED}{_to_tensor(images)}")
     known = images.dtype == torch.uint8 or images.is_floating_point()
     if not known or images.layout != torch.strided:
         kind = images.dtype if images.layout == torch.strided else f"{images.layout} {images.dtype}"
-        raise NotImages(f"images: {kind} {tuple(images.shape)}, {_WANTED}")
+        raise NotImages(f"images: {kind} {tuple(images.shape)}, {_EXPECTED}")
     if images.ndim != 4 or images.shape[1] != 3:
-        raise BadInput(f"images: {images.dtype} {tuple(images.shape)}, {_WANTED}{_to_shape(tuple(images.shape))}")
+        raise BadInput(f"images: {images.dtype} {tuple(images.shape)}, {_EXPECTED}{_to_shape(tuple(images.shape))}")
     if images.dtype != torch.uint8:
         _check_values(images.detach())
 
@@ -66,18 +66,18 @@ def _check_values(images: Tensor) -> None:
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
         finite = math.isfinite(low) and math.isfinite(high)
         found = f"values from {low:.6g} to {high:.6g}" if finite else "values that are not finite"
-        raise BadInput(f"images: {images.dtype} {tuple(images.shape)} with {found}, {_WANTED}: {_ADVICE}")
+        raise BadInput(f"images: {images.dtype} {tuple(images.shape)} with {found}, {_EXPECTED}: {_ADVICE}")
 
 
 def _of_all_samples(images: Tensor) -> Tensor:
-    """What a transform of ``torch.func`` has wrapped: under ``vmap`` one sample has no values that can be read."""
+    """The tensor inside a transform of ``torch.func``: under ``vmap`` the values of a single sample cannot be read."""
     while is_functorch_wrapped_tensor(images):
         images = get_unwrapped(images)
     return images
 
 
 def _has_no_values(images: Tensor) -> bool:
-    """Whether there are none, or none to be had now: only a shape is asked for, or a CUDA graph is being recorded."""
+    """Whether there are no values, or none available now: shape inference, or capture of a CUDA graph."""
     if images.is_meta or isinstance(images, FakeTensor) or not images.numel():
         return True
     return images.is_cuda and torch.cuda.is_current_stream_capturing()
@@ -119,7 +119,7 @@ def _to_shape(shape: tuple[int, ...]) -> str:
 
 
 def to_levels(images: Tensor) -> Tensor:
-    """Levels uint8 of images that are levels already, or floats in [0, 1] (nearest level, clipped)."""
+    """Levels, uint8, of images that are levels already or floats in [0, 1] (nearest level, clipped)."""
     if images.dtype == torch.uint8:
         return images
     return (images.detach() * 255).round().clamp(0, 255).to(torch.uint8)

@@ -79,7 +79,7 @@ def read_weights(backbone: BackboneConfig) -> PretrainedWeights | None:
         raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
     except Damaged as error:
         record = f" ({error.record})" if error.record else ""
-        raise BadInput(f"{where}: not a file of weights alone that PyTorch can read, or damaged{record}") from error
+        raise BadInput(f"{where}: not a weights-only file that PyTorch can read, or damaged{record}") from error
     stem, classifier = _LAYERS[name]
     _check(found, name, classifier, where)
     if wrong := not_a_number(found):
@@ -119,7 +119,7 @@ def _check(found: Any, name: str, classifier: str, where: str) -> None:
     missing = [key for key in shapes if key not in found and not key.endswith("num_batches_tracked")]
     unknown = [key for key in found if key not in shapes]
     if missing or unknown:
-        example = f"{missing[0]} is missing" if missing else f"{unknown[0]} is none of its names"
+        example = f"{missing[0]} is missing" if missing else f"{unknown[0]} is not one of its names"
         raise BadInput(f"{where}: not a state dict of torchvision's {name} ({example})")
     for key, value in found.items():
         shape, expected = tuple(value.shape), shapes[key]

@@ -55,11 +55,11 @@ def slopes(encoding: TableEncoding, name: Surrogate, radius: int = 8, width: flo
         BadInput: an unknown name, a radius or width out of range, ``interpolate`` for an encoding without buckets.
     """
     if name not in get_args(Surrogate):
-        raise BadInput(f"surrogate={name!r} is none of {', '.join(get_args(Surrogate))}")
+        raise BadInput(f"surrogate={name!r}: must be one of {', '.join(get_args(Surrogate))}")
     if name == "secant" and radius < 1:
-        raise BadInput(f"surrogate=secant: radius={radius} is not 1 or more levels")
+        raise BadInput(f"surrogate=secant: radius={radius}: must be 1 level or more")
     if name == "smooth" and not width > 0:
-        raise BadInput(f"surrogate=smooth: width={width} is not above 0 levels")
+        raise BadInput(f"surrogate=smooth: width={width}: must be above 0 levels")
     table = encoding.table()
     if isinstance(encoding, RGB):
         return torch.full_like(table, 1 / 255)

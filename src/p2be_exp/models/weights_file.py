@@ -21,6 +21,6 @@ def weights_file(name: str, weights: str) -> Path:
     path = user_path("backbone.weights", weights)
     if not path.is_file():
         raise BadInput(
-            f"backbone.weights={weights}: no such file; it is one that torchvision publishes, such as {name}-*.pth"
+            f"backbone.weights={weights}: no such file; expected one that torchvision publishes, such as {name}-*.pth"
         )
     return path

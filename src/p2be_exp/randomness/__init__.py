@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, epoch, image, purpose), and the orders made from them."""
+"""Random numbers as a function of (seed, epoch, image, purpose), and random orders."""
 
 from p2be_exp.randomness.draws import ImageRandom, Purpose, philox4x32
 

@@ -1,8 +1,8 @@
 """Counter-based random numbers: each is a function of (seed, epoch, image, purpose), with no state to save.
 
 The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") in int64
-tensor arithmetic. The seed is the key; image, epoch, purpose and the number of the block are the words of the
-counter. So an image draws the same numbers in any batch, order and rank, on any device, and after a resume.
+tensor arithmetic. The seed is the key; image, epoch, purpose and block number are the words of the counter. So an
+image gets the same numbers in any batch, order and rank, on any device, and after a resume.
 """
 
 from enum import IntEnum, unique
@@ -10,7 +10,7 @@ from enum import IntEnum, unique
 import torch
 from torch import Tensor
 
-_WORD = 0xFFFFFFFF  # the largest 32-bit word, and the mask that keeps one
+_WORD = 0xFFFFFFFF  # the largest 32-bit word, and the mask for one
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)  # what is added to the key after each round
 _ROUNDS = 10
@@ -19,7 +19,7 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 @unique
 class Purpose(IntEnum):
-    """What random numbers are for: two purposes never share a draw.
+    """The purpose of random numbers: two purposes never share a draw.
 
     The values are part of every published result: add new ones at the end, never renumber.
     """
@@ -48,8 +48,8 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, i
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
-        # int64 multiplication wraps modulo 2**64, so that the bits are those of the unsigned product; the
-        # mask takes away the sign that the shift copies down.
+        # int64 multiplication wraps modulo 2**64, so the bits are those of the unsigned product; the mask
+        # removes the sign bits that the shift copies down.
         product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
         c0, c2 = (product1 >> 32 & _WORD) ^ c1 ^ k0, (product0 >> 32 & _WORD) ^ c3 ^ k1
         c1, c3 = product1 & _WORD, product0 & _WORD
@@ -60,18 +60,18 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, i
 class ImageRandom:
     """The random numbers of the images of one batch, for one seed, epoch and purpose.
 
-    Drawing changes nothing: the same call returns the same numbers, and `start` says where in an image's
-    sequence to read. On one device or another the numbers are equal to the bit.
+    Drawing changes no state: the same call returns the same numbers, and ``start`` is the position in an image's
+    sequence. The numbers are equal to the bit on every device.
 
     Args:
         seed: 0..2**64-1.
         epoch: 0..2**32-1.
-        images: `(B,)` integers, the indices of the images in their data set, 0..2**32-1 (checked on the
-            CPU alone: reading them back from a GPU would stop it). The numbers are made on their device.
-        purpose: a `Purpose`, or any number in 0..2**32-1 that no purpose has.
+        images: ``(B,)`` integers, the indices of the images in their data set, 0..2**32-1 (checked only
+            on the CPU: reading them back would stall a GPU). The numbers are generated on their device.
+        purpose: a ``Purpose``, or any unused number in 0..2**32-1.
 
     Raises:
-        ValueError: an argument outside its range, or `images` not a vector of integers.
+        ValueError: an argument outside its range, or ``images`` not a vector of integers.
 
     >>> random = ImageRandom(seed=0, epoch=3, images=torch.tensor([7, 1]), purpose=Purpose.AUGMIX)
     >>> alone = ImageRandom(seed=0, epoch=3, images=torch.tensor([1]), purpose=Purpose.AUGMIX)
@@ -85,7 +85,7 @@ class ImageRandom:
             raise ValueError(f"images must be a vector of integers, not {images.dtype} of shape {tuple(images.shape)}")
         images = images.to(torch.int64)
         if images.device.type == "cpu" and len(images) and not 0 <= images.min() <= images.max() <= _WORD:
-            raise ValueError(f"images must be in 0..{_WORD}")
+            raise ValueError(f"images must be between 0 and {_WORD}")
         self._images = images[:, None] & _WORD
         self._epoch = _word("epoch", epoch)
         self._purpose = _word("purpose", purpose)
@@ -94,21 +94,21 @@ class ImageRandom:
         return len(self._images)
 
     def uniform(self, n: int, start: int = 0) -> Tensor:
-        """Draws `start` to `start + n - 1` of every image.
+        """Draws ``start`` to ``start + n - 1`` of every image.
 
         Args:
-            n: number of draws an image.
-            start: where to begin: `uniform(n, start)` equals `uniform(start + n)[:, start:]`.
+            n: number of draws per image.
+            start: first draw: ``uniform(n, start)`` equals ``uniform(start + n)[:, start:]``.
 
         Returns:
-            float64 `(B, n)` in [0, 1), multiples of 2**-53, on the device of the images.
+            float64 ``(B, n)`` in [0, 1), multiples of 2**-53, on the device of the images.
 
         Raises:
-            ValueError: `n` or `start` negative, or the draws beyond the 2**33 that an image has.
+            ValueError: ``n`` or ``start`` is negative, or a draw is beyond the 2**33 of an image.
         """
         if n < 0 or start < 0 or start + n > 2 * (_WORD + 1):
             raise ValueError(f"draws {start}..{start + n - 1} are not among the 2**33 of an image")
-        first, last = start // 2, (start + n + 1) // 2  # a block of four words makes two draws
+        first, last = start // 2, (start + n + 1) // 2  # a block of four words gives two draws
         block = torch.arange(first, last, device=self._images.device)
         epoch, purpose = torch.full_like(block, self._epoch), torch.full_like(block, self._purpose)
         w0, w1, w2, w3 = philox4x32((self._images, epoch, purpose, block), self._key)
@@ -123,11 +123,11 @@ def _to_unit(high: Tensor, low: Tensor) -> Tensor:
 
 def _key(seed: int) -> tuple[int, int]:
     if not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed={seed} is not in 0..2**64-1")
+        raise ValueError(f"seed={seed}: must be between 0 and 2**64 - 1")
     return seed & _WORD, seed >> 32
 
 
 def _word(name: str, value: int) -> int:
     if not 0 <= value <= _WORD:
-        raise ValueError(f"{name}={value} is not in 0..2**32-1")
+        raise ValueError(f"{name}={value}: must be between 0 and 2**32 - 1")
     return int(value)

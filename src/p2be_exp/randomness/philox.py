@@ -29,7 +29,7 @@ def fill_uniform(
 
 @compiled
 def _fill(images, stream, purpose, key0, key1, start, out):
-    """Philox4x32-10 with the counter (image, stream, purpose, block): two draws of 53 bits a block."""
+    """Philox4x32-10 with the counter (image, stream, purpose, block): two draws of 53 bits per block."""
     word = np.uint64(0xFFFFFFFF)
     shift, five, six, twenty_six = np.uint64(32), np.uint64(5), np.uint64(6), np.uint64(26)
     multiplier0, multiplier1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -44,8 +44,8 @@ def _fill(images, stream, purpose, key0, key1, start, out):
                 c0, c2 = (product1 >> shift) ^ c1 ^ k0, (product0 >> shift) ^ c3 ^ k1
                 c1, c3 = product1 & word, product0 & word
                 k0, k1 = (k0 + weyl0) & word, (k1 + weyl1) & word
-            place = 2 * block - start
-            if place >= 0:
-                out[image, place] = np.float64(((c0 >> five) << twenty_six) + (c1 >> six)) * 2.0**-53
-            if place + 1 < n:
-                out[image, place + 1] = np.float64(((c2 >> five) << twenty_six) + (c3 >> six)) * 2.0**-53
+            position = 2 * block - start
+            if position >= 0:
+                out[image, position] = np.float64(((c0 >> five) << twenty_six) + (c1 >> six)) * 2.0**-53
+            if position + 1 < n:
+                out[image, position + 1] = np.float64(((c2 >> five) << twenty_six) + (c3 >> six)) * 2.0**-53

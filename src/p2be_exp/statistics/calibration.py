@@ -1,4 +1,4 @@
-"""Calibration of a classifier: how far its confidence is from its accuracy."""
+"""Calibration of a classifier: the gap between its confidence and its accuracy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def calibration_errors(confidence: np.ndarray, wrong: np.ndarray) -> dict[str, f
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks"; Hendrycks et al. 2019, "Deep Anomaly Detection
     with Outlier Exposure", for the root mean square. Both by torchmetrics, with 15 bins of equal width.
     """
-    # Of the top-1 prediction alone: a binary problem, is it right, with the confidence as its probability.
-    right = torch.from_numpy(~np.asarray(wrong, dtype=bool)).long()
+    # Top-1 calibration as a binary problem: is the prediction correct, with its confidence as the probability.
+    correct = torch.from_numpy(~np.asarray(wrong, dtype=bool)).long()
     probability = torch.from_numpy(np.asarray(confidence, dtype=np.float32))
     ece, rms = (
-        100 * float(binary_calibration_error(probability, right, n_bins=BINS, norm=norm)) for norm in ("l1", "l2")
+        100 * float(binary_calibration_error(probability, correct, n_bins=BINS, norm=norm)) for norm in ("l1", "l2")
     )
     return {"ece": round(ece, 4), "rms_calibration_error": round(rms, 4)}

@@ -1,4 +1,4 @@
-"""Intervals for what was counted, and for differences of it."""
+"""Confidence intervals for proportions and for differences."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# scipy.stats takes long to import, and a typo on the command line is to be refused at once: imported where it is used.
+# scipy.stats is slow to import, and a typo on the command line must be refused at once: imported where it is used.
 
 _DRAWS_AT_ONCE = 2_000_000
 """Numbers held at once while resampling: 16 MB."""
 
 _SAME = 1e-9
-"""Differences of pairs that agree to this are equal up to rounding."""
+"""Paired differences within this tolerance are equal up to rounding."""
 
 
 class Difference(NamedTuple):
-    """A difference and the interval around it, in one unit."""
+    """A difference and its confidence interval, in the same unit."""
 
     difference: float
     low: float
@@ -35,10 +35,10 @@ def wilson_interval(wrong: int, n: int, confidence: float = 0.95) -> tuple[float
         confidence: above 0, below 1.
 
     Returns:
-        Lower and upper end, in [0, 1]; exactly 0 where nothing is wrong, and 1 where everything is.
+        Lower and upper bound, in [0, 1]; exactly 0 where nothing is wrong, and 1 where everything is.
 
     Raises:
-        ValueError: counts that cannot be.
+        ValueError: impossible counts.
 
     Source: Wilson 1927, by SciPy.
 
@@ -47,7 +47,7 @@ def wilson_interval(wrong: int, n: int, confidence: float = 0.95) -> tuple[float
     '1.38 to 4.15'
     """
     if n < 1 or not 0 <= wrong <= n:
-        raise ValueError(f"{wrong} of {n} cannot be")
+        raise ValueError(f"{wrong} of {n}: impossible counts")
     from scipy.stats import binomtest
 
     found = binomtest(wrong, n).proportion_ci(confidence, method="wilson")
@@ -63,11 +63,11 @@ def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0
         confidence: above 0, below 1.
 
     Returns:
-        Difference and interval in the unit of the values. Where no value differs from the others of its group, in
-        both groups, there is no spread to judge by, and the interval has no width.
+        Difference and interval in the unit of the values. Where the values of each group are all
+        equal, there is no spread to estimate, and the interval has zero width.
 
     Raises:
-        ValueError: fewer than two values in a group, or one that is not finite.
+        ValueError: fewer than two values in a group, or a value that is not finite.
 
     Source: Welch 1947, with the degrees of freedom of Satterthwaite 1946, by SciPy.
 
@@ -80,28 +80,28 @@ def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0
     spread = max(np.ptp(one), np.ptp(other))
     if spread == 0:
         return Difference(difference, difference, difference)
-    # In a unit near the spread, a power of 2 so that nothing is rounded: squares of tiny variances would be 0.
+    # Scaled to the spread by a power of 2, which rounds nothing: squares of tiny variances would underflow to 0.
     unit = np.ldexp(1.0, int(np.frexp(spread)[1]))
     from scipy.stats import ttest_ind
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Precision loss")  # of a group without spread beside one with spread
+        warnings.filterwarnings("ignore", "Precision loss")  # where only one of the groups has spread
         found = ttest_ind(other / unit, one / unit, equal_var=False).confidence_interval(confidence)
     return Difference(difference, float(found.low * unit), float(found.high * unit))
 
 
 def paired_t_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Interval of the mean of ``b - a``, of values that belong together in pairs.
+    """Interval of the mean of ``b - a`` for paired values.
 
     Args:
         a, b: at least two values each, in the same order; for instance the errors of the same seeds.
         confidence: above 0, below 1.
 
     Returns:
-        Mean difference and Student's interval; of no width where all differences are equal.
+        Mean difference and Student's interval; of zero width where all differences are equal.
 
     Raises:
-        ValueError: fewer than two values, one that is not finite, or values without partners.
+        ValueError: fewer than two values, a value that is not finite, or groups of different lengths.
 
     Source: Student 1908, by SciPy.
 
@@ -111,7 +111,7 @@ def paired_t_interval(a: Sequence[float], b: Sequence[float], confidence: float 
     """
     one, other = _values(a), _values(b)
     if len(one) != len(other):
-        raise ValueError(f"{len(one)} and {len(other)} values: no pairs")
+        raise ValueError(f"{len(one)} and {len(other)} values cannot be paired")
     steps = other - one
     mean = float(steps.mean())
     if np.ptp(steps) <= _SAME:
@@ -126,7 +126,7 @@ def _values(group: Sequence[float]) -> NDArray[np.float64]:
     """The values of a group, ``(n,)``, checked."""
     values = np.asarray(group, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"at least two values a group are needed, not shape {values.shape}")
+        raise ValueError(f"each group must have at least two values, found shape {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("a value is not finite")
     return values
@@ -142,29 +142,29 @@ def paired_bootstrap(
 ) -> Difference:
     """Interval of the difference of two networks' error rates on the same images, by resampling the images.
 
-    Of several conditions the weighted sum of the error rates is compared. The conditions show the same images, so a
-    resample takes an image with all its conditions. What is resampled is then one number an image, its weighted
-    difference ``d``, and the mean of a resample depends only on how often each value of ``d`` was drawn: a multinomial
-    over the few distinct values instead of one over all images, with exactly the same distribution.
+    For several conditions the weighted sums of the error rates are compared. The conditions show the same images, so a
+    resample takes an image with all its conditions. Each image then contributes one number, its weighted difference
+    ``d``, and the mean of a resample depends only on how often each value of ``d`` was drawn: a multinomial over the
+    few distinct values instead of one over all images, with exactly the same distribution.
 
     Args:
         wrong_a: whether the first network is wrong, bool ``(images,)`` or ``(conditions, images)``.
         wrong_b: the same of the second.
-        weights: of the conditions, ``(conditions,)``; None: all equal, of sum 1.
+        weights: weights of the conditions, ``(conditions,)``; None: equal, with sum 1.
         confidence: above 0, below 1.
         resamples: number of resamples.
-        seed: of the resampling.
+        seed: seed for the resampling.
 
     Returns:
-        Error rate of b minus that of a in points (percent), and the percentile interval.
+        Error rate of b minus that of a in percentage points, and the percentile interval.
 
     Raises:
-        ValueError: shapes that do not fit, or no image.
+        ValueError: shapes that do not match, or no images.
 
     Source: Efron 1979.
     """
     per_image = _weighted_difference(wrong_a, wrong_b, weights)
-    # Sums of the same weights in another order may differ in the last bits; they are one value.
+    # Sums of the same weights in a different order may differ in the last bits; they count as one value.
     values, counts = np.unique(np.round(per_image, 12), return_counts=True)
     generator = np.random.default_rng(seed)
     images, block = len(per_image), max(1, _DRAWS_AT_ONCE // len(values))
@@ -182,7 +182,7 @@ def _weighted_difference(wrong_a: ArrayLike, wrong_b: ArrayLike, weights: ArrayL
     """For each image the sum over conditions of weight times (wrong_b - wrong_a), ``(images,)``."""
     a, b = (np.atleast_2d(np.asarray(wrong, dtype=bool)) for wrong in (wrong_a, wrong_b))
     if a.shape != b.shape or a.ndim != 2 or a.size == 0:
-        raise ValueError(f"shapes {a.shape} and {b.shape}: the same images, in the same conditions, are needed")
+        raise ValueError(f"shapes {a.shape} and {b.shape}: must cover the same images in the same conditions")
     shares = np.full(len(a), 1 / len(a)) if weights is None else np.asarray(weights, dtype=np.float64)
     if shares.shape != (len(a),):
         raise ValueError(f"weights of shape {shares.shape} for {len(a)} conditions")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 def mcnemar(only_a: int, only_b: int) -> float:
     """Exact two-sided p-value of McNemar's test.
 
-    If the two networks are equally good, an image that one alone gets wrong is as likely to be one's as the other's.
+    If the two networks are equally good, an image that only one of them gets wrong is equally likely for either.
 
     Args:
-        only_a: number of images that the first network alone gets wrong.
-        only_b: number that the second alone gets wrong.
+        only_a: number of images that only the first network gets wrong.
+        only_b: number of images that only the second gets wrong.
 
     Returns:
         Probability, under that hypothesis, of counts at least as unequal; 1 where there is no such image.
@@ -23,7 +23,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     Raises:
         ValueError: negative counts.
 
-    Source: McNemar 1947, with the binomial distribution in place of its approximation; by SciPy.
+    Source: McNemar 1947, with the exact binomial distribution instead of its approximation; by SciPy.
 
     >>> mcnemar(1, 9)
     0.021484375
@@ -32,15 +32,15 @@ def mcnemar(only_a: int, only_b: int) -> float:
         raise ValueError(f"{only_a} and {only_b}: counts cannot be negative")
     if only_a + only_b == 0:
         return 1.0
-    from scipy.stats import binomtest  # here because it takes long to import
+    from scipy.stats import binomtest  # slow to import
 
     return float(binomtest(only_a, only_a + only_b).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """Adjusted p-values of tests made together: below alpha where the test is rejected by Holm's procedure at alpha.
+    """Holm-adjusted p-values of a family of tests: at most alpha where Holm's procedure rejects at level alpha.
 
-    The chance of one false rejection or more is then at most alpha, however the tests depend on each other.
+    The probability of any false rejection is then at most alpha, whatever the dependence between the tests.
 
     Args:
         p_values: ``(tests,)``, each from 0 to 1.
@@ -49,7 +49,7 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
         ``(tests,)`` in the same order, at most 1.
 
     Raises:
-        ValueError: a value that is no probability.
+        ValueError: a value outside [0, 1].
 
     Source: Holm 1979.
 
@@ -58,7 +58,7 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
     """
     p = np.asarray(p_values, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("a p-value is no number from 0 to 1")
+        raise ValueError("p-values must be between 0 and 1")
     order = np.argsort(p)
     stepwise = p[order] * np.arange(len(p), 0, -1)
     adjusted = np.empty_like(p)

@@ -1,4 +1,4 @@
-"""Loggers beside ``metrics.csv``: Weights & Biases with its dashboards, TensorBoard."""
+"""Loggers in addition to ``metrics.csv``: Weights & Biases with its dashboards, TensorBoard."""
 
 from p2be_exp.tracking.columns import COLUMNS, flat_columns, run_name
 from p2be_exp.tracking.loggers import TAGGED_GROUPS, build_loggers, finish

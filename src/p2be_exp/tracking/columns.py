@@ -1,4 +1,4 @@
-"""What tells one run from another: a name for a person, and flat columns to filter and group by."""
+"""Identification of a run: a readable name, and flat columns to filter and group by."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ COLUMNS = (*(f"{group}_name" for group in COLUMN_GROUPS), "M", "lambda_smooth")
 
 
 def run_name(config: TrainConfig) -> str:
-    """A name that a person can read: what was trained, on what, and the seed."""
+    """A readable name: what was trained, on which data, and the seed."""
     encoding = config.encoding.name + ("" if config.encoding.M is None else f"-M{config.encoding.M}")
     parts = (encoding, config.backbone.name, config.regime.name, config.dataset.name)
     return "_".join((*parts, f"seed{config.seed}"))
 
 
 def flat_columns(config: TrainConfig) -> dict[str, Any]:
-    """The columns of a run, beside its whole configuration; those that its encoding does not have are left out.
+    """The columns of a run, in addition to its full configuration; those that its encoding lacks are left out.
 
-    W&B keeps a nested key as ``encoding.value.name``, which its tables, filters and chart axes spell in different ways;
-    a flat key without dots is spelt alike everywhere. None of these is the name of a configuration group.
+    W&B stores a nested key as ``encoding.value.name``, which its tables, filters and chart axes spell differently; a
+    flat key without dots is spelled the same everywhere. None of these is the name of a configuration group.
 
     Args:
         config: a run's resolved configuration.

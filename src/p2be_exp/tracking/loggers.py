@@ -1,4 +1,4 @@
-"""The loggers of a run: Weights & Biases, TensorBoard; and what is logged at a step."""
+"""The loggers of a run: Weights & Biases and TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ TAGGED_GROUPS = ("encoding", "backbone", "dataset", "regime", "preset")
 
 
 def build_loggers(config: TrainConfig, run: Run, sweep: str | None = None) -> list[Logger]:
-    """The loggers that the ``logger`` group asks for; none for ``csv``, which is always written.
+    """The loggers that the ``logger`` group selects; none for ``csv``, which is always written.
 
     Args:
         config: a run's resolved configuration.
-        run: its folder; a W&B run id is kept in its ``run.json``, so that a resumed run goes on in the same place.
+        run: its folder; the W&B run id is stored in its ``run.json``, so that a resumed run continues the same W&B run.
         sweep: name of the sweep that this run is a job of.
 
     Raises:
-        BadInput: the logger is not installed, or W&B cannot be reached or does not know the user.
+        BadInput: the logger is not installed, or W&B cannot be reached or the user is not logged in.
     """
-    if rank(config.trainer) > 0:  # rank 0 logs for all, and its run.json may not be there yet
+    if rank(config.trainer) > 0:  # rank 0 logs for all, and its run.json may not exist yet
         return []
     if isinstance(config.logger, WandbLoggerConfig):
         return [_wandb_logger(config, config.logger, run, sweep)]
@@ -42,7 +42,7 @@ def build_loggers(config: TrainConfig, run: Run, sweep: str | None = None) -> li
 
 
 def finish(loggers: list[Logger], exit_code: int) -> None:
-    """Close the W&B run of this job with its exit code, so that the next job of a sweep gets its own."""
+    """Close the W&B run of this job with its exit code, so that the next job of a sweep starts a new one."""
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
 

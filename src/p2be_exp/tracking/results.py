@@ -1,4 +1,4 @@
-"""The results of a run as W&B gets them: numbers under stable names, a table, figures."""
+"""The results of a run for W&B: numbers under stable names, a table, figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 
 def summary_numbers(summary: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a finished evaluation, in percent, by the names that they have in W&B's summary.
+    """The numbers of a finished evaluation, in percent, by their names in W&B's summary.
 
     ``clean_error``, ``mean_corruption_error``, ``mce``, ``relative_mce``; by kind of corruption
     ``corruption_error/noise``; by radius ``lspga_error/8`` (LS-PGA as the reference code runs it) and

@@ -1,4 +1,4 @@
-"""The panels as a view of a W&B project, through W&B's own package for that."""
+"""The panels as a view of a W&B project, built with W&B's own workspaces package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PINNED = (*(f"config:{name}" for name in (*COLUMNS, "seed", "scale", "departs_fr
 
 
 def check_installed() -> None:
-    """Check that W&B's package for workspaces is there.
+    """Check that W&B's workspaces package is installed.
 
     Raises:
         BadInput: it is not.
@@ -32,7 +32,7 @@ def build_workspace(project: str, entity: str, name: str) -> Workspace:
 
     Args:
         project, entity: where the runs are.
-        name: of the view.
+        name: name of the view.
     """
     import wandb_workspaces.workspaces as ws
 
@@ -49,13 +49,13 @@ def build_workspace(project: str, entity: str, name: str) -> Workspace:
 
 
 def save_workspace(project: str, entity: str | None, name: str) -> str:
-    """Make the view in W&B; a new one each time.
+    """Create the view in W&B; a new one each time.
 
     Returns:
-        Its address.
+        Its URL.
 
     Raises:
-        BadInput: W&B is offline, does not know the user, or refuses.
+        BadInput: W&B is offline, the user is not logged in, or W&B rejects the view.
     """
     check_installed()
     import wandb
@@ -69,9 +69,11 @@ def save_workspace(project: str, entity: str | None, name: str) -> str:
         return build_workspace(project, owner, name).save().url
     except BadInput:
         raise
-    except Exception as error:  # of W&B, of its transport, of its server
-        why = str(error).strip().splitlines()
-        raise BadInput(f"workspace: W&B refused ({why[0] if why else type(error).__name__})") from error
+    except Exception as error:  # from W&B, its transport or its server
+        reason = str(error).strip().splitlines()
+        raise BadInput(
+            f"workspace: the request to W&B failed ({reason[0] if reason else type(error).__name__})"
+        ) from error
 
 
 def _drawn(panel: Panel) -> Any:

@@ -1,4 +1,4 @@
-"""Where an evaluation's corrupted images come from: published files, own files, a set made before, made on the fly."""
+"""Sources of an evaluation's corrupted images: published files, own files, a set made earlier, generated on the fly."""
 
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
 

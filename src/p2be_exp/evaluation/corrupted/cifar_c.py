@@ -23,12 +23,12 @@ class OfficialCifarC(StoredImages):
     Args:
         folder: with ``NAME.npy`` and ``labels.npy``.
         dataset: ``cifar10`` or ``cifar100``.
-        names, severities: what is wanted.
+        names, severities: the requested corruptions and severities.
         key: the option that named the folder.
 
     Raises:
-        BadInput: it is no such folder (see :class:`~p2be_exp.corruptions.store.StoredSet`), or a file in it is not the
-            published one; also when a block of a file is read that has changed since.
+        BadInput: not such a folder (see :class:`~p2be_exp.corruptions.store.StoredSet`), or a file in it is not the
+            published one. When a block is read: its file has changed since.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class OfficialCifarC(StoredImages):
             "name": "cifar_c",
             "names": list(self.plan.names),
             "severities": list(self.plan.severities),
-            "verified": "md5",  # older results have none: their files may have been anybody's
+            "verified": "md5",  # absent from older results, whose files were not verified
         }
 
     def _verify(self, names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Corrupted images made here: those of a set made before, the rest on the fly."""
+"""Corrupted images made by this package: read from a set made earlier, the rest generated on the fly."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from p2be_exp.evaluation.corrupted.stored import condition_loader_of, one_image,
 
 
 class GeneratedImages(CorruptedImages):
-    """Corrupted images made here: those of a set that was made before where it has them, the rest on the fly.
+    """Corrupted images made by this package: read from a set where it has them, the rest generated on the fly.
 
-    A set of an earlier version of the generator is read, and said to be one; nothing is added to it on the fly.
+    A set made by an earlier version of the generator is read and reported as such; nothing is added to it on the fly.
 
     Args:
         dataset: name of the data set.
-        names, severities: what is wanted.
-        seed: of the images.
-        folder: a set made by ``python -m p2be_exp.corruptions make``; None for none.
+        names, severities: the requested corruptions and severities.
+        seed: seed for the corruptions.
+        folder: a set made by ``python -m p2be_exp.corruptions make``, if any.
         frost_dir: where frost's textures are; None for those of the installed ``imagecorruptions``, if it is.
-        workers: threads; None for one a core.
+        workers: threads; None for one per core.
 
     Raises:
         BadInput: the set in the folder is of another data set or seed, or published; it was made by an earlier version
-            of the generator and lacks some of what is wanted; textures that cannot be read.
+            of the generator and lacks some of the requested images; textures cannot be read.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GeneratedImages(CorruptedImages):
             _check_complete(self.stored, names, severities)
         find = "frost" in names and not earlier
         self.textures = find_textures(frost_dir, key="corruption.frost_dir") if find else None
-        self._compared = False  # the set's picture files with the data set's
+        self._compared = False  # whether the set's picture files have been compared with the data set's
         self._workers = usable_cpus() if workers is None else workers
         has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
         why = "not in the folder" if earlier else "no textures; set corruption.frost_dir"
@@ -90,15 +90,15 @@ class GeneratedImages(CorruptedImages):
         workers = 1 if self._is_stored(name, severity) else self._workers
         return condition_loader_of(self._images_of(name, severity, data), (name, severity), data, workers)
 
-    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
-        return one_image(self._images_of(name, severity, data), place)
+    def picture(self, name: str, severity: int, data: ImageDataModule, position: int) -> NDArray[np.uint8]:
+        return one_image(self._images_of(name, severity, data), position)
 
     def _is_identical(self, dataset: str, name: str) -> bool:
         """Whether the images of a corruption are the published ones.
 
-        Of a file that is as whole as the published one its digest says so. Of a part there is no digest, and a manifest
-        is no evidence: anybody can write one. Of images made on the fly this version of the generator has to have been
-        seen to make the whole file, and this installation has to make a few images as that one did.
+        For a complete file its digest decides. For a part there is no published digest, and a manifest is no evidence:
+        anybody can write one. For images generated on the fly, this version of the generator must be known to reproduce
+        the complete file, and this installation must generate a few images identically.
         """
         published = published_md5(dataset, name)
         if published is None:
@@ -110,9 +110,9 @@ class GeneratedImages(CorruptedImages):
         return reproduces(dataset, name, self.version) and makes_as_published(name)
 
     def _check_identical(self, name: str) -> None:
-        """Check, before a block is read, that a file that was called the published one still is."""
+        """Check, before a block is read, that a file that was reported as the published one still is."""
         if name in self.plan.identical and not self._is_identical(self.plan.dataset, name):
-            assert self.stored is not None  # only its files are called so
+            assert self.stored is not None  # only its files are reported as published
             raise BadInput(f"corruption.dir={self.stored.folder}: {name}.npy has changed since the evaluation began")
 
     def _is_stored(self, name: str, severity: int) -> bool:
@@ -132,8 +132,8 @@ class GeneratedImages(CorruptedImages):
 
         clean = data.test_set().to(torch.device("cpu"))
 
-        def images_of(places: Tensor) -> Part:
-            part = clean.read(places)
+        def images_of(positions: Tensor) -> Part:
+            part = clean.read(positions)
             if not part.kept.any():
                 return part
             corrupted = corrupt(
@@ -141,7 +141,7 @@ class GeneratedImages(CorruptedImages):
                 name,
                 severity,
                 dataset=self.plan.dataset,
-                indices=clean.indices[places].numpy()[part.kept],
+                indices=clean.indices[positions].numpy()[part.kept],
                 seed=self.seed,
                 textures=self.textures,
             )
@@ -155,28 +155,28 @@ def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
 
     if folder.is_dir() and not (folder / MANIFEST).is_file():
         raise BadInput(
-            f"corruption.dir={folder}: no manifest.json; published files go with corruption=cifar_c, "
-            "anybody's with corruption=own"
+            f"corruption.dir={folder}: no manifest.json; use corruption=cifar_c for the published files, "
+            "corruption=own for any others"
         )
     stored = StoredSet(folder)
-    wanted = {"dataset": dataset, "seed": seed}
-    for what, value in wanted.items():
+    expected = {"dataset": dataset, "seed": seed}
+    for what, value in expected.items():
         if _manifest(stored).get(what) != value:
             found = _manifest(stored).get(what)
-            raise BadInput(f"corruption.dir={folder}: made with {what}={found}, wanted is {value}")
+            raise BadInput(f"corruption.dir={folder}: made with {what}={found}, expected {value}")
     version = _manifest(stored).get("generator_version")
     if not isinstance(version, int) or not 1 <= version <= GENERATOR_VERSION:
         raise BadInput(
-            f"corruption.dir={folder}: made with generator_version={version}, known are 1 to {GENERATOR_VERSION}"
+            f"corruption.dir={folder}: made with generator_version={version}, must be between 1 and {GENERATOR_VERSION}"
         )
     return stored
 
 
 def _check_complete(stored: StoredSet, names: tuple[str, ...], severities: tuple[int, ...]) -> None:
-    """Check that a set of an earlier version of the generator has what is wanted: nothing can be added to it.
+    """Check that a set made by an earlier version of the generator is sufficient: nothing can be added to it.
 
     Raises:
-        BadInput: it has not. Frost that was left out when it was made is left out.
+        BadInput: it lacks some of the requested images. Frost that was left out when it was made may be missing.
     """
     lacking = [name for name in names if name not in stored.names and name not in _manifest(stored).get("left_out", {})]
     lacking += [f"severity {severity}" for severity in severities if severity not in stored.severities]
@@ -184,28 +184,28 @@ def _check_complete(stored: StoredSet, names: tuple[str, ...], severities: tuple
         version = _manifest(stored)["generator_version"]
         raise BadInput(
             f"corruption.dir={stored.folder}: made by version {version} of the generator, "
-            f"lacks {', '.join(lacking)}, and images of two versions are not mixed; ask for what it has "
+            f"lacks {', '.join(lacking)}, and images of two versions are not mixed; request what it has "
             f"(corruption.names=[{','.join(stored.names)}]), or make a new set"
         )
 
 
 def _manifest(stored: StoredSet) -> dict[str, Any]:
-    """The manifest of a set made here, which has one."""
+    """The manifest of a set made by this package, which always has one."""
     assert stored.manifest is not None
     return stored.manifest
 
 
 def _is_whole(stored: StoredSet) -> bool:
-    """Whether a set made here has every severity of every image of its test set, in their order."""
+    """Whether a set has every severity of every image of its test set, in their order."""
     every = len(stored) == _manifest(stored).get("images_of_the_data_set") and not stored.unreadable
     return every and stored.severities == SEVERITIES and np.array_equal(stored.indices, np.arange(len(stored)))
 
 
 def _check_files(stored: StoredSet, data: ImageDataModule) -> None:
-    """Check that a set that was made of picture files was made of these, cut out in this way."""
-    for what, wanted in data.fingerprint(torch.from_numpy(stored.indices)).items():
+    """Check that a set made from picture files was made from those of the data set, cropped in the same way."""
+    for what, expected in data.fingerprint(torch.from_numpy(stored.indices)).items():
         found = _manifest(stored).get(what)
-        if found != wanted:
-            files = f"made of other pictures than those of {data.name}'s test set (their names or labels differ)"
-            told = files if what == "test_files" else f"made with {what}={found}, wanted is {wanted}"
-            raise BadInput(f"corruption.dir={stored.folder}: {told}")
+        if found != expected:
+            files = f"not made from the pictures of {data.name}'s test set (their names or labels differ)"
+            reason = files if what == "test_files" else f"made with {what}={found}, expected {expected}"
+            raise BadInput(f"corruption.dir={stored.folder}: {reason}")

@@ -1,6 +1,6 @@
 """ImageNet-C as published: ``CORRUPTION/SEVERITY/WNID/NAME.JPEG``, decoded in worker processes.
 
-No digests of its files are known, so that results say "given as ImageNet-C, not verified".
+Digests of its files are not known, so results say "given as ImageNet-C, not verified".
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 SIDE = 224
 RESIZED = {"center": None, "resize": 256}
-"""``crop=center`` cuts 224 x 224 out of the middle, as Hendrycks' test.py; ``resize`` scales the shorter side to 256
-first, as the reference code of AugMix: it enlarges the images, which are 224 x 224 already. For a network of another
-``dataset.image_size`` what was cut out is scaled to that size."""
+"""``crop=center`` takes the central 224 x 224 pixels, as Hendrycks' test.py; ``resize`` scales the shorter side to 256
+first, as AugMix's reference code: it enlarges the images, which are 224 x 224 already. For a network of another
+``dataset.image_size`` the crop is scaled to that size."""
 
 
 class OfficialImageNetC(CorruptedImages):
-    """ImageNet-C in its folder, or a part of it.
+    """ImageNet-C, or a part of it, in its folder.
 
     Args:
-        folder: holds a folder a corruption.
-        names, severities: what is wanted.
+        folder: holds one folder per corruption.
+        names, severities: the requested corruptions and severities.
         crop: ``center`` or ``resize``, see :data:`RESIZED`.
-        workers: processes that decode; None for one a core.
+        workers: processes that decode; None for one per core.
         key: the option that named the folder.
 
     Raises:
-        BadInput: no such folder; no corruption in it; a severity, or a class that one cell has and another lacks. When
-            the first loader is made: the images of its cell are not those of the test set. When a cell is read: an
-            image that another cell has and this one lacks, or that is damaged.
+        BadInput: no such folder; no corruption in it; a missing severity, or a class missing from a cell. When the
+            first loader is made: the images of its cell are not those of the test set. When a cell is read: an image is
+            missing from it or damaged.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class OfficialImageNetC(CorruptedImages):
         self._workers = usable_cpus() if workers is None else workers
         if not self.folder.is_dir():
             raise BadInput(f"{key}={folder}: no such folder")
-        there = [name for name in names if (self.folder / name).is_dir()]
-        if not there:
-            raise BadInput(f"{key}={folder}: no corruption in it; wanted are folders like {ALL[0]}/1/n01440764")
-        missing = {name: "not in the folder" for name in names if name not in there}
+        present = [name for name in names if (self.folder / name).is_dir()]
+        if not present:
+            raise BadInput(f"{key}={folder}: no corruption in it; expected folders like {ALL[0]}/1/n01440764")
+        missing = {name: "not in the folder" for name in names if name not in present}
         self.plan = Plan("given", "imagenet", names, severities, missing)
         first, *others = self.plan.cells
         self._classes = self._class_folders(*first)
@@ -86,10 +86,10 @@ class OfficialImageNetC(CorruptedImages):
 
     def loader(self, name: str, severity: int, data: ImageDataModule) -> FileLoader:
         if unknown := sorted(self._classes - set(data.classes)):
-            raise BadInput(f"{self._key}={self.folder}: class {unknown[0]} is none of {data.name}'s")
+            raise BadInput(f"{self._key}={self.folder}: class {unknown[0]} is not in {data.name}")
         device, rank, world_size = data.placement()
         files = self._files(name, severity, data)
-        if self._images is None:  # the first cell: what is wrong with all is told now, not when it is read
+        if self._images is None:  # the first cell: report what is wrong with all of them now, not when it is read
             files.files(torch.tensor([0]))
         return FileLoader(
             files,
@@ -103,8 +103,8 @@ class OfficialImageNetC(CorruptedImages):
             world_size=world_size,
         )
 
-    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
-        return self._files(name, severity, data).pictures(torch.tensor([place]))[0].permute(1, 2, 0).numpy()
+    def picture(self, name: str, severity: int, data: ImageDataModule, position: int) -> NDArray[np.uint8]:
+        return self._files(name, severity, data).pictures(torch.tensor([position]))[0].permute(1, 2, 0).numpy()
 
     def _files(self, name: str, severity: int, data: ImageDataModule) -> FileSet:
         clean = data.test_set()
@@ -120,7 +120,7 @@ class OfficialImageNetC(CorruptedImages):
         )
 
     def _names(self, name: str, severity: int, data: ImageDataModule) -> Names:
-        """The files of a cell, listed when its turn comes: a whole ImageNet-C has millions."""
+        """The files of a cell, listed only when they are read: a complete ImageNet-C has millions."""
         clean, images = data.test_set(), self._listing(name, severity)
         indices, labels = clean.indices.tolist(), clean.labels.tolist()
         if max(indices) < len(images):
@@ -130,18 +130,18 @@ class OfficialImageNetC(CorruptedImages):
                 return np.array([os.fsencode(image) for image in chosen], dtype=np.bytes_)
         raise BadInput(
             f"{self._key}={self.folder}: {name}/{severity} has {len(images)} images, "
-            f"other ones than {data.name}'s test set"
+            f"not those of {data.name}'s test set"
         )
 
     def _same_names(self, clean: AnySet, chosen: list[str], cell: tuple[str, int]) -> None:
-        """Check that each image has the name of its clean one, as in the published set, apart from the ending."""
+        """Check that each image has the name of its clean one, as in the published set, apart from the extension."""
         if not isinstance(clean, FileSet):
             return
         names = (os.fsdecode(name) for name in clean.files(torch.arange(len(clean))).tolist())
-        for wanted, found in zip(names, chosen, strict=True):
-            if wanted.rpartition(".")[0] != found.rpartition(".")[0]:
+        for expected, found in zip(names, chosen, strict=True):
+            if expected.rpartition(".")[0] != found.rpartition(".")[0]:
                 raise BadInput(
-                    f"{self._key}={self.folder}: {cell[0]}/{cell[1]} has {found} where {clean.name} has {wanted}"
+                    f"{self._key}={self.folder}: {cell[0]}/{cell[1]} has {found} where {clean.name} has {expected}"
                 )
 
     def _class_folders(self, name: str, severity: int) -> set[str]:
@@ -165,6 +165,6 @@ class OfficialImageNetC(CorruptedImages):
     def _same(self, one: Set[str], other: Set[str], cell: tuple[str, int], what: str) -> None:
         if different := sorted(one ^ other):
             raise BadInput(
-                f"{self._key}={self.folder}: {cell[0]}/{cell[1]} has other {what} than the cells before it "
+                f"{self._key}={self.folder}: {cell[0]}/{cell[1]} does not have the {what} of the cells before it "
                 f"({len(different)} differ, {different[0]} first)"
             )

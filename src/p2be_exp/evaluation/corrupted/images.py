@@ -1,4 +1,4 @@
-"""What every source of corrupted images can do."""
+"""The interface of a source of corrupted images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class CorruptedImages(ABC):
     """The corrupted test images of a data set.
 
     Attributes:
-        plan: which there are.
+        plan: the images that it provides.
     """
 
     plan: Plan
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What decides the images, for the settings of a result; no paths, no numbers of workers."""
+        """What determines the images, for the settings of a result; neither paths nor numbers of workers."""
 
     @abstractmethod
     def loader(self, name: str, severity: int, data: ImageDataModule) -> Any:
@@ -36,5 +36,5 @@ class CorruptedImages(ABC):
         """
 
     @abstractmethod
-    def picture(self, name: str, severity: int, data: ImageDataModule, place: int) -> NDArray[np.uint8]:
-        """One image of a cell, ``(H, W, 3)``: the one of the ``place``-th image that ``data`` tests on."""
+    def picture(self, name: str, severity: int, data: ImageDataModule, position: int) -> NDArray[np.uint8]:
+        """One image of a cell, ``(H, W, 3)``: the image at a position in the test images of ``data``."""

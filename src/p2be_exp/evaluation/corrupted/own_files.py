@@ -1,4 +1,4 @@
-"""Anybody's own corrupted images in the layout of CIFAR-10-C: taken as they are, never called the published ones."""
+"""The user's own corrupted images in the layout of CIFAR-10-C: used as they are, never reported as published."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class OwnFiles(StoredImages):
-    """Files from anywhere, for any data set; the SHA-256 of those that are used is part of the results' settings.
+    """Files of any origin, for any data set; the SHA-256 of those that are used is part of the results' settings.
 
     Args:
         folder: with ``NAME.npy``, five severities of every test image, and ``labels.npy``; ``indices.npy`` names the
-            images where they are a part of the test set.
+            images where they are only a part of the test set.
         dataset: name of the data set.
-        names, severities: what is wanted.
+        names, severities: the requested corruptions and severities.
         key: the option that named the folder.
 
     Raises:
-        BadInput: it is no such folder (see :class:`~p2be_exp.corruptions.store.StoredSet`), or a set made here. When a
-            block is read: its file has changed since.
+        BadInput: not such a folder (see :class:`~p2be_exp.corruptions.store.StoredSet`), or a set made by this package.
+            When a block is read: its file has changed since.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class OwnFiles(StoredImages):
     def loader(self, name: str, severity: int, data: ImageDataModule) -> ConditionLoader:
         if INDICES not in self._digests and len(self.stored) != data.total_test:
             raise BadInput(
-                f"{self._key}={self.stored.folder}: {len(self.stored)} images a severity, {data.name}'s test set has "
+                f"{self._key}={self.stored.folder}: {len(self.stored)} images per severity, {data.name}'s test set has "
                 f"{data.total_test}"
             )
         return super().loader(name, severity, data)
@@ -61,10 +61,10 @@ class OwnFiles(StoredImages):
             raise BadInput(f"{self._key}={self.stored.folder}: {file} has changed since the evaluation began")
 
     def _sha256(self, files: list[str]) -> dict[str, str]:
-        there = [file for file in files if (self.stored.folder / file).is_file()]
+        existing = [file for file in files if (self.stored.folder / file).is_file()]
         try:
-            digests = file_digests([self.stored.folder / file for file in there], "sha256")
+            digests = file_digests([self.stored.folder / file for file in existing], "sha256")
         except OSError as error:
             file = Path(error.filename).name
             raise BadInput(f"{self._key}={self.stored.folder}: {file} cannot be read ({error.strerror})") from error
-        return dict(zip(there, digests, strict=True))
+        return dict(zip(existing, digests, strict=True))

@@ -1,4 +1,4 @@
-"""Figures of an evaluation under attack: error against radius, loss along the steps, images and what was changed."""
+"""Figures of an evaluation under attack: error against radius, loss over the steps, images and their perturbations."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MARKERS = "osD^vP*X<>"
 
 
 def draw_attack_figures(results: Results, clean_images: NDArray[np.uint8], title: str) -> list[Path]:
-    """Draw what is there to draw into the folder's ``figures/``.
+    """Draw the figures of an attacked network into the folder's ``figures/``.
 
     Args:
-        results: complete, of at least one attack.
+        results: complete, with at least one attack.
         clean_images: the first test images, uint8 ``(n, 3, H, W)``.
-        title: which network, and which images.
+        title: names the network and the images.
 
     Returns:
-        The files: ``error_over_radius.png``; ``loss_over_steps.png`` where an attack takes steps;
+        The files: ``error_over_radius.png``; ``loss_over_steps.png`` where an attack has steps;
         ``adversarial_images.png``.
     """
     figures = {"error_over_radius": error_over_radius(results, title)}
@@ -37,7 +37,7 @@ def draw_attack_figures(results: Results, clean_images: NDArray[np.uint8], title
 
 
 def error_over_radius(results: Results, title: str) -> Figure:
-    """A line an attack, the worst case in bold, from the clean error at radius 0."""
+    """One line per attack, the worst case in bold, from the clean error at radius 0."""
     clean = results.rows[CLEAN.id].error
     figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
     for number, name in enumerate(_names(results)):
@@ -55,7 +55,7 @@ def error_over_radius(results: Results, title: str) -> Figure:
 def loss_over_steps(results: Results, title: str) -> Figure | None:
     """Mean cross-entropy along each attack's steps at one radius: the smallest of 8 levels or more, else the largest.
 
-    An image that PGD has broken keeps its loss from then on.
+    An image that PGD has broken keeps its loss for the remaining steps.
     """
     radii = sorted({each.eps_levels for each in results.attacks if each.eps_levels is not None})
     radius = next((each for each in radii if each >= 8), radii[-1])
@@ -78,9 +78,9 @@ def loss_over_steps(results: Results, title: str) -> Figure | None:
 
 
 def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title: str) -> Figure:
-    """Images, and for each radius what its strongest attack made of them with the difference, enlarged to be seen."""
+    """Clean images, and for each radius those of its strongest attack with the difference, amplified to be visible."""
     strongest = {condition: results.images(condition.id) for condition in _strongest(results)}
-    kept = min(len(found["examples"]) for found in strongest.values())  # of the first process's share of a batch
+    kept = min(len(found["examples"]) for found in strongest.values())  # only of the first process's share of a batch
     rows, columns = min(SHOWN_IMAGES, len(clean_images), kept), 1 + 2 * len(strongest)
     figure, grid = new_figure(rows, columns, figsize=(0.6 + 1.25 * columns, 1.1 + 1.2 * rows), squeeze=False,
                                 layout="constrained")  # fmt: skip

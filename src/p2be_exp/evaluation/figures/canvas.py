@@ -1,4 +1,4 @@
-"""Figures that no window knows: drawn by Agg whatever backend the process uses, and gone with their last reference."""
+"""Figures without a window: drawn by Agg whatever backend the process uses, freed with their last reference."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 
 def new_figure(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **settings: Any) -> tuple[Figure, Any]:
-    """A figure and its axes, as ``pyplot.subplots`` gives them, without the global state of pyplot.
+    """A figure and its axes, as ``pyplot.subplots`` returns them, without the global state of pyplot.
 
     Args:
-        rows, columns: of axes.
+        rows, columns: of the grid of axes.
         figsize: width and height in inches.
-        settings: ``layout`` of the figure; the others are of ``Figure.subplots``.
+        settings: ``layout`` of the figure; the others go to ``Figure.subplots``.
 
     Returns:
         The figure, and one pair of axes, or an array of them.

@@ -1,4 +1,4 @@
-"""Pictures of the errors under corruptions: every cell, a bar a corruption, a line a category over severity."""
+"""Figures of the errors under corruptions: a heat map, one bar per corruption, one line per category over severity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from p2be_exp.evaluation.figures.canvas import new_figure
 from p2be_exp.system.atomic import replacing
 
 COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital": "#CC79A7", "extra": "#8C8C8C"}
-"""Of the categories: the palette of Okabe and Ito, told apart by the colour-blind too."""
+"""Colours of the categories, from the palette of Okabe and Ito, which the colour-blind can distinguish."""
 
 _MISSING = "#E4E4E4"
 _DARK = 44
@@ -34,7 +34,7 @@ class CorruptionErrors:
     """The errors of one evaluation as a matrix.
 
     Attributes:
-        names: corruptions, in the published order; those that were asked for and are missing too.
+        names: corruptions, in the published order; including requested ones that are missing.
         severities: ascending.
         error, low, high: percent, ``(names, severities)``, NaN where nothing was measured; the interval is Wilson's.
         clean: error on clean images in percent, if it was measured.
@@ -48,7 +48,7 @@ class CorruptionErrors:
     clean: float | None
 
     def complete(self, names: Iterable[str]) -> list[int]:
-        """Rows of those of some corruptions that were measured at every severity: the ones to take means over."""
+        """Rows of the named corruptions that were measured at every severity: those that enter the means."""
         return [row for row, name in enumerate(self.names) if name in names and np.isfinite(self.error[row]).all()]
 
 
@@ -57,20 +57,20 @@ def corruption_errors(summary: Mapping[str, Any], rows: Iterable[Any]) -> Corrup
 
     Args:
         summary: content of ``results.json``. ``clean_error`` is read from it, and from its section ``corruptions``,
-            where there is one, ``left_out`` and ``unfinished``: corruptions that were asked for, and ``severities``.
+            where there is one, ``left_out`` and ``unfinished``: requested corruptions, and ``severities``.
         rows: :class:`~p2be_exp.evaluation.results.Row` or dictionaries with ``name``, ``severity``, ``error``,
-            ``ci_low`` and ``ci_high``; rows without severity (clean images, attacks) are passed over.
+            ``ci_low`` and ``ci_high``; rows without severity (clean images, attacks) are skipped.
     """
     plain = [asdict(cast("Any", row)) if is_dataclass(row) else row for row in rows]
     cells = {(row["name"], int(row["severity"])): row for row in plain if row["severity"]}
     section = summary.get("corruptions") or {}
-    asked = {*section.get("left_out", ()), *section.get("unfinished", ())}
-    names = tuple(name for name in ALL if name in asked or any(name == of for of, _ in cells))
+    requested = {*section.get("left_out", ()), *section.get("unfinished", ())}
+    names = tuple(name for name in ALL if name in requested or any(name == of for of, _ in cells))
     severities = tuple(sorted({*(severity for _, severity in cells), *section.get("severities", ())}))
     error, low, high = (np.full((len(names), len(severities)), np.nan) for _ in range(3))
     for (name, severity), row in cells.items():
-        place = names.index(name), severities.index(severity)
-        error[place], low[place], high[place] = row["error"], row["ci_low"], row["ci_high"]
+        cell = names.index(name), severities.index(severity)
+        error[cell], low[cell], high[cell] = row["error"], row["ci_low"], row["ci_high"]
     return CorruptionErrors(names, severities, error, low, high, summary.get("clean_error"))
 
 
@@ -86,8 +86,8 @@ def draw_corruption_figures(
     Args:
         summary, rows: see :func:`corruption_errors`.
         folder: where the files go.
-        title: which model, data set and source of corrupted images.
-        wrong: by condition, bool ``(images,)``: which images were classified wrongly; for the intervals of the bars,
+        title: names the model, the data set and the source of corrupted images.
+        wrong: by condition, bool ``(images,)``: which images were misclassified; for the intervals of the bars,
             see :func:`mean_interval`.
 
     Returns:
@@ -114,19 +114,18 @@ def mean_interval(
 
     The severities show the same images, so the cells are not independent, and their images must not be pooled into one
     proportion. Given the images, each contributes one number, the share of severities at which it was wrong, and the
-    interval is the normal one of the mean of these. Without them it is the mean of the cells' own intervals: as wide
-    as if the cells rose and fell together, which is the widest it could have to be. For one severity both are not
-    needed: the cell's own interval stands.
+    interval is the normal one of the mean of these. Without them it is the mean of the cells' own intervals, as if the
+    cells were fully correlated: the most conservative choice. For one severity it is the cell's own interval.
 
     Args:
         errors: the cells.
-        row: of the corruption in them.
+        row: the corruption's row in them.
         wrong: by condition, bool ``(images,)``.
     """
-    there = np.flatnonzero(np.isfinite(errors.error[row]))
-    conditions = [f"corruption/{errors.names[row]}/{errors.severities[column]}" for column in there]
-    if wrong is None or len(there) == 1 or not all(condition in wrong for condition in conditions):
-        return float(errors.low[row, there].mean()), float(errors.high[row, there].mean())
+    measured = np.flatnonzero(np.isfinite(errors.error[row]))
+    conditions = [f"corruption/{errors.names[row]}/{errors.severities[column]}" for column in measured]
+    if wrong is None or len(measured) == 1 or not all(condition in wrong for condition in conditions):
+        return float(errors.low[row, measured].mean()), float(errors.high[row, measured].mean())
     shares = np.mean([wrong[condition] for condition in conditions], axis=0)
     half = _Z_95 * shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
     return max(0.0, 100 * (shares.mean() - half)), min(100.0, 100 * (shares.mean() + half))
@@ -142,8 +141,8 @@ def heatmap(errors: CorruptionErrors, title: str = "") -> Figure:
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=_MISSING)
     image = axes.imshow(np.ma.masked_invalid(errors.error), vmin=0, vmax=100, cmap=colours, aspect="auto")
     for (row, column), error in np.ndenumerate(errors.error):
-        told, colour = ("–", "#555555") if np.isnan(error) else (f"{error:.1f}", "w" if error < _DARK else "k")
-        axes.text(column, row, told, ha="center", va="center", color=colour, fontsize=9)
+        text, colour = ("–", "#555555") if np.isnan(error) else (f"{error:.1f}", "w" if error < _DARK else "k")
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(columns), errors.severities)
     axes.set_yticks(range(rows), [_words(name) for name in errors.names])
     axes.set_xlabel("severity")
@@ -158,7 +157,7 @@ def heatmap(errors: CorruptionErrors, title: str = "") -> Figure:
     return figure
 
 
-# -- a bar a corruption -----------------------------------------------------------------------------------------------
+# -- one bar per corruption -------------------------------------------------------------------------------------------
 
 
 def bars(errors: CorruptionErrors, title: str = "", wrong: Mapping[str, NDArray[np.bool_]] | None = None) -> Figure:
@@ -167,14 +166,14 @@ def bars(errors: CorruptionErrors, title: str = "", wrong: Mapping[str, NDArray[
     names = [errors.names[row] for row in rows]
     figure, axes = new_figure(figsize=(7.2, 1.9 + 0.33 * len(rows)), layout="constrained")
     ends = []
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         mean = float(np.nanmean(errors.error[row]))
         low, high = mean_interval(errors, row, wrong)
-        axes.barh(place, mean, height=0.72, color=COLOURS[category_of(errors.names[row])])
+        axes.barh(position, mean, height=0.72, color=COLOURS[category_of(errors.names[row])])
         axes.errorbar(
-            mean, place, xerr=[[max(0, mean - low)], [max(0, high - mean)]], color="k", linewidth=1, capsize=2.5
+            mean, position, xerr=[[max(0, mean - low)], [max(0, high - mean)]], color="k", linewidth=1, capsize=2.5
         )
-        _write_value(axes, mean, (high, place))
+        _write_value(axes, mean, (high, position))
         ends.append(high)
     if errors.clean is not None:
         axes.axvline(errors.clean, color="k", linestyle="--", linewidth=1, label=f"clean images: {errors.clean:.1f} %")
@@ -195,7 +194,7 @@ def bars(errors: CorruptionErrors, title: str = "", wrong: Mapping[str, NDArray[
 
 
 def _write_value(axes: Axes, value: float, after: tuple[float, float]) -> None:
-    """A number behind the end of a bar, readable where the line of the clean images passes."""
+    """Write a value after the end of a bar, readable where it crosses the line of the clean images."""
     box = {"facecolor": "w", "edgecolor": "none", "pad": 0.8}
     axes.annotate(
         f"{value:.1f}", after, xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, bbox=box, zorder=3
@@ -203,19 +202,19 @@ def _write_value(axes: Axes, value: float, after: tuple[float, float]) -> None:
 
 
 def _bar_label(errors: CorruptionErrors, row: int) -> str:
-    there = [errors.severities[column] for column in np.flatnonzero(np.isfinite(errors.error[row]))]
+    measured = [errors.severities[column] for column in np.flatnonzero(np.isfinite(errors.error[row]))]
     name = _words(errors.names[row])
-    return name if len(there) == len(errors.severities) else f"{name}\n({_severities(there)} only)"
+    return name if len(measured) == len(errors.severities) else f"{name}\n({_severities(measured)} only)"
 
 
-# -- a line a category ------------------------------------------------------------------------------------------------
+# -- one line per category --------------------------------------------------------------------------------------------
 
 
 def over_severity(errors: CorruptionErrors, title: str = "") -> Figure:
-    """Mean error of every category, and over all of the fifteen, at every severity; the caller closes it.
+    """Mean error of every category, and of all fifteen corruptions, at every severity; the caller closes it.
 
-    The means are over corruptions that were measured at every severity, so that a line is about the same corruptions
-    all along; beside each stands over how many.
+    The means are over the corruptions that were measured at every severity, so that a line covers the same corruptions
+    throughout; its label says how many.
     """
     figure, axes = new_figure(figsize=(7.2, 4.2), layout="constrained")
     clean = [] if errors.clean is None else [errors.clean]
@@ -225,8 +224,8 @@ def over_severity(errors: CorruptionErrors, title: str = "") -> Figure:
         rows = errors.complete(names)
         if rows and rows not in drawn:  # the mean over a single category is that category's line
             drawn.append(rows)
-            told = f"{label} ({len(rows)} of {len(names)})"
-            axes.plot(severities, clean + list(errors.error[rows].mean(axis=0)), label=told, **style)
+            legend = f"{label} ({len(rows)} of {len(names)})"
+            axes.plot(severities, clean + list(errors.error[rows].mean(axis=0)), label=legend, **style)
     axes.set_xticks(severities, ["clean" if severity == 0 else str(severity) for severity in severities])
     axes.set(xlabel="severity", ylabel="error %", xlim=(min(severities) - 0.25, max(severities) + 0.25))
     axes.set_ylim(bottom=0)
@@ -234,13 +233,13 @@ def over_severity(errors: CorruptionErrors, title: str = "") -> Figure:
     if axes.lines:
         figure.legend(loc="outside right center", frameon=False, title="mean over corruptions", fontsize=9)
     partly = set(range(len(errors.names))) - set(errors.complete(ALL))
-    apart = [_words(errors.names[row]) for row in sorted(partly)]
-    _entitle(figure, title, [f"in no mean, not measured at every severity: {', '.join(apart)}"] if apart else [])
+    excluded = [_words(errors.names[row]) for row in sorted(partly)]
+    _entitle(figure, title, [f"in no mean, not measured at every severity: {', '.join(excluded)}"] if excluded else [])
     return figure
 
 
 def _lines() -> list[tuple[str, Sequence[str], dict[str, Any]]]:
-    """Label, corruptions and style of every line, the mean last and so on top."""
+    """Label, corruptions and style of every line; the mean last, so that it is drawn on top."""
     categories = {**CATEGORIES, "extra": EXTRA}
     markers = dict(zip(categories, "osD^v", strict=True))
     lines: list[tuple[str, Sequence[str], dict[str, Any]]] = [
@@ -254,15 +253,15 @@ def _lines() -> list[tuple[str, Sequence[str], dict[str, Any]]]:
 
 
 def _blocks(names: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Category, first and last place of every run of corruptions of one category."""
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(category_of(name), []).append(place)
-    return [(category, min(members), max(members)) for category, members in places.items()]
+    """Category, first and last position of every group of corruptions."""
+    positions: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        positions.setdefault(category_of(name), []).append(position)
+    return [(category, min(members), max(members)) for category, members in positions.items()]
 
 
 def _label_block(axes: Axes, category: str, first: int, last: int) -> None:
-    """A category's name and a coloured line at the right of its rows."""
+    """Draw a category's name and a coloured line to the right of its rows."""
     where = axes.get_yaxis_transform()
     style: dict[str, Any] = {"transform": where, "clip_on": False}
     axes.plot([1.02, 1.02], [first - 0.4, last + 0.4], color=COLOURS[category], linewidth=4, **style)
@@ -288,5 +287,5 @@ def _words(name: str) -> str:
 
 def _severities(severities: Sequence[int]) -> str:
     consecutive = len(severities) > 2 and severities[-1] - severities[0] == len(severities) - 1
-    told = f"{severities[0]}–{severities[-1]}" if consecutive else ", ".join(map(str, severities))
-    return f"severit{'y' if len(severities) == 1 else 'ies'} {told}"
+    listed = f"{severities[0]}–{severities[-1]}" if consecutive else ", ".join(map(str, severities))
+    return f"severit{'y' if len(severities) == 1 else 'ies'} {listed}"

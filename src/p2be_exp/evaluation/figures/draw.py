@@ -16,13 +16,13 @@ from p2be_exp.evaluation.results import Results
 
 
 def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedImages | None, title: str) -> list[Path]:
-    """Draw what was measured into the folder's ``figures/``.
+    """Draw the figures of an evaluation into its folder's ``figures/``.
 
     Args:
         results: of the evaluation.
         data: its test images.
-        corrupted: its corrupted images; None where there are none.
-        title: which network it is.
+        corrupted: its corrupted images, if any.
+        title: names the network.
 
     Returns:
         The files.
@@ -41,20 +41,20 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
 
 
 def _source(plan: Plan) -> str:
-    """Where the corrupted images are from, short enough for the title of a small figure."""
+    """The origin of the corrupted images, short enough for the title of a small figure."""
     if plan.source != "generated":
         return provenance(plan.source, plan.identical, plan.identical)
-    there = [name for name in plan.names if name not in plan.left_out]
-    same = [name for name in there if name in plan.identical]
-    return "corruptions made here" + (f" ({len(same)} of {len(there)} as published)" if same else "")
+    available = [name for name in plan.names if name not in plan.left_out]
+    same = [name for name in available if name in plan.identical]
+    return "corruptions made here" + (f" ({len(same)} of {len(available)} as published)" if same else "")
 
 
 def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:
     clean = data.test_set().first(1)
     index = int(clean.indices[0])
-    place = data.test_set().indices.tolist().index(index)
+    position = data.test_set().indices.tolist().index(index)
     pictures: dict = {}
     for name, severity in corrupted.plan.cells:
-        pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, place)
+        pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, position)
     draw_preview(clean.images[0].permute(1, 2, 0).cpu().numpy(), pictures, f"{title}, image {index}", path)
     return path

@@ -1,4 +1,4 @@
-"""One image under every corruption at every severity, as a picture."""
+"""A figure of one image under every corruption at every severity."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Pictures = Mapping[str, Mapping[int, NDArray[np.uint8]]]
 
 
 def draw_preview(clean: NDArray[np.uint8], pictures: Pictures, title: str, path: Path) -> None:
-    """Draw an image clean and corrupted, a row a corruption, a column a severity, as a PNG.
+    """Draw an image clean and corrupted, one row per corruption, one column per severity, as a PNG.
 
     Args:
         clean: ``(H, W, 3)`` uint8.
         pictures: the same image corrupted; every corruption at the same severities.
-        title: what it is.
+        title: of the figure.
         path: where the PNG goes.
     """
     severities = sorted(next(iter(pictures.values())))
@@ -35,7 +35,7 @@ def draw_preview(clean: NDArray[np.uint8], pictures: Pictures, title: str, path:
     )
     for row, (name, images) in zip(grid, pictures.items(), strict=True):
         for axes, image in zip(row, [clean, *(images[severity] for severity in severities)], strict=True):
-            # As it is stored where it has more pixels than the cell, else pixel by pixel.
+            # Antialiased where it has more pixels than the cell, else pixel by pixel.
             axes.imshow(image, interpolation="nearest" if image.shape[0] <= 64 else "antialiased")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)

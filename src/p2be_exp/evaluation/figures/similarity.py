@@ -15,7 +15,7 @@ from p2be_exp.system.atomic import replacing
 def similarity(table: Tensor) -> Tensor:
     """Cosine similarity of the codes of all pairs of levels, ``(256, 256)``, for a table ``(256, M)``.
 
-    A code of zeros is alike to nothing, not to itself either: its row and column are 0.
+    A code of zeros has similarity 0 to every code, itself included.
     """
     table = table.float().cpu()
     norms = table.norm(dim=1)
