@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -436,6 +437,24 @@ def test_a_run_whose_plug_in_has_changed(plugin, run_with, capsys):
     plugins.forget("plug")
     file.write_text(before)
     assert "warning" not in evaluate_clean("run=run", "plugins=[plug]", "limit_test=5", "name=again").err
+
+
+@pytest.mark.parametrize("command", [partial(evaluate, "run=run"), partial(train, "resume=run")], ids=["run", "resume"])
+def test_of_several_processes_the_first_warns_of_a_plug_in_that_has_changed(plugin, run_with, monkeypatch, command):
+    """The tasks of one ``srun`` may also be jobs of one process each: all of these warn."""
+    file = plugin(MINE) / "plug.py"
+    run = run_with("plug")
+    file.write_text(file.read_text() + "# another\n")
+    run.checkpoint("last").write_bytes(b"damaged")  # refused once the processes are known
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    ddp = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    for rank, trainer, warnings in ((0, ddp, 1), (1, ddp, 0), (1, ("trainer=cpu",), 1)):
+        plugins.forget("plug")
+        monkeypatch.setenv("SLURM_PROCID", str(rank))
+        outcome = command("plugins=[plug]", *trainer)
+        assert outcome.code == 2
+        assert "last.ckpt is damaged" in outcome.err
+        assert outcome.err.count("its file has changed since") == warnings
 
 
 def test_strict_plugins_refuses_one_that_has_changed(plugin, run_with):

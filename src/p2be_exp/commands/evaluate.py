@@ -20,6 +20,7 @@ from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
 from p2be_exp.config.plugin_trust import allow_requested
+from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import (
@@ -73,10 +74,12 @@ def _command() -> None:
         raise BadInput("run: which run to evaluate? run=FOLDER")
     if overrides["run"] == "null":
         raise BadInput("run=null: a value is needed")
-    run = Run.open(overrides["run"])  # before the rest: an option may be one of its plug-ins'
-    settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
-    check_config("evaluate", settings)
-    check_launcher(settings.trainer)
+    with hold_warnings():
+        run = Run.open(overrides["run"])  # before the rest: an option may be one of its plug-ins'
+        settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
+        check_config("evaluate", settings)
+        check_launcher(settings.trainer)
+        warn_as(rank(settings.trainer))
     if settings.name in (".", "..") or "/" in (settings.name or ""):
         raise BadInput(f"name={settings.name}: allowed is the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)

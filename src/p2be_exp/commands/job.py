@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import plain_errors, told_with_file
+from p2be_exp.config.plugin_warnings import warn_as
 from p2be_exp.config.plugins import load_plugins
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.config.stored import interpolations
@@ -77,6 +78,7 @@ def job_config(composed: DictConfig) -> TrainConfig:
 
 def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
+    warn_as(rank(config.trainer))  # of runs that it takes a table or gradients from
     source = check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
     from p2be_exp.training.job import train

@@ -28,6 +28,7 @@ from p2be_exp.commands.refusals import told_by_rank
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.plugin_trust import allow_requested
+from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
@@ -192,9 +193,11 @@ def _go_on(config: TrainConfig, run: Run) -> None:
 def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -> None:
     if flags:
         raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
-    run = Run.open(overrides["resume"], key="resume")
-    config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
-    check_launcher(config.trainer)
+    with hold_warnings():
+        run = Run.open(overrides["resume"], key="resume")
+        config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
+        check_launcher(config.trainer)
+        warn_as(rank(config.trainer))
     main = rank(config.trainer) == 0
     with owned(run.path, "resume", patience(run)) if main else nullcontext():
         check_not_running(run, "resume", config.trainer)

@@ -15,15 +15,13 @@ from p2be_exp.config.former import FORMER, former_options, where_now
 from p2be_exp.config.plugin_arguments import ALLOWED, VARIABLE, allow, requested, strict
 from p2be_exp.config.plugin_digests import digest_now
 from p2be_exp.config.plugin_files import files_of, is_part
+from p2be_exp.config.plugin_warnings import start_over, warn
 from p2be_exp.config.plugins import WHERE_LOOKED, load_plugins, look_here
 from p2be_exp.errors import BadInput
 from p2be_exp.registry import BASES, OPTIONS, registered
 
 _STRICT = [False]
 """Whether the command that is running refuses changed plug-ins."""
-
-_TOLD: set[str] = set()
-"""Changes that this command has told: a run may be opened several times."""
 
 
 def allow_requested(arguments: Sequence[str]) -> None:
@@ -37,7 +35,7 @@ def allow_requested(arguments: Sequence[str]) -> None:
     """
     allow(requested(arguments)[0])
     _STRICT[0] = strict(arguments)
-    _TOLD.clear()
+    start_over()
 
 
 def load_plugins_of(
@@ -101,11 +99,7 @@ def _compare(modules: Iterable[str], recorded: Mapping[str, str], where: str, re
             raise BadInput(
                 f"{change}; strict_plugins=true refuses that (put the file back as it was, or leave the key out)"
             )
-        if change not in _TOLD:
-            _TOLD.add(change)
-            # One write, unlike print's two: several processes may write at a time.
-            sys.stderr.write(f"warning: {change}\n")
-            sys.stderr.flush()
+        warn(change)
 
 
 def _short(digest: str | None) -> str:
