@@ -1,4 +1,4 @@
-"""Warnings about the plug-ins of a run: each is printed once per command, and of several processes by rank 0 alone."""
+"""Warnings about the plug-ins of a run: each is printed once per command, and of several processes only by rank 0."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _rank: int | None = 0
 
 
 def start_over() -> None:
-    """Begin a command: no warning has been printed, and this process is taken for rank 0."""
+    """Begin a command: no warning has been printed, and this process counts as rank 0."""
     global _rank
     _rank = 0
     _SEEN.clear()
