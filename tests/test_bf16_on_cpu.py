@@ -87,7 +87,7 @@ def test_a_network_that_cannot_be_copied_gets_no_advice():
 
 def test_where_there_is_none_it_is_refused_before_anything_is_done(workdir, monkeypatch):
     without_bf16(monkeypatch)
-    told = "trainer.precision=bf16: this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
+    told = "trainer.precision=bf16: this CPU has no bf16 (AVX512-BF16 or AMX); use auto or 32"
     assert refusal(train(*TINY, BF16, "trainer=cpu", "hydra.run.dir=run")) == told
     assert not (workdir / "run").exists()
 

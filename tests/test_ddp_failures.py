@@ -234,7 +234,7 @@ def test_a_rank_that_never_comes_is_not_waited_for_longer_than_asked(workdir):
     with started(workdir, "train", *TRAIN, "trainer.timeout=1", launcher="by hand", ranks=(0,)) as command:
         outcome = command.ended()
     assert outcome.code == 1, command.told()
-    assert outcome.err == "error: trainer.timeout=1: rank 1 did not come\n"
+    assert outcome.err == "error: trainer.timeout=1: rank 1 did not join\n"
     assert state() == ("failed", 1)
 
 

@@ -56,10 +56,10 @@ def test_bad_input_in_one_job_leaves_the_others_alone():
     assert outcome.code == 2
     assert states() == {"0": "failed", "1": "finished"}
     status = Run("sweep/0").status()
-    assert (status["exit_code"], status["error"]) == (2, "encoding.M=0: allowed is 1 to 1024")
-    assert "error: encoding.M=0: allowed is 1 to 1024" in outcome.err.splitlines()
+    assert (status["exit_code"], status["error"]) == (2, "encoding.M=0: must be between 1 and 1024")
+    assert "error: encoding.M=0: must be between 1 and 1024" in outcome.err.splitlines()
     assert "1 of 2 jobs failed:" in outcome.err
-    assert "  sweep/0: encoding.M=0: allowed is 1 to 1024" in outcome.err.splitlines()
+    assert "  sweep/0: encoding.M=0: must be between 1 and 1024" in outcome.err.splitlines()
 
 
 def test_an_unexpected_failure_of_one_job_leaves_the_others_alone(monkeypatch):
@@ -96,7 +96,7 @@ def test_bad_input_of_the_sweep_itself_is_one_line():
     assert "encodng.M" in outcome.err
     outcome = train("-m", *SHORT, "encoding=rbg,p2be")
     assert outcome.code == 2
-    assert "there is no such encoding; there are: onehot, p2be, rgb, thermometer" in outcome.err
+    assert "no such encoding; available: onehot, p2be, rgb, thermometer" in outcome.err
 
 
 def test_several_devices_are_refused_in_a_sweep():
@@ -139,7 +139,7 @@ def test_the_same_grid_in_the_same_folder_does_what_is_left(monkeypatch):
     before = written()
     outcome = train(*command, "watch_every=1")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.count("finished already") == 2
+    assert outcome.out.count("already finished") == 2
     assert before == written()
 
 

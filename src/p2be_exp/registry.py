@@ -1,7 +1,7 @@
 """Every option by name: the schema of its keys, the class that it stands for, and what it serves.
 
-An option of this package is one line here and one YAML file in ``conf/``. Schemas and classes are named as texts and
-imported when somebody asks for them, so that this module imports none of the rooms, and every room may import it.
+An option of this package is one line here and one YAML file in ``conf/``. Schemas and classes are given as strings
+and imported on first use, so this module imports none of the other packages and each of them may import it.
 Options from outside are added by :func:`register`.
 """
 
@@ -26,16 +26,20 @@ class Option:
 
     Attributes:
         schema: dataclass of its keys, or its name in :mod:`p2be_exp.config.schema`.
-        makes: the class, or a function that returns one of its objects; or where it is, ``ROOM.MODULE:NAME``. None for
-            an option that is read and not built.
-        settings: arguments that the name stands for, beside those of the schema.
+        makes: the class, or a function that returns an instance; or its location, ``PACKAGE.MODULE:NAME``. None for an
+            option that is only read, not built.
+        settings: arguments implied by the name, in addition to those of the schema.
         buckets: of an encoding: whether levels share codes by construction.
-        serves: of an attack: the encodings that it goes with; ``bucketed`` are those with buckets.
+        serves: of an attack: the encodings that it supports; ``bucketed`` are those with buckets.
         trains: of an attack: whether a regime may train against it.
+<<<<<<< HEAD
         preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
         several_steps: of a regime: whether it may take several optimizer steps per batch.
         staged: of a backbone: whether it can be taken apart into stages.
         owner: the module from outside that registered it; "" for one of this package.
+=======
+        owner: the plug-in module that registered it; "" for an option of this package.
+>>>>>>> h-words-b
     """
 
     schema: str | type
@@ -54,11 +58,11 @@ class Option:
         return _imported(f"config.schema:{self.schema}") if isinstance(self.schema, str) else self.schema
 
     def factory(self) -> Any:
-        """The class or function that makes it, without the arguments that its name stands for."""
+        """The class or function that makes it, without the arguments implied by its name."""
         return _imported(self.makes) if isinstance(self.makes, str) else self.makes
 
     def build(self, *arguments: Any, **settings: Any) -> Any:
-        """One object of its class."""
+        """An instance of its class."""
         return self.factory()(*arguments, **self.settings, **settings)
 
 
@@ -152,22 +156,22 @@ BASES = {
     "regime": "regimes.regime:Regime",
     "attack": "attacks.attack:Attack",
 }
-"""The groups that plug-ins may add to, and what the classes of each are derived from."""
+"""The groups that plug-ins may add to, with the base class of each."""
 
 
 def option(group: str, name: str) -> Option:
     """An option of a group.
 
     Raises:
-        BadInput: there is none of that name.
+        BadInput: there is no option of that name.
     """
     if (found := OPTIONS[group].get(name)) is None:
-        raise BadInput(f"{group}={name}: there is no such {group}; there are: {', '.join(sorted(OPTIONS[group]))}")
+        raise BadInput(f"{group}={name}: no such {group}; available: {', '.join(sorted(OPTIONS[group]))}")
     return found
 
 
 def built(group: str) -> list[str]:
-    """Names of the options that stand for a class, in alphabetical order."""
+    """Names of the options that have a class, in alphabetical order."""
     return sorted(name for name, each in OPTIONS[group].items() if each.makes is not None)
 
 
@@ -181,6 +185,7 @@ def bucketed_encodings() -> list[str]:
     return [name for name, each in OPTIONS["encoding"].items() if each.buckets]
 
 
+<<<<<<< HEAD
 def takes_several_steps(regime: str) -> bool:
     """Whether a regime may take several optimizer steps per batch.
 
@@ -196,22 +201,31 @@ def staged_backbones() -> list[str]:
 
 
 # -- options from outside ---------------------------------------------------------------------------------------------
+=======
+# -- options of plug-ins ----------------------------------------------------------------------------------------------
+>>>>>>> h-words-b
 
 
 def register(group: str, name: str, schema: type, makes: Callable[..., Any], owner: str, trains: bool = False) -> None:
-    """Add an option from outside this package; one that the same module has registered is replaced.
+    """Add an option from outside this package; one that the same module registered before is replaced.
 
     Args:
         group: one of :data:`BASES`.
+<<<<<<< HEAD
         name: small letters, digits and underscores.
         schema: a dataclass with a field ``name`` and one a key.
         makes: the class; for a backbone also a function, whose attribute ``staged`` says whether what it returns has
             stages.
+=======
+        name: lower-case letters, digits and underscores.
+        schema: a dataclass with a field ``name`` and one field per key.
+        makes: the class; for a backbone also a function.
+>>>>>>> h-words-b
         owner: the module that registers it.
         trains: see :class:`Option`.
 
     Raises:
-        BadInput: the name is taken or not allowed, the schema is none, or the class is of another kind.
+        BadInput: the name is taken or not allowed, the schema is not a dataclass, or the class has the wrong base.
     """
     _check_new(group, name, schema, makes, owner)
     OPTIONS[group][name] = Option(
@@ -227,29 +241,35 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
 
 
 def registered() -> dict[tuple[str, str], str]:
-    """The modules from outside that have registered an option, by group and name."""
+    """The plug-in module that registered an option, by group and name."""
     return {(group, name): each.owner for group in BASES for name, each in OPTIONS[group].items() if each.owner}
 
 
 def _check_new(group: str, name: str, schema: type, makes: Callable[..., Any], owner: str) -> None:
     where = f"plug-in {owner}: {group}={name}"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes part of file names and of conditions
-        raise BadInput(f"{where}: allowed are small letters, digits and underscores")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it becomes part of file names and conditions
+        raise BadInput(f"{where}: must consist of lower-case letters, digits and underscores")
     there = OPTIONS[group].get(name)
     if there is not None and there.owner != owner:  # a module imported again, or a cell run again, replaces its own
-        raise BadInput(f"{where} is there already, from {there.owner or 'p2be_exp'}; choose another name")
+        raise BadInput(f"{where} already exists, from {there.owner or 'p2be_exp'}; choose another name")
     keys = [each.name for each in dataclasses.fields(schema)] if dataclasses.is_dataclass(schema) else []
     needed = ("name", "eps_levels", "save_images") if group == "attack" else ("name",)
     if missing := [key for key in needed if key not in keys]:
-        raise BadInput(f"{where}: the schema has to be a dataclass with {', '.join(missing)}")
+        raise BadInput(f"{where}: the schema must be a dataclass with {', '.join(missing)}")
     base = _imported(BASES[group])
     if not (issubclass(makes, base) if isinstance(makes, type) else group == "backbone" and callable(makes)):
         or_else = ", or a function that returns one" if group == "backbone" else ""
+<<<<<<< HEAD
         raise BadInput(f"{where} has to be a subclass of {base.__name__}{or_else}")
     if group == "backbone" and _computes_nothing(makes):
         raise BadInput(f"{where}: the class has to define forward, or begin, stage_modules and end in its place")
     if group == "encoding" and "lambda_smooth" not in keys and _overrides("encoding", makes, "smoothness"):
         raise BadInput(f"{where} has a smoothness, so that its schema needs lambda_smooth")
+=======
+        raise BadInput(f"{where} must be a subclass of {base.__name__}{or_else}")
+    if group == "encoding" and "lambda_smooth" not in keys and _overrides(makes, "smoothness"):
+        raise BadInput(f"{where} has a smoothness, so its schema must have lambda_smooth")
+>>>>>>> h-words-b
 
 
 def _overrides(group: str, makes: Callable[..., Any], method: str) -> bool:
@@ -266,7 +286,7 @@ def _is_staged(backbone: Callable[..., Any]) -> bool:
     return bool(getattr(backbone, "staged", False))
 
 
-def _imported(place: str) -> Any:
-    """What stands at ``ROOM.MODULE:NAME`` in this package."""
-    module, _, name = place.partition(":")
+def _imported(location: str) -> Any:
+    """The object at ``PACKAGE.MODULE:NAME`` of this package."""
+    module, _, name = location.partition(":")
     return reduce(getattr, name.split("."), importlib.import_module(f"p2be_exp.{module}"))

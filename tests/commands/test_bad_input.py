@@ -37,7 +37,7 @@ from p2be_exp.sweeps import sweep_file
 pytestmark = pytest.mark.usefixtures("workdir")
 
 LONG = "x" * 300
-TOO_LONG = f"{LONG}: a name of 300 bytes; allowed are 255"
+TOO_LONG = f"{LONG}: a name of 300 bytes; must be at most 255"
 
 
 def refused(workdir, command, *arguments) -> str:
@@ -112,7 +112,7 @@ def test_many_runs_joined_by_commas_are_no_name_that_is_too_long(workdir, run):
 )
 def test_a_home_folder_that_is_not_there(workdir, command, arguments, key):
     said = refused(workdir, command, *arguments)
-    assert said == f"{key}=~nobody-of-that-name/x: there is no such home folder"
+    assert said == f"{key}=~nobody-of-that-name/x: no such home folder"
 
 
 def test_the_home_folder_is_that_of_the_user(workdir, monkeypatch):
@@ -137,7 +137,7 @@ def test_a_working_folder_that_was_removed(workdir, monkeypatch):
     folder.rmdir()
     for command in (train, evaluate, corruptions, export, report, tracking):
         said = refusal(command("--help"))
-        assert said == "the working folder cannot be read (No such file or directory); change to one that is there"
+        assert said == "the working folder cannot be read (No such file or directory); change to one that exists"
 
 
 # -- keys and values --------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_list_in_a_list_of_corruptions(workdir):
 @pytest.mark.parametrize("group", ["logger", "encoding", "dataset"])
 def test_one_option_of_a_group_is_chosen_by_its_name(workdir, group, value):
     said = refused(workdir, train, f"{group}={value}")
-    assert said.startswith(f"{group}={value}: one is chosen by its name; there are: ")
+    assert said.startswith(f"{group}={value}: must be the name of one option: ")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_what_is_like_nothing_is_not_guessed(workdir):
     ],
 )
 def test_a_number_beyond_every_count(workdir, command, arguments):
-    assert refused(workdir, command, *arguments).endswith("allowed is at most 2147483647")
+    assert refused(workdir, command, *arguments).endswith("must be at most 2147483647")
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_an_activation_that_does_not_go_with_the_network(workdir, arguments, sai
 
 
 def test_the_seed_keeps_its_own_largest_number(workdir):
-    assert refused(workdir, train, "seed=4294967296") == "seed=4294967296: allowed is 0 to 4294967295"
-    assert refused(workdir, train, *TINY, "seed=4294967295", "epochs=0") == "epochs=0: allowed is 1 or more"
+    assert refused(workdir, train, "seed=4294967296") == "seed=4294967296: must be between 0 and 4294967295"
+    assert refused(workdir, train, *TINY, "seed=4294967295", "epochs=0") == "epochs=0: must be 1 or more"
 
 
 @pytest.mark.parametrize("value", ["3", "null", "lspga"])
@@ -244,12 +244,12 @@ def test_more_processes_than_a_machine_has_cpus(workdir, monkeypatch):
     said = refused(
         workdir, train, *TINY, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=64", "batch_size=64"
     )
-    assert said == "trainer.devices=64: as many processes on 2 CPUs; allowed here are 1 to 4"
+    assert said == "trainer.devices=64: too many processes for 2 CPUs; must be between 1 and 4"
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "../evaluations/mine"])
 def test_an_evaluation_is_named_by_its_folder(workdir, run, name):
-    said = f"evaluation={name}: allowed is the name of a folder, which is in RUN/evaluations/"
+    said = f"evaluation={name}: must be the name of a folder in RUN/evaluations/"
     assert refused(workdir, report, "run", f"evaluation={name}") == said
     assert refused(workdir, compare, "run", "run", f"evaluation={name}") == said
 
@@ -283,19 +283,19 @@ def test_lists_that_are_nested_without_end(workdir):
 def test_a_range_of_a_million_values_is_counted_and_not_listed(workdir, argument, values, how):
     said = refused(workdir, train, *how, argument)
     assert said.startswith(f"{argument}: ")
-    assert said.endswith(f" has {values} values; allowed are 1 to {MOST_JOBS:,}")
+    assert said.endswith(f" has {values} values; must have between 1 and {MOST_JOBS:,}")
 
 
 def test_a_grid_of_a_million_jobs_is_counted_and_not_listed(workdir):
     said = refused(workdir, train, "-m", "seed=range(1000)", "encoding.M=range(1,1001)")
-    assert said == "seed=range(1000) encoding.M=range(1,1001): 1,000,000 jobs; allowed are up to 10,000"
+    assert said == "seed=range(1000) encoding.M=range(1,1001): 1,000,000 jobs; must be at most 10,000"
 
 
 def test_a_grid_that_is_none(workdir):
     said = refused(workdir, train, "-m", "optim.lr=interval(0,1)")
-    assert said == "optim.lr=interval(0,1): the values have to be listed, A,B,C, or be a range(...)"
+    assert said == "optim.lr=interval(0,1): the values must be listed (A,B,C) or be a range(...)"
     said = refused(workdir, train, "-m", "seed=glob(*)")
-    assert said == "seed=glob(*): glob(...) stands for options of a group; the values have to be listed"
+    assert said == "seed=glob(*): glob(...) is only for the options of a group; the values must be listed"
 
 
 # -- files that a user writes -----------------------------------------------------------------------------------------
@@ -310,25 +310,25 @@ HEADER = "# @package _global_\n"
         (f"{HEADER}epochs: 3\nepochs: 4\n", "FILE, line 3: found duplicate key epochs"),
         (f"{HEADER}epochs: 3: 4\n", "FILE, line 2: mapping values are not allowed here"),
         (f"{HEADER}epochs: !!python/name:os.system x\n", "FILE, line 2: a tag (!) that is not plain YAML"),
-        (f"{HEADER}- epochs\n", "FILE: not a list of keys and values"),
-        ("", "FILE: not a list of keys and values"),
-        ("3\n", "FILE: not a list of keys and values"),
-        ("epochs: 3\n", f"FILE: its first line has to be {HEADER.strip()}, so that its keys are those of the command"),
-        (f"{HEADER}epochs: abc\n", "FILE: epochs=abc: not a whole number"),
-        (f"{HEADER}epochs: 0\n", "FILE: epochs=0: allowed is 1 or more"),
+        (f"{HEADER}- epochs\n", "FILE: must be a mapping of keys to values"),
+        ("", "FILE: must be a mapping of keys to values"),
+        ("3\n", "FILE: must be a mapping of keys to values"),
+        ("epochs: 3\n", f"FILE: its first line must be {HEADER.strip()}, so that its keys are those of the command"),
+        (f"{HEADER}epochs: abc\n", "FILE: epochs=abc: must be a whole number"),
+        (f"{HEADER}epochs: 0\n", "FILE: epochs=0: must be 1 or more"),
         (f"{HEADER}epoch: 3\n", "FILE: epoch=3: unknown key; did you mean epochs?"),
         (f"{HEADER}encoding:\n  N: 3\n", "FILE: encoding.N: unknown key; encoding has: M, init, lambda_smooth, name, "
                                          "slope_at_zero, smoothness, table_from"),
         (f"{HEADER}encoding: rgb\n",
-         "FILE: encoding=rgb: a section of keys is needed; an option is chosen by - override /encoding: NAME"),
-        (f"{HEADER}encoding:\n  M: [3]\n", "FILE: encoding.M=[3]: not a whole number"),
-        (f"{HEADER}defaults: 3\n", "FILE: defaults=3: a list is needed"),
-        (f"{HEADER}defaults:\n  - override /encoding: P2BE\n", "FILE: encoding=P2BE: there is no such encoding; "
-         "there are: onehot, p2be, rgb, thermometer; did you mean p2be?"),
+         "FILE: encoding=rgb: must be a section of keys; choose an option with - override /encoding: NAME"),
+        (f"{HEADER}encoding:\n  M: [3]\n", "FILE: encoding.M=[3]: must be a whole number"),
+        (f"{HEADER}defaults: 3\n", "FILE: defaults=3: must be a list"),
+        (f"{HEADER}defaults:\n  - override /encoding: P2BE\n", "FILE: encoding=P2BE: no such encoding; "
+         "available: onehot, p2be, rgb, thermometer; did you mean p2be?"),
         (f"{HEADER}defaults:\n  - override /encoding: [rgb, p2be]\n",
-         "FILE: defaults: override /encoding: ['rgb', 'p2be']: one is chosen by its name"),
+         "FILE: defaults: override /encoding: ['rgb', 'p2be']: must be the name of one option"),
         (f"{HEADER}epochs: ${{nowhere}}\n", "FILE: epochs: Interpolation key 'nowhere' not found"),
-        (f"{HEADER}task_name: \xff\n".encode("latin-1"), "FILE: not a text in UTF-8 (byte 31)"),
+        (f"{HEADER}task_name: \xff\n".encode("latin-1"), "FILE: not UTF-8 text (byte 31)"),
         (None, "FILE: cannot be read (Is a directory)"),
     ],
 )  # fmt: skip
@@ -350,19 +350,19 @@ def test_an_experiment_that_is_wrong_names_file_key_and_value(workdir, monkeypat
         ("title: T\n\tfull: {}\n", ", line 2: a tab; YAML is indented with spaces"),
         ("title: T\nfull: {seed: 0}\nfull: {}\nsmall: {}\n", ", line 3: found duplicate key full"),
         ("title: T\nfull: {seed: 0}\n", ": sections are about, first, full, small, title; title, full and small are "
-                                        "needed; title, full"),
-        ("- title\n", ": sections are about, first, full, small, title; title, full and small are needed; no sections "
-                      "(['title'])"),
-        ("title: T\nfull: 3\nsmall: {}\n", ": full=3: keys with values are needed"),
-        ("title: [T]\nfull: {seed: 0}\nsmall: {}\n", ": title=['T']: text is needed"),
+                                        "required; found: title, full"),
+        ("- title\n", ": sections are about, first, full, small, title; title, full and small are required; found: no "
+                      "sections (['title'])"),
+        ("title: T\nfull: 3\nsmall: {}\n", ": full=3: must be keys with values"),
+        ("title: [T]\nfull: {seed: 0}\nsmall: {}\n", ": title=['T']: must be text"),
         ("title: T\nfull: {encoding: {M: 3}}\nsmall: {}\n",
-         ": full: encoding={'M': 3}: keys are written as on the command line, GROUP.KEY"),
-        ("title: T\nfull: {seed: []}\nsmall: {}\n", ": full: seed=[]: at least one value is needed"),
+         ": full: encoding={'M': 3}: keys must be written as on the command line, GROUP.KEY"),
+        ("title: T\nfull: {seed: []}\nsmall: {}\n", ": full: seed=[]: at least one value is required"),
         ("title: T\nfirst: 3\nfull: {seed: 0}\nsmall: {}\n",
-         ": first=3: sections of it are full, small; full is needed"),
-        ("title: T\nfull: {epochs: abc}\nsmall: {}\n", ": epochs=abc: not a whole number"),
-        ("title: T\nfull: {epochs: 0}\nsmall: {}\n", ": epochs=0: allowed is 1 or more"),
-        ("title: T\nfull: {encoding: P2BE}\nsmall: {}\n", ": encoding=P2BE: there is no such encoding; there are: "
+         ": first=3: its sections are full and small; full is required"),
+        ("title: T\nfull: {epochs: abc}\nsmall: {}\n", ": epochs=abc: must be a whole number"),
+        ("title: T\nfull: {epochs: 0}\nsmall: {}\n", ": epochs=0: must be 1 or more"),
+        ("title: T\nfull: {encoding: P2BE}\nsmall: {}\n", ": encoding=P2BE: no such encoding; available: "
                                                         "onehot, p2be, rgb, thermometer; did you mean p2be?"),
     ],
 )  # fmt: skip
@@ -377,8 +377,8 @@ def test_a_sweep_file_that_is_wrong_names_file_key_and_value(workdir, monkeypatc
 
 
 def test_a_users_own_override_is_not_said_to_be_the_files(workdir):
-    assert refused(workdir, train, "sweeps=table2", "epochs=0") == "epochs=0: allowed is 1 or more"
-    assert refused(workdir, train, "experiment=quickstart", "epochs=0") == "epochs=0: allowed is 1 or more"
+    assert refused(workdir, train, "sweeps=table2", "epochs=0") == "epochs=0: must be 1 or more"
+    assert refused(workdir, train, "experiment=quickstart", "epochs=0") == "epochs=0: must be 1 or more"
 
 
 # -- files of a run ---------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_a_folder_of_pictures():
     assert np.load("set/pixelate.npy").shape == (3, 28, 28, 3)
     assert manifest()["dataset"] == "birds"
     assert corruptions("preview", "folder=birds", "out=birds.png", "names=noise", "image=2").code == 0
-    assert "allowed are 0 to 2" in refusal(corruptions("preview", "folder=birds", "image=3"))
+    assert "must be between 0 and 2" in refusal(corruptions("preview", "folder=birds", "image=3"))
 
 
 def test_a_folder_whose_name_is_no_utf_8(monkeypatch, tmp_path):
@@ -178,22 +178,22 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(workdir):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mak"], "mak: not a command; there are: make, fetch, verify, preview, list; did you mean make?"),
-        (["make", "-m"], "-m: not a flag; after the command come KEY=VALUE (see --help)"),
-        (["make", "dataset=digits"], "out: which folder to write to? out=FOLDER"),
+        (["mak"], "mak: not a command; available: make, fetch, verify, preview, list; did you mean make?"),
+        (["make", "-m"], "-m: not a flag; the command takes KEY=VALUE (see --help)"),
+        (["make", "dataset=digits"], "out: required; the folder to write to, out=FOLDER"),
         ([*MAKE, "names=fogg"], "names=fogg: must be one of test, extra, all, noise,"),
         ([*MAKE, "names=[]"], "names=[]: at least one corruption is needed"),
-        ([*MAKE, "severities=[0]"], "severities=[0]: allowed is 1 to 5"),
+        ([*MAKE, "severities=[0]"], "severities=[0]: must be between 1 and 5"),
         ([*MAKE, "severities=two"], "severities=two: "),
-        ([*MAKE, "workers=0"], "workers=0: allowed is 1 or more"),
-        ([*MAKE, "seed=-1"], "seed=-1: allowed is 0 to 4294967295"),
+        ([*MAKE, "workers=0"], "workers=0: must be 1 or more"),
+        ([*MAKE, "seed=-1"], "seed=-1: must be between 0 and 4294967295"),
         ([*MAKE, "limit_test=501"], "limit_test=501: must be between 1 and 500 (there are 500 test images)"),
-        ([*MAKE, "size=32"], "size=32: goes with folder=; data sets are corrupted as they are"),
-        ([*MAKE, "dataset=mnits"], "dataset=mnits: there is no such dataset; there are: caltech101, cifar10, "),
+        ([*MAKE, "size=32"], "size=32: requires folder=; data sets are corrupted as they are"),
+        ([*MAKE, "dataset=mnits"], "dataset=mnits: no such dataset; available: caltech101, cifar10, "),
         ([*MAKE, "frost_dir=nowhere"], "frost_dir=nowhere: no such folder"),
         ([*MAKE, "foo=1"], "foo=1: unknown key"),
         (["make", "folder=nowhere", "out=set"], "folder=nowhere: no such folder"),
-        (["preview", "dataset=digits", "image=500"], "image=500: allowed are 0 to 499"),
+        (["preview", "dataset=digits", "image=500"], "image=500: must be between 0 and 499"),
         (["make", "dataset=cifar10", "dataset.download=false", "out=set"], "dataset=cifar10: "),
     ],
 )

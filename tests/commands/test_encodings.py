@@ -40,4 +40,4 @@ def test_a_run_folder_that_cannot_be_spelt(workdir, four_epochs, with_validation
     assert "one run, seed 0" in out
     code, _, err = printed(monkeypatch, train.main, "ascii", *TINY, f"hydra.run.dir='{name}'")
     assert code == 2
-    assert "holds a run already" in err
+    assert "already holds a run" in err

@@ -210,32 +210,32 @@ def test_training_ends_with_the_attack(workdir):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["attack.eps_levels=-1"], "attack.eps_levels=-1: allowed is a whole number of levels, 0 to 255"),
-        (["attack.eps_levels=256"], "attack.eps_levels=256: allowed is a whole number of levels, 0 to 255"),
-        (["attack.eps_levels=8.5"], "attack.eps_levels=8.5: allowed is a whole number of levels, 0 to 255"),
-        (["attack.eps_levels=eight"], "attack.eps_levels=eight: allowed is a whole number of levels, 0 to 255"),
-        (["attack.eps_levels=true"], "attack.eps_levels=True: allowed is a whole number of levels, 0 to 255"),
-        (["attack.eps_levels=[]"], "attack.eps_levels=[]: at least one radius is needed"),
-        (["attack.eps_levels=[4,4]"], "attack.eps_levels=[4, 4]: each radius once"),
+        (["attack.eps_levels=-1"], "attack.eps_levels=-1: must be a whole number of levels between 0 and 255"),
+        (["attack.eps_levels=256"], "attack.eps_levels=256: must be a whole number of levels between 0 and 255"),
+        (["attack.eps_levels=8.5"], "attack.eps_levels=8.5: must be a whole number of levels between 0 and 255"),
+        (["attack.eps_levels=eight"], "attack.eps_levels=eight: must be a whole number of levels between 0 and 255"),
+        (["attack.eps_levels=true"], "attack.eps_levels=True: must be a whole number of levels between 0 and 255"),
+        (["attack.eps_levels=[]"], "attack.eps_levels=[]: at least one radius is required"),
+        (["attack.eps_levels=[4,4]"], "attack.eps_levels=[4, 4]: each radius must occur only once"),
         (
             ["attack.eps_levels=0.031"],
-            "attack.eps_levels=0.031: allowed is a whole number of levels, 0 to 255; "
+            "attack.eps_levels=0.031: must be a whole number of levels between 0 and 255; "
             "0.031 is 7.91 levels: 7 levels or 8?",
         ),
-        (["attack.steps=0"], "attack.steps=0: allowed is 1 or more"),
-        (["attack.xi=0"], "attack.xi=0.0: allowed is above 0"),
+        (["attack.steps=0"], "attack.steps=0: must be 1 or more"),
+        (["attack.xi=0"], "attack.xi=0.0: must be above 0"),
         (
             ["attack=pgd", "attack.gradient=straight"],
-            "attack.gradient=straight: allowed is secant, smooth, interpolate",
+            "attack.gradient=straight: must be one of secant, smooth, interpolate",
         ),
         (
             ["attack=pgd", "attack.gradient=interpolate"],
             "attack.gradient=interpolate: interpolates between buckets, which only onehot and thermometer have; "
             "must be secant or smooth",
         ),
-        (["attack=transfer"], "attack.source: which run to transfer from? attack.source=RUN"),
+        (["attack=transfer"], "attack.source: required; the run to transfer from, attack.source=RUN"),
         (["attack=transfer", "attack.source=nowhere"], "attack.source=nowhere: no such folder"),
-        (["attack=nosuch"], "attack=nosuch: there is no such attack; there are: lspga, none, pgd,"),
+        (["attack=nosuch"], "attack=nosuch: no such attack; available: lspga, none, pgd,"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, message):

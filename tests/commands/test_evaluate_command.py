@@ -138,24 +138,24 @@ def test_the_best_checkpoint(workdir, with_validation):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "run: which run to evaluate? run=FOLDER"),
-        (["resume=run"], "run: which run to evaluate? run=FOLDER"),
+        ([], "run: required; the run to evaluate, run=FOLDER"),
+        (["resume=run"], "run: required; the run to evaluate, run=FOLDER"),
         (["run=nowhere"], "run=nowhere: no such folder"),
         (["run=."], "run=.: not a run folder (config.yaml and run.json missing)"),
-        (["run=null"], "run=null: a value is needed"),
+        (["run=null"], "run=null: a value is required"),
         (["run=run", "checkpoint=best"], "run=run: no checkpoints/best.ckpt (it has no validation split)"),
-        (["run=run", "checkpoint=first"], "checkpoint=first: allowed is last, best"),
-        (["run=run", "foo=1"], "foo=1: unknown key; see --help for what there is"),
-        (["run=run", "epochs=3"], "epochs=3: unknown key; it goes with train.py"),
-        (["run=run", "eval_batch_size=0"], "eval_batch_size=0: allowed is 1 or more"),
+        (["run=run", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
+        (["run=run", "foo=1"], "foo=1: unknown key; see --help for the available keys"),
+        (["run=run", "epochs=3"], "epochs=3: unknown key; it belongs to train.py"),
+        (["run=run", "eval_batch_size=0"], "eval_batch_size=0: must be 1 or more"),
         (["run=run", "limit_test=501"], "limit_test=501: must be between 1 and 500 (there are 500 test images)"),
-        (["run=run", "limit_test=few"], "limit_test=few: not a whole number"),
-        (["run=run", "trainer.devices=2"], "trainer.devices=2: several devices need trainer=ddp"),
+        (["run=run", "limit_test=few"], "limit_test=few: must be a whole number"),
+        (["run=run", "trainer.devices=2"], "trainer.devices=2: several devices require trainer=ddp"),
         (["run=run", "-m"], "-m: not a flag of evaluate.py, which takes KEY=VALUE (see --help)"),
         *(
             (
                 ["run=run", f"name={name}"],
-                f"name={name}: allowed is the name of a folder, which will be in RUN/evaluations/",
+                f"name={name}: must be the name of a folder, which will be in RUN/evaluations/",
             )
             for name in ("..", "../mine", "/tmp/mine")
         ),
@@ -168,7 +168,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, messa
 def test_no_gpu(workdir, run, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     message = refused(workdir, "run=run", "trainer=gpu")
-    assert message == "trainer=gpu: no GPU was found; allowed here is trainer=cpu or trainer=auto"
+    assert message == "trainer=gpu: no GPU was found; use trainer=cpu or trainer=auto"
 
 
 def test_a_damaged_checkpoint_is_named(workdir, run):
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_named(workdir, run):
 def test_a_checkpoint_that_does_not_fit_is_named(workdir, run):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("M: 8", "M: 9"))
-    assert refused(workdir, "run=run") == "run=run: checkpoints/last.ckpt does not fit config.yaml"
+    assert refused(workdir, "run=run") == "run=run: checkpoints/last.ckpt does not match config.yaml"
 
 
 def test_a_folder_that_cannot_be_written(workdir, run):
@@ -216,4 +216,4 @@ def test_the_process_itself_ends_with_the_code(workdir, run):
 
 
 def test_training_is_resumed_with_the_other_command(run):
-    assert refusal(train("run=run")) == "run=run: unknown key; it goes with evaluate.py or python -m p2be_exp.export"
+    assert refusal(train("run=run")) == "run=run: unknown key; it belongs to evaluate.py or python -m p2be_exp.export"

@@ -39,7 +39,7 @@ def test_a_full_disk_for_what_is_printed_is_one_line(length):
         code, told = prints(length, full)
     assert (code, told) == (
         0,
-        "error: stdout: cannot be written (No space left on device); no more is printed there\n",
+        "error: stdout: cannot be written (No space left on device); no more output goes there\n",
     )
 
 

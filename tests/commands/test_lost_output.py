@@ -16,7 +16,7 @@ from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
-ONE_LINE = "error: stdout: cannot be written (No space left on device); no more is printed there\n"
+ONE_LINE = "error: stdout: cannot be written (No space left on device); no more output goes there\n"
 
 
 @contextlib.contextmanager

@@ -186,8 +186,8 @@ def test_a_resumed_run_may_decode_otherwise(run, tmp_path):
     assert train(f"resume={copy}", "dataset.workers=1", "dataset.timeout=60").code == 0
     assert (copy / "config.yaml").read_text() == before
     told = refusal(train(f"resume={copy}", "dataset.resized=20"))
-    assert told.startswith("dataset.resized: a resumed run keeps its own; with resume= go only trainer, logger, ")
-    assert refusal(train(f"resume={copy}", "dataset.timeout=0")) == "dataset.timeout=0.0: allowed is above 0"
+    assert told.startswith("dataset.resized: a resumed run keeps its own value; resume= accepts only trainer, logger, ")
+    assert refusal(train(f"resume={copy}", "dataset.timeout=0")) == "dataset.timeout=0.0: must be above 0"
 
 
 def test_an_evaluation_may_decode_otherwise(monkeypatch, run, tmp_path):
@@ -350,9 +350,7 @@ def test_a_set_of_picture_files_lacks_what_cannot_be_read_and_is_measured_withou
     assert made.code == 0, made.err
     told = f"1 of 9 images cannot be read and are left out: {TEST_FILE} ("
     assert told in made.err
-    assert made.out.startswith(
-        "imagenet: 9 pictures, each read once before anything is made\nimagenet: 8 images of 16 x 16"
-    )
+    assert made.out.startswith("imagenet: 9 pictures; each is read once first\nimagenet: 8 images of 16 x 16")
     manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
     assert [(each["index"], each["file"]) for each in manifest["unreadable"]] == [(0, TEST_FILE)]
     assert (manifest["classes"], manifest["images"]) == (list(WNIDS), 8)
@@ -488,7 +486,7 @@ def test_other_classes_are_refused(run, tmp_path):
 
 def test_dataset_dir_goes_with_picture_files(four_epochs):
     told = refusal(evaluate_clean(f"run={four_epochs}", "dataset_dir=elsewhere"))
-    assert told == "dataset_dir=elsewhere: digits is in data_dir; data_dir=FOLDER says where"
+    assert told == "dataset_dir=elsewhere: digits is in data_dir; use data_dir=FOLDER"
 
 
 def test_nothing_that_can_be_read_is_refused(tmp_path):

@@ -34,13 +34,13 @@ def test_the_help_shows_what_to_type():
 def test_refusals_name_the_programs():
     assert refusal(train("--foo", **TRAIN)).startswith("--foo: not a flag of p2be-train, which takes ")
     assert refusal(evaluate("--foo", **EVALUATE)).startswith("--foo: not a flag of p2be-evaluate, which takes ")
-    assert refusal(train("run=x", **TRAIN)).endswith("it goes with p2be-evaluate or python -m p2be_exp.export")
+    assert refusal(train("run=x", **TRAIN)).endswith("it belongs to p2be-evaluate or python -m p2be_exp.export")
 
 
 def test_hydras_keys_go_with_the_other_program(workdir, four_epochs):
     copy_of(four_epochs, workdir / "run")
     told = refusal(evaluate("run=run", "hydra.run.dir=x", **EVALUATE))
-    assert told.startswith("hydra.run.dir=x: goes with p2be-train; p2be-evaluate has no keys of Hydra's")
+    assert told.startswith("hydra.run.dir=x: is for p2be-train; p2be-evaluate has no keys of Hydra's")
 
 
 def test_torchrun_looks_for_a_program_as_a_shell_does(workdir):

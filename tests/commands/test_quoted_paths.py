@@ -44,7 +44,7 @@ def test_the_printed_resume_command_runs(monkeypatch, four_epochs):
     assert stopped.code == 143, stopped.err
     assert [each.name for each in Path().iterdir()] == [name]
     again = refusal(train(*TINY, f"hydra.run.dir={name}"))
-    assert again.endswith(f"holds a run already; {shlex.quote(as_override('resume', name))} goes on with it")
+    assert again.endswith(f"already holds a run; {shlex.quote(as_override('resume', name))} resumes it")
     outcome = train(*shell(stopped.err.splitlines()[-1].removeprefix("stopped; to go on: ")))
     assert outcome.code == 0, outcome.err
     assert_equal(checkpoint_of(Path(name))["state_dict"], checkpoint_of(four_epochs)["state_dict"])
@@ -100,8 +100,8 @@ def test_a_set_of_corrupted_images_is_made_where_it_is_said():
 
 def test_a_text_that_is_no_path_is_shown_in_quotes():
     line = refusal(train(*TINY, "departs_from_paper=a (1)"))
-    assert line.endswith("; as a text: 'departs_from_paper=\"a (1)\"'")
-    (argument,) = shell(line.rpartition("as a text: ")[2])
+    assert line.endswith("; as text: 'departs_from_paper=\"a (1)\"'")
+    (argument,) = shell(line.rpartition("as text: ")[2])
     assert argument == 'departs_from_paper="a (1)"'
 
 

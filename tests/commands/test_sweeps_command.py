@@ -138,7 +138,7 @@ def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, who
     finished = untouched("sweep/0")
     outcome = train(*TABLE2)
     assert outcome.code == 0, outcome.err
-    assert "sweep/0: finished already" in outcome.out
+    assert "sweep/0: already finished" in outcome.out
     assert untouched("sweep/0") == finished
     assert_same_results(whole[0], Path("sweep"))
 
@@ -195,7 +195,7 @@ def test_a_table_comes_from_the_run_that_is_trained_first():
     first, own, fixed = (weights_of(Path("sweep") / each)["model.encoding.weight"] for each in ("first", "0", "1"))
     assert fixed.equal(first)
     assert not own.equal(first)
-    assert train(*arguments).out.count("finished already") == 3
+    assert train(*arguments).out.count("already finished") == 3
 
 
 def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
@@ -210,17 +210,17 @@ def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweeps=table9"], "sweeps=table9: there is no such sweep; there are: fig2, fig3, m_lambda, seeds, table2"),
-        (["sweeps=table2", "scale=tiny"], "scale=tiny: allowed is full, small"),
-        (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: there is no such encoding"),
-        (["sweeps=table2", "scale=small", "epochs=0"], "epochs=0: allowed is 1 or more"),
-        (["sweeps=table2", "dry_run=maybe"], "dry_run=maybe: not true or false"),
-        (["sweeps=table2", "hydra.run.dir=here"], "hydra.run.dir=here: does not go with sweeps="),
-        (["sweeps=table2", "hydra.sweep.dir=${now:%Y}"], "with sweeps= a plain folder is needed"),
+        (["sweeps=table9"], "sweeps=table9: no such sweep; available: fig2, fig3, m_lambda, seeds, table2"),
+        (["sweeps=table2", "scale=tiny"], "scale=tiny: must be one of full, small"),
+        (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: no such encoding"),
+        (["sweeps=table2", "scale=small", "epochs=0"], "epochs=0: must be 1 or more"),
+        (["sweeps=table2", "dry_run=maybe"], "dry_run=maybe: must be true or false"),
+        (["sweeps=table2", "hydra.run.dir=here"], "hydra.run.dir=here: cannot be combined with sweeps="),
+        (["sweeps=table2", "hydra.sweep.dir=${now:%Y}"], "must be a plain folder with sweeps="),
         (["sweeps=table2", f"hydra.sweep.dir={__file__}/a"], f"hydra.sweep.dir={__file__}/a: cannot be written"),
         (["-m", f"hydra.sweep.dir={__file__}/a", "seed=0,1"], f"hydra.sweep.dir={__file__}/a: cannot be written"),
-        (["sweeps=table2", "encoding=glob(*)"], "encoding=glob(*): the values have to be listed"),
-        (["scale=small"], "scale=small: goes with sweeps=NAME"),
+        (["sweeps=table2", "encoding=glob(*)"], "encoding=glob(*): the values must be listed"),
+        (["scale=small"], "scale=small: requires sweeps=NAME"),
         (["sweeps=table2", "scal=small"], "scal=small: unknown key; did you mean scale?"),
     ],
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,12 +106,12 @@ def test_an_option_of_a_plug_in_is_checked_like_any_other(plugin):
     assert composed("plugins=[plug]", "encoding=mine")["encoding"] == {"name": "mine", "bits": 3}
     assert "mine" in options_of("encoding")
     assert "mine" in list_encodings()
-    assert refused("plugins=[plug]", "encoding=mine", "encoding.bits=9") == "encoding.bits=9: allowed is 1 to 8"
+    assert refused("plugins=[plug]", "encoding=mine", "encoding.bits=9") == "encoding.bits=9: must be between 1 and 8"
     assert refused("plugins=[plug]", "encoding=mine", "encoding.bit=2") == (
         "encoding.bit=2: unknown key; did you mean encoding.bits?"
     )
     assert refused("plugins=[plug]", "encoding=mime").endswith(
-        "there are: mine, onehot, p2be, rgb, thermometer; did you mean mine?"
+        "available: mine, onehot, p2be, rgb, thermometer; did you mean mine?"
     )
     message = refused("plugins=[plug]", "encoding=mine", "encoding.M=2")
     assert message == "encoding.M=2: unknown key; encoding has: bits, name"
@@ -151,7 +152,9 @@ def test_forgetting_a_package_forgets_its_modules(plugin, workdir):
         for bits in (8, 4):
             (workdir / "package/coder.py").write_text(HEAD + MINE.replace("number(1, 8)", f"number(1, 1 + {bits})"))
             plugins.load_plugins(["package"])
-            assert refused("plugins=[package]", "encoding=mine", "encoding.bits=10").endswith(f"1 to {1 + bits}")
+            assert refused("plugins=[package]", "encoding=mine", "encoding.bits=10").endswith(
+                f"between 1 and {1 + bits}"
+            )
             plugins.forget("package")
             assert not {"package", "package.coder"} & {*sys.modules, *digests()}
     finally:
@@ -182,7 +185,7 @@ def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plug
 
 
 def test_a_module_that_cannot_be_imported(plugin, monkeypatch):
-    where = "it is looked for in the current folder and among what is installed"
+    where = "searched the current folder and the installed packages"
     assert refused("plugins=[nowhere]") == (
         "plugins=[nowhere]: plug-in nowhere cannot be imported (ModuleNotFoundError: No module named 'nowhere'); "
         + where
@@ -199,9 +202,7 @@ def test_a_module_that_cannot_be_imported(plugin, monkeypatch):
 
 @pytest.mark.parametrize("value", ["plug", "plug,other", "null", "[1]", "{a:b}"])
 def test_what_is_no_list_of_modules(plugin, value):
-    assert refused(f"plugins={value}") == (
-        f"plugins={value}: not a list of modules; one is written plugins=[NAME,NAME]"
-    )
+    assert refused(f"plugins={value}") == (f"plugins={value}: must be a list of modules, such as plugins=[NAME,NAME]")
 
 
 def test_a_file_of_conf_that_names_plug_ins_comes_too_late(plugin):
@@ -210,7 +211,7 @@ def test_a_file_of_conf_that_names_plug_ins_comes_too_late(plugin):
     (folder / "conf/experiment/late.yaml").write_text("# @package _global_\nplugins: [late]\n")
     plugins.load_plugins(["plug"])
     assert refused("experiment=late") == (
-        "plugins=[late]: plug-ins are named on the command line or in P2BE_PLUGINS; "
+        "plugins=[late]: must be named on the command line or in P2BE_PLUGINS; "
         "a file of conf/ is read too late for them"
     )
 
@@ -218,31 +219,37 @@ def test_a_file_of_conf_that_names_plug_ins_comes_too_late(plugin):
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ('register_encoding("p2be", dataclass(type("C", (), {})))(RGB)', "encoding=p2be is there already, from "
+        ('register_encoding("p2be", dataclass(type("C", (), {})))(RGB)', "encoding=p2be already exists, from "
          "p2be_exp; choose another name"),
-        ('register_backbone("Mine", AttackConfig)(RGB)', "backbone=Mine: allowed are small letters, digits and "
-         "underscores"),
-        ('register_regime("mine", object)(RGB)', "regime=mine: the schema has to be a dataclass with name"),
+        ('register_backbone("Mine", AttackConfig)(RGB)', "backbone=Mine: must consist of lower-case letters, digits "
+         "and underscores"),
+        ('register_regime("mine", object)(RGB)', "regime=mine: the schema must be a dataclass with name"),
         ('@dataclass\nclass C:\n    name: str = "mine"\nregister_attack("mine", C)(RGB)',
-         "attack=mine: the schema has to be a dataclass with eps_levels, save_images"),
+         "attack=mine: the schema must be a dataclass with eps_levels, save_images"),
         (MINE.replace("class Mine(RGB):", "class Mine(RGB):\n    def smoothness(self):\n        return None\n"),
-         "encoding=mine has a smoothness, so that its schema needs lambda_smooth"),
+         "encoding=mine has a smoothness, so its schema must have lambda_smooth"),
         (MINE.replace('("mine"', '("unwritten"'), "encoding=unwritten has no conf/encoding/unwritten.yaml beside its "
          "module"),
-        (MINE.replace("(RGB)", ""), "encoding=mine has to be a subclass of TableEncoding"),
-        (MINE.replace("(RGB)", "(Attack)"), "encoding=mine has to be a subclass of TableEncoding"),
-        (MINE + "register_backbone('my', MineConfig)(RGB)", "backbone=my has to be a subclass of Backbone, or a "
+        (MINE.replace("(RGB)", ""), "encoding=mine must be a subclass of TableEncoding"),
+        (MINE.replace("(RGB)", "(Attack)"), "encoding=mine must be a subclass of TableEncoding"),
+        (MINE + "register_backbone('my', MineConfig)(RGB)", "backbone=my must be a subclass of Backbone, or a "
          "function that returns one"),
-        (MINE + "register_backbone('my', MineConfig)(7)", "backbone=my has to be a subclass of Backbone, or a "
+        (MINE + "register_backbone('my', MineConfig)(7)", "backbone=my must be a subclass of Backbone, or a "
          "function that returns one"),
         (MINE + "register_backbone('my', MineConfig)(lambda **keys: None)", "backbone=my has no conf/backbone/my.yaml "
          "beside its module"),
+<<<<<<< HEAD
         (MINE + "from p2be_exp.backbones import Backbone\n"
          "register_backbone('my', MineConfig)(type('Net', (Backbone,), {}))", "backbone=my: the class has to define "
          "forward, or begin, stage_modules and end in its place"),
         (MINE + "register_regime('my', MineConfig)(RGB)", "regime=my has to be a subclass of Regime"),
         (MINE + "register_regime('my', MineConfig)(lambda: None)", "regime=my has to be a subclass of Regime"),
         (ATTACK.format(for_training=True, serves="all").replace("(Attack)", "(RGB)"), "attack=mine has to be a "
+=======
+        (MINE + "register_regime('my', MineConfig)(RGB)", "regime=my must be a subclass of Regime"),
+        (MINE + "register_regime('my', MineConfig)(lambda: None)", "regime=my must be a subclass of Regime"),
+        (ATTACK.format(for_training=True, serves="all").replace("(Attack)", "(RGB)"), "attack=mine must be a "
+>>>>>>> h-words-b
          "subclass of Attack"),
     ],
 )  # fmt: skip
@@ -260,13 +267,13 @@ SCHEMA_LINE = "defaults: [/schema/encoding/mine@_here_, _self_]\n"
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (SCHEMA_LINE + "name: rgb\nbits: 3\n", "name: rgb; its name has to be mine"),
-        ("name: mine\nbits: three\n", "its defaults need the line - /schema/encoding/mine@_here_, which checks its "
-         "keys and values"),
-        ("defaults: [_self_]\nname: mine\n", "its defaults need the line - /schema/encoding/mine@_here_, which checks "
+        (SCHEMA_LINE + "name: rgb\nbits: 3\n", "name: rgb; its name must be mine"),
+        ("name: mine\nbits: three\n", "its defaults must have the line - /schema/encoding/mine@_here_, which checks "
          "its keys and values"),
+        ("defaults: [_self_]\nname: mine\n", "its defaults must have the line - /schema/encoding/mine@_here_, which "
+         "checks its keys and values"),
         ("name: [mine\n", "cannot be read (ParserError)"),
-        ("[1, 2]\n", "not a list of keys and values"),
+        ("[1, 2]\n", "must be a mapping of keys to values"),
     ],
 )  # fmt: skip
 def test_a_yaml_file_that_does_not_fit(plugin, text, why):
@@ -283,7 +290,7 @@ def test_a_name_may_be_the_schemas(plugin):
     assert composed("plugins=[plug]", "encoding=mine")["encoding"] == {"name": "mine", "bits": 3}
     plugin(MINE.replace('name: str = "mine"', 'name: str = "rgb"'), group=None)
     plugins.forget("plug")
-    assert refused("plugins=[plug]", "encoding=mine").endswith("name: rgb; its name has to be mine")
+    assert refused("plugins=[plug]", "encoding=mine").endswith("name: rgb; its name must be mine")
 
 
 def test_a_yaml_file_whose_option_nothing_registers(plugin):
@@ -291,7 +298,7 @@ def test_a_yaml_file_whose_option_nothing_registers(plugin):
     text = (folder / "conf/encoding/mine.yaml").read_text()
     (folder / "conf/encoding/pgray.yaml").write_text(text.replace("mine", "pgray"))
     assert refused("plugins=[plug]", "encoding=pgray") == (
-        "encoding=pgray: conf/encoding/pgray.yaml is there, but no plug-in that is loaded registers it; "
+        "encoding=pgray: conf/encoding/pgray.yaml exists, but no loaded plug-in registers it; "
         "name the module that does in plugins=[NAME]"
     )
 
@@ -306,7 +313,7 @@ def test_two_plug_ins_with_one_name(plugin):
     plugin(MINE)
     plugin(MINE, name="other")
     assert refused("plugins=[plug,other]") == (
-        "plugins=[plug,other]: plug-in other: encoding=mine is there already, from plug; choose another name"
+        "plugins=[plug,other]: plug-in other: encoding=mine already exists, from plug; choose another name"
     )
     assert composed("plugins=[plug]", "encoding=mine")["encoding"]["bits"] == 3
 
@@ -349,7 +356,7 @@ def test_a_training_refuses_an_inner_attack_that_does_not_serve(plugin):
 def test_an_attack_that_is_not_for_training(plugin):
     plugin(ATTACK.format(for_training=False, serves="all"), group="attack")
     assert composed("plugins=[plug]", "attack=mine")["attack"]["name"] == "mine"
-    assert "it trains on adversarial images; allowed are lspga," in refused(
+    assert "it trains on adversarial images; must be one of lspga," in refused(
         "plugins=[plug]", "regime=advtrain", "attack@regime.attack=mine"
     )
 
@@ -372,17 +379,17 @@ def test_a_run_whose_plug_in_is_missing(workdir, four_epochs):
     text = Run(run).config_file.read_text()
     Run(run).config_file.write_text(text.replace("plugins: []", "plugins:\n- gone"))
     strange = (
-        "run: needs the plug-in gone, code that the run names and you have not; if you trust it, plugins=[gone] "
+        "run: needs the plug-in gone, code that the run names and you do not; if you trust it, plugins=[gone] "
         "(or P2BE_PLUGINS=gone) allows it"
     )
-    missing = "run: its plug-in gone is not found; it is looked for in the current folder and among what is installed"
+    missing = "run: its plug-in gone was not found; searched the current folder and the installed packages"
     for command, key in ((evaluate, "run"), (train, "resume"), (export, "run")):
         assert refusal(command(f"{key}=run")) == f"{key}={strange}"
         assert refusal(command(f"{key}=run", "plugins=[gone]")) == f"{key}={missing}"
         plugins.forget("gone")
     with pytest.raises(BadInput, match="if you trust it"):
         load_run(run)
-    with pytest.raises(BadInput, match="its plug-in gone is not found"):
+    with pytest.raises(BadInput, match="its plug-in gone was not found"):
         load_run(run, plugins=["gone"])
     plugins.forget("gone")
 
@@ -411,7 +418,7 @@ def run_with(workdir, four_epochs):
     return write
 
 
-REFUSED = "strict_plugins=true refuses that (put the file back as it was, or leave the key out)"
+REFUSED = "strict_plugins=true refuses this (restore the file, or leave out the key)"
 
 
 def changed(module, before, after, key="run"):
@@ -431,7 +438,7 @@ def test_a_run_whose_plug_in_has_changed(plugin, run_with, capsys):
         load_run("run", plugins=["plug"])
         assert capsys.readouterr().err.count(f"warning: {changed('plug', before, after)}\n") == times
     plugins.forget("plug")
-    with pytest.raises(BadInput, match="needs the plug-in plug, code that the run names and you have not"):
+    with pytest.raises(BadInput, match="needs the plug-in plug, code that the run names and you do not"):
         load_run("run")
     outcome = evaluate_clean("run=run", "plugins=[plug]", "limit_test=5")
     assert outcome.code == 0
@@ -439,6 +446,24 @@ def test_a_run_whose_plug_in_has_changed(plugin, run_with, capsys):
     plugins.forget("plug")
     file.write_text(before)
     assert "warning" not in evaluate_clean("run=run", "plugins=[plug]", "limit_test=5", "name=again").err
+
+
+@pytest.mark.parametrize("command", [partial(evaluate, "run=run"), partial(train, "resume=run")], ids=["run", "resume"])
+def test_of_several_processes_the_first_warns_of_a_plug_in_that_has_changed(plugin, run_with, monkeypatch, command):
+    """The tasks of one ``srun`` may also be jobs of one process each: all of these warn."""
+    file = plugin(MINE) / "plug.py"
+    run = run_with("plug")
+    file.write_text(file.read_text() + "# another\n")
+    run.checkpoint("last").write_bytes(b"damaged")  # refused once the processes are known
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    ddp = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    for rank, trainer, warnings in ((0, ddp, 1), (1, ddp, 0), (1, ("trainer=cpu",), 1)):
+        plugins.forget("plug")
+        monkeypatch.setenv("SLURM_PROCID", str(rank))
+        outcome = command("plugins=[plug]", *trainer)
+        assert outcome.code == 2
+        assert "last.ckpt is damaged" in outcome.err
+        assert outcome.err.count("its file has changed since") == warnings
 
 
 def test_strict_plugins_refuses_one_that_has_changed(plugin, run_with):
@@ -462,7 +487,7 @@ def test_strict_plugins_refuses_one_that_has_changed(plugin, run_with):
 
 @pytest.mark.parametrize("value", ["maybe", "null", "[true]", "2x"])
 def test_strict_plugins_is_true_or_false(workdir, value):
-    assert refusal(evaluate("run=run", f"strict_plugins={value}")) == f"strict_plugins={value}: not true or false"
+    assert refusal(evaluate("run=run", f"strict_plugins={value}")) == f"strict_plugins={value}: must be true or false"
 
 
 def test_strictness_in_a_file_of_conf_comes_too_late(plugin):
@@ -472,7 +497,7 @@ def test_strictness_in_a_file_of_conf_comes_too_late(plugin):
     plugins.load_plugins(["plug"])
     assert refused("experiment=late") == (
         f"{folder}/conf/experiment/late.yaml: strict_plugins=true: "
-        "it goes on the command line; a file of conf/ is read too late for it"
+        "must be given on the command line; a file of conf/ is read too late for it"
     )
     assert composed("experiment=late", "strict_plugins=true")["strict_plugins"] is True
 
@@ -512,7 +537,7 @@ def test_code_that_a_run_names_is_not_imported(workdir, four_epochs, monkeypatch
     file.write_text(EVIL)
     run.config_file.write_text(run.config_file.read_text().replace("plugins: []", f"plugins:\n- {name}"))
     run.add_facts(plugins={name: hashlib.sha256(file.read_bytes()).hexdigest()})
-    why = f"needs the plug-in {name}, code that the run names and you have not; if you trust it, "
+    why = f"needs the plug-in {name}, code that the run names and you do not; if you trust it, "
     for outcome in (
         evaluate_clean("run=received"),
         train("resume=received"),

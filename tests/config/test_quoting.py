@@ -87,7 +87,7 @@ def test_in_a_grid_a_comma_is_one_of_the_grid():
 
 
 def test_other_keys_are_shown_how_to_be_quoted():
-    assert hint("departs_from_paper=a (1)") == "; as a text: 'departs_from_paper=\"a (1)\"'"
+    assert hint("departs_from_paper=a (1)") == "; as text: 'departs_from_paper=\"a (1)\"'"
     assert hint("departs_from_paper") == hint("a b=c") == hint("seed=") == ""
 
 

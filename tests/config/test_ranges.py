@@ -45,4 +45,4 @@ def test_what_is_too_long_or_empty_is_counted(argument, values):
         return
     with pytest.raises(BadInput) as error:
         check_ranges(argument)
-    assert str(error.value).endswith(f" has {values} values; allowed are 1 to {MOST_JOBS:,}")
+    assert str(error.value).endswith(f" has {values} values; must have between 1 and {MOST_JOBS:,}")

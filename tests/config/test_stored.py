@@ -54,8 +54,8 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: {'${b}': 1}", "an interpolation"),
         ("a:\n- {b: ['${c}']}", "an interpolation"),
         ("a: !!python/object/apply:os.getcwd []", "line 1: could not determine a constructor"),
-        ("a: 1\nb: 2\na: 3", "line 3: the key a twice"),
-        ("[a]: 1", "line 1: a key that is no text"),
+        ("a: 1\nb: 2\na: 3", "line 3: duplicate key a"),
+        ("[a]: 1", "line 1: a key that is not text"),
         ("a: [1", "line 1: "),
         ("[" * 5000, "too deeply nested"),
         ("a: \x00", "not YAML"),
@@ -108,5 +108,5 @@ def test_a_bomb_is_refused_by_evaluate(workdir, four_epochs):
 
 def test_a_configuration_that_could_not_be_read_again_is_not_trained(workdir):
     message = refusal(train(*TINY, r"task_name='a\${b}'", "hydra.run.dir=run"))
-    assert message == "a${b}: an interpolation would stay in config.yaml; a stored configuration is plain"
+    assert message == "a${b}: an interpolation would remain in config.yaml; a stored configuration must be plain"
     assert not (workdir / "run").exists()

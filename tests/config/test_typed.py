@@ -119,19 +119,19 @@ def test_two_older_runs_do_not_share_a_list(config):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda config: config["optim"].pop("accumulate"), "optim.accumulate: a value is needed"),
-        (lambda config: config["optim"].update(momentun=0.9), "optim.momentun=0.9: unknown key; there are: lr, "),
+        (lambda config: config["optim"].pop("accumulate"), "optim.accumulate: a value is required"),
+        (lambda config: config["optim"].update(momentun=0.9), "optim.momentun=0.9: unknown key; the keys are lr, "),
         (lambda config: config["optim"].update(lr="abc"), "optim.lr=abc: "),
-        (lambda config: config["optim"].update(nesterov=1), "optim.nesterov=1: not true or false"),
-        (lambda config: config.pop("regime"), "regime: a value is needed"),
-        (lambda config: config.update(regime="augmix"), "regime: one has to be chosen, out of standard, "),
-        (lambda config: config["regime"]["attack"].pop("xi"), "regime.attack.xi: a value is needed"),
+        (lambda config: config["optim"].update(nesterov=1), "optim.nesterov=1: must be true or false"),
+        (lambda config: config.pop("regime"), "regime: a value is required"),
+        (lambda config: config.update(regime="augmix"), "regime: must be one of standard, "),
+        (lambda config: config["regime"]["attack"].pop("xi"), "regime.attack.xi: a value is required"),
         (lambda config: config["regime"]["attack"].update(loss="ce"), "regime.attack.loss=ce: unknown key; "),
         (lambda config: config["regime"]["attack"].update(steps=0.5), "regime.attack.steps=0.5: "),
         (lambda config: config["regime"].update(attack=None), "regime.attack=None: choose with attack@regime.attack="),
-        (lambda config: config.update(epoch=3), "epoch=3: unknown key; there are: encoding, "),
-        (lambda config: config.update(epochs=True), "epochs=True: allowed is 1 or more"),
-        (lambda config: config.update(preset=[]), "preset: one has to be chosen, out of official, paper"),
+        (lambda config: config.update(epoch=3), "epoch=3: unknown key; the keys are encoding, "),
+        (lambda config: config.update(epochs=True), "epochs=True: must be 1 or more"),
+        (lambda config: config.update(preset=[]), "preset: must be one of official, paper"),
     ],
 )
 def test_a_missing_unknown_or_mistyped_key_is_named(config, change, told):
@@ -186,7 +186,7 @@ def test_a_schema_from_outside_that_knows_no_base_has_what_it_says(
 
 def test_a_key_of_a_schema_from_outside_is_checked(monkeypatch):
     declare_outside(monkeypatch, Outside)
-    with pytest.raises(BadInput, match=r"^encoding\.width=0: allowed is 1 or more$"):
+    with pytest.raises(BadInput, match=r"^encoding\.width=0: must be 1 or more$"):
         typed_group("encoding", {"encoding": {"name": "outside", "lambda_smooth": 0.5, "width": 0}})
 
 

@@ -380,7 +380,7 @@ def test_a_compressed_archive_is_none(made, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "fetch: which set? fetch takes cifar10 or cifar100, and data_dir=DIR"),
+        ([], "fetch: a data set is required; fetch takes cifar10 or cifar100, and data_dir=DIR"),
         (["cifar-100"], "cifar-100: fetch takes cifar10 or cifar100, and data_dir=DIR; did you mean cifar100?"),
         (
             ["dataset=cifar10"],
@@ -391,8 +391,8 @@ def test_a_compressed_archive_is_none(made, tmp_path):
         (["cifar10", "out=x"], "out=x: fetch takes one data set, "),
         (["cifar10", "data_dir=notes"], "data_dir=notes: cannot be written ("),
         (["cifar10", "data_dir=notes/below"], "data_dir=notes/below: cannot be written ("),
-        (["cifar10", f"data_dir={'x' * 300}"], f"data_dir={'x' * 300}: a name of 300 bytes; allowed are 255"),
-        (["cifar10", "-f"], "-f: not a flag; after the command come KEY=VALUE (see --help)"),
+        (["cifar10", f"data_dir={'x' * 300}"], f"data_dir={'x' * 300}: a name of 300 bytes; must be at most 255"),
+        (["cifar10", "-f"], "-f: not a flag; the command takes KEY=VALUE (see --help)"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(made, workdir, arguments, message):

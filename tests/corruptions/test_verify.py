@@ -114,10 +114,10 @@ def test_what_was_made_here_is_named_by_its_digest(workdir):
     [
         (["nowhere"], "nowhere: no such folder"),
         (["notes"], "notes: not a folder"),
-        ([], "verify: which folder? verify takes one, and here are 0"),
-        (["a", "b"], "verify: which folder? verify takes one, and here are 2"),
-        (["x" * 300], f"verify={'x' * 300}: a name of 300 bytes; allowed are 255"),
-        (["-v"], "-v: not a flag; after the command come KEY=VALUE (see --help)"),
+        ([], "verify: takes exactly one folder, not 0"),
+        (["a", "b"], "verify: takes exactly one folder, not 2"),
+        (["x" * 300], f"verify={'x' * 300}: a name of 300 bytes; must be at most 255"),
+        (["-v"], "-v: not a flag; the command takes KEY=VALUE (see --help)"),
     ],
 )
 def test_bad_input_is_one_line(workdir, arguments, message):

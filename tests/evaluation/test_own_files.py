@@ -58,7 +58,7 @@ def test_the_configuration_names_the_folder(folder):
     config = TrainConfig(corruption=wanted, dataset=DatasetConfig("cifar10"), data_dir="nowhere")
     own = corrupted_images(config)
     assert (own.plan.source, own.plan.dataset, own.plan.cells) == ("own", "cifar10", [("fog", 2)])
-    with pytest.raises(BadInput, match=r"^corruption=own: in which folder\? corruption\.dir=FOLDER"):
+    with pytest.raises(BadInput, match=r"^corruption\.dir: required by corruption=own; a folder"):
         corrupted_images(replace(config, corruption=replace(wanted, dir=None)))
 
 

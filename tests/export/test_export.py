@@ -165,7 +165,7 @@ def test_a_fixed_batch_takes_no_other(runs, tmp_path, images, form):
 def test_a_file_that_is_there_is_kept_unless_asked(runs, files, tmp_path):
     before = files["p2be", "onnx"].read_bytes()
     message = refusal(export(f"run={runs['p2be']}", "format=onnx"))
-    assert message == f"out={files['p2be', 'onnx']}: is there already; overwrite=true replaces a file"
+    assert message == f"out={files['p2be', 'onnx']}: already exists; overwrite=true replaces a file"
     assert files["p2be", "onnx"].read_bytes() == before
     mine = tmp_path / "mine.pt2"
     mine.write_text("old")
@@ -177,15 +177,15 @@ def test_a_file_that_is_there_is_kept_unless_asked(runs, files, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "run: which run to export? run=FOLDER"),
+        ([], "run: required; the run to export, run=FOLDER"),
         (["run=nowhere"], "run=nowhere: no such folder"),
-        (["run=run", "format=pickle"], "format=pickle: allowed is torch_export, onnx"),
-        (["run=run", "batch=0"], "batch=0: allowed is dynamic, or a number of images, 1 or more"),
-        (["run=run", "batch=any"], "batch=any: allowed is dynamic, or a number of images, 1 or more"),
+        (["run=run", "format=pickle"], "format=pickle: must be one of torch_export, onnx"),
+        (["run=run", "batch=0"], "batch=0: must be dynamic, or a number of images, 1 or more"),
+        (["run=run", "batch=any"], "batch=any: must be dynamic, or a number of images, 1 or more"),
         (["run=run", "checkpoint=best"], "run=run: no checkpoints/best.ckpt (it has no validation split)"),
-        (["run=run", "out=model.pt"], "out=model.pt: a file of format=torch_export ends in .pt2"),
+        (["run=run", "out=model.pt"], "out=model.pt: must end in .pt2 for format=torch_export"),
         (["run=run", "out=run/run.json/model.pt2"], "out=run/run.json/model.pt2: cannot be written (RUN/run.json)"),
-        (["run=run", "size=64"], "size=64: unknown key; it goes with python -m p2be_exp.corruptions"),
+        (["run=run", "size=64"], "size=64: unknown key; it belongs to python -m p2be_exp.corruptions"),
         (["run=run", "-m"], "-m: not a flag of p2be_exp.export, which takes KEY=VALUE (see --help)"),
     ],
 )
@@ -198,9 +198,9 @@ def test_bad_input(workdir, four_epochs, arguments, message):
 @pytest.mark.parametrize(
     ("out", "why"),
     [
-        ("~nouser/x.pt2", "there is no such home folder"),
-        ("x" * 300 + ".pt2", "a name of 304 bytes; allowed are 255"),
-        ("y" * 300 + "/x.pt2", "a name of 300 bytes; allowed are 255"),
+        ("~nouser/x.pt2", "no such home folder"),
+        ("x" * 300 + ".pt2", "a name of 304 bytes; must be at most 255"),
+        ("y" * 300 + "/x.pt2", "a name of 300 bytes; must be at most 255"),
     ],
 )
 def test_places_that_cannot_be(workdir, four_epochs, out, why):

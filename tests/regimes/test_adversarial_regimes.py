@@ -144,17 +144,17 @@ def test_the_configuration_builds_them():
 @pytest.mark.parametrize("inner", ["none", "suite", "suite_short", "transfer"])
 def test_what_is_no_inner_attack_is_refused(workdir, inner):
     message = refusal(train("regime=contrain", f"attack@regime.attack={inner}", "hydra.run.dir=run"))
-    assert message.startswith(f"regime=contrain attack@regime.attack={inner}: it trains on adversarial images; allowed")
+    assert message.startswith(f"regime=contrain attack@regime.attack={inner}: it trains on adversarial images; must be")
     assert list(workdir.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["regime.attack.steps=0"], "regime.attack.steps=0: allowed is 1 or more"),
-        (["regime.attack.eps_levels=[4,8]"], "regime.attack.eps_levels=[4, 8]: training has one radius"),
-        (["regime.attack.eps_levels=0.031"], "regime.attack.eps_levels=0.031: allowed is a whole number of levels"),
-        (["regime.alpha_jsd=-1"], "regime.alpha_jsd=-1.0: allowed is 0 or more"),
+        (["regime.attack.steps=0"], "regime.attack.steps=0: must be 1 or more"),
+        (["regime.attack.eps_levels=[4,8]"], "regime.attack.eps_levels=[4, 8]: training uses one radius"),
+        (["regime.attack.eps_levels=0.031"], "regime.attack.eps_levels=0.031: must be a whole number of levels"),
+        (["regime.alpha_jsd=-1"], "regime.alpha_jsd=-1.0: must be 0 or more"),
     ],
 )
 def test_bad_settings_of_the_inner_attack(workdir, arguments, message):

@@ -122,7 +122,7 @@ def test_the_home_folder_is_where_the_shell_has_it(workdir, four_epochs, monkeyp
     monkeypatch.setenv("HOME", str(workdir))
     monkeypatch.chdir("/")
     assert load_run("~/r").encoding.name == "p2be"
-    with pytest.raises(BadInput, match=r"^run=~nobody-here/r: there is no such home folder$"):
+    with pytest.raises(BadInput, match=r"^run=~nobody-here/r: no such home folder$"):
         load_run("~nobody-here/r")
 
 
@@ -161,11 +161,11 @@ def test_results_whose_run_is_not_here_say_so(workdir):
 def test_hydras_keys_are_trainings_alone(workdir, four_epochs, key):
     copy_of(four_epochs, workdir / "run")
     told = refusal(evaluate_clean("run=run", f"{key}=x"))
-    where = "evaluate.py has no keys of Hydra's; out=FOLDER says where the results go"
-    assert told == f"{key}=x: goes with train.py; {where}"
+    where = "evaluate.py has no keys of Hydra's; use out=FOLDER to choose where the results go"
+    assert told == f"{key}=x: is for train.py; {where}"
     told = refusal(corruptions("make", "dataset=digits", "out=out", f"{key}=x"))
-    assert told == f"{key}=x: goes with train.py; python -m p2be_exp.corruptions has no keys of Hydra's"
-    assert "goes with train.py" in refusal(export("run=run", f"{key}=x"))
+    assert told == f"{key}=x: is for train.py; python -m p2be_exp.corruptions has no keys of Hydra's"
+    assert "is for train.py" in refusal(export("run=run", f"{key}=x"))
     assert sorted(each.name for each in workdir.iterdir()) == ["run"]
 
 
@@ -175,17 +175,17 @@ def test_what_out_cannot_be(workdir, four_epochs):
     Path("mine").mkdir()
     Path("mine/notes.txt").touch()
     assert refusal(evaluate_clean("run=run", "out=mine")) == (
-        "out=mine: holds notes.txt, which no evaluation has written; choose another folder"
+        "out=mine: holds notes.txt, which no evaluation wrote; choose another folder"
     )
     for content in ('{"a": 1}', "{", "[]", '{"settings": 3}'):  # somebody's, who is not told to remove the folder
         Path("mine/results.json").write_text(content)
         assert refusal(evaluate_clean("run=run", "out=mine")) == (
-            "out=mine: holds results.json, which no evaluation has written; choose another folder"
+            "out=mine: holds results.json, which no evaluation wrote; choose another folder"
         )
     assert refusal(evaluate_clean("run=run", "out=run")).startswith("out=run: holds ")
     assert refusal(evaluate_clean("run=run", "out=file")).startswith("out=file: cannot be written")
     assert refusal(evaluate_clean("run=run", "out=new", "name=mine")) == (
-        "out=new: goes in the place of name=mine; give one of them"
+        "out=new: replaces name=mine; give only one of them"
     )
     assert not Path("new").exists()
 
@@ -193,7 +193,8 @@ def test_what_out_cannot_be(workdir, four_epochs):
 def test_a_run_that_cannot_be_written_says_what_helps(workdir, four_epochs, monkeypatch):
     copy_of(four_epochs, workdir / "run")
     monkeypatch.setattr(os, "access", lambda path, mode: "run" not in Path(path).parts)
-    assert refusal(evaluate_clean("run=run")) == "run=run: cannot be written; out=FOLDER puts the results elsewhere"
+    message = "run=run: cannot be written; use out=FOLDER to put the results elsewhere"
+    assert refusal(evaluate_clean("run=run")) == message
     outcome = evaluate_clean("run=run", "out=mine")
     assert outcome.code == 0, outcome.err
     assert not Path("run/evaluations").exists()
@@ -207,5 +208,5 @@ def test_folders_of_runs_and_sweeps_may_be_in_the_home_folder(workdir, monkeypat
     assert train("-m", *short, "seed=0,1", "hydra.sweep.dir=~/sweep").code == 0
     assert sorted(each.name for each in Path("home").iterdir()) == ["run", "sweep"]
     assert [each.name for each in workdir.iterdir()] == ["home"]
-    assert refusal(train(*short, "hydra.run.dir=~nobody-here/r")).endswith("there is no such home folder")
+    assert refusal(train(*short, "hydra.run.dir=~nobody-here/r")).endswith("no such home folder")
     assert shlex.split(typed(resume=Path("~/r"))) == ['resume="./~/r"']  # a folder that is really called so

@@ -29,9 +29,9 @@ def test_configurations_are_resolved_and_checked():
     one, other = plan_jobs(["encoding=p2be", "encoding.M=8,16", "preset=paper", "dataset=digits"])
     assert (one.config.encoding.M, other.config.encoding.M) == (8, 16)
     assert one.config.encoding.smoothness == "sum"
-    with pytest.raises(BadInput, match=r"encoding\.M=0: allowed is 1 to 1024"):
+    with pytest.raises(BadInput, match=r"encoding\.M=0: must be between 1 and 1024"):
         plan_jobs(["encoding.M=8,0"])
-    with pytest.raises(BadInput, match="there is no such encoding"):
+    with pytest.raises(BadInput, match="no such encoding"):
         plan_jobs(["encoding=rgb,cmyk"])
 
 

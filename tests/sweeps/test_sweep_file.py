@@ -163,9 +163,9 @@ small: {note: n}
 
 
 def test_what_there_is_not_is_refused():
-    with pytest.raises(BadInput, match="sweeps=table9: there is no such sweep; there are: fig2, fig3, m_lambda"):
+    with pytest.raises(BadInput, match="sweeps=table9: no such sweep; available: fig2, fig3, m_lambda"):
         read_sweep("table9")
-    with pytest.raises(BadInput, match="scale=tiny: allowed is full, small"):
+    with pytest.raises(BadInput, match="scale=tiny: must be one of full, small"):
         read_sweep("table2", "tiny")
 
 
@@ -174,7 +174,7 @@ def test_what_there_is_not_is_refused():
     [
         ("title: T\nfull: {seed: 0}\n", "sections are"),
         ("title: T\nfull: {seed: 0}\nsmall: {}\nmedium: {}\n", "sections are"),
-        ('title: T\nfull: {encoding.table_from: "{first}"}\nsmall: {note: n}\n', "needs a section first"),
+        ('title: T\nfull: {encoding.table_from: "{first}"}\nsmall: {note: n}\n', "requires a section first"),
     ],
 )
 def test_a_file_of_another_form_is_an_error(made, text, message):

@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, full, write):
     with pytest.raises(ResourceError) as error:
         write(path)
     assert re.fullmatch(
-        rf"{path}: cannot be written: no space left on device \([\d,.]+ MiB left\); make space, then go on",
+        rf"{path}: cannot be written: no space left on device \([\d,.]+ MiB left\); make space, then continue",
         str(error.value),
     )
     assert path.read_text() == "old"

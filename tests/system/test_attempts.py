@@ -122,14 +122,14 @@ def test_a_restarted_training_goes_on_in_its_folder(environment, workdir, monkey
 def test_only_the_run_of_the_same_launch_and_configuration_is_gone_on_with(environment, workdir, four_epochs):
     run = copy_of(four_epochs, workdir / "run")
     environment(TORCHRUN | AGAIN)
-    resume = "hydra.run.dir=run: holds a run already; resume=run goes on with it"
+    resume = "hydra.run.dir=run: already holds a run; resume=run resumes it"
     assert refusal(train(*ARGUMENTS)) == resume  # nothing says that torchrun made it
     environment({"TORCHELASTIC_RESTART_COUNT": "0"})
     Run(run).set_status("finished", exit_code=0)
     assert refusal(train(*ARGUMENTS)) == resume  # it is this attempt's
     environment(AGAIN)
     said = refusal(train(*ARGUMENTS, "seed=1"))
-    assert said == "hydra.run.dir=run: holds a run already, with seed=0, not 1; choose another folder"
+    assert said == "hydra.run.dir=run: already holds a run, with seed=0, not 1; choose another folder"
     assert untimed(run / "metrics.csv") == untimed(four_epochs / "metrics.csv")
     environment({"TORCHELASTIC_RUN_ID": "y"})
     assert refusal(train(*ARGUMENTS)) == resume

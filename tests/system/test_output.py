@@ -39,8 +39,8 @@ def printing_to(out, err=None):
     [
         (errno.EPIPE, ""),
         (errno.EIO, ""),
-        (errno.ENOSPC, "error: stdout: cannot be written (No space left on device); no more is printed there\n"),
-        (errno.EDQUOT, "error: stdout: cannot be written (Disk quota exceeded); no more is printed there\n"),
+        (errno.ENOSPC, "error: stdout: cannot be written (No space left on device); no more output goes there\n"),
+        (errno.EDQUOT, "error: stdout: cannot be written (Disk quota exceeded); no more output goes there\n"),
     ],
 )
 def test_a_lost_stream_goes_silent(number, told):

@@ -261,7 +261,7 @@ def test_a_run_that_another_process_trains_is_refused_and_left_alone(workdir, fo
     with held_elsewhere(run) as other:
         before, owner = contents(run), f"in use by process {other.pid} on {socket.gethostname()}"
         assert refusal(train("resume=run")) == f"resume=run: {owner}"
-        assert refusal(train(*TINY, "hydra.run.dir=run")).startswith("hydra.run.dir=run: holds a run already")
+        assert refusal(train(*TINY, "hydra.run.dir=run")).startswith("hydra.run.dir=run: already holds a run")
         assert contents(run) == before
         # Whoever only reads needs no lock.
         load_run(run)

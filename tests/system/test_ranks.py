@@ -161,7 +161,7 @@ def test_several_machines_need_a_launcher_and_are_told_what_to_type(environment,
     why, command = said.split(": ", 1)
     assert why == "trainer.num_nodes=2"
     reason, typed = command.split(": ", 1)
-    assert reason == "nothing starts the processes of the other machines; type on each, HOST being the first one"
+    assert reason == "nothing starts the processes of the other machines; run on each, with HOST the first one"
     words = shlex.split(typed)
     assert words[:6] == [
         "torchrun",
@@ -226,14 +226,14 @@ def test_torchrun_beside_a_job_of_one_process_is_refused_before_anything_is_made
         (train(*TINY, "dataset=cifar10", "data_dir=nowhere"), f"{one}, but "),
         (train("resume=run"), f"{one}, but "),
         (evaluate_clean("run=run"), f"{one}, but "),
-        (train("-m", *TINY, "seed=0,1", "hydra.sweep.dir=new"), "a sweep: one process does it, and "),
-        (train("sweeps=table2", "scale=small", "hydra.sweep.dir=new"), "a sweep: one process does it, and "),
-        (train(*TINY, "dry_run=true"), "dry_run=true: one process does it, and "),
-        (corruptions("make", "dataset=digits", "out=new"), "p2be_exp.corruptions make: one process does it, and "),
-        (export("run=run"), "p2be_exp.export: one process does it, and "),
-        (report("run", "out=new"), "p2be_exp.report: one process does it, and "),
-        (report("compare", "run", "run", "out=new"), "p2be_exp.report: one process does it, and "),
-        (tracking("workspace", "dry_run=true"), "p2be_exp.tracking: one process does it, and "),
+        (train("-m", *TINY, "seed=0,1", "hydra.sweep.dir=new"), "a sweep: runs in one process, but "),
+        (train("sweeps=table2", "scale=small", "hydra.sweep.dir=new"), "a sweep: runs in one process, but "),
+        (train(*TINY, "dry_run=true"), "dry_run=true: runs in one process, but "),
+        (corruptions("make", "dataset=digits", "out=new"), "p2be_exp.corruptions make: runs in one process, but "),
+        (export("run=run"), "p2be_exp.export: runs in one process, but "),
+        (report("run", "out=new"), "p2be_exp.report: runs in one process, but "),
+        (report("compare", "run", "run", "out=new"), "p2be_exp.report: runs in one process, but "),
+        (tracking("workspace", "dry_run=true"), "p2be_exp.tracking: runs in one process, but "),
     ):
         said = refusal(outcome)
         assert said.startswith(f"{'rank 1: ' if variables == TORCHRUN else ''}{what}torchrun started 2")
@@ -246,15 +246,15 @@ def test_a_rank_waits_to_be_ended_before_it_repeats_what_the_first_one_says(envi
     monkeypatch.setattr(refusals, "PATIENCE", 7.0)
     monkeypatch.setattr(refusals.time, "sleep", waited.append)
     environment(FIRST)
-    assert refusal(train("epochs=0")) == "epochs=0: allowed is 1 or more"
+    assert refusal(train("epochs=0")) == "epochs=0: must be 1 or more"
     environment({"RANK": "2", "WORLD_SIZE": "4"})  # the first one of another machine
-    assert refusal(train("epochs=0")) == "rank 2: epochs=0: allowed is 1 or more"
+    assert refusal(train("epochs=0")) == "rank 2: epochs=0: must be 1 or more"
     assert waited == []
     environment({"RANK": "3", "LOCAL_RANK": "1"})
-    assert refusal(train("epochs=0")) == "rank 3: epochs=0: allowed is 1 or more"
+    assert refusal(train("epochs=0")) == "rank 3: epochs=0: must be 1 or more"
     assert waited == [7.0]
     environment({"WORLD_SIZE": "1"})
-    assert refusal(train("epochs=0")) == "epochs=0: allowed is 1 or more"
+    assert refusal(train("epochs=0")) == "epochs=0: must be 1 or more"
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "70000", "", "-1", "1e4", "2²"])
@@ -262,7 +262,7 @@ def test_a_rank_waits_to_be_ended_before_it_repeats_what_the_first_one_says(envi
 def test_a_port_that_is_none_is_refused_where_processes_meet_there(environment, workdir, variables, port):
     environment(variables | {"MASTER_PORT": port})
     said = refusal(train(*TINY, *DDP, "hydra.run.dir=run"))
-    assert said == f"MASTER_PORT={port}: not a port, which is a number from 1 to 65535"
+    assert said == f"MASTER_PORT={port}: must be a port number between 1 and 65535"
     assert list(workdir.iterdir()) == []
 
 
@@ -276,7 +276,7 @@ def test_a_port(environment, port):
 def test_a_launchers_variable_that_is_no_number_is_refused(environment, workdir, name, value):
     environment(FIRST | {name: value})
     said = refusal(train(*TINY, *DDP, "hydra.run.dir=run"))
-    assert said.endswith(f"{name}={value}: a launcher sets a whole number there")
+    assert said.endswith(f"{name}={value}: must be a whole number, as a launcher sets it")
 
 
 def test_own_processes_go_by_no_port_and_no_address_of_others(environment):
@@ -381,7 +381,7 @@ def test_a_process_of_its_own_on_one_cpu_with_stray_variables(environment, workd
 def test_several_processes_from_outside_need_a_folder_that_they_share(environment, workdir):
     environment(SRUN)
     said = refusal(train(*TINY, *DDP))
-    assert said == "hydra.run.dir: several processes were started from outside; name a folder that they share"
+    assert said == "hydra.run.dir: required with several processes from a launcher; name a folder that they share"
 
 
 @pytest.mark.slow
@@ -398,7 +398,7 @@ def test_of_two_trainings_that_want_one_folder_one_gets_it(environment, workdir)
     winner = next(number for number, outcome in enumerate(outcomes) if outcome.code == 0)
     told = outcomes[1 - winner].err.removeprefix("error: hydra.run.dir=run: ")
     assert told.startswith(
-        ("in use by process ", "holds a run already; ")
+        ("in use by process ", "already holds a run; ")
     )  # as it came before the other's end, or after
     assert Run("run").status()["state"] == "finished"
     assert Run("run").config().seed == Run("run").info()["seed"] == winner

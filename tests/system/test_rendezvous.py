@@ -50,7 +50,7 @@ def test_two_ranks_meet_at_a_store_that_the_first_has_opened_already():
 
 def test_a_rank_of_another_start_that_uses_the_store_is_none_of_this_one():
     kept = open_store()
-    with pytest.raises(ResourceError, match="rank 1 did not come"):
+    with pytest.raises(ResourceError, match="rank 1 did not join"):
         _one_of_each_start(kept)
     second = in_thread(lambda: meet(1, 2, HERE, kept.port, 60, start="b"))
     meet(0, 2, HERE, kept.port, 60, keeps=kept, start="b")
@@ -73,7 +73,7 @@ def _one_of_each_start(kept):
 def test_those_that_do_not_come_are_named_after_the_time(capfd):
     with pytest.raises(ResourceError) as raised:
         meet(0, 3, HERE, free_port(), 0.1)
-    assert str(raised.value) == "trainer.timeout=0.1: rank 1, rank 2 did not come"
+    assert str(raised.value) == "trainer.timeout=0.1: rank 1, rank 2 did not join"
     assert capfd.readouterr().err == ""
 
 
@@ -81,7 +81,7 @@ def test_a_wait_for_rank_0_names_where_it_should_be():
     port = free_port()
     with pytest.raises(ResourceError) as raised:
         meet(1, 2, HERE, port, 0.1)
-    assert str(raised.value) == f"trainer.timeout=0.1: rank 0 did not come ({HERE}:{port} does not answer)"
+    assert str(raised.value) == f"trainer.timeout=0.1: rank 0 did not join ({HERE}:{port} does not answer)"
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -91,7 +91,7 @@ def test_a_long_wait_says_once_what_it_waits_for(monkeypatch, capfd, rank):
     with pytest.raises(ResourceError):
         meet(rank, 2, HERE, port, 0.3)
     what = "waiting for rank 1" if rank == 0 else f"rank 1: waiting for rank 0 at {HERE}:{port}"
-    assert capfd.readouterr().err == f"{what} (for 0.3 s at most, trainer.timeout)\n"
+    assert capfd.readouterr().err == f"{what} (for at most 0.3 s, trainer.timeout)\n"
 
 
 def test_a_taken_port_is_one_line():
@@ -107,7 +107,7 @@ def test_a_program_of_another_kind_at_the_port_is_not_taken_for_rank_0(tmp_path)
         each.register()
     with taken_port() as port, pytest.raises(ResourceError) as raised:
         meet(1, 2, HERE, port, 0.1, peers=peers[1])
-    assert str(raised.value).startswith("trainer.timeout=0.1: rank 0 did not come")
+    assert str(raised.value).startswith("trainer.timeout=0.1: rank 0 did not join")
     port = free_port()
     second = in_thread(lambda: meet(1, 2, HERE, port, 60, peers=peers[1]))
     first = meet(0, 2, HERE, port, 60, peers=peers[0])  # which keeps the store, for as long as it is here

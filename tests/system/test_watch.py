@@ -179,7 +179,7 @@ with watch:
 """
 
 
-ANSWER = ": comes in the middle of a wait (once more: stop at once)\n"
+ANSWER = ": received during a wait (once more: stop at once)\n"
 
 
 class Deaf:

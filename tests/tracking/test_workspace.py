@@ -210,10 +210,10 @@ def test_a_dry_run_prints_every_panel_without_wandb(workdir, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["panels"], "panels: not a command; there is: workspace"),
-        (["workspace", "--force"], "--force: not a flag; after the command come KEY=VALUE (see --help)"),
+        (["panels"], "panels: not a command; available: workspace"),
+        (["workspace", "--force"], "--force: not a flag; the command takes KEY=VALUE (see --help)"),
         (["workspace", "projekt=x"], "projekt=x: unknown key; did you mean project?"),
-        (["workspace", "dry_run=perhaps"], "dry_run=perhaps: not true or false"),
+        (["workspace", "dry_run=perhaps"], "dry_run=perhaps: must be true or false"),
     ],
 )
 def test_bad_input(workdir, arguments, message):

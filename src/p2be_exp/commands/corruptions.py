@@ -1,4 +1,4 @@
-"""``python -m p2be_exp.corruptions``: make a -C set, fetch or verify a published one, look at one image, list them."""
+"""``python -m p2be_exp.corruptions``: make a -C set, fetch or verify a published one, preview one image, list all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.job import check_writable
 from p2be_exp.commands.published_sets import fetch, verify
-from p2be_exp.commands.refusals import told_by_rank
+from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.quoting import read_arguments
@@ -41,11 +41,11 @@ Corrupted test images in the layout of CIFAR-10-C: made from any data set, or th
   python -m p2be_exp.corruptions preview dataset=digits out=preview.png
   python -m p2be_exp.corruptions list
 
-make      writes NAME.npy (severity by severity), labels.npy and manifest.json; stopped, it goes on where it was
-fetch     loads CIFAR-10-C or CIFAR-100-C into data_dir (2.9 GB, with 5.9 GB free), checked; stopped, it goes on
-verify    which files of a folder are the published ones, by md5; exit code 1 unless all twenty are
-preview   a picture: one image, a row a corruption, a column a severity
-list      the corruptions with their constants
+make      writes NAME.npy (severity by severity), labels.npy and manifest.json; stopped, it continues where it was
+fetch     downloads CIFAR-10-C or CIFAR-100-C into data_dir (2.9 GB, needs 5.9 GB free), checked; stopped, it continues
+verify    checks by md5 which files of a folder are the published ones; exit code 1 unless all twenty are
+preview   draws one image: one row per corruption, one column per severity
+list      prints the corruptions with their constants
 
 Options, chosen with GROUP=OPTION:
   dataset     {datasets}
@@ -53,18 +53,18 @@ Options, chosen with GROUP=OPTION:
 Keys, set with KEY=VALUE:
 {keys}
 
-Frost overlays textures that are not part of this project: those of the package imagecorruptions, if it is installed
-(pip install --no-deps imagecorruptions), or of frost_dir; without them frost is left out, and the manifest says so.
-Of CIFAR-10 and CIFAR-100 the eight deterministic ones are made as they were published, to the bit, and the files that
-are so are named; the other eleven are random, made with the published constants, and are not the published files.
+Frost overlays textures that are not part of this project: they come from the package imagecorruptions, if installed
+(pip install --no-deps imagecorruptions), or from frost_dir; without them frost is left out, and the manifest says so.
+For CIFAR-10 and CIFAR-100 the eight deterministic ones are bit-identical to the published files, and such files are
+listed; the other eleven are random, made with the published constants, and are not the published files.
 
-Exit codes: 0 done, 1 failed (of verify: not as published), 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and
-SIGTERM (the same command goes on)."""
+Exit codes: 0 done, 1 failed (verify: not as published), 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and
+SIGTERM (the same command continues)."""
 
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(told_by_rank(_command))
+    return exit_code_of(with_rank_in_refusals(_command))
 
 
 def _command() -> None:
@@ -79,10 +79,10 @@ def _command() -> None:
     of_published: dict[str, Callable[[list[str]], None]] = {"fetch": fetch, "verify": verify}
     if arguments[0] not in (known := ("make", *of_published, "preview", "list")):
         raise BadInput(
-            f"{arguments[0]}: not a command; there are: {', '.join(known)}{did_you_mean(arguments[0], known)}"
+            f"{arguments[0]}: not a command; available: {', '.join(known)}{did_you_mean(arguments[0], known)}"
         )
     if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:
-        raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
+        raise BadInput(f"{flags[0]}: not a flag; the command takes KEY=VALUE (see --help)")
     check_one_process(f"p2be_exp.corruptions {arguments[0]}")
     if arguments[0] in of_published:
         of_published[arguments[0]](arguments[1:])
@@ -115,7 +115,7 @@ def _text(constants: tuple[float, ...]) -> str:
 
 def _make(config: CorruptionsConfig) -> None:
     if config.out is None:
-        raise BadInput("out: which folder to write to? out=FOLDER")
+        raise BadInput("out: required; the folder to write to, out=FOLDER")
     names, severities = select_names(config.names), select_severities(config.severities)
     check_writable(Path(config.out), "out")
     _check_source(config)
@@ -128,8 +128,8 @@ def _make(config: CorruptionsConfig) -> None:
     with StopSignals():
         workers = config.workers or usable_cpus()
         source = _source(config)
-        if source.fingerprint:  # of picture files: decoding tens of thousands takes minutes
-            print(f"{source.name}: {len(source.labels):,} pictures, each read once before anything is made", flush=True)
+        if source.fingerprint:  # picture files: decoding tens of thousands takes minutes
+            print(f"{source.name}: {len(source.labels):,} pictures; each is read once first", flush=True)
         source = source.readable(workers)
         out = Path(config.out)
         height, width = source.size
@@ -156,14 +156,14 @@ def _make(config: CorruptionsConfig) -> None:
             raise
     for name, why in manifest["left_out"].items():
         print(f"{name} left out: {why}; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
-    _tell_published(source, names, severities, manifest)
+    _print_published(source, names, severities, manifest)
     print(f"{out}: {len(manifest['blocks'])} blocks of {len(source.labels):,} images; {manifest['notice']}")
 
 
-def _tell_published(
+def _print_published(
     source: DatasetSource, names: tuple[str, ...], severities: tuple[int, ...], manifest: dict[str, Any]
 ) -> None:
-    """Print which of the files of this call are the published ones, and which should be and are not."""
+    """Print which files of this call are identical to the published ones, and which should be but are not."""
     from p2be_exp.corruptions.make import GENERATOR_VERSION
     from p2be_exp.corruptions.published import reproduces
 
@@ -172,7 +172,7 @@ def _tell_published(
         if name in manifest["identical_to_the_published_file"]:
             print(f"{name}.npy: identical to the published file")
         elif whole and reproduces(source.name, name, GENERATOR_VERSION):
-            why = "it came out identical under other versions of the packages in manifest.json"
+            why = "other versions of the packages in manifest.json reproduced it"
             print(f"{name}.npy: not the published file ({why})")
 
 
@@ -183,12 +183,12 @@ def _preview(config: CorruptionsConfig) -> None:
     _check_source(config)
     textures, source = _textures(config, names), _source(config)
     if config.image >= len(source.labels):
-        raise BadInput(f"image={config.image}: allowed are 0 to {len(source.labels) - 1}")
+        raise BadInput(f"image={config.image}: must be between 0 and {len(source.labels) - 1}")
     from p2be_exp.corruptions.apply import corrupt
     from p2be_exp.evaluation.figures.preview import draw_preview
 
-    place = config.image
-    clean = source.read(place, place + 1)
+    position = config.image
+    clean = source.read(position, position + 1)
     pictures = {
         name: {
             severity: corrupt(
@@ -196,7 +196,7 @@ def _preview(config: CorruptionsConfig) -> None:
                 name,
                 severity,
                 dataset=source.name,
-                indices=source.indices[place : place + 1],
+                indices=source.indices[position : position + 1],
                 seed=config.seed,
                 textures=textures,
             )[0]
@@ -206,11 +206,11 @@ def _preview(config: CorruptionsConfig) -> None:
         if name != "frost" or textures is not None
     }
     try:
-        draw_preview(clean[0], pictures, f"{source.name}, image {source.indices[place]}", out)
+        draw_preview(clean[0], pictures, f"{source.name}, image {source.indices[position]}", out)
     except OSError as error:
         raise BadInput(f"out={out}: cannot be written ({error.strerror})") from error
     left_out = "" if len(pictures) == len(names) else " (frost left out: no textures)"
-    print(f"{out}: {len(pictures)} corruptions of image {source.indices[place]} of {source.name}{left_out}")
+    print(f"{out}: {len(pictures)} corruptions of image {source.indices[position]} of {source.name}{left_out}")
 
 
 def _textures(config: CorruptionsConfig, names: tuple[str, ...]) -> Any:
@@ -218,17 +218,17 @@ def _textures(config: CorruptionsConfig, names: tuple[str, ...]) -> Any:
 
     folder = None if config.frost_dir is None else Path(config.frost_dir)
     textures = find_textures(folder) if "frost" in names else None
-    made_already = config.out is not None and (Path(config.out) / "frost.npy").is_file()
-    if names == ("frost",) and textures is None and not made_already:
+    exists = config.out is not None and (Path(config.out) / "frost.npy").is_file()
+    if names == ("frost",) and textures is None and not exists:
         raise BadInput("names=[frost]: no textures; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")
     return textures
 
 
 def _check_source(config: CorruptionsConfig) -> None:
-    """What can be refused before PyTorch is imported, which takes seconds."""
+    """Checks that need no PyTorch, whose import takes seconds."""
     if config.folder is None:
         if config.size is not None:
-            raise BadInput(f"size={config.size}: goes with folder=; data sets are corrupted as they are")
+            raise BadInput(f"size={config.size}: requires folder=; data sets are corrupted as they are")
         check_data(config)
     elif not Path(config.folder).is_dir():
         raise BadInput(f"folder={config.folder}: no such folder")

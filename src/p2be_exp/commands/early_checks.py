@@ -1,7 +1,6 @@
-"""What can be refused of a job before PyTorch is imported, which takes seconds: devices, files and runs it names.
+"""Checks of a job before PyTorch is imported, which takes seconds: the devices, files and runs that it names.
 
-The job makes its own checks of all this, with more than names to look at; here it is a matter of the time that an
-answer takes.
+The job itself checks all of this again, and more; the early checks are only there to give errors fast.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from p2be_exp.training.table_source import table_source
 
 
 def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) -> Run | None:
-    """Check what a job's configuration names, unless PyTorch is there already: then the job's own checks are as fast.
+    """Check what a job's configuration names, unless PyTorch is imported: then the job's own checks are as fast.
 
     Args:
         config: resolved and checked.
-        training: whether the job trains; else it evaluates a run.
-        fresh: whether a training starts from its beginning; else a checkpoint has the weights.
+        training: whether the job trains; otherwise it evaluates a run.
+        fresh: whether a training starts from the beginning; otherwise a checkpoint has the weights.
 
     Returns:
-        The run that its attacks transfer from, opened; None where there is none, or it was not looked for.
+        The run that its attacks transfer from, opened; None if there is none or nothing was checked.
 
     Raises:
-        BadInput: a device that this machine has not, a file or folder that is missing, a run that does not serve.
+        BadInput: this machine lacks a device, a file or folder is missing, or a run is unsuitable.
     """
     if "torch" in sys.modules:
         return None
@@ -63,32 +62,32 @@ def _check_size(config: TrainConfig) -> None:
 
 def _check_corruption(config: TrainConfig) -> None:
     data_dir, dataset = user_path("data_dir", config.data_dir), config.dataset.name
-    wanted = resolved(config.corruption, dataset, data_dir)
-    if not isinstance(wanted, SomeCorruptionConfig):
+    corruption = resolved(config.corruption, dataset, data_dir)
+    if not isinstance(corruption, SomeCorruptionConfig):
         return
-    folder: str | Path | None = wanted.dir
-    if folder is None and wanted.name != "generated":
+    folder: str | Path | None = corruption.dir
+    if folder is None and corruption.name != "generated":
         folder = data_dir / OFFICIAL_FOLDERS.get(dataset, "")
     if folder is not None and not user_path("corruption.dir", folder).is_dir():
         raise BadInput(f"corruption.dir={folder}: no such folder")
-    frost_dir = wanted.frost_dir
-    if frost_dir is not None and "frost" in select_names(wanted.names):
+    frost_dir = corruption.frost_dir
+    if frost_dir is not None and "frost" in select_names(corruption.names):
         from p2be_exp.corruptions.textures import find_textures
 
         find_textures(user_path("corruption.frost_dir", frost_dir), key="corruption.frost_dir")
 
 
 def check_data(config: TrainConfig | CorruptionsConfig, training: bool = True) -> None:
-    """Check that the files of a configuration's data set are there at all, if they are not to be downloaded.
+    """Check that the files of a configuration's data set exist, unless they are to be downloaded.
 
     Args:
         config: with ``dataset`` and ``data_dir``.
         training: whether the training images are needed.
 
     Raises:
-        BadInput: they are not.
+        BadInput: they do not.
     """
-    from p2be_exp.data import FolderSettings, data_source  # Pillow takes a while: --help does not need it
+    from p2be_exp.data import FolderSettings, data_source  # importing Pillow is slow: --help does not need it
 
     dataset = config.dataset
     settings = FolderSettings.of(dataset)

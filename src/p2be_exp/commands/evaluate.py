@@ -16,10 +16,11 @@ from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
-from p2be_exp.commands.refusals import told_by_rank
+from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.checks import check_source
 from p2be_exp.config.plugin_trust import allow_requested
+from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import (
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(told_by_rank(_command))
+    return exit_code_of(with_rank_in_refusals(_command))
 
 
 def _command() -> None:
@@ -70,15 +71,17 @@ def _command() -> None:
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
     if "run" not in overrides:
-        raise BadInput("run: which run to evaluate? run=FOLDER")
+        raise BadInput("run: required; the run to evaluate, run=FOLDER")
     if overrides["run"] == "null":
-        raise BadInput("run=null: a value is needed")
-    run = Run.open(overrides["run"])  # before the rest: an option may be one of its plug-ins'
-    settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
-    check_config("evaluate", settings)
-    check_launcher(settings.trainer)
+        raise BadInput("run=null: a value is required")
+    with hold_warnings():
+        run = Run.open(overrides["run"])  # first, since an option may come from one of its plug-ins
+        settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
+        check_config("evaluate", settings)
+        check_launcher(settings.trainer)
+        warn_as(rank(settings.trainer))
     if settings.name in (".", "..") or "/" in (settings.name or ""):
-        raise BadInput(f"name={settings.name}: allowed is the name of a folder, which will be in RUN/evaluations/")
+        raise BadInput(f"name={settings.name}: must be the name of a folder, which will be in RUN/evaluations/")
     config = evaluation_config(run, settings)
     folder = results_folder(run, config, settings)
     source = check_early(config, training=False)
@@ -86,27 +89,27 @@ def _command() -> None:
 
 
 def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> Path:
-    """Where the results go: ``out``, or a folder of the run.
+    """The folder of the results: ``out``, or a folder in the run.
 
     Raises:
-        BadInput: it cannot be written, or holds something else.
+        BadInput: it cannot be written, or holds other files.
     """
     if settings.out is None:
         name = settings.name or default_name(config, settings.checkpoint)
         check_path("name", name)
         refuse_links(run.path, f"evaluations/{name}", key="run")
         if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
-            raise BadInput(f"run={run.path}: cannot be written; out=FOLDER puts the results elsewhere")
+            raise BadInput(f"run={run.path}: cannot be written; use out=FOLDER to put the results elsewhere")
         return run.path / "evaluations" / name
     if settings.name is not None:
-        raise BadInput(f"out={settings.out}: goes in the place of name={settings.name}; give one of them")
+        raise BadInput(f"out={settings.out}: replaces name={settings.name}; give only one of them")
     folder = user_path("out", settings.out)
     check_writable(folder, "out")
     there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    strange = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
-    if strange and ("run.json" in strange or not _is_evaluation(folder)):
-        named = "results.json" if "results.json" in strange and "run.json" not in strange else strange[0]
-        raise BadInput(f"out={folder}: holds {named}, which no evaluation has written; choose another folder")
+    foreign = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
+    if foreign and ("run.json" in foreign or not _is_evaluation(folder)):
+        named = "results.json" if "results.json" in foreign and "run.json" not in foreign else foreign[0]
+        raise BadInput(f"out={folder}: holds {named}, which no evaluation wrote; choose another folder")
     return folder
 
 
@@ -119,7 +122,7 @@ def _is_evaluation(folder: Path) -> bool:
 
 
 def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
-    """The run's configuration with what an evaluation chooses for itself."""
+    """The run's configuration with the settings of the evaluation."""
     config = run.config()
     own = ("trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test")
     config = dataclasses.replace(config, **{key: getattr(settings, key) for key in own})
@@ -128,7 +131,7 @@ def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
     if settings.dataset_dir is not None:
         if not isinstance(config.dataset, FolderDatasetConfig):
             name = config.dataset.name
-            raise BadInput(f"dataset_dir={settings.dataset_dir}: {name} is in data_dir; data_dir=FOLDER says where")
+            raise BadInput(f"dataset_dir={settings.dataset_dir}: {name} is in data_dir; use data_dir=FOLDER")
         config.dataset.dir = settings.dataset_dir
     for key in ("workers", "timeout"):
         if (value := getattr(settings, f"dataset_{key}")) is None:
@@ -144,7 +147,7 @@ def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
 
 
 def default_name(config: TrainConfig, checkpoint: str) -> str:
-    """A folder name that tells the settings: checkpoint, conditions, and what is not the default."""
+    """A folder name from the settings: checkpoint, conditions, and values other than the defaults."""
     parts = [checkpoint, "clean"]
     corruption, attack = config.corruption, config.attack
     if isinstance(corruption, SomeCorruptionConfig):
@@ -183,7 +186,7 @@ def _evaluate(
     from p2be_exp.training.header import device_line
 
     which, key = settings.checkpoint, "name" if settings.out is None else "out"
-    with job_process(config.trainer, folder, key, partial(_told_how_to_go_on, config)):
+    with job_process(config.trainer, folder, key, partial(_printing_how_to_continue, config)):
         plan = EvaluationPlan.of(config, source)
         main = rank(config.trainer) == 0
         if main:
@@ -198,18 +201,18 @@ def _evaluate(
             where = device_line(config.trainer, evaluation_precision(config.trainer))
             print(f"evaluating {run.path} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
         model = model_of(run, saved, which)
-        del saved  # its weights and optimizer states, which would be held beside the model's for the whole evaluation
+        del saved  # weights and optimizer states, which would stay in memory for the whole evaluation
         evaluate(plan, model, data, weights, Output(folder, key, run if key == "out" else None))
 
 
 @contextmanager
-def _told_how_to_go_on(config: TrainConfig, watch: Watch) -> Iterator[None]:
-    told = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
+def _printing_how_to_continue(config: TrainConfig, watch: Watch) -> Iterator[None]:
+    message = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
     main = rank(config.trainer) == 0
 
     def last_words(ending: Ending) -> None:
         if ending.signal is not None:
-            os.write(2, os.fsencode(told))
+            os.write(2, os.fsencode(message))
 
     if main:
         watch.last_words = last_words
@@ -217,5 +220,5 @@ def _told_how_to_go_on(config: TrainConfig, watch: Watch) -> Iterator[None]:
         yield
     except Interrupted:
         if main:
-            print(told, end="", file=sys.stderr, flush=True)
+            print(message, end="", file=sys.stderr, flush=True)
         raise

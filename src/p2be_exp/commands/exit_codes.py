@@ -1,4 +1,4 @@
-"""From errors to exit codes: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n."""
+"""Exit codes of errors: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from p2be_exp.system.atomic import full_line, is_full
 from p2be_exp.system.output import lasting_output
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable that asks for the traceback of what is told in one line, too."""
+"""Environment variable that adds the traceback to errors that are reported in one line."""
 
 TO_END = 15.0
-"""Seconds that the interpreter has to end where other processes may be waited for."""
+"""Seconds for the interpreter to exit if it may wait for other processes."""
 
 IMPORT_ADVICE = (
     "torch and torchvision do not fit together; install both in one command, so that pip resolves them together: "
@@ -39,29 +39,29 @@ _OF_THE_FILE = (
         errno.EEXIST,
     ),
 )
-"""What an operating system says of a file that a user named, and that no repetition would make usable."""
+"""Errors of a file that the user named, which a retry would not fix."""
 
 
 def _check_working_folder() -> None:
     try:
         Path.cwd()
     except OSError as error:
-        raise BadInput(f"the working folder cannot be read ({error.strerror}); change to one that is there") from error
+        raise BadInput(f"the working folder cannot be read ({error.strerror}); change to one that exists") from error
 
 
 def exit_code_of(command: Callable[[], None]) -> int:
-    """Run a command; print what went wrong as a person wants it; return the exit code.
+    """Run a command, print its error in a form for users, and return the exit code.
 
-    A lost output (a closed pipe, a terminal that is gone, a full disk) is no failure: the command ends as it would.
+    Lost output (a closed pipe, a closed terminal, a full disk) is not a failure: the command ends as usual.
     """
     with lasting_output():
         code = _exit_code_of(command)
-        _end_for_sure(code)  # with 0, too: a rank that followed a stop signal ends so
+        _end_for_sure(code)  # also with 0: a rank that followed a stop signal ends so
         return code
 
 
 def _end_for_sure(code: int) -> None:
-    """End a process that had others beside it, also where PyTorch, when it is put away, waits for them."""
+    """End one of several processes for certain, even if PyTorch waits for the others during its shutdown."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return
@@ -83,7 +83,7 @@ def _exit_code_of(command: Callable[[], None]) -> int:
     except BadInput as error:
         if wants_traceback:
             traceback.print_exc()
-        sys.stderr.write(f"error: {one_line(error)}\n")  # in one piece: other processes may say the same
+        sys.stderr.write(f"error: {one_line(error)}\n")  # in one write: other processes may print the same
         return 2
     except (Interrupted, KeyboardInterrupt) as error:
         return 128 + getattr(error, "signal", 2)
@@ -105,7 +105,7 @@ def _exit_code_of(command: Callable[[], None]) -> int:
             sys.stderr.write(f"error: {full_line(Path(error.filename or '.'), error)}\n")
         return 1
     except RuntimeError as error:
-        if (ending := getattr(error, "ending", None)) is not None:  # another rank's; its traceback is its own
+        if (ending := getattr(error, "ending", None)) is not None:  # another rank's, which prints the traceback itself
             sys.stderr.write(f"error: {one_line(error)}\n")
             return ending.exit_code
         if "torchvision::nms does not exist" not in str(error):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of, version
-from p2be_exp.commands.refusals import told_by_rank
+from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.quoting import read_arguments
@@ -37,15 +37,15 @@ Write a trained classifier to one file: uint8 images (B, 3, H, W) in, float logi
 Keys, set with KEY=VALUE:
 {keys}
 
-The encoding is inside; nothing has to be scaled or normalised before. Height and width are those of the run's data set.
-Before the file is written its logits are compared with the run's. format=onnx needs pip install p2be-exp[export].
+The encoding is included; inputs must not be scaled or normalised. Height and width are those of the run's data set.
+Before the file is written, its logits are compared with the run's. format=onnx needs pip install p2be-exp[export].
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(told_by_rank(_command))
+    return exit_code_of(with_rank_in_refusals(_command))
 
 
 def _command() -> None:
@@ -62,8 +62,8 @@ def _command() -> None:
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
     if overrides.get("run", "null") == "null":
-        raise BadInput("run: which run to export? run=FOLDER")
-    run = Run.open(overrides["run"])  # before the rest, which imports the plug-ins that are named
+        raise BadInput("run: required; the run to export, run=FOLDER")
+    run = Run.open(overrides["run"])  # first, since composing imports the plug-ins that are named
     settings = typed(to_plain(compose_config("export", arguments)), ExportConfig)
     check_config("export", settings)
     file = _file(run, settings)
@@ -75,19 +75,19 @@ def _file(run: Run, settings: ExportConfig) -> Path:
     suffix = SUFFIXES[settings.format]
     try:
         file = run.path / f"model{suffix}" if settings.out is None else user_path("out", settings.out)
-        _check_place(file, suffix, settings)
+        _check_location(file, suffix, settings)
     except OSError as error:  # a name that is too long
         raise BadInput(f"out={settings.out}: cannot be written ({error.strerror})") from error
     except RuntimeError as error:
-        raise BadInput(f"out={settings.out}: there is no such home folder") from error
+        raise BadInput(f"out={settings.out}: no such home folder") from error
     return file
 
 
-def _check_place(file: Path, suffix: str, settings: ExportConfig) -> None:
+def _check_location(file: Path, suffix: str, settings: ExportConfig) -> None:
     if file.suffix != suffix:
-        raise BadInput(f"out={file}: a file of format={settings.format} ends in {suffix}")
+        raise BadInput(f"out={file}: must end in {suffix} for format={settings.format}")
     if file.is_dir() or (file.exists() and not settings.overwrite):
-        raise BadInput(f"out={file}: is there already; overwrite=true replaces a file")
+        raise BadInput(f"out={file}: already exists; overwrite=true replaces a file")
     above = next(each for each in file.absolute().parents if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise BadInput(f"out={file}: cannot be written ({above})")
@@ -131,16 +131,16 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
 
 
 def image_size(config: TrainConfig) -> int:
-    """Height and width in pixels of the images that a run's network sees."""
+    """Height and width in pixels of the images of a run's network."""
     from p2be_exp.data import source_class
 
     size = config.dataset.image_size or source_class(config.dataset.name).image_size
-    assert size is not None  # a data set has one of its own, or the configuration has
+    assert size is not None  # either the data set or the configuration has one
     return size
 
 
 def description(run: Run, settings: ExportConfig, checkpoint: dict[str, Any], size: int) -> dict[str, Any]:
-    """What a file holds: what goes in, what comes out, and which run it came from."""
+    """The metadata of an exported file: inputs, outputs, and the run it was exported from."""
     config, info, here = run.config(), run.info(), provenance()
     return {
         "input": {

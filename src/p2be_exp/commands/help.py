@@ -1,4 +1,4 @@
-"""``--help`` for a person: what to type, which options there are, what comes out."""
+"""The text of ``--help``: examples, options, keys and results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Keys, set with KEY=VALUE (those of a group: GROUP.KEY=VALUE; all of them: --cfg 
 {keys}
 
 A run is a folder, logs/train/runs/<time>, with config.yaml, run.json, status.json, metrics.csv, checkpoints/,
-results.csv, results.json, per_image/ and figures/. Elsewhere: hydra.run.dir=FOLDER.
+results.csv, results.json, per_image/ and figures/. Another folder: hydra.run.dir=FOLDER.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM, all saved.
 HYDRA_FULL_ERROR=1 shows the traceback of bad input. --version, and --hydra-help, which lists Hydra's own flags."""
@@ -30,7 +30,7 @@ _TRAIN_EXAMPLES = (
     ("experiment=quickstart", "embedded data, CPU, under two minutes"),
     ("encoding=p2be backbone=wrn40_2 regime=augmix", "the paper's recipe on CIFAR-100"),
     ("-m encoding.M=16,32 encoding.lambda_smooth=0,1", "one job for each combination"),
-    ("resume=RUN", "go on with a run that was stopped"),
+    ("resume=RUN", "resume a run that was stopped"),
 )
 
 _EVALUATE = """\
@@ -45,18 +45,18 @@ Keys, set with KEY=VALUE:
 {keys}
 
 The results are in RUN/evaluations/NAME (or out=FOLDER): results.csv, results.json, per_image/, figures/. The same name
-and settings go on where they stopped; the same name with other settings is refused.
+and settings continue where they stopped; the same name with other settings is refused.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM."""
 
 _EVALUATE_EXAMPLES = (
     ("run=RUN", "clean and corrupted images, LS-PGA"),
-    ("run=RUN corruption=none attack=none", "clean images alone"),
+    ("run=RUN corruption=none attack=none", "clean images only"),
     ("run=RUN corruption=none attack=suite limit_test=1000 attack.source=RGB_RUN", ""),
     ("run=RUN corruption=cifar_c corruption.names=[fog,noise] corruption.severities=[1,3,5]", ""),
-    ("run=RUN corruption=own corruption.dir=FOLDER", "anybody's files in the layout of CIFAR-10-C"),
+    ("run=RUN corruption=own corruption.dir=FOLDER", "your own files in the layout of CIFAR-10-C"),
     ("run=RUN checkpoint=best limit_test=1000 name=first_thousand", ""),
-    ("run=/shared/RUN out=my_evaluation", "of a run that cannot be written"),
+    ("run=/shared/RUN out=my_evaluation", "a run in a read-only folder"),
 )
 
 
@@ -74,15 +74,17 @@ def evaluate_help() -> str:
 
 
 def version() -> str:
-    """What ``--version`` prints."""
+    """The text of ``--version``."""
     return f"p2be-exp {__version__}"
 
 
 def _examples(command: str, examples: Sequence[tuple[str, str]]) -> str:
-    """A line for each example, as a person types it, with what it does where that is to be said."""
+    """One line per example, as it is typed, with its description if it has one."""
     program = " ".join(words_of(command))
-    width = max(len(arguments) for arguments, told in examples if told)
-    return "\n".join(f"  {program} {arguments:<{width}}   {told}".rstrip() for arguments, told in examples)
+    width = max(len(arguments) for arguments, description in examples if description)
+    return "\n".join(
+        f"  {program} {arguments:<{width}}   {description}".rstrip() for arguments, description in examples
+    )
 
 
 def _groups(names: list[str]) -> str:
@@ -90,7 +92,7 @@ def _groups(names: list[str]) -> str:
 
 
 def keys_of(command: str) -> str:
-    """The lines of a command's own keys in its YAML file, which hold the defaults and what they mean."""
+    """The lines of a command's own keys in its YAML file, with defaults and comments."""
     lines = (CONF_DIR / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
     own = lines[lines.index("") + 1 :]
     end = own.index("hydra:") if "hydra:" in own else len(own)

@@ -1,4 +1,4 @@
-"""Handing over to Hydra: it decides the folder, or the grid of jobs, and calls back for each."""
+"""Running a task under Hydra, which chooses the folder, or the grid of jobs, and calls the task for each."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from p2be_exp.system.output import lasting_output
 
 
 def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | None = None) -> None:
-    """Run a task under Hydra; its errors come back as exceptions, not as its own printout.
+    """Run a task under Hydra; errors are raised as exceptions, not printed by Hydra.
 
     Args:
         task: called for each job with its composed configuration.
-        arguments: in the place of those of ``sys.argv``.
+        arguments: default those of ``sys.argv``.
     """
     register_schemas()
     typed = sys.argv
-    sys.argv = typed if arguments is None else [typed[0], *arguments]  # the only way in that Hydra has
+    sys.argv = typed if arguments is None else [typed[0], *arguments]  # Hydra reads nothing else
 
     def called(config: DictConfig) -> Any:
-        sys.argv = typed  # what a run says of the command that made it, also in another process
-        # Processes that the task starts inherit what the user has set; a launcher may have started this one.
+        sys.argv = typed  # recorded as the command of the run, also in another process
+        # Processes that the task starts inherit the user's setting; a launcher may have started this one.
         with _environment(FULL_ERROR, before), _folder(here), lasting_output():
             return task(config)
 
@@ -56,14 +56,14 @@ def hydra_main(task: Callable[[DictConfig], Any], arguments: Sequence[str] | Non
 
 
 def run_composed(task: Callable[[DictConfig], Any], composed: DictConfig, folder: Path) -> None:
-    """Run a task as Hydra runs a single job, with a configuration that is composed already.
+    """Run a task as Hydra runs a single job, with a configuration that is already composed.
 
     ``hydra.main`` would compose it twice more: once to learn that it is a single job, and once for the job.
 
     Args:
         task: called with the configuration.
         composed: with Hydra's own node; its folder and mode are filled in.
-        folder: where the job runs, in the place of ``hydra.run.dir``.
+        folder: of the job, instead of ``hydra.run.dir``.
     """
     before, here = os.environ.get(FULL_ERROR), Path.cwd()
 
@@ -88,7 +88,7 @@ def run_composed(task: Callable[[DictConfig], Any], composed: DictConfig, folder
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """Be in a folder for a while: hydra.job.chdir=true would give every relative path another meaning."""
+    """Work in a folder while the block runs: hydra.job.chdir=true would change the meaning of every relative path."""
     before = Path.cwd()
     os.chdir(path)
     try:
@@ -99,7 +99,7 @@ def _folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """Give back the root logger's level and handlers, which ``hydra/job_logging=default`` changes."""
+    """Restore the root logger's level and handlers, which ``hydra/job_logging=default`` changes."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:
@@ -111,7 +111,7 @@ def _root_logger_kept() -> Iterator[None]:
 
 @contextmanager
 def _environment(name: str, value: str | None) -> Iterator[None]:
-    """Set a variable of the environment (None: unset it) for a while."""
+    """Set an environment variable (None: unset it) while the block runs."""
     before = os.environ.pop(name, None)
     if value is not None:
         os.environ[name] = value

@@ -1,4 +1,4 @@
-"""One training as a command starts it: from a composed configuration, in a folder that nobody else is writing."""
+"""One training as started by a command: from a composed configuration, in a folder that no other process writes to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
-from p2be_exp.config.compose import plain_errors, told_with_file
+from p2be_exp.config.compose import naming_experiment, plain_errors
+from p2be_exp.config.plugin_warnings import warn_as
 from p2be_exp.config.plugins import load_plugins
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.config.stored import interpolations
@@ -29,29 +30,29 @@ RESUMABLE = (
     *("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout"),
     "strict_plugins",
 )
-"""Keys and groups that do not change what is trained; the only ones that go with ``resume=``."""
+"""Keys and groups that do not change what is trained; ``resume=`` accepts only these."""
 
 
 CLOCKS_DIFFER = 30
-"""Seconds that another machine's clock may be ahead; what is further in the future a clock wrote that was set back."""
+"""Seconds by which another machine's clock may be ahead; a time further in the future comes from a wrong clock."""
 
 
 def is_resumable(key: str) -> bool:
-    """Whether a key, or the group that it is in, does not change what is trained."""
+    """Whether a key, or its group, does not change what is trained."""
     return key in RESUMABLE or key.partition(".")[0] in RESUMABLE
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """The keys of what is trained that have other values in two configurations, with both values."""
+    """The keys that change what is trained and differ between two configurations, with both values."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in [*one, *(key for key in other if key not in one)]:
         if is_resumable(f"{prefix}{key}"):
             continue
-        mine, theirs = one.get(key), other.get(key)
-        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            found |= differences(mine, theirs, f"{prefix}{key}.")
-        elif mine != theirs:
-            found[f"{prefix}{key}"] = (mine, theirs)
+        first, second = one.get(key), other.get(key)
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            found |= differences(first, second, f"{prefix}{key}.")
+        elif first != second:
+            found[f"{prefix}{key}"] = (first, second)
     return found
 
 
@@ -63,20 +64,21 @@ def job_config(composed: DictConfig) -> TrainConfig:
     """
     node = OmegaConf.select(composed, "hydra.overrides.task")
     given: Any = [] if node is None else OmegaConf.to_container(node, resolve=False)  # as it was typed
-    with told_with_file(given):
+    with naming_experiment(given):
         with plain_errors(given):
             bare = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
         config = to_plain(bare)
-        load_plugins(config["plugins"])  # a process that a launcher started has composed nothing itself
+        load_plugins(config["plugins"])  # a process started by a launcher has composed nothing itself
         built = typed_config(config)
         check_config("train", built)
     if (text := next(interpolations(config), None)) is not None:
-        raise BadInput(f"{text}: an interpolation would stay in config.yaml; a stored configuration is plain")
+        raise BadInput(f"{text}: an interpolation would remain in config.yaml; a stored configuration must be plain")
     return built
 
 
 def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None) -> float:
     """Train and evaluate (see :func:`p2be_exp.training.job.train`); the clean test error."""
+    warn_as(rank(config.trainer))  # of runs that it takes a table or gradients from
     source = check_early(config, fresh=not (resume and run.checkpoint("last").exists()))
     from p2be_exp.errors import Interrupted
     from p2be_exp.training.job import train
@@ -90,18 +92,18 @@ def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | 
 
 
 def check_not_running(run: Run, key: str, trainer: TrainerConfig) -> None:
-    """Check that no process is training in a folder, by its last sign of life.
+    """Check that no process is training in a folder, by the last sign of life in its status.
 
-    Where this process holds the folder's lock, no other process of this machine is; the signs of life decide about
-    other machines, whose locks may not be seen here, and on file systems without locks.
+    If this process holds the folder's lock, no other process of this machine is. The signs of life decide about other
+    machines, whose locks may not be visible here, and on file systems without locks.
 
     Args:
         run: the folder.
-        key: the option that named it, for the message.
-        trainer: the group of the job that is about to start; of several processes the first one looks.
+        key: the option that names it, for messages.
+        trainer: the group of the job that is about to start; only rank 0 checks.
 
     Raises:
-        BadInput: one is, or was less than two minutes ago on another machine.
+        BadInput: a process is, or was less than two minutes ago on another machine.
     """
     status = run.status()
     if status.get("state") != "running" or not {"alive", "pid"} <= set(status) or rank(trainer) > 0:
@@ -116,8 +118,10 @@ def check_not_running(run: Run, key: str, trainer: TrainerConfig) -> None:
 
 
 def patience(run: Run) -> float:
-    """Seconds to wait for the lock of a folder: where a launcher has ended its owner on another node, a file server may
-    keep the lock until it notices."""
+    """Seconds to wait for the lock of a folder.
+
+    If a launcher has ended its owner on another node, a file server may keep the lock until it notices.
+    """
     return 120.0 if follows(run.status()) else 0.0
 
 
@@ -132,7 +136,7 @@ def _alive(pid: int) -> bool:
 
 
 def relative(folder: Path) -> Path:
-    """A folder as seen from here where that is shorter."""
+    """A folder relative to the current one if it is inside it, else unchanged."""
     try:
         return folder.relative_to(Path.cwd())
     except ValueError:
@@ -140,11 +144,11 @@ def relative(folder: Path) -> Path:
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Check that a folder is there and can be written, or can be made.
+    """Check that a folder exists and can be written, or can be created.
 
     Args:
         folder: the folder.
-        key: the option that names it, for the message.
+        key: the option that names it, for messages.
 
     Raises:
         BadInput: it cannot.
@@ -156,5 +160,5 @@ def check_writable(folder: Path, key: str) -> None:
 
 
 def existing_part(folder: Path) -> Path:
-    """A folder, or the nearest one above it that is there."""
+    """A folder, or its nearest parent that exists."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())

@@ -21,24 +21,24 @@ from p2be_exp.system.suggestions import did_you_mean
 
 
 def fetch(arguments: list[str]) -> None:
-    """Load a published set, or verify it where it is there (see :func:`p2be_exp.corruptions.fetch.fetch_set`).
+    """Download a published set, or verify it if it exists (see :func:`p2be_exp.corruptions.fetch.fetch_set`).
 
     Args:
-        arguments: the data set, and where there is one ``data_dir=DIR``.
+        arguments: the data set, and optionally ``data_dir=DIR``.
 
     Raises:
-        BadInput: other arguments; a folder that cannot be written, or holds something else.
-        ResourceError: what is to be loaded cannot be, or is not what was published; a full disk.
+        BadInput: other arguments; a folder that cannot be written, or holds other files.
+        ResourceError: the download failed or is not the published file; a full disk.
     """
-    allowed = f"{' or '.join(ARCHIVES)}, and data_dir=DIR"
+    expected = f"{' or '.join(ARCHIVES)}, and data_dir=DIR"
     overrides = [each for each in arguments if each.startswith("data_dir=")]
     names = [each for each in arguments if each not in overrides]
     if not names:
-        raise BadInput(f"fetch: which set? fetch takes {allowed}")
+        raise BadInput(f"fetch: a data set is required; fetch takes {expected}")
     if names[0] not in ARCHIVES:
-        raise BadInput(f"{names[0]}: fetch takes {allowed}{did_you_mean(names[0].removeprefix('dataset='), ARCHIVES)}")
+        raise BadInput(f"{names[0]}: fetch takes {expected}{did_you_mean(names[0].removeprefix('dataset='), ARCHIVES)}")
     if len(names) > 1:
-        raise BadInput(f"{names[1]}: fetch takes one data set, {allowed}")
+        raise BadInput(f"{names[1]}: fetch takes one data set, {expected}")
     config = typed_config(to_plain(compose_config("corruptions", overrides)), CorruptionsConfig)
     check_config("corruptions", config)
     data_dir = user_path("data_dir", config.data_dir)
@@ -63,10 +63,10 @@ def verify(arguments: list[str]) -> None:
 
     Raises:
         BadInput: other arguments, or no such folder.
-        SystemExit: with 1; not all of them are.
+        SystemExit: with 1 if not all of them are.
     """
     if len(arguments) != 1:
-        raise BadInput(f"verify: which folder? verify takes one, and here are {len(arguments)}")
+        raise BadInput(f"verify: takes exactly one folder, not {len(arguments)}")
     folder = user_path("verify", arguments[0])
     from p2be_exp.corruptions.verify import bytes_of, verify_set
     from p2be_exp.system.progress_lines import ByteProgress

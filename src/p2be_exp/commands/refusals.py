@@ -1,4 +1,4 @@
-"""Refusals by the processes that torchrun starts: what all of them would say, the first on each machine says."""
+"""Refusals in processes started by torchrun: a message common to all is printed by the first on each machine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from p2be_exp.errors import BadInput
 from p2be_exp.system.torchrun import processes_of_torchrun
 
 PATIENCE = 10.0
-"""Seconds in which the first process of a machine may come to the same refusal: torchrun ends the others then."""
+"""Seconds in which the first process of a machine may reach the same refusal; torchrun then ends the others."""
 
 
-def told_by_rank(command: Callable[[], None]) -> Callable[[], None]:
-    """A command whose refusals begin with the rank, where torchrun started it beside others.
+def with_rank_in_refusals(command: Callable[[], None]) -> Callable[[], None]:
+    """Prefix the refusals of a command with the rank, if torchrun started several processes.
 
-    Most refusals are those of every process, since all have the same command line. One that is not the first on its
-    machine waits for torchrun to end it, and speaks where that does not come: then the refusal is its own.
+    Most refusals occur in every process, since all have the same command line. A process that is not the first on its
+    machine waits for torchrun to end it, and reports its refusal only if that does not happen: then it is its own.
 
     Args:
         command: takes its arguments from ``sys.argv``.
     """
 
-    def told() -> None:
+    def run() -> None:
         try:
             command()
         except BadInput as error:
@@ -34,4 +34,4 @@ def told_by_rank(command: Callable[[], None]) -> Callable[[], None]:
                 time.sleep(PATIENCE)
             raise BadInput(f"rank {rank}: {error}") from error
 
-    return told
+    return run

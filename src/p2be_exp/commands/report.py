@@ -1,4 +1,4 @@
-"""``python -m p2be_exp.report``: what runs have measured, put together beside the paper, or compared."""
+"""``python -m p2be_exp.report``: the results of runs, collected beside the paper's or compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import datetime
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import version
 from p2be_exp.commands.job import existing_part
-from p2be_exp.commands.refusals import told_by_rank
+from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.errors import BadInput
 from p2be_exp.system.output import for_terminal, print_result
@@ -20,48 +20,48 @@ from p2be_exp.system.paths import check_path, is_folder, user_path
 from p2be_exp.system.torchrun import check_one_process
 
 _HELP = """\
-Put together what runs have measured.
+Collect and compare the results of runs.
 
   python -m p2be_exp.report RUNS... [out=FOLDER] [evaluation=NAME]    the paper's tables and figures
   python -m p2be_exp.report compare A B                               two methods, or two trained networks
 
-RUNS are run folders, folders of runs (as a sweep leaves them), or evaluations (RUN/evaluations/NAME). Each table and
-figure of the paper that they can fill is made, beside the published numbers; runs at a smaller scale, or of another
-recipe, get tables of their own that say so. Runs that are not finished are listed.
+RUNS are run folders, folders of runs (as a sweep leaves them), or evaluations (RUN/evaluations/NAME). Every table
+and figure of the paper that they cover is made, beside the published numbers; runs at a smaller scale, or with another
+recipe, get tables of their own that say so. Unfinished runs are listed.
 
 Keys, set with KEY=VALUE:
-  out          the report's folder, where it takes an earlier report's place; without it: reports/<time>. Only the
-               files that its report.json lists are replaced; a folder with a report.md of other origin is refused
-  evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
-  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
-  strict_plugins  true: refuse a run of which a plug-in's file has changed since; without it: a warning
+  out          the folder of the report; an earlier report in it is replaced; default: reports/<time>. Only the files
+               that its report.json lists are replaced; a folder with a report.md of other origin is refused
+  evaluation   the evaluation to take of each run, RUN/evaluations/NAME; default: that at the end of its training
+  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; default: those of P2BE_PLUGINS
+  strict_plugins  true: refuse a run if a plug-in's file has changed since; default: only warn
 
-In the folder: index.html (one page with everything in it), report.md, tables/*.csv (a row a cell, in full precision),
+In the folder: index.html (one page with everything), report.md, tables/*.csv (one row per cell, in full precision),
 tables/*.tex (booktabs), figures/*.svg.
 
-python -m p2be_exp.report compare --help says more of compare.
+For comparisons: python -m p2be_exp.report compare --help.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 
 _COMPARE_HELP = """\
-Compare two methods by several seeds of each, or two trained networks.
+Compare two methods over several seeds each, or two trained networks.
 
   python -m p2be_exp.report compare A B [evaluation=NAME] [out=FOLDER]
 
 A and B are each a run folder, a folder of runs (as a multirun leaves it), an evaluation (RUN/evaluations/NAME), or
 several of these joined by commas.
 
-  two runs or more on each side  the difference of the means over seeds: in pairs over the seeds that both have, with
-                                 Welch's interval where they have none in common; the runs of a side may differ in
-                                 the seed alone
+  two runs or more on each side  the difference of the means over seeds: paired over the seeds that both have, with
+                                 Welch's interval if they have none in common; the runs of a side may differ only in
+                                 the seed
   one run on each side           the difference of these two networks on the same images: a bootstrap interval, and
-                                 McNemar's test of each condition with Holm's correction; nothing about two methods
+                                 McNemar's test of each condition with Holm's correction; says nothing about two methods
 
 Keys, set with KEY=VALUE:
-  evaluation   the evaluation to take of each run, RUN/evaluations/NAME; without it: what its training ended with
+  evaluation   the evaluation to take of each run, RUN/evaluations/NAME; default: that at the end of its training
   out          a folder for compare.csv and compare.json, in full precision
-  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; without it: those of P2BE_PLUGINS
-  strict_plugins  true: refuse a run of which a plug-in's file has changed since; without it: a warning
+  plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; default: those of P2BE_PLUGINS
+  strict_plugins  true: refuse a run if a plug-in's file has changed since; default: only warn
 
 Differences are B - A: negative where B has fewer errors.
 
@@ -70,7 +70,7 @@ Exit codes: 0 done, 1 failed, 2 bad input."""
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(told_by_rank(_command))
+    return exit_code_of(with_rank_in_refusals(_command))
 
 
 def _command() -> None:
@@ -93,7 +93,7 @@ def _report(arguments: Sequence[str]) -> None:
     paths, keys = _parsed(arguments, keys=("evaluation", "out", "plugins", "strict_plugins"))
     allow_requested(arguments)
     if not paths:
-        raise BadInput("RUNS: which runs? Run folders, folders of runs, or the command compare (see --help)")
+        raise BadInput("RUNS: required; run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
         check_path("RUNS", first := path.split(",")[0])
         if not is_folder(path) and not is_folder(first):
@@ -104,7 +104,7 @@ def _report(arguments: Sequence[str]) -> None:
     from p2be_exp.report.paper.write import make_report, report_text, write_report
 
     check_folder(out)
-    if not existing_part(out).is_dir():  # told now, not once everything has been read and drawn
+    if not existing_part(out).is_dir():  # reported now, not after everything has been read and drawn
         raise BadInput(f"out={out}: cannot be written ({os.strerror(errno.ENOTDIR)})")
     report = make_report(paths, keys.get("evaluation"))
     write_report(report, out)
@@ -119,7 +119,7 @@ def _compare(arguments: Sequence[str]) -> None:
     sides, keys = _parsed(arguments, keys=("evaluation", "out", "plugins", "strict_plugins"))
     allow_requested(arguments)
     if len(sides) != 2:
-        raise BadInput(f"compare: allowed are two sides, A and B, not {len(sides)} ({' '.join(sides) or 'none'})")
+        raise BadInput(f"compare: takes two sides, A and B, not {len(sides)} ({' '.join(sides) or 'none'})")
 
     from p2be_exp.report.compare import compare
     from p2be_exp.report.comparison_table import comparison_table, write_comparison
@@ -136,31 +136,31 @@ def _compare(arguments: Sequence[str]) -> None:
 
 
 def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """What stands for itself, and the values of the keys.
+    """The positional arguments, and the values of the keys.
 
     Raises:
-        BadInput: a flag, an unknown key, a key without a value or given twice.
+        BadInput: a flag, an unknown key, or a key that has no value or is given twice.
     """
-    alone: list[str] = []
+    positional: list[str] = []
     found: dict[str, str] = {}
     for argument in arguments:
         if argument.startswith("-"):
-            raise BadInput(f"{argument}: not a flag; allowed are {', '.join(f'{key}=' for key in keys)} and --help")
-        named = re.match(r"(\w+)=(.*)", argument, re.DOTALL)  # a path may have a = further on
+            raise BadInput(f"{argument}: not a flag; the keys are {', '.join(f'{key}=' for key in keys)} and --help")
+        named = re.match(r"(\w+)=(.*)", argument, re.DOTALL)  # a path may contain a = further on
         if named is None:
-            alone.append(argument)
+            positional.append(argument)
             continue
         key, value = named.groups()
         if key not in keys:
-            raise BadInput(f"{argument}: unknown key; allowed are {', '.join(keys)}")
+            raise BadInput(f"{argument}: unknown key; the keys are {', '.join(keys)}")
         if not value or key in found:
-            raise BadInput(f"{argument}: one value is needed")
+            raise BadInput(f"{argument}: exactly one value is required")
         found[key] = value
     name = found.get("evaluation", "x")
     if name in (".", "..") or "/" in name:
-        raise BadInput(f"evaluation={name}: allowed is the name of a folder, which is in RUN/evaluations/")
+        raise BadInput(f"evaluation={name}: must be the name of a folder in RUN/evaluations/")
     check_path("evaluation", name)
-    return alone, found
+    return positional, found
 
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": _compare}

@@ -1,4 +1,4 @@
-"""Many trainings by one command: each point of a grid, or the jobs of a file in ``sweeps/``."""
+"""Several trainings from one command: each point of a grid, or the jobs of a file in ``sweeps/``."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from p2be_exp.system.paths import user_path
 from p2be_exp.system.program import words_of
 
 FIRST_FOLDER = "first"
-"""The folder, in that of a sweep, of the run that its other jobs need."""
+"""Subfolder of a sweep for the run that its other jobs need."""
 
 _SUBMITIT = "SUBMITIT_EXECUTOR"
-"""Environment variable of the processes that submitit starts for its jobs."""
+"""Environment variable that submitit sets in the processes of its jobs."""
 
 
 @dataclass
 class _Outcomes:
-    """What became of the jobs in this process; those that a launcher took elsewhere say it in their folders."""
+    """The outcomes of the jobs in this process; jobs in other processes record theirs in their folders."""
 
     failed: dict[str, Exception] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
@@ -67,8 +67,8 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
         overrides: the same by key.
 
     Raises:
-        BadInput: there is no such sweep, or a job of it cannot be.
-        SystemExit: always, with the code; what is finished has been reported.
+        BadInput: there is no such sweep, or one of its jobs is invalid.
+        SystemExit: always, with the exit code, after reporting the finished jobs.
     """
     own = ("sweeps", "scale", "dry_run")
     given = [each for each in arguments if each.split("=")[0] not in own]
@@ -76,11 +76,11 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     folder = _folder(overrides)
     stages = _stages(sweep, folder)
     if wants_list(overrides):
-        with _told_with_file(sweep, given):
+        with _naming_file(sweep, given):
             listed = list_jobs(*stages, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder)
         print(listed)
         return
-    with _told_with_file(sweep, given):
+    with _naming_file(sweep, given):
         plans = [plan_jobs(stage) for stage in stages]
     print(f"{sweep.title}\n{sum(map(len, plans))} jobs, scale={sweep.scale}, in {folder}", flush=True)
     code = 0
@@ -95,8 +95,8 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _told_with_file(sweep: Sweep, given: Sequence[str]) -> Iterator[None]:
-    """Put the sweep's file before a refusal of what it says itself, and no override of the user's."""
+def _naming_file(sweep: Sweep, given: Sequence[str]) -> Iterator[None]:
+    """Prefix an error with the sweep's file if the offending key comes from that file, not from an override."""
     try:
         yield
     except BadInput as error:
@@ -106,14 +106,14 @@ def _told_with_file(sweep: Sweep, given: Sequence[str]) -> Iterator[None]:
 
 
 def wants_list(overrides: Mapping[str, str]) -> bool:
-    """Whether ``dry_run`` says yes, in any of the words that a configuration takes.
+    """Whether ``dry_run`` is true, in any spelling that a configuration accepts.
 
     Raises:
-        BadInput: it says neither yes nor no.
+        BadInput: it is neither true nor false.
     """
     text = overrides.get("dry_run", "false").lower()
     if text not in (*_YES, *_NO):
-        raise BadInput(f"dry_run={text}: not true or false")
+        raise BadInput(f"dry_run={text}: must be true or false")
     return text in _YES
 
 
@@ -123,27 +123,29 @@ _YES, _NO = ("true", "yes", "y", "on", "1"), ("false", "no", "n", "off", "0")
 def _folder(overrides: Mapping[str, str]) -> Path:
     for key in ("hydra.sweep.subdir", "hydra.run.dir"):
         if key in overrides:
-            raise BadInput(f"{key}={overrides[key]}: does not go with sweeps=; hydra.sweep.dir=FOLDER is its folder")
+            raise BadInput(
+                f"{key}={overrides[key]}: cannot be combined with sweeps=; name its folder with hydra.sweep.dir=FOLDER"
+            )
     folder = overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train")))
     if "${" in folder:
-        raise BadInput(f"hydra.sweep.dir={folder}: with sweeps= a plain folder is needed")
+        raise BadInput(f"hydra.sweep.dir={folder}: must be a plain folder with sweeps=")
     return sweep_folder(folder)
 
 
 def sweep_folder(text: str) -> Path:
-    """The folder of a sweep that a user names.
+    """The folder of a sweep that the user names.
 
     Raises:
-        BadInput: it cannot be written, or something in it that is written by its name is a link.
+        BadInput: it cannot be written, or a file in it that libraries open by name is a link.
     """
-    place = user_path("hydra.sweep.dir", text)
-    check_writable(place, "hydra.sweep.dir")
-    refuse_links(place, *_WRITTEN_BY_NAME, key="hydra.sweep.dir")
-    return place
+    folder = user_path("hydra.sweep.dir", text)
+    check_writable(folder, "hydra.sweep.dir")
+    refuse_links(folder, *_WRITTEN_BY_NAME, key="hydra.sweep.dir")
+    return folder
 
 
 _WRITTEN_BY_NAME = ("multirun.yaml", "optimization_results.yaml", "report")
-"""What Hydra, its sweepers and the report of a sweep write in its folder, the first two through any link."""
+"""Files that Hydra, its sweepers and the report write into a sweep's folder; the first two follow links."""
 
 
 def _report(folder: Path) -> None:
@@ -160,7 +162,7 @@ def _new_folder(task_name: str) -> str:
 
 
 def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
-    """Overrides of one multirun after another: the run that the others need, and the others."""
+    """The overrides of each multirun, in order: the run that the others need, and the others."""
     where = [as_override("hydra.sweep.dir", folder)]
     grid = [each for each in sweep.grid if not each.startswith("hydra.sweep.dir=")]
     if not sweep.first:
@@ -177,8 +179,8 @@ def list_jobs(*stages: Sequence[str], title: str = "", folder: Path | None = Non
 
     Args:
         stages: overrides of each grid.
-        title: a line or two to begin with.
-        folder: of the sweep, to tell which jobs are finished already.
+        title: one or two lines at the top.
+        folder: of the sweep, to find the jobs that are already finished.
     """
     from p2be_exp.sweeps.listing import jobs_table
 
@@ -192,36 +194,36 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
     """Run every job of a grid through Hydra's launcher; list the failures at the end.
 
     Args:
-        arguments: overrides, of which those with several values span the grid.
-        folder: of the sweep, where it is known before; failures in other processes are read there.
+        arguments: overrides; those with several values span the grid.
+        folder: of the sweep, if it is known in advance; failures in other processes are read from it.
         labels: what to print when a job starts, by the name of its folder.
 
     Returns:
-        The exit code: 0, or 2 where all failures were bad input, else 1.
+        The exit code: 0, or 2 if all failures were bad input, else 1.
 
     Raises:
-        Interrupted: a signal stopped a job; those after it were not started.
+        Interrupted: a signal stopped a job; later jobs were not started.
     """
     outcomes, here = _Outcomes(), os.getpid()
 
     def task(composed: DictConfig) -> float:
-        place = Path(HydraConfig.get().runtime.output_dir)
-        outcomes.folders.append(place)
-        label = labels[place.name] if labels else " ".join(HydraConfig.get().overrides.task)
-        print(f"\n== {place.name}{f': {label}' if label else ''}", flush=True)
+        job_folder = Path(HydraConfig.get().runtime.output_dir)
+        outcomes.folders.append(job_folder)
+        label = labels[job_folder.name] if labels else " ".join(HydraConfig.get().overrides.task)
+        print(f"\n== {job_folder.name}{f': {label}' if label else ''}", flush=True)
         try:
-            return _sweep_job(composed, place)
+            return _sweep_job(composed, job_folder)
         except Interrupted as stop:
             if os.getpid() == here or _SUBMITIT not in os.environ:
                 raise
-            _leave_to_submitit(stop, told=folder is not None)
+            _leave_to_submitit(stop, recorded=folder is not None)
             return float("nan")
         except Exception as error:
-            outcomes.failed[str(relative(place))] = error
-            _tell_failure(Run(relative(place)), error)
-            told = folder is not None and Run(relative(place)).status().get("state") == "failed"
-            if os.getpid() != here and not told:
-                raise  # from another process, which nobody would hear of otherwise
+            outcomes.failed[str(relative(job_folder))] = error
+            _report_failure(Run(relative(job_folder)), error)
+            recorded = folder is not None and Run(relative(job_folder)).status().get("state") == "failed"
+            if os.getpid() != here and not recorded:
+                raise  # in another process, whose failure would go unnoticed otherwise
             return float("nan")
 
     try:
@@ -246,53 +248,53 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
 
 
 def _failed_elsewhere(folder: Path, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
-    """The jobs that did not finish, by their folders' status: what each says, and whether it was bad input."""
+    """The jobs that did not finish, from their folders' status: the error, and whether it was bad input."""
     failed = {}
     for path in (folder / name for name in names):
         status = Run(path).status()
         if status.get("state") == "failed":
             failed[str(relative(path))] = (status.get("error", ""), status.get("exit_code") == 2)
         elif status.get("state") == "interrupted":
-            failed[str(relative(path))] = ("stopped; the same command with hydra.sweep.dir= goes on with it", False)
+            failed[str(relative(path))] = ("stopped; the same command with hydra.sweep.dir= resumes it", False)
     return failed
 
 
-def _leave_to_submitit(stop: Interrupted, told: bool) -> None:
-    """End a job that was stopped, as submitit ends one: by its own signal it is requeued, by another one it just ends.
+def _leave_to_submitit(stop: Interrupted, recorded: bool) -> None:
+    """End a stopped job in the way of submitit: its own signal requeues the job, any other one ends it.
 
-    An exception would fill the job's log with a traceback, where nothing went wrong.
+    An exception would put a traceback into the job's log although nothing failed.
 
     Args:
         stop: why it was stopped; everything is saved.
-        told: whether the command that waits for the job reads in its folder that it was stopped; else a job that
-            submitit does not requeue fails.
+        recorded: whether the command that waits for the job reads from its folder that it was stopped; otherwise a
+            job that submitit does not requeue fails.
     """
     before = signal.getsignal(stop.signal)
     if stop.signal in (signal.SIGUSR1, signal.SIGUSR2) and callable(before):
         try:
             before(stop.signal, None)
         except Exception as reason:
-            if not told:
+            if not recorded:
                 raise
             print(reason, file=sys.stderr, flush=True)
             return
     sys.exit(128 + stop.signal)
 
 
-def _tell_failure(run: Run, error: Exception) -> None:
-    """Say what went wrong, in the folder too where no run was made that says it itself."""
-    bad, told = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
+def _report_failure(run: Run, error: Exception) -> None:
+    """Print an error, and record it in the folder if no run was made that records it itself."""
+    bad, one_line_suffices = isinstance(error, BadInput), isinstance(error, BadInput | ResourceError)
     if not run.run_file.exists() and not isinstance(error, NotOwned):
-        said = str(error) if told else f"{type(error).__name__}: {error}"
-        run.set_status("failed", exit_code=2 if bad else 1, error=said)
-    if told:
+        message = str(error) if one_line_suffices else f"{type(error).__name__}: {error}"
+        run.set_status("failed", exit_code=2 if bad else 1, error=message)
+    if one_line_suffices:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
     else:
         traceback.print_exc()
 
 
 def _continuing(folder: Path) -> str:
-    """What to type to go on with a whole sweep."""
+    """The command that continues a whole sweep."""
     given = [each for each in sys.argv[1:] if not each.startswith("hydra.sweep.dir=")]
     return typed(*words_of("train"), *given, as_override("hydra.sweep.dir", relative(folder)))
 
@@ -310,18 +312,18 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
         group = f"{config.sweeps}-{config.scale}_{group}"
     with owned(run.path, "hydra.sweep.dir", patience(run)):
         if run.run_file.exists():
-            return _go_on(config, run, group)
+            return _resume_job(config, run, group)
         run.check_new("hydra.sweep.dir")
         return train_job(config, run, sweep=group)
 
 
-def _go_on(config: TrainConfig, run: Run, sweep: str) -> float:
-    """The result of a job that is finished; one that was stopped is gone on with."""
+def _resume_job(config: TrainConfig, run: Run, sweep: str) -> float:
+    """The result of a finished job; a stopped one is resumed."""
     key = "hydra.sweep.dir"
-    for name, (value, wanted) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
-        raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {wanted}")
+    for name, (value, expected) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
+        raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {expected}")
     if run.status().get("state") == "finished":
-        print(f"{run.path}: finished already", flush=True)
+        print(f"{run.path}: already finished", flush=True)
         try:
             return float(read_json(run.path / "results.json")["clean_error"])
         except (KeyError, OSError, TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ import sys
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import keys_of, version
-from p2be_exp.commands.refusals import told_by_rank
+from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import TrackingConfig
@@ -17,7 +17,7 @@ from p2be_exp.system.program import words_of
 from p2be_exp.system.torchrun import check_one_process
 
 _HELP = """\
-Make a view of a W&B project with the panels that compare encodings.
+Create a view of a W&B project with panels that compare encodings.
 
   python -m p2be_exp.tracking workspace project=p2be_exp entity=my-team
   python -m p2be_exp.tracking workspace dry_run=true                     print the panels, send nothing
@@ -25,15 +25,15 @@ Make a view of a W&B project with the panels that compare encodings.
 Keys, set with KEY=VALUE:
 {keys}
 
-Runs get there with {train} logger=wandb. Each call makes a new view; the project's own stay as they are.
-Needs pip install p2be-exp[dashboards], and wandb login. The panels and why: docs/dashboards.md.
+Runs are logged with {train} logger=wandb. Each call creates a new view; existing views are not changed.
+Needs pip install p2be-exp[dashboards], and wandb login. The panels and their purpose: docs/dashboards.md.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(told_by_rank(_command))
+    return exit_code_of(with_rank_in_refusals(_command))
 
 
 def _command() -> None:
@@ -46,9 +46,9 @@ def _command() -> None:
         return
     check_one_process("p2be_exp.tracking")
     if arguments[0] != "workspace":
-        raise BadInput(f"{arguments[0]}: not a command; there is: workspace")
+        raise BadInput(f"{arguments[0]}: not a command; available: workspace")
     if flags := [argument for argument in arguments[1:] if argument.startswith("-")]:
-        raise BadInput(f"{flags[0]}: not a flag; after the command come KEY=VALUE (see --help)")
+        raise BadInput(f"{flags[0]}: not a flag; the command takes KEY=VALUE (see --help)")
     config = typed(to_plain(compose_config("tracking", arguments[1:])), TrackingConfig)
     check_config("tracking", config)
     if config.dry_run:
@@ -60,7 +60,7 @@ def _command() -> None:
 
 
 def panel_table() -> str:
-    """The panels as a table: section, title, how it is drawn, of what, against what."""
+    """The panels as a table: section, title, kind, metrics and x axis."""
     from p2be_exp.tracking.panels import PANELS
 
     rows = [("section", "panel", "kind", "of", "against")]

@@ -1,4 +1,4 @@
-"""``train.py``: compose, check, train; or go on with a run; or a job for each point of a grid."""
+"""``train.py``: compose, check and train; or resume a run; or run a job for each point of a grid."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
-from p2be_exp.commands.refusals import told_by_rank
+from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.plugin_trust import allow_requested
+from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
@@ -51,7 +52,7 @@ _HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completi
 
 def main() -> int:
     """Run the command with ``sys.argv``; return its exit code."""
-    return exit_code_of(told_by_rank(_command))
+    return exit_code_of(with_rank_in_refusals(_command))
 
 
 def _command() -> None:
@@ -60,7 +61,7 @@ def _command() -> None:
         return
     arguments = read_arguments(sys.argv[1:])
     allow_requested(arguments)
-    if not any(argument.startswith("resume=") for argument in arguments):  # else once they are compared with the run's
+    if not any(argument.startswith("resume=") for argument in arguments):  # else after comparing them with the run's
         load_requested(arguments)
     if {"-h", "--help"} & set(arguments):
         print(train_help())
@@ -88,29 +89,29 @@ def _command() -> None:
         print(list_jobs(given))
     elif _MULTIRUN_FLAGS & set(flags):
         check_one_process("a sweep")
-        if "hydra/sweeper" not in overrides:  # one that chooses the points itself reads the values in its own way
+        if "hydra/sweeper" not in overrides:  # other sweepers interpret the values differently
             check_grid(given)
             check_first(given)
         if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
-            place = sweep_folder(folder)
-            given += [as_override("hydra.sweep.dir", place)] if folder.startswith("~") else []
+            expanded = sweep_folder(folder)
+            given += [as_override("hydra.sweep.dir", expanded)] if folder.startswith("~") else []
         sys.exit(multirun(given))
     else:
         _single(arguments)
 
 
 def _show(arguments: list[str]) -> None:
-    """Let Hydra show what one of its own flags asks for; nothing is trained.
+    """Let Hydra handle one of its own flags; nothing is trained.
 
     Raises:
-        BadInput: the flag has a value that it does not take.
+        BadInput: the flag has a value that it does not accept.
     """
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             hydra_main(lambda config: None, arguments)
     except SystemExit as exit_:
-        lines = said.getvalue().strip().splitlines()
+        lines = stderr.getvalue().strip().splitlines()
         if exit_.code != 2 or not lines:
             raise
         raise BadInput(lines[-1].partition("error: ")[2] or lines[-1]) from exit_
@@ -127,8 +128,8 @@ def _single(arguments: list[str]) -> None:
     again = _holds_an_earlier_attempt(named)
     _check_folder(composed, config.trainer, again)
     if rank(config.trainer) > 0:  # started by torchrun or Slurm beside rank 0, which writes the folder
-        # Rank 0 may be making the run at this moment. A checkpoint there is of an earlier attempt: rank 0 goes on from
-        # it, or refuses the folder.
+        # Rank 0 may be creating the run at this moment. A checkpoint in it is from an earlier attempt: rank 0 resumes
+        # from it, or refuses the folder.
         train_job(config, named, resume=named.checkpoint("last").exists())
         return
 
@@ -139,12 +140,12 @@ def _single(arguments: list[str]) -> None:
         try:
             train_job(config, run)
         except Exception as error:
-            failure.append(error)  # Hydra would print lines of its own about it
+            failure.append(error)  # Hydra would print its own lines about it
 
-    # Before Hydra makes it: what a failed start leaves empty goes again.
+    # Before Hydra creates it, so that an empty folder is removed after a failed start.
     with owned(run.path, "hydra.run.dir", patience(run)):
         if again:
-            _go_on(config, run)
+            _resume_attempt(config, run)
             return
         run.check_new("hydra.run.dir")
         run_composed(task, composed, run.path)
@@ -154,31 +155,31 @@ def _single(arguments: list[str]) -> None:
 
 def _check_folder(composed: DictConfig, trainer: TrainerConfig, again: bool) -> None:
     if started_from_outside(trainer) and "hydra.run.dir" not in str(composed.hydra.overrides.hydra):
-        raise BadInput("hydra.run.dir: several processes were started from outside; name a folder that they share")
+        raise BadInput("hydra.run.dir: required with several processes from a launcher; name a folder that they share")
     folder = user_path("hydra.run.dir", composed.hydra.run.dir)
     if rank(trainer) == 0 and not again:
         Run(folder).check_new("hydra.run.dir")
     check_writable(folder, "hydra.run.dir")
 
 
-# -- one run, once more: torchrun or Slurm started the same command again ---------------------------------------------
+# -- one run again: torchrun or Slurm restarted the same command ------------------------------------------------------
 
 
 def _holds_an_earlier_attempt(run: Run) -> bool:
-    """Whether a folder holds the run that an earlier attempt of this launch made, whatever became of it."""
+    """Whether a folder holds the run of an earlier attempt of this launch, in whatever state."""
     return run.run_file.exists() and run.config_file.exists() and follows(run.status())
 
 
-def _go_on(config: TrainConfig, run: Run) -> None:
-    """Go on with the run of an earlier attempt, which the launcher has ended.
+def _resume_attempt(config: TrainConfig, run: Run) -> None:
+    """Resume the run of an earlier attempt, which the launcher has ended.
 
     Raises:
-        BadInput: it is one of another configuration, or cannot be used.
+        BadInput: its configuration differs, or it cannot be used.
     """
     key = "hydra.run.dir"
-    for name, (value, wanted) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
+    for name, (value, expected) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
         raise BadInput(
-            f"{key}={run.path}: holds a run already, with {name}={value}, not {wanted}; choose another folder"
+            f"{key}={run.path}: already holds a run, with {name}={value}, not {expected}; choose another folder"
         )
     check_not_running(run, key, config.trainer)
     if run.checkpoint("last").exists():
@@ -191,24 +192,26 @@ def _go_on(config: TrainConfig, run: Run) -> None:
 
 def _resume(overrides: dict[str, str], arguments: list[str], flags: list[str]) -> None:
     if flags:
-        raise BadInput(f"resume={overrides['resume']}: does not go with {' '.join(flags)}")
-    run = Run.open(overrides["resume"], key="resume")
-    config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
-    check_launcher(config.trainer)
+        raise BadInput(f"resume={overrides['resume']}: cannot be combined with {' '.join(flags)}")
+    with hold_warnings():
+        run = Run.open(overrides["resume"], key="resume")
+        config = _resumed_config(run, {key for key in overrides if key not in ("resume", "plugins")}, arguments)
+        check_launcher(config.trainer)
+        warn_as(rank(config.trainer))
     main = rank(config.trainer) == 0
     with owned(run.path, "resume", patience(run)) if main else nullcontext():
         check_not_running(run, "resume", config.trainer)
         if run.checkpoint("last").exists():
             check_early(config, fresh=False)
             load_checkpoint(run, key="resume")
-        train_job(config, Run(run.path), resume=True)  # what was read before the lock may be out of date
+        train_job(config, Run(run.path), resume=True)  # what was read before locking may be out of date
 
 
 def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> TrainConfig:
-    """The run's own configuration with the keys of the command line that may differ."""
+    """The run's own configuration with the keys that the command line may change."""
     for key in sorted(keys):
         if not is_resumable(key):
-            raise BadInput(f"{key}: a resumed run keeps its own; with resume= go only {', '.join(RESUMABLE)}")
+            raise BadInput(f"{key}: a resumed run keeps its own value; resume= accepts only {', '.join(RESUMABLE)}")
     config = run.config()
     chosen = [
         f"{group}={getattr(config, group).name}" for group in ("trainer", "logger", "dataset") if group not in keys

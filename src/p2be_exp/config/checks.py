@@ -1,4 +1,4 @@
-"""Checks of a composed configuration that its types cannot make: ranges, and values that do not go together.
+"""Checks of a composed configuration that its types cannot make: ranges, and values that are incompatible.
 
 They run before any data is read or any model is built.
 """
@@ -70,19 +70,19 @@ def check_config(command: str, config: Any) -> None:
 def _check_plugins(names: list[str]) -> None:
     if missing := [name for name in names if name not in PLUGIN_FOLDERS]:
         raise BadInput(
-            f"plugins=[{','.join(missing)}]: plug-ins are named on the command line or in P2BE_PLUGINS; "
+            f"plugins=[{','.join(missing)}]: must be named on the command line or in P2BE_PLUGINS; "
             "a file of conf/ is read too late for them"
         )
 
 
 def _check_batch(batch: Any) -> None:
     if batch != "dynamic" and (isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= LARGEST):
-        raise BadInput(f"batch={batch}: allowed is dynamic, or a number of images, 1 or more")
+        raise BadInput(f"batch={batch}: must be dynamic, or a number of images, 1 or more")
 
 
 def _check_trainer(trainer: TrainerConfig) -> None:
     if trainer.devices * trainer.num_nodes > 1 and trainer.strategy != "ddp":
-        raise BadInput(f"trainer.devices={trainer.devices}: several devices need trainer=ddp")
+        raise BadInput(f"trainer.devices={trainer.devices}: several devices require trainer=ddp")
 
 
 def _check_corruption(config: TrainConfig | EvaluateConfig) -> None:
@@ -97,7 +97,7 @@ def _check_corruption(config: TrainConfig | EvaluateConfig) -> None:
 
 
 def check_folder(corruption: CorruptionConfig) -> None:
-    """Check that own files are somewhere.
+    """Check that ``corruption=own`` has a folder.
 
     Args:
         corruption: the group, with a source.
@@ -107,59 +107,63 @@ def check_folder(corruption: CorruptionConfig) -> None:
     """
     if corruption.name == "own" and corruption.dir is None:
         raise BadInput(
-            "corruption=own: in which folder? corruption.dir=FOLDER, with NAME.npy and labels.npy in the layout of "
+            "corruption.dir: required by corruption=own; a folder with NAME.npy and labels.npy in the layout of "
             "CIFAR-10-C"
         )
 
 
 def check_source(source: str, dataset: str) -> None:
-    """Check that a source of corrupted images has some of a data set.
+    """Check that a source of corrupted images covers a data set.
 
     Raises:
-        BadInput: it has not.
+        BadInput: it does not.
     """
     owners = {"cifar_c": ("cifar10", "cifar100"), "imagenet_c": ("imagenet",)}
     if dataset not in owners.get(source, (dataset,)):
         raise BadInput(
-            f"corruption={source}: goes with dataset={' or '.join(owners[source])}, not {dataset}; "
-            "allowed here are auto, own, generated, none"
+            f"corruption={source}: requires dataset={' or '.join(owners[source])}, not {dataset}; "
+            "use auto, own, generated or none"
         )
 
 
 def check_attack(key: str, attack: AttackChoice) -> None:
-    """Check what the types of an attack's keys do not tell.
+    """Check what the types of an attack's keys do not cover.
 
     Args:
-        key: where the attack stands, ``attack`` or ``regime.attack``.
+        key: of the attack, ``attack`` or ``regime.attack``.
         attack: its group.
 
     Raises:
-        BadInput: a radius that is no whole number of levels, or a transfer without a source.
+        BadInput: a radius is not a whole number of levels, or a transfer attack has no source.
     """
     if attack.name == "none":
         return
     radii = attack.radii
     if not radii:
-        raise BadInput(f"{key}.eps_levels=[]: at least one radius is needed")
+        raise BadInput(f"{key}.eps_levels=[]: at least one radius is required")
     for radius in radii:
         _check_radius(f"{key}.eps_levels", radius)
     if len(set(radii)) < len(radii):
+<<<<<<< HEAD
         raise BadInput(f"{key}.eps_levels={radii}: each radius once")
     if isinstance(attack, PGDConfig) and attack.loss == "kl" and attack.start == "image":
         raise BadInput(
             f"{key}.start=image: must be near or uniform with {key}.loss=kl, whose gradient is zero at the image itself"
         )
+=======
+        raise BadInput(f"{key}.eps_levels={radii}: each radius must occur only once")
+>>>>>>> h-words-b
     if attack.name == "transfer" and attack.source is None:
-        raise BadInput(f"{key}.source: which run to transfer from? {key}.source=RUN")
+        raise BadInput(f"{key}.source: required; the run to transfer from, {key}.source=RUN")
 
 
 def _check_radius(key: str, radius: Any) -> None:
-    allowed = "allowed is a whole number of levels, 0 to 255"
+    expected = "must be a whole number of levels between 0 and 255"
     if isinstance(radius, float) and 0 < radius < 1:
         low = math.floor(radius * 255)
-        raise BadInput(f"{key}={radius}: {allowed}; {radius} is {radius * 255:.2f} levels: {low} levels or {low + 1}?")
+        raise BadInput(f"{key}={radius}: {expected}; {radius} is {radius * 255:.2f} levels: {low} levels or {low + 1}?")
     if isinstance(radius, bool) or not isinstance(radius, int) or not 0 <= radius <= 255:
-        raise BadInput(f"{key}={radius}: {allowed}")
+        raise BadInput(f"{key}={radius}: {expected}")
 
 
 def _check_inner_attack(regime: RegimeConfig) -> None:
@@ -169,27 +173,31 @@ def _check_inner_attack(regime: RegimeConfig) -> None:
     if inner.name not in inner_attacks():
         raise BadInput(
             f"regime={regime.name} attack@regime.attack={inner.name}: it trains on adversarial images; "
-            f"allowed are {', '.join(inner_attacks())}"
+            f"must be one of {', '.join(inner_attacks())}"
         )
     check_attack("regime.attack", inner)
     if isinstance(inner.eps_levels, list):
-        raise BadInput(f"regime.attack.eps_levels={inner.eps_levels}: training has one radius")
+        raise BadInput(f"regime.attack.eps_levels={inner.eps_levels}: training uses one radius")
 
 
 def _check_training(config: TrainConfig) -> None:
     if config.scale != "full" and config.sweeps is None:
+<<<<<<< HEAD
         raise BadInput(f"scale={config.scale}: goes with sweeps=NAME")
     if config.backbone.weights is not None and config.model.name != "plain":
         raise BadInput(f"backbone.weights={config.backbone.weights}: goes with model=plain, not {config.model.name}")
+=======
+        raise BadInput(f"scale={config.scale}: requires sweeps=NAME")
+>>>>>>> h-words-b
     processes = config.trainer.devices * config.trainer.num_nodes
     if config.batch_size < processes:
         raise BadInput(
-            f"batch_size={config.batch_size}: it is shared by {processes} processes, so at least {processes}"
+            f"batch_size={config.batch_size}: must be at least {processes}, since {processes} processes share it"
         )
     _check_weights(config.backbone)
     optim = config.optim
     if optim.nesterov and optim.momentum == 0:
-        raise BadInput("optim.momentum=0.0: Nesterov's method needs a momentum above 0, or optim.nesterov=false")
+        raise BadInput("optim.momentum=0.0: must be above 0 for Nesterov's method, or set optim.nesterov=false")
     _check_schedule(optim)
     if optim.accumulate > 1 and takes_several_steps(config.regime.name):
         raise BadInput(
@@ -197,7 +205,7 @@ def _check_training(config: TrainConfig) -> None:
             "which may take several optimizer steps per batch"
         )
     if any(beta >= 1 for beta in optim.table_betas) or len(optim.table_betas) != 2:
-        raise BadInput(f"optim.table_betas={optim.table_betas}: two numbers, each at least 0 and below 1")
+        raise BadInput(f"optim.table_betas={optim.table_betas}: must be two numbers, each at least 0 and below 1")
 
 
 def _check_weights(backbone: BackboneConfig) -> None:
@@ -213,7 +221,7 @@ def _check_weights(backbone: BackboneConfig) -> None:
 def _check_schedule(optim: OptimConfig) -> None:
     milestones = optim.milestones
     if optim.schedule == "cosine" and milestones:
-        raise BadInput(f"optim.milestones={milestones}: they go with optim.schedule=steps")
+        raise BadInput(f"optim.milestones={milestones}: requires optim.schedule=steps")
     if optim.schedule == "steps" and (not milestones or sorted(set(milestones)) != milestones):
         raise BadInput(
             f"optim.milestones={milestones}: optim.schedule=steps needs epochs in ascending order, such as [60,120]"
@@ -222,6 +230,4 @@ def _check_schedule(optim: OptimConfig) -> None:
 
 def _check_pictures(dataset: DatasetConfig) -> None:
     if isinstance(dataset, PicturesDatasetConfig) and dataset.resized < dataset.image_size:
-        raise BadInput(
-            f"dataset.resized={dataset.resized}: allowed is {dataset.image_size} (dataset.image_size) or more"
-        )
+        raise BadInput(f"dataset.resized={dataset.resized}: must be {dataset.image_size} (dataset.image_size) or more")

@@ -1,4 +1,4 @@
-"""Composing a configuration from ``conf/``, with errors that a person can act on."""
+"""Composing a configuration from ``conf/``, with errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -36,28 +36,30 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
     Args:
         command: ``train``, ``evaluate``, ``corruptions``, ``export`` or ``tracking``.
         overrides: ``KEY=VALUE`` and ``GROUP=OPTION``, as on the command line.
-        with_hydra: keep Hydra's own node.
+        with_hydra: keep Hydra's own node, ``hydra``.
 
     Raises:
         BadInput: an unknown key or option, a value of the wrong type, or a plug-in that cannot be loaded; one line.
     """
-    from p2be_exp.config.plugins import load_requested  # which imports this package
+    from p2be_exp.config.plugins import load_requested  # it imports this package
 
     load_requested(overrides)
     if command != "train" and (of_hydra := next((each for each in overrides if _key(each).startswith("hydra")), None)):
-        where = "; out=FOLDER says where the results go" if command == "evaluate" else ""
-        raise BadInput(f"{of_hydra}: goes with {name_of('train')}; {name_of(command)} has no keys of Hydra's{where}")
+        where = "; use out=FOLDER to choose where the results go" if command == "evaluate" else ""
+        raise BadInput(f"{of_hydra}: is for {name_of('train')}; {name_of(command)} has no keys of Hydra's{where}")
     register_schemas()
     _check_options(overrides)
     with (
-        told_with_file(overrides),
+        naming_experiment(overrides),
         plain_errors(overrides),
         _fresh_hydra(),
         initialize_config_dir(version_base="1.3", config_dir=str(CONF_DIR), job_name=command),
     ):
         config = compose(command, list(overrides), return_hydra_config=with_hydra)
         if config.get("strict_plugins") and "strict_plugins" not in map(_key, overrides):
-            raise BadInput("strict_plugins=true: it goes on the command line; a file of conf/ is read too late for it")
+            raise BadInput(
+                "strict_plugins=true: must be given on the command line; a file of conf/ is read too late for it"
+            )
         return config
 
 
@@ -65,7 +67,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
     """Keys and values of command-line overrides, as text without quotes and escapes; flags are left out.
 
     Raises:
-        BadInput: an override that Hydra's grammar does not take.
+        BadInput: an override does not follow Hydra's grammar.
     """
     found: dict[str, str] = {}
     for argument in arguments:
@@ -78,14 +80,14 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def plain_errors(overrides: Sequence[str]) -> Iterator[None]:
-    """Turn what Hydra and OmegaConf raise while composing into :class:`BadInput` of one line."""
+    """Turn the errors of Hydra and OmegaConf into :class:`BadInput` with a message of one line."""
     try:
         yield
     except MissingConfigException as error:
         raise BadInput(_unknown_option(error)) from error
     except OverrideParseException as error:
-        told = f"{error.override}: not of the form KEY=VALUE ({_first_line(error)}){hint(error.override)}"
-        raise BadInput(told) from error
+        message = f"{error.override}: must have the form KEY=VALUE ({_first_line(error)}){hint(error.override)}"
+        raise BadInput(message) from error
     except YAMLError as error:
         raise BadInput(yaml_line(error)) from error
     except RecursionError as error:
@@ -97,8 +99,8 @@ def plain_errors(overrides: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def told_with_file(overrides: Sequence[str]) -> Iterator[None]:
-    """Put before a refusal the experiment's file where it is that, and no override, that has the key."""
+def naming_experiment(overrides: Sequence[str]) -> Iterator[None]:
+    """Prefix an error with the experiment's file if the offending key comes from that file, not from an override."""
     try:
         yield
     except BadInput as error:
@@ -110,7 +112,7 @@ def told_with_file(overrides: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _fresh_hydra() -> Iterator[None]:
-    """Compose beside a Hydra application that is running already."""
+    """Compose while a Hydra application is already running."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -122,22 +124,22 @@ def _fresh_hydra() -> Iterator[None]:
 
 
 def _parsed(argument: str) -> Override:
-    """One override by Hydra's grammar.
+    """Parse one override by Hydra's grammar.
 
     Raises:
-        BadInput: it is none.
+        BadInput: it does not follow the grammar.
     """
     check_ranges(argument)
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
-        raise BadInput(f"{argument}: not of the form KEY=VALUE ({_first_line(error)}){hint(argument)}") from error
+        raise BadInput(f"{argument}: must have the form KEY=VALUE ({_first_line(error)}){hint(argument)}") from error
     except RecursionError as error:
         raise BadInput(f"{argument}: nested too deeply") from error
 
 
 def _check_options(overrides: Sequence[str]) -> None:
-    """Check that one option of a group is chosen, by its name: Hydra takes several, or says of none what it is not.
+    """Check that one option of a group is chosen, by its name: Hydra accepts several, and its errors are unclear.
 
     Raises:
         BadInput: names the group and its options.
@@ -146,7 +148,7 @@ def _check_options(overrides: Sequence[str]) -> None:
         override = _parsed(argument)
         group = override.key_or_group
         if group == "hydra.verbose" and not (isinstance(override.value(), bool | str) or _all_texts(override.value())):
-            raise BadInput(f"{argument}: allowed is true, false, or names of loggers")
+            raise BadInput(f"{argument}: must be true, false, or names of loggers")
         is_option = group in GROUP_SCHEMAS or group == "experiment"
         if not is_option or override.is_delete() or override.is_sweep_override():
             continue
@@ -154,13 +156,13 @@ def _check_options(overrides: Sequence[str]) -> None:
         if group == "experiment":
             value = value if isinstance(value, str) else "several" if _all_texts(value) else None
         if not isinstance(value, str | dict):
-            raise BadInput(f"{argument}: one is chosen by its name; there are: {', '.join(options_of(group))}")
+            raise BadInput(f"{argument}: must be the name of one option: {', '.join(options_of(group))}")
     for file in experiment_files(chosen_experiments(overrides)):
         check_experiment(file)
 
 
 def chosen_experiments(overrides: Sequence[str]) -> list[str]:
-    """The experiments that overrides choose, in their order; several values of a sweep count as well."""
+    """The experiments that overrides choose, in order; all values of a sweep are included."""
     return [
         name
         for each in overrides
@@ -178,7 +180,7 @@ def _unknown_option(error: MissingConfigException) -> str:
     if schema := re.fullmatch(r"/?schema/(\w+)/(\w+)", error.missing_cfg_file or ""):
         group, option = schema.groups()
         return (
-            f"{group}={option}: conf/{group}/{option}.yaml is there, but no plug-in that is loaded registers it; "
+            f"{group}={option}: conf/{group}/{option}.yaml exists, but no loaded plug-in registers it; "
             f"name the module that does in plugins=[NAME]"
         )
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
@@ -186,8 +188,8 @@ def _unknown_option(error: MissingConfigException) -> str:
     if now := where_now(group or "", option or ""):
         return now
     options = error.options if error.options else options_of(group) if group else []
-    there = f"there is no such {group}; there are: {', '.join(sorted(options))}"
-    return f"{group}={option}: {there}{did_you_mean(option or '', options)}"
+    message = f"no such {group}; available: {', '.join(sorted(options))}"
+    return f"{group}={option}: {message}{did_you_mean(option or '', options)}"
 
 
 def _describe(error: Exception, overrides: Sequence[str]) -> str:
@@ -197,26 +199,26 @@ def _describe(error: Exception, overrides: Sequence[str]) -> str:
     file = _file_of(error)
     key = getattr(cause, "full_key", None) or _quoted(error)
     plain_key = re.sub(r"\[\d+\]$", "", key or "")
-    last_first = reversed(overrides)  # of a key that is given twice, the last one counts
+    last_first = reversed(overrides)  # if a key is given twice, the last one counts
     given = next((item for item in last_first if key and f"{_key(item)}.".startswith(f"{plain_key}.")), None)
     subject = given or key or "configuration"
     if file:
         key, value = getattr(cause, "full_key", None) or "", getattr(cause, "value", None)
         subject = f"{file}: {key}{'' if value is None else f'={value}'}" if key else file
-    said = f"{subject if given or key or file else ' '.join(overrides)}: {text}"
+    message = f"{subject if given or key or file else ' '.join(overrides)}: {text}"
     if "not in" in text or str(error).startswith("Could not override"):
-        return f"{subject}: unknown key{_did_you_mean(key if file else _key(subject), overrides)}" if key else said
+        return f"{subject}: unknown key{_did_you_mean(key if file else _key(subject), overrides)}" if key else message
     if "could not be converted to" in text:
-        return f"{subject}: not {_TYPES.get(text.rsplit(' ', 1)[-1], 'of the right type')}"
+        return f"{subject}: must be {_TYPES.get(text.rsplit(' ', 1)[-1], 'of the right type')}"
     if "is not a valid bool" in text:
-        return f"{subject}: not true or false"
+        return f"{subject}: must be true or false"
     if "is not Optional" in text or "Missing mandatory value" in text:
-        return f"{subject}: a value is needed"
-    return said
+        return f"{subject}: a value is required"
+    return message
 
 
 def _file_of(error: Exception) -> str | None:
-    """The experiment's file that an error of Hydra's is about."""
+    """The experiment file that an error of Hydra is about."""
     named = re.match(r"In '(?:[^']*/)?experiment/([^']+)'", _first_line(error))
     return next((shown(file) for file in experiment_files([named.group(1)])), None) if named else None
 
@@ -227,25 +229,25 @@ _TYPES = {"Integer": "a whole number", "Float": "a number"}
 def _did_you_mean(key: str, overrides: Sequence[str]) -> str:
     known = known_keys(overrides)
     group, _, name = key.rpartition(".")
-    homes = [other for other in known if other.endswith(f".{name}")]
-    if key in known:  # elsewhere: not with the option that an experiment or the defaults have chosen, or not here
+    full_keys = [other for other in known if other.endswith(f".{name}")]
+    if key in known:  # it exists, but for another option or another command
         schemas = GROUP_SCHEMAS.get(group, COMMAND_SCHEMAS)
         owners = [owner for owner, schema in schemas.items() if name in schema.__dataclass_fields__]
         if group:
-            return f"; it goes with {group}={' or '.join(owners)}"
-        if homes and not set(owners) & set(PROGRAMS):
-            return f"; did you mean {homes[0]}?"
-        return f"; it goes with {' or '.join(name_of(owner) for owner in owners)}"
+            return f"; it belongs to {group}={' or '.join(owners)}"
+        if full_keys and not set(owners) & set(PROGRAMS):
+            return f"; did you mean {full_keys[0]}?"
+        return f"; it belongs to {' or '.join(name_of(owner) for owner in owners)}"
     siblings = [other.rpartition(".")[2] for other in known if group and other.rpartition(".")[0] == group]
     if siblings:
         close = difflib.get_close_matches(name, siblings, n=1, cutoff=0.7)
         return f"; did you mean {group}.{close[0]}?" if close else f"; {group} has: {', '.join(siblings)}"
-    close = homes or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-    return f"; did you mean {close[0]}?" if close else "; see --help for what there is"
+    close = full_keys or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else "; see --help for the available keys"
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:
-    """Every key that a command has with the group options that the overrides choose (all options' where none is)."""
+    """Every key of all commands, given the group options in the overrides (of all options where none is chosen)."""
     chosen = dict(item.lstrip("+").split("=", 1) for item in overrides if "=" in item)
     keys = {field for schema in COMMAND_SCHEMAS.values() for field in schema.__dataclass_fields__}
     for group, options in GROUP_SCHEMAS.items():
@@ -261,7 +263,7 @@ def to_plain(config: DictConfig) -> dict[str, Any]:
 
 
 def training_config(overrides: Sequence[str]) -> TrainConfig:
-    """The typed configuration of a training; what its values have to do with one another is not checked.
+    """The typed configuration of a training; whether its values are compatible is not checked.
 
     Args:
         overrides: see :func:`compose_config`.

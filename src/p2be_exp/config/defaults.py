@@ -1,4 +1,4 @@
-"""The defaults of an option, where something is built from them that no command line has composed."""
+"""The defaults of an option, for objects that are built without a composed configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of a schema that say which values are allowed."""
+"""Fields of a schema with the values that they allow."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from omegaconf import MISSING
 
 LARGEST = 2**31 - 1
-"""The largest whole number of a key that names no smaller one: nothing is counted beyond it."""
+"""The largest value of an integer key without an upper bound of its own."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a value may be, to check it and to say so.
+    """The values that a key allows, for checks and messages.
 
     Attributes:
-        low, high: inclusive bounds of a number, None where there is none.
+        low, high: inclusive bounds of a number; None for no bound.
         above: exclusive lower bound.
-        choices: the values that there are.
+        choices: the allowed values.
     """
 
     low: float | None = None
@@ -45,35 +45,35 @@ class Allowed:
         )
 
     def refusal(self, value: Any) -> str | None:
-        """Why a value is not allowed; None where it is."""
+        """Why a value is not allowed; None if it is."""
         if self.admits(value):
             return None
         numbers = value if isinstance(value, list | tuple) else [value]
         bounded = self.high is not None or self.choices is not None
         if not bounded and any(isinstance(each, int) and each > LARGEST for each in numbers):
-            return f"allowed is at most {LARGEST}"
-        return f"allowed is {self}"
+            return f"must be at most {LARGEST}"
+        return f"must be {self}"
 
     def __str__(self) -> str:
         if self.choices is not None:
-            return ", ".join(str(choice) for choice in self.choices)
+            return f"one of {', '.join(str(choice) for choice in self.choices)}"
         if self.low is not None and self.high is not None:
-            return f"{self.low:.12g} to {self.high:.12g}"
+            return f"between {self.low:.12g} and {self.high:.12g}"
         if self.above is not None:
-            return f"above {self.above:g}" + ("" if self.high is None else f", at most {self.high:g}")
+            return f"above {self.above:g}" + ("" if self.high is None else f" and at most {self.high:g}")
         return f"{self.low:g} or more"
 
 
 def number(low: float | None = None, high: float | None = None, *, above: float | None = None) -> Any:
-    """A mandatory number within bounds; its value stands in the YAML file."""
+    """A mandatory number within bounds; its default is in the YAML file."""
     return field(default=MISSING, metadata={"allowed": Allowed(low=low, high=high, above=above)})
 
 
 def path() -> Any:
-    """A mandatory path of a file or folder, as text; its value stands in the YAML file."""
+    """A mandatory path of a file or folder, as text; its default is in the YAML file."""
     return field(default=MISSING, metadata={"path": True})
 
 
 def choice(*choices: Any) -> Any:
-    """A mandatory value out of a few; its value stands in the YAML file."""
+    """A mandatory value from a fixed set; its default is in the YAML file."""
     return field(default=MISSING, metadata={"allowed": Allowed(choices=choices)})

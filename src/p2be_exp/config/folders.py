@@ -1,4 +1,4 @@
-"""Where configuration files are: in ``conf/``, and in the ``conf/`` folders of plug-ins."""
+"""The folders of configuration files: ``conf/``, and the ``conf/`` folders of plug-ins."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CONF_DIR = data_folder("conf")
 """The folder of the package's own configuration files."""
 
 PLUGIN_FOLDERS: dict[str, Path | None] = {}
-"""For every plug-in that is loaded the ``conf/`` beside it, None where there is none."""
+"""The ``conf/`` folder of every loaded plug-in; None if it has none."""
 
 
 def conf_folders() -> list[Path]:
-    """The folders in which an option is looked for; the package's own comes first."""
+    """The folders searched for an option; the package's own comes first."""
     found = [CONF_DIR, *(folder for folder in PLUGIN_FOLDERS.values() if folder is not None)]
     return list(dict.fromkeys(found))
 
 
 def options_of(group: str) -> list[str]:
-    """Options of a configuration group, by its files."""
+    """Options of a configuration group, from its files."""
     return sorted({path.stem for folder in conf_folders() for path in (folder / group).glob("*.yaml")})
 
 
@@ -37,7 +37,7 @@ def split_plugins(variable: str) -> list[str]:
 
 
 class PluginSearchPath(SearchPathPlugin):
-    """Lets Hydra look in the plug-ins' folders, after the package's own, however it is started."""
+    """Adds the plug-ins' folders to Hydra's search path, after the package's own, however Hydra is started."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the folders."""

@@ -1,4 +1,4 @@
-"""Options that were part of the package and are examples of plug-ins now; runs that used them are still around."""
+"""Options that used to be part of the package and are now example plug-ins; existing runs may use them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMER = {("attack", "greedy"): "greedy_attack"}
-"""By group and name: the module of the plug-in, in the folder of ``examples/`` that bears its name."""
+"""The plug-in module by group and name, in the folder of ``examples/`` with the same name."""
 
 
 def where_now(group: str, name: str) -> str | None:
-    """One line that says where an option has gone; None for one that was never in the package, or still is.
+    """One line about where a former option is now; None for an option that never was, or still is, in the package.
 
     >>> where_now("attack", "greedy")  # doctest: +NORMALIZE_WHITESPACE
-    'attack=greedy: no longer part of the package; it is the plug-in examples/greedy_attack of the repository
+    'attack=greedy: no longer part of the package; use the plug-in examples/greedy_attack of the repository
      (PYTHONPATH=examples/greedy_attack, plugins=[greedy_attack])'
     """
     if (module := FORMER.get((group, name))) is None:
         return None
     folder = f"examples/{module}"
     return (
-        f"{group}={name}: no longer part of the package; it is the plug-in {folder} of the repository "
+        f"{group}={name}: no longer part of the package; use the plug-in {folder} of the repository "
         f"(PYTHONPATH={folder}, plugins=[{module}])"
     )
 

@@ -1,4 +1,4 @@
-"""What configurations of older versions lack."""
+"""Keys that configurations of older versions lack."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SINCE: dict[str, dict[str, Any]] = {
         "model": {"name": "plain"},
     },
     "preset": {
-        "table_learns_from_adversarial": True,  # older runs train without an attack
+        "table_learns_from_adversarial": True,  # older runs trained without an attack
         "lambda_smooth": 1.0,
         "magnitude": 3.0,
-        "view_rounding": "floor",  # one rule for all encodings then
+        "view_rounding": "floor",  # the only rule at that time
     },
     "dataset": {"augmentation": "flip_crop"},
     "optim": {"schedule": "cosine", "milestones": [], "gamma": 0.1},
     "trainer": {"timeout": 600.0},
 }
-"""Keys that have come since format 1 was first written, by group, with the values that older runs were run with."""
+"""Keys added since format 1 was first written, by group, with the values that older runs used."""
 
 _REGIME: dict[str, dict[str, Any]] = {
     "augmix": {"view_rounding": "floor"},
@@ -38,9 +38,9 @@ _RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn1
 
 
 def fill_in(config: dict[str, Any]) -> None:
-    """Give a configuration of an older version the keys that have come since; it is changed in place.
+    """Add the keys that are newer than a configuration; it is changed in place.
 
-    A group that is missing or damaged is left as it is: whoever checks the configuration names it.
+    A group that is missing or damaged is left unchanged: the checks of the configuration report it.
     """
     for group, keys in _SINCE.items():
         node = config if group == "" else config.get(group)

@@ -1,4 +1,4 @@
-"""What the reader of a command line or of its environment says of plug-ins."""
+"""The plug-ins that a command line or its environment names."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from p2be_exp.config.folders import split_plugins
 from p2be_exp.errors import BadInput
 
 VARIABLE = "P2BE_PLUGINS"
-"""Environment variable with the names of plug-ins, separated by commas: what the key ``plugins`` is by default."""
+"""Environment variable with the names of plug-ins, separated by commas: the default of the key ``plugins``."""
 
 ALLOWED: set[str] = set()
-"""Modules that the reader of runs has named: they may be imported for a run that needs them."""
+"""Modules that the user has named: they may be imported for a run that needs them."""
 
 
 def allow(names: Iterable[str]) -> None:
-    """Note modules that may be imported for a run that needs them."""
+    """Allow modules to be imported for a run that needs them."""
     ALLOWED.update(names)
 
 
 def requested(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """The modules that a command line (``plugins=[...]``), or else P2BE_PLUGINS, names, and which of both it is.
+    """The modules named by a command line (``plugins=[...]``), or else by P2BE_PLUGINS, and which of the two it was.
 
     Raises:
-        BadInput: the value is no list of names.
+        BadInput: the value is not a list of names.
     """
     if (given := _last(arguments, "plugins")) is None:
         return split_plugins(VARIABLE), VARIABLE
     names = _value(given)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BadInput(f"{given}: not a list of modules; one is written plugins=[NAME,NAME]")
+        raise BadInput(f"{given}: must be a list of modules, such as plugins=[NAME,NAME]")
     return [str(name) for name in names], given
 
 
@@ -50,7 +50,7 @@ def strict(arguments: Sequence[str]) -> bool:
     try:
         value = BooleanNode(_value(given), is_optional=False)._value()
     except ValidationError as error:
-        raise BadInput(f"{given}: not true or false") from error
+        raise BadInput(f"{given}: must be true or false") from error
     return bool(value)
 
 
@@ -60,7 +60,7 @@ def _last(arguments: Sequence[str], key: str) -> str | None:
 
 
 def _value(argument: str) -> Any:
-    """The value of an override; None for what is none."""
+    """The value of an override; None for text that is not an override."""
     try:
         return OverridesParser.create().parse_override(argument).value()
     except HydraException:

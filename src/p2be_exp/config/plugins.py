@@ -1,7 +1,7 @@
 """Plug-ins: modules outside this package that register encodings, backbones, regimes and attacks of their own.
 
 A plug-in is named by its module in ``plugins=[...]`` or in the environment variable P2BE_PLUGINS. It is imported before
-the configuration is composed. ``config.yaml`` keeps the names, so that whoever reads the run later knows what it needs
+the configuration is composed. ``config.yaml`` keeps the names, so that later readers of the run know what it needs
 (:mod:`p2be_exp.config.plugin_trust`).
 """
 
@@ -21,22 +21,22 @@ from p2be_exp.errors import BadInput
 from p2be_exp.registry import OPTIONS, registered
 from p2be_exp.system.foreign import in_run_folder
 
-WHERE_LOOKED = "in the current folder and among what is installed"
+WHERE_LOOKED = "the current folder and the installed packages"
 """Where Python looks for plug-ins, for messages."""
 
 _LOADING: list[str] = []
-"""The plug-ins that are being imported at this moment, each by the one before it."""
+"""The plug-ins being imported at the moment, each by the one before it."""
 
 
 def load_plugins(names: Iterable[str], where: str = "plugins") -> None:
-    """Import plug-ins, installed ones or from the current folder, and look for options in the ``conf/`` beside them.
+    """Import plug-ins, installed or from the current folder, and find options in the ``conf/`` folders beside them.
 
     Args:
-        names: of modules; those that are loaded already are left alone.
-        where: the key or run that names them, for the message.
+        names: of modules; those already loaded are skipped.
+        where: the key or run that names them, for messages.
 
     Raises:
-        BadInput: one cannot be imported, or registers an option whose YAML file is missing or does not fit.
+        BadInput: one cannot be imported, or registers an option whose YAML file is missing or does not match.
     """
     for name in names:
         if name not in PLUGIN_FOLDERS:
@@ -44,23 +44,23 @@ def load_plugins(names: Iterable[str], where: str = "plugins") -> None:
 
 
 def load_requested(arguments: Sequence[str]) -> None:
-    """Load the plug-ins that a command line (``plugins=[...]``), or else P2BE_PLUGINS, names.
+    """Load the plug-ins named by a command line (``plugins=[...]``), or else by P2BE_PLUGINS.
 
     Raises:
-        BadInput: see :func:`load_plugins`; or the value is no list of names.
+        BadInput: see :func:`load_plugins`; or the value is not a list of names.
     """
     load_plugins(*requested(arguments))
 
 
 def loading() -> str:
-    """The plug-in that is being imported at this moment; without one the program that was started."""
+    """The plug-in being imported at the moment; the started program if there is none."""
     return _LOADING[-1] if _LOADING else "__main__"
 
 
 def look_here() -> None:
-    """Let Python look for plug-ins in the current folder, unless that is part of a run, which a stranger may have made.
+    """Let Python find plug-ins in the current folder, unless it is part of a run, which may be untrusted.
 
-    At the end: a file that happens to be there hides nothing that is installed.
+    It is searched last, so that a file in it hides no installed module.
     """
     here = Path.cwd()
     if str(here) not in sys.path and not in_run_folder(here / "plugin.py"):
@@ -68,7 +68,7 @@ def look_here() -> None:
 
 
 def forget(name: str) -> None:
-    """Take back all that a plug-in has registered, so that it can be loaded anew."""
+    """Remove everything that a plug-in has registered, so that it can be loaded again."""
     for (group, option), owner in registered().items():
         if is_part(owner, name):
             del OPTIONS[group][option]
@@ -104,7 +104,7 @@ def _load(name: str, where: str) -> None:
         why = str(error).strip().splitlines()
         raise BadInput(
             f"{where}: plug-in {name} cannot be imported ({type(error).__name__}{f': {why[0]}' if why else ''}); "
-            f"it is looked for {WHERE_LOOKED}"
+            f"searched {WHERE_LOOKED}"
         ) from error
     finally:
         _LOADING.pop()

@@ -1,4 +1,4 @@
-"""Texts of any characters on a command line, read back (see :mod:`p2be_exp.system.command_line`)."""
+"""Reading arbitrary text from a command line (writing: :mod:`p2be_exp.system.command_line`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = ("name", "task_name")
 
 
 def text_of(argument: str, override: Override) -> str:
-    """The value of KEY=VALUE as text, without Hydra's quotes and escapes; what is no text as it was typed."""
+    """The value of KEY=VALUE as text, without Hydra's quotes and escapes; other values as typed."""
     value = None if override.is_sweep_override() else override.value()
     text = str(value) if isinstance(value, str) else argument.partition("=")[2]
     live = re.search(r"(?<!\\)(?:\\\\)*\$\{", text)
@@ -30,21 +30,21 @@ def text_of(argument: str, override: Override) -> str:
 
 
 def read_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command's arguments, with quotes around the paths and names that Hydra's grammar would not read as texts.
+    """A command's arguments, with quotes around the paths and names that Hydra's grammar would not read as text.
 
-    A path of the file system rarely comes with the quotes of a grammar: ``run=runs/a (1)``, ``out=~/läuft``. In a grid
-    a comma stays what it is there.
+    Users rarely quote paths for a grammar: ``run=runs/a (1)``, ``out=~/läuft``. In a grid a comma still separates
+    values.
     """
     grid = any(each.split("=")[0] in ("-m", "--multirun", "sweeps", "dry_run") for each in arguments)
     return [_with_quotes(each, grid) for each in arguments]
 
 
 def hint(argument: str) -> str:
-    """How KEY=VALUE that Hydra does not read would be typed as a text; empty where that is of no help."""
+    """How to type a KEY=VALUE that Hydra cannot read, as text; empty if that does not help."""
     key, given, value = argument.partition("=")
     if not given or not re.fullmatch(r"[+~]{0,2}[\w./@-]+", key) or not value:
         return ""
-    return f"; as a text: {typed(as_override(key, value))}"
+    return f"; as text: {typed(as_override(key, value))}"
 
 
 def _with_quotes(argument: str, grid: bool) -> str:

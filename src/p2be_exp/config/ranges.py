@@ -1,4 +1,4 @@
-"""``range(...)`` in an override: how many values it has, known before Hydra lists them."""
+"""``range(...)`` in an override: its number of values, computed before Hydra lists them."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import re
 from p2be_exp.errors import BadInput
 
 MOST_JOBS = 10_000
-"""The largest grid, and the longest range in it: somebody who types a larger one has mistyped it."""
+"""The largest grid, and the longest range in it: a larger one is a typing error."""
 
 _RANGE = re.compile(r"\brange\(([^()]*)\)")
 _NAMES = ("start", "stop", "step")
 
 
 def check_ranges(argument: str) -> None:
-    """Check that every range in an override has values, and no more than :data:`MOST_JOBS`.
+    """Check that every range in an override has between 1 and :data:`MOST_JOBS` values.
 
-    Hydra lists some of them while it reads the argument (``shuffle(range(...))``), the others when it makes the jobs.
+    Hydra lists some ranges while it parses the argument (``shuffle(range(...))``), the others when it makes the jobs.
 
     Raises:
-        BadInput: it has not.
+        BadInput: a range has none, or too many.
     """
     for found in _RANGE.finditer(argument):
         count = _count(found.group(1))
         if count is not None and not 1 <= count <= MOST_JOBS:
-            said = f"{count:,}" if count < 10**15 else f"{count:.0e}"
-            raise BadInput(f"{argument}: {found.group()} has {said} values; allowed are 1 to {MOST_JOBS:,}")
+            number = f"{count:,}" if count < 10**15 else f"{count:.0e}"
+            raise BadInput(f"{argument}: {found.group()} has {number} values; must have between 1 and {MOST_JOBS:,}")
 
 
 def _count(text: str) -> float | None:
-    """Number of values of a range; None where Hydra's grammar will refuse it, infinity where it never ends."""
+    """Number of values of a range; None if Hydra's grammar will reject it, infinity if it never ends."""
     given: dict[str, float] = {}
-    for place, part in enumerate(text.split(",")):
+    for position, part in enumerate(text.split(",")):
         name, equals, value = part.rpartition("=")
-        name = name.strip() if equals else _NAMES[place] if place < len(_NAMES) else ""
+        name = name.strip() if equals else _NAMES[position] if position < len(_NAMES) else ""
         try:
             given[name] = float(value)
         except ValueError:

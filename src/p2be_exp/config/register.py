@@ -1,4 +1,4 @@
-"""What a plug-in calls: its class becomes an option, as if it stood in this package."""
+"""The decorators with which a plug-in registers its classes as options, as if they were part of this package."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 def register_encoding(name: str, schema: type) -> Callable[[Made], Made]:
-    """Make a class known as ``encoding=NAME``.
+    """Register a class as ``encoding=NAME``.
 
     The class gets the keys of its schema as arguments, apart from ``name`` and ``lambda_smooth`` (the weight of its
-    ``smoothness()``, which a table that learns needs).
+    ``smoothness()``, which a learned table needs).
 
     Args:
-        name: small letters, digits and underscores; the class is given it.
-        schema: a dataclass with a field ``name`` and one a key (:func:`p2be_exp.config.number`, ``choice``).
+        name: lower-case letters, digits and underscores; it is set on the class.
+        schema: a dataclass with a field ``name`` and one field per key (:func:`p2be_exp.config.number`, ``choice``).
 
     Returns:
         The decorator of a :class:`~p2be_exp.encodings.TableEncoding`.
 
     Raises:
-        BadInput: the name is taken or not allowed, the schema is none, or the class is of another kind.
+        BadInput: the name is taken or not allowed, the schema is not a dataclass, or the class has the wrong base.
     """
     return _register("encoding", name, schema)
 
 
 def register_backbone(name: str, schema: type) -> Callable[[Made], Made]:
-    """Make a class or function known as ``backbone=NAME``; it gets ``num_classes`` and the keys of its schema.
+    """Register a class or function as ``backbone=NAME``; it gets ``num_classes`` and the keys of its schema.
 
     Args, raises: see :func:`register_encoding`.
 
@@ -60,9 +60,9 @@ def register_model(name: str, schema: type) -> Callable[[Made], Made]:
 
 
 def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
-    """Make a class known as ``regime=NAME``; it gets ``seed``, ``augment`` and the keys of its schema.
+    """Register a class as ``regime=NAME``; it gets ``seed``, ``augment`` and the keys of its schema.
 
-    A key ``attack`` is an inner attack: it arrives built.
+    A key ``attack`` is an inner attack, which is passed as a built object.
 
     Args, raises: see :func:`register_encoding`.
 
@@ -73,10 +73,10 @@ def register_regime(name: str, schema: type) -> Callable[[Made], Made]:
 
 
 def register_attack(name: str, schema: type, for_training: bool = True) -> Callable[[Made], Made]:
-    """Make a class known as ``attack=NAME``; it gets one radius as ``eps_levels`` and the keys of its schema.
+    """Register a class as ``attack=NAME``; it gets one radius as ``eps_levels`` and the keys of its schema.
 
     Args:
-        name: see :func:`register_encoding`. The attack's ``id`` starts with it, and is it where the class says nothing.
+        name: see :func:`register_encoding`. The attack's ``id`` starts with it, and defaults to it.
         schema: a subclass of :class:`p2be_exp.config.schema.AttackConfig`.
         for_training: whether a regime may train against it.
 
@@ -104,9 +104,9 @@ def _register(group: str, name: str, schema: type, trains: bool = False) -> Call
 
 
 def _owner_of(made: Any, schema: type) -> str:
-    """The module that registers a class: its own, or its schema's where the class is somebody else's."""
+    """The module that registers a class: its own, or its schema's if the class comes from another package."""
     modules = [str(getattr(each, "__module__", "")) for each in (made, schema)]
-    strange = ("", "p2be_exp", *sys.stdlib_module_names)
-    outside = [module for module in modules if module.partition(".")[0] not in strange]
+    excluded = ("", "p2be_exp", *sys.stdlib_module_names)
+    outside = [module for module in modules if module.partition(".")[0] not in excluded]
     now = loading()
     return next((module for module in outside if is_part(module, now)), [*outside, now][0])

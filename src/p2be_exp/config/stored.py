@@ -1,7 +1,7 @@
-"""Reading a configuration that somebody has stored: plain values, of which nothing is resolved or repeated.
+"""Reading a stored configuration: plain values, in which nothing is resolved or repeated.
 
-A ``config.yaml`` may come from a stranger. OmegaConf would resolve what is written in it (``${oc.env:NAME}`` tells a
-variable of the reader's), and YAML's anchors make a few hundred bytes grow without end.
+A ``config.yaml`` may come from an untrusted source. OmegaConf would resolve its interpolations (``${oc.env:NAME}``
+reveals the user's environment), and YAML anchors can expand a few hundred bytes without bound.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import yaml
 from p2be_exp.system.foreign_files import open_file
 
 LARGEST = 2**16
-"""Bytes of a stored configuration at most; a real one has about 3,000. A mebibyte can take YAML's parser 17 seconds."""
+"""Maximum size of a stored configuration in bytes; a real one has about 3,000. Parsing 1 MiB can take 17 s."""
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without anchors, aliases, tags, merge keys, times, and keys that stand twice."""
+    """YAML without anchors, aliases, tags, merge keys, timestamps and duplicate keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
@@ -33,9 +33,9 @@ class _Plain(yaml.SafeLoader):
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise ValueError(f"line {line}: a key that is no text")
+                raise ValueError(f"line {line}: a key that is not text")
             if key.value in seen:
-                raise ValueError(f"line {line}: the key {key.value} twice")
+                raise ValueError(f"line {line}: duplicate key {key.value}")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -46,7 +46,7 @@ _Plain.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# YAML 1.1 takes 1e-5 for a text; OmegaConf, which writes these files, for a number.
+# YAML 1.1 reads 1e-5 as text; OmegaConf, which writes these files, as a number.
 _Plain.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
 )
@@ -59,19 +59,19 @@ def read_stored(file: Path) -> Any:
         file: YAML as :meth:`p2be_exp.runs.run.Run.create` writes it.
 
     Returns:
-        Dictionaries, lists, texts, numbers, truth values and None.
+        Dictionaries, lists, strings, numbers, booleans and None.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is larger than :data:`LARGEST`, no YAML, or not plain: an anchor, a tag, an interpolation
-            (``${...}``), a key twice. The message is one line.
+        ValueError: it is larger than :data:`LARGEST`, not YAML, or not plain: an anchor, a tag, an interpolation
+            (``${...}``), a duplicate key. The message is one line.
     """
     with open_file(file) as content:
         data = content.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"more than {LARGEST:,} bytes")
     try:
-        value = yaml.load(data, Loader=_Plain)  # a safe loader, and less
+        value = yaml.load(data, Loader=_Plain)  # a restricted safe loader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -84,7 +84,7 @@ def read_stored(file: Path) -> Any:
 
 
 def interpolations(value: Any) -> Iterator[str]:
-    """The texts in a configuration that OmegaConf would take for an interpolation."""
+    """The strings in a configuration that OmegaConf would read as interpolations."""
     if isinstance(value, str):
         if "${" in value:
             yield value

@@ -1,8 +1,8 @@
-"""One way from plain dictionaries to the dataclasses of the schema, and back.
+"""Conversion between plain dictionaries and the dataclasses of the schema.
 
-YAML files and checkpoints hold plain dictionaries; the code asks ``config.optim.accumulate``. What comes from a fresh
-composition and what somebody has stored go through the same function, so that both have all keys, no others, and values
-of the right types and ranges.
+YAML files and checkpoints hold plain dictionaries; the code reads ``config.optim.accumulate``. Fresh compositions and
+stored configurations go through the same function, so that both have all keys, no others, and values of the right
+types and ranges.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from p2be_exp.system.paths import check_path
 Config = TypeVar("Config")
 
 _NESTED = {("regime", "attack"): "attack"}
-"""The group whose option a key of another group holds."""
+"""Keys of a group that hold an option of another group."""
 
 
 @overload
@@ -34,12 +34,12 @@ def typed(config: Mapping[str, Any], schema: type = TrainConfig) -> Any:
     """The typed configuration of a command.
 
     Args:
-        config: resolved plain dictionaries, from a composition or from a run's ``config.yaml``; it stays as it is.
-            Keys of a training's that have come since it was stored are filled in.
+        config: resolved plain dictionaries, from a composition or from a run's ``config.yaml``; it is not changed. In
+            that of a training, keys added since it was stored are filled in.
         schema: one of :data:`~p2be_exp.config.schema.COMMAND_SCHEMAS`.
 
     Raises:
-        BadInput: a key is missing or unknown, or its value is of another type or out of its range; names the key.
+        BadInput: a key is missing or unknown, or its value has the wrong type or is out of range; names the key.
     """
     filled = copy.deepcopy(dict(config))
     if schema is TrainConfig:
@@ -48,7 +48,7 @@ def typed(config: Mapping[str, Any], schema: type = TrainConfig) -> Any:
 
 
 def checked(config: Mapping[str, Any], schema: type[Config]) -> Config:
-    """The same without filling anything in: a fresh composition has every key.
+    """The same as :func:`typed` without filling in keys: a fresh composition has all of them.
 
     Raises:
         BadInput: see :func:`typed`.
@@ -59,7 +59,7 @@ def checked(config: Mapping[str, Any], schema: type[Config]) -> Config:
 
 
 def typed_group(group: str, config: Mapping[str, Any], prefix: str = "") -> Any:
-    """The option of a group that a configuration has chosen, by the schema of that option.
+    """The option of a group that a configuration chooses, as an object of that option's schema.
 
     Args:
         group: its name.
@@ -67,14 +67,14 @@ def typed_group(group: str, config: Mapping[str, Any], prefix: str = "") -> Any:
         prefix: of the keys in messages, for a group inside another.
 
     Raises:
-        BadInput: nothing is chosen, or see :func:`typed`.
+        BadInput: no option is chosen; or see :func:`typed`.
     """
     node, options = config.get(group), GROUP_SCHEMAS[group]
     if not isinstance(node, Mapping):
-        raise BadInput(f"{group}: one has to be chosen, out of {', '.join(options)}")
+        raise BadInput(f"{group}: must be one of {', '.join(options)}")
     schema = options[node["name"]] if node.get("name") in options else next(iter(options.values()))
     if "name" in _fields(schema) and "name" in node and node["name"] not in options:
-        raise BadInput(f"{group}.name={node['name']}: choose with {group}=, out of {', '.join(options)}")
+        raise BadInput(f"{group}.name={node['name']}: choose with {group}=, one of {', '.join(options)}")
     return _option(group, node, schema, f"{prefix}{group}.")
 
 
@@ -89,25 +89,27 @@ def _option(group: str, node: Mapping[str, Any], schema: type, prefix: str) -> A
 
 
 def _nested(key: str, node: Any, group: str) -> Any:
-    """An option of a group that is a key of another group's."""
+    """An option that is the value of a key of another group."""
     options = GROUP_SCHEMAS[group]
     if not isinstance(node, Mapping) or node.get("name") not in options:
         chosen = node.get("name") if isinstance(node, Mapping) else node
-        raise BadInput(f"{key}={chosen}: choose with {group}@{key}=, out of {', '.join(options)}")
+        raise BadInput(f"{key}={chosen}: choose with {group}@{key}=, one of {', '.join(options)}")
     return _option(group, node, options[node["name"]], f"{key}.")
 
 
 def _with_base(group: str, schema: type) -> type:
-    """A schema with what its group's base says; a plug-in's need not be derived from it."""
+    """A schema with its group's base class; a plug-in's schema need not be derived from it."""
     base = GROUP_BASES[group]
     if issubclass(schema, base):
         return schema
-    own = {key: None for key in _fields(schema) if hasattr(base, key)}  # instances have them; the base has no say
+    own = {
+        key: None for key in _fields(schema) if hasattr(base, key)
+    }  # instances have these keys; the base must not hide them
     return type(schema.__name__, (schema, base), {"__module__": schema.__module__, "__doc__": schema.__doc__, **own})
 
 
 def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
-    """Check the values of one node against the types and ranges in its schema; it has these keys and no others.
+    """Check that a node has exactly the keys of its schema, with values of the right types and ranges.
 
     Raises:
         BadInput: names the key, the value and what is allowed.
@@ -115,10 +117,10 @@ def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
     fields = _fields(schema)
     for key in fields:
         if key not in node:
-            raise BadInput(f"{prefix}{key}: a value is needed")
+            raise BadInput(f"{prefix}{key}: a value is required")
     for key, value in node.items():
         if key not in fields:
-            raise BadInput(f"{prefix}{key}={value}: unknown key; there are: {', '.join(fields)}")
+            raise BadInput(f"{prefix}{key}={value}: unknown key; the keys are {', '.join(fields)}")
         allowed = fields[key].metadata.get("allowed")
         if allowed is not None and value is not None and (why := allowed.refusal(value)):
             raise BadInput(f"{prefix}{key}={value}: {why}")
@@ -129,7 +131,7 @@ def check_values(prefix: str, node: Mapping[str, Any], schema: type) -> None:
 
 
 def plain(config: Any) -> Any:
-    """A typed configuration, or an option of a group, as plain dictionaries: what goes into YAML, JSON, a checkpoint.
+    """A typed configuration, or an option of a group, as plain dictionaries for YAML, JSON or a checkpoint.
 
     The keys are in the order of the schema, which is that of a composition.
     """
@@ -139,7 +141,7 @@ def plain(config: Any) -> Any:
 
 
 def has_key(node: Any, key: str) -> bool:
-    """Whether an option has a key of its own, and not only what its group's base says."""
+    """Whether an option has a key itself, not only as a property of its group's base."""
     return key in _fields(type(node))
 
 

@@ -1,4 +1,4 @@
-"""YAML files that a person writes: experiments and sweeps, read so that a mistake in one is told with its place."""
+"""YAML files written by users, experiments and sweeps, read so that errors name the file and line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader  # the one that Hydra reads with, which refuses a key that is there twice
+from omegaconf._utils import get_yaml_loader  # the loader of Hydra, which rejects duplicate keys
 from yaml import YAMLError
 
 from p2be_exp.errors import BadInput
@@ -15,31 +15,30 @@ from p2be_exp.system.installation import data_folder
 
 
 def read_yaml(file: Path) -> Any:
-    """The content of a YAML file, with its interpolations as they are written.
+    """The content of a YAML file, with interpolations unresolved.
 
     Raises:
-        BadInput: names the file, and the line where there is one: it cannot be read or is no YAML; a key is there
-            twice.
+        BadInput: names the file, and the line if known: it cannot be read, is not YAML, or has a duplicate key.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=get_yaml_loader())
-        return OmegaConf.to_container(OmegaConf.create(content), resolve=False) if _is_nest(content) else content
+        return OmegaConf.to_container(OmegaConf.create(content), resolve=False) if _is_container(content) else content
     except YAMLError as error:
         raise BadInput(yaml_line(error, file)) from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"{shown(file)}: not a text in UTF-8 (byte {error.start})") from error
+        raise BadInput(f"{shown(file)}: not UTF-8 text (byte {error.start})") from error
     except OSError as error:
         raise BadInput(f"{shown(file)}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # OmegaConf's own, of keys and interpolations
+    except Exception as error:  # OmegaConf's own, about keys and interpolations
         raise BadInput(f"{shown(file)}: {_first_line(error)}") from error
 
 
 def yaml_line(error: YAMLError, file: Path | None = None) -> str:
-    """One line about an error of YAML: file, line, what is wrong there.
+    """One line about a YAML error: file, line and problem.
 
     Args:
-        error: as PyYAML or OmegaConf raised it.
-        file: that was read; None for the one that the error names.
+        error: as raised by PyYAML or OmegaConf.
+        file: the file that was read; None for the one named in the error.
     """
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or _first_line(error)
@@ -54,7 +53,7 @@ def yaml_line(error: YAMLError, file: Path | None = None) -> str:
     return ": ".join([", ".join(where), problem] if where else [problem])
 
 
-def _is_nest(content: Any) -> bool:
+def _is_container(content: Any) -> bool:
     return isinstance(content, dict | list)
 
 
@@ -63,8 +62,8 @@ def _first_line(error: Exception) -> str:
 
 
 def shown(file: Path) -> str:
-    """A file as a person names it: from ``conf/`` or ``sweeps/`` on where it is the project's own, else as it is."""
+    """A file for messages: relative to ``conf/`` or ``sweeps/`` if it is the project's own, else unchanged."""
     for name in ("conf", "sweeps"):
-        if file.is_relative_to(home := data_folder(name)):
-            return str(Path(name) / file.relative_to(home))
+        if file.is_relative_to(folder := data_folder(name)):
+            return str(Path(name) / file.relative_to(folder))
     return str(file)

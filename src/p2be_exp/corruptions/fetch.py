@@ -21,7 +21,7 @@ from p2be_exp.corruptions.verify import NAMES, bytes_of, in_few_words, verify_se
 from p2be_exp.data.fetching import md5_of, one_line
 from p2be_exp.data.resuming import BLOCK, NotLoadedError, load
 from p2be_exp.errors import BadInput, ResourceError
-from p2be_exp.system.atomic import refuse_links, told_when_full
+from p2be_exp.system.atomic import refuse_links, reporting_full_disk
 from p2be_exp.system.ownership import LOCK, owned
 from p2be_exp.system.progress_lines import ByteProgress
 
@@ -144,13 +144,13 @@ class _Fetch:
         if free < needed:
             raise ResourceError(
                 f"{KEY}={self.data_dir}: {needed / 1e6:,.1f} MB are needed, for the rest of {self.archive.name} and "
-                f"what is in it, and {free / 1e6:,.1f} MB are free; make space, then go on"
+                f"what is in it, and {free / 1e6:,.1f} MB are free; make space, then continue"
             )
 
     def _unpack(self, file: Path) -> None:
         shutil.rmtree(self.unpacked, ignore_errors=True)  # of a process that was killed
         try:
-            with told_when_full(self.unpacked):
+            with reporting_full_disk(self.unpacked):
                 self.unpacked.mkdir()
                 print(f"{file.name}: unpacking, and checking each file's md5", flush=True)
                 with ByteProgress(file.name, self.archive.bytes) as progress:
@@ -215,7 +215,7 @@ def unpack(
 
 
 def _write_checked(content: IO[bytes], file: Path, md5: str | None, progress: Callable[[int], None]) -> None:
-    with told_when_full(file), file.open("xb") as written:
+    with reporting_full_disk(file), file.open("xb") as written:
         while block := content.read(BLOCK):
             written.write(block)
             progress(len(block))

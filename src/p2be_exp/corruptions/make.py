@@ -27,7 +27,7 @@ from p2be_exp.corruptions.source import ImageSource, at_a_time
 from p2be_exp.corruptions.store import INDICES, LABELS, MANIFEST, read_manifest, sha256_of
 from p2be_exp.corruptions.textures import Textures
 from p2be_exp.errors import BadInput
-from p2be_exp.system.atomic import remove_leftovers, reserve, told_when_full, write_bytes, write_json
+from p2be_exp.system.atomic import remove_leftovers, reporting_full_disk, reserve, write_bytes, write_json
 from p2be_exp.system.forms import Form, misfit, unusable
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.parallel import in_order
@@ -117,7 +117,7 @@ class _Maker:
 
     def make(self, workers: int, progress: Progress) -> dict[str, Any]:
         try:
-            with told_when_full(self.out):
+            with reporting_full_disk(self.out):
                 remove_leftovers(self.out)
                 self._write_labels()
                 self._write_manifest()

@@ -1,16 +1,16 @@
-"""How large a test picture is before its middle is cut out. Nothing here imports torch: a configuration asks, too."""
+"""The size of a test picture before its centre crop. Nothing here imports torch: configurations use it too."""
 
 from __future__ import annotations
 
 SCALED_FROM = 64
-"""Smallest image, in pixels a side, whose picture is made larger than what is cut out of it."""
+"""Smallest image side, in pixels, for which the picture is scaled to more than the crop."""
 
 
 def resized_for(image_size: int) -> int:
-    """The shorter side to scale a test picture to, for an image that is cut out of its middle.
+    """The shorter side to which a test picture is scaled before its centre crop.
 
-    From 64 pixels on as for ImageNet (256 for 224, in proportion). Smaller images are the whole shorter side: pictures
-    of their size, as those of CIFAR are, stay as they are.
+    From 64 pixels on it is proportional to ImageNet's (256 for 224). Below, the crop takes the whole shorter side, so
+    that pictures of that size, such as CIFAR's, are not changed.
 
     Args:
         image_size: height and width of the image in pixels.

@@ -1,1 +1,1 @@
-"""The run folder: what a training leaves behind, how to find it, read it and go on with it."""
+"""The run folder: finding, reading and writing the files of a training."""

@@ -1,4 +1,4 @@
-"""The form of ``run.json`` and ``status.json``: what is read of them, by key."""
+"""The structure of ``run.json`` and ``status.json``: the types of the keys that are read."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ INFO: Form = {
     "files.*": str,
     "trained_on": (dict, _NONE),
     "trained_on.precision": str,
-    "trained_on.processes": (int, str),  # "1, then 2" after a resume on others
+    "trained_on.processes": (int, str),  # "1, then 2" after resuming with another number
 }
-"""What is read of ``run.json``, by key."""
+"""The keys of ``run.json`` that are read, with their types."""
 
 
 _STATUS: Form = {
@@ -46,14 +46,14 @@ _STATUS: Form = {
     "error": str,
     **STATUS,
 }
-"""What is read of ``status.json``, by key."""
+"""The keys of ``status.json`` that are read, with their types."""
 
 
 def is_status(status: Any) -> bool:
-    """Whether the content of a ``status.json`` is what this version writes.
+    """Whether the content of a ``status.json`` has the structure that this version writes.
 
     Raises:
-        TypeError, ValueError: a time that is none, or has no time zone.
+        TypeError, ValueError: a time is invalid or has no time zone.
     """
     if misfit(_STATUS, status) is not None:
         return False

@@ -27,18 +27,18 @@ def load_run(
     Args:
         path: the run folder.
         checkpoint: ``last`` or ``best``.
-        device: where to put it.
-        plugins: modules that may be imported because the run needs them, besides those that are imported already and
-            those that P2BE_PLUGINS names. A plug-in is code: see docs/runs.md, "Runs from others".
-        key: the option under which a user gave the folder, for messages.
-        strict_plugins: whether to refuse a plug-in whose file has changed since the run was made, in the place of a
-            warning; None for what the command line says, and without one for False.
+        device: of the model.
+        plugins: modules that may be imported because the run needs them, in addition to those already imported and
+            those named in P2BE_PLUGINS. A plug-in is code: see docs/runs.md, "Runs from others".
+        key: the option that names the folder, for messages.
+        strict_plugins: whether to refuse a plug-in whose file has changed since the run was made, instead of only
+            warning; None to follow the command line, or False if there is none.
 
     Returns:
         A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
 
     Raises:
-        BadInput: no run, no such checkpoint, or a damaged one.
+        BadInput: it is not a run, or the checkpoint is missing or damaged.
     """
     allow(plugins)
     run = Run.open(path, key, strict_plugins)
@@ -49,42 +49,42 @@ def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str =
     """The model of a checkpoint of a run, on the CPU and in eval mode.
 
     Args:
-        run: opened.
-        saved: what :func:`load_checkpoint` gave.
-        which: of the checkpoints that is, for messages.
-        key: the option under which a user gave the folder, for messages.
+        run: an opened run.
+        saved: the result of :func:`load_checkpoint`.
+        which: its name, ``last`` or ``best``, for messages.
+        key: the option that names the folder, for messages.
 
     Raises:
-        BadInput: the weights do not fit the run's configuration.
+        BadInput: the weights do not match the run's configuration.
     """
     import torch
 
     from p2be_exp.models.model import build_model
 
-    with torch.random.fork_rng():  # the initial weights are thrown away; the caller's random numbers are not touched
+    with torch.random.fork_rng():  # the initial weights are discarded; the caller's random state is kept
         model = build_model(run.config(), saved["hyper_parameters"]["num_classes"])
-    # Beside the model a checkpoint has what training kept for itself.
+    # A checkpoint also has the state of the training itself.
     own = {
         name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")
     }
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
-        raise BadInput(f"{key}={run.path}: checkpoints/{which}.ckpt does not fit config.yaml") from error
+        raise BadInput(f"{key}={run.path}: checkpoints/{which}.ckpt does not match config.yaml") from error
     return model.eval()
 
 
 def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
-    """A checkpoint of a run on the CPU, every record compared with its checksum (:mod:`p2be_exp.system.saved_file`).
+    """Load a checkpoint of a run on the CPU; every record is compared with its checksum (see ``system/saved_file.py``).
 
     Raises:
-        BadInput: it is missing, cannot be read or is damaged, or weights in it are no numbers.
+        BadInput: it is missing, cannot be read or is damaged, or its weights are not finite.
     """
     file = run.checkpoint(which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
-    from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved  # and PyTorch with it, which takes seconds
+    from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved  # imports PyTorch, which takes seconds
 
     where = f"{key}={run.path}: checkpoints/{file.name}"
     try:
@@ -97,18 +97,18 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     except Exception as error:
         record = error.record if isinstance(error, Damaged) else ""
         raise BadInput(f"{where} is damaged{f' ({record})' if record else ''}") from error
-    # Beside the model a checkpoint has what training kept for itself.
+    # A checkpoint also has the state of the training itself.
     if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
         raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
     return checkpoint
 
 
 def _misfit(checkpoint: Mapping[str, Any], weights: Mapping[str, Any]) -> str | None:
-    """What of a checkpoint no training writes; None where nothing is."""
+    """A value of a checkpoint that no training writes; None if there is none."""
     classes, step = checkpoint["hyper_parameters"]["num_classes"], checkpoint["global_step"]
     if type(step) is not int or step < 0:
         return f"global_step: {step!r:.60}"
-    # A network for any other number would be built before its weights turn out not to fit, whatever memory it takes.
+    # A network for any other number would be built, at any cost in memory, before its weights turn out not to match.
     shapes = (getattr(value, "shape", ()) for value in weights.values())
     if type(classes) is not int or classes < 1 or all(classes not in shape for shape in shapes):
         return f"num_classes: {classes!r:.60}"

@@ -1,7 +1,7 @@
-"""Where the data of a run is: not part of what the run is, and another place on another day or machine.
+"""The location of a run's data: not part of the run's identity, and it may change over time and between machines.
 
-``config.yaml`` keeps what the user typed. ``run.json`` keeps the same with its absolute path, so that the run finds its
-data from any folder. What is found there is checked by the digests of the data sets, wherever it is.
+``config.yaml`` keeps the path that the user typed. ``run.json`` keeps it with its absolute path too, so that the run
+finds its data from any folder. The data is checked by the digests of the data sets, wherever it is.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from p2be_exp.config.schema import Caltech101Config, DownloadableDatasetConfig, 
 from p2be_exp.system.paths import is_folder
 
 VARIABLE = "P2BE_DATA_DIR"
-"""Environment variable that ``data_dir`` is by default."""
+"""Environment variable with the default of ``data_dir``."""
 
 KEYS = ("data_dir", "dataset.dir")
-"""The keys that say where data is; they go with ``resume=`` and ``evaluate.py``."""
+"""The keys for the location of data; ``resume=`` and ``evaluate.py`` accept them."""
 
 
 def locations(config: TrainConfig) -> dict[str, dict[str, str]]:
-    """The places that a configuration names, by key: as they were ``given``, and as an absolute ``path``."""
+    """The locations in a configuration, by key: as ``given``, and as an absolute ``path``."""
     named = {key: value for key in KEYS if (value := _value(config, key)) is not None}
     return {key: {"given": value, "path": str(_expanded(value).absolute())} for key, value in named.items()}
 
 
 def locate(config: TrainConfig, info: Mapping[str, Any], given: Collection[str] = ()) -> None:
-    """Let a run's configuration name the places where its data is now.
+    """Set the locations in a run's configuration to where its data is now.
 
-    A place that the user gives now is taken; else that of the training, if it is still there; else what P2BE_DATA_DIR
-    says; else what the user typed then, as seen from the current folder, if that is there. Nothing
-    is downloaded to a place that the run names.
+    In order of precedence: a location that the user gives now; that of the training, if it still exists; P2BE_DATA_DIR;
+    the path that the user typed for the training, relative to the current folder, if it exists. Nothing is downloaded
+    to a location that the run names.
 
     Args:
         config: of the run; changed in place.
@@ -44,20 +44,20 @@ def locate(config: TrainConfig, info: Mapping[str, Any], given: Collection[str] 
         if key in given or value is None:
             continue
         here, named = _expanded(value).absolute(), os.environ.get(VARIABLE) if key == "data_dir" else None
-        place = _stored(info, key, value) or here
-        if not is_folder(place) and named:
-            place = Path(named)
+        location = _stored(info, key, value) or here
+        if not is_folder(location) and named:
+            location = Path(named)
         else:
-            if not is_folder(place) and is_folder(here):
-                place = here
+            if not is_folder(location) and is_folder(here):
+                location = here
             if isinstance(config.dataset, DownloadableDatasetConfig | Caltech101Config):
                 config.dataset.download = False
-        if place != here:
-            _set(config, key, str(place))
+        if location != here:
+            _set(config, key, str(location))
 
 
 def _stored(info: Mapping[str, Any], key: str, value: str) -> Path | None:
-    """The place of the training; None in a run of an older version, or one whose ``config.yaml`` was edited since."""
+    """The location at training time; None for a run of an older version, or with an edited ``config.yaml``."""
     try:
         stored = info["locations"][key]
         return Path(stored["path"]) if stored["given"] == value else None
@@ -68,7 +68,7 @@ def _stored(info: Mapping[str, Any], key: str, value: str) -> Path | None:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # no such home folder: whoever reads the data says so
+    except RuntimeError:  # no such home folder: reported when the data is read
         return Path(path)
 
 

@@ -1,4 +1,4 @@
-"""What ran, on what, and when."""
+"""Provenance of a run: command, time, versions, platform."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """What ran, on what: command, time, versions, git commit, plug-ins, platform."""
+    """Command, time, git commit, versions, plug-ins and platform of this process."""
     return {
         "command": [program(), *sys.argv[1:]],
         "created": now(),
@@ -48,5 +48,5 @@ def versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601 to the second."""
+    """The current time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The run folder: what a training leaves behind, how to find it, read it and go on with it."""
+"""The run folder: finding, reading and writing the files of a training."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from p2be_exp.system.peers import FOLDER
 FORMAT_VERSION = 1
 """Version of a run folder's layout and of the keys in its ``config.yaml``.
 
-Whoever adds a key that older runs lack fills it in, in :mod:`p2be_exp.config.older`, or raises this number.
+A new key must be filled in for older runs, in :mod:`p2be_exp.config.older`, or this number must be raised.
 """
 
 _OUTPUT = (".log", ".out", ".err")
-"""Endings of files that a command's output is written to (``> RUN/train.log``); no run has files that end so."""
+"""Suffixes of files for a command's output (``> RUN/train.log``); a run itself has no such files."""
 
 _OF_HYDRA = ".hydra"
-"""The folder that Hydra writes first, beside its log, where it is asked to (``hydra.output_subdir=.hydra``)."""
+"""The folder that Hydra writes first, beside its log, with ``hydra.output_subdir=.hydra``."""
 
 State = Literal["running", "finished", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """What was read of a run when it was opened."""
+    """The content of a run, read when it was opened."""
 
     config: TrainConfig
     info: dict[str, Any]
@@ -61,7 +61,7 @@ class Run:
     """
 
     FOLDERS = ("checkpoints", "per_image", "figures")
-    """What a training writes into, in its folder."""
+    """Subfolders that a training writes to."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -70,17 +70,16 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path, key: str = "run", strict_plugins: bool | None = None) -> Run:
-        """The run in a folder that a user named; its configuration and facts are read and checked once, and kept.
+        """Open the run in a folder; its configuration and facts are read and checked once, and kept.
 
         Args:
             path: the folder.
-            key: the option under which the user gave it, for the message.
-            strict_plugins: whether to refuse a plug-in whose file has changed since; None for what the command line
-                says.
+            key: the option that names the folder, for messages.
+            strict_plugins: whether to refuse a plug-in whose file has changed since; None to follow the command line.
 
         Raises:
-            BadInput: there is no such folder, it is no run of a format that this version reads, or it needs a plug-in
-                that was not allowed, is missing, or has changed where that is refused.
+            BadInput: there is no such folder, it is not a run in a format that this version reads, or it needs a
+                plug-in that was not allowed, is missing, or has changed with ``strict_plugins``.
         """
         run = cls(user_path(key, path))
         where = f"{key}={path}"
@@ -103,7 +102,7 @@ class Run:
             if not self.path.is_dir():
                 raise BadInput(f"{where}: no such folder")
             missing = [file.name for file in (self.config_file, self.run_file) if not file.is_file()]
-        except OSError as error:  # somebody else's
+        except OSError as error:  # another user's folder
             raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
         if missing:
             raise BadInput(f"{where}: not a run folder ({' and '.join(missing)} missing)")
@@ -118,10 +117,10 @@ class Run:
             why = f" ({error})" if type(error) is ValueError else ""
             raise BadInput(f"{where}: config.yaml or run.json is damaged{why}") from error
         if version != FORMAT_VERSION:
-            raise BadInput(f"{where}: run format {version}, this version reads {FORMAT_VERSION}")
+            raise BadInput(f"{where}: run format {version}; this version reads format {FORMAT_VERSION}")
         return config, info
 
-    # -- where things are ------------------------------------------------------------------------------------------
+    # -- paths -----------------------------------------------------------------------------------------------------
 
     @property
     def config_file(self) -> Path:
@@ -130,17 +129,17 @@ class Run:
 
     @property
     def run_file(self) -> Path:
-        """What made the run: command, seed, versions, parameters."""
+        """Provenance of the run: command, seed, versions, parameters."""
         return self.path / "run.json"
 
     @property
     def status_file(self) -> Path:
-        """Whether it is running, and since when it has given no sign of life."""
+        """The state of the run, with the time of its last sign of life."""
         return self.path / "status.json"
 
     @property
     def metrics_file(self) -> Path:
-        """One row an epoch."""
+        """One row per epoch."""
         return self.path / "metrics.csv"
 
     def checkpoint(self, which: str = "last") -> Path:
@@ -150,15 +149,15 @@ class Run:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def config(self) -> TrainConfig:
-        """The run's resolved configuration, of the caller's own.
+        """A copy of the run's resolved configuration.
 
         Raises:
-            BadInput: a key is missing, unknown or not what its schema takes; never of a run that has been opened.
+            BadInput: a key is missing, unknown or invalid; never for a run that has been opened.
         """
         return copy.deepcopy(self._opened.config) if self._opened else typed_config(self.stored_config())
 
     def stored_config(self) -> Any:
-        """The content of ``config.yaml``: plain dictionaries, as a rule; nothing is checked.
+        """The content of ``config.yaml``, normally plain dictionaries; it is not checked.
 
         Raises:
             OSError, ValueError: it cannot be read.
@@ -180,7 +179,7 @@ class Run:
         return info
 
     def status(self) -> dict[str, Any]:
-        """The content of ``status.json``, empty where there is none that can be read as what this version writes."""
+        """The content of ``status.json``; empty if it is missing, unreadable or not as this version writes it."""
         try:
             status = read_json(self.status_file)
             return status if is_status(status) else {}
@@ -188,36 +187,36 @@ class Run:
             return {}
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed training left behind of files that it was writing."""
+        """Remove partial files that a killed training left behind."""
         remove_leftovers(self.path, *(self.path / part for part in self.FOLDERS))
 
     def check_new(self, key: str) -> None:
-        """Check that the folder, if it is there, has at most what a start leaves behind that failed or was killed.
+        """Check that the folder does not exist, or holds only files that a failed or killed start leaves behind.
 
         Args:
-            key: the option under which the user gave it, for the message.
+            key: the option that names the folder, for messages.
 
         Raises:
-            BadInput: it holds a run.
+            BadInput: it already holds a run.
             NotOwned: it holds files that no run has written.
         """
         if self.run_file.exists() and self.config_file.exists():
             raise BadInput(_holds_a_run(key, self.path))
         if not self.path.is_dir():
             return
-        strange = sorted(each.name for each in self.path.iterdir() if not self._is_left_behind(each))
-        if strange:
-            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        foreign = sorted(each.name for each in self.path.iterdir() if not self._is_left_behind(each))
+        if foreign:
+            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
             raise NotOwned(
-                f"{key}={self.path}: holds {strange[0]}{more}, which no run has written; choose another folder"
+                f"{key}={self.path}: holds {foreign[0]}{more}, which no run has written; choose another folder"
             )
 
     def _is_left_behind(self, file: Path) -> bool:
-        """Whether a file is what a start leaves behind that was killed, or that failed, before there was a run.
+        """Whether a file may be left from a start that failed or was killed before there was a run.
 
-        So is what a user has a command's output written to: it is there before the command starts.
+        This includes a file to which the user redirects the command's output: it exists before the command starts.
         """
-        if file.is_symlink():  # what it leads to is somebody's, whatever it is called
+        if file.is_symlink():  # its target may belong to someone else, whatever its name
             return False
         if file.suffix in _OUTPUT and file.is_file():
             return True
@@ -236,16 +235,16 @@ class Run:
         """Write ``config.yaml`` and ``run.json``.
 
         Raises:
-            BadInput: the folder holds a run already, or cannot be written.
+            BadInput: the folder already holds a run, or cannot be written.
         """
         about = {"format_version": FORMAT_VERSION, **provenance(), "seed": plain(config)["seed"], **facts}
         self.check_new("hydra.run.dir")
         try:
             if not self.config_file.exists() and holds(self.path):
-                self.run_file.unlink(missing_ok=True)  # of a start that was killed between these two
-            with replacing(self.config_file) as part:  # in place once run.json is, and only then
+                self.run_file.unlink(missing_ok=True)  # left by a start that was killed between the two writes
+            with replacing(self.config_file) as part:  # moved into place only after run.json
                 part.write_text(OmegaConf.to_yaml(OmegaConf.create(plain(config))), encoding="utf-8")
-                create_json(self.run_file, about)  # claims the folder, also where the file system has no locks
+                create_json(self.run_file, about)  # claims the folder, even without file locks
         except FileExistsError as error:
             raise BadInput(_holds_a_run("hydra.run.dir", self.path)) from error
         except OSError as error:
@@ -253,22 +252,22 @@ class Run:
 
     def add_facts(self, **facts: Any) -> None:
         """Add entries to ``run.json``."""
-        self._opened = None  # what was kept is not what is there any more
+        self._opened = None  # the kept content is out of date
         write_json(self.run_file, {**self.info(), **facts})
 
     def set_status(self, state: State, **details: Any) -> None:
-        """Write ``status.json`` with process and time; a killed run leaves ``running`` and an old time behind."""
+        """Write ``status.json`` with process and time; a killed run leaves ``running`` with an old time."""
         here = {"pid": os.getpid(), "host": socket.gethostname(), **this_attempt()}
         status = {"state": state, **here, "alive": now(), **details}
         with self._status_lock:
             overwrite_json(self.status_file, status)
 
     def renew_status(self) -> None:
-        """Renew the time of the last sign of life; safe beside :meth:`set_status` in another thread."""
+        """Update the time of the last sign of life; may run concurrently with :meth:`set_status`."""
         with self._status_lock:
-            if status := self.status():  # what cannot be read is not made into half a status
+            if status := self.status():  # an unreadable status is not replaced by a partial one
                 overwrite_json(self.status_file, {**status, "alive": now()})
 
 
 def _holds_a_run(key: str, path: Path) -> str:
-    return f"{key}={path}: holds a run already; {typed(resume=path)} goes on with it"
+    return f"{key}={path}: already holds a run; {typed(resume=path)} resumes it"

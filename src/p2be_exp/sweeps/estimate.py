@@ -1,4 +1,4 @@
-"""How long a job takes, from a few steps on this machine."""
+"""Estimated duration of a job, from a few steps on this machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from p2be_exp.evaluation.attack_plan import plan_attacks
 from p2be_exp.system.trainer import on_gpu, precision_of
 from p2be_exp.training.module import TrainingModule
 
-_STEPS = 3  # the middle one counts
+_STEPS = 3  # the median counts
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Seconds an image: of a training step, of a prediction, of a prediction with a gradient."""
+    """Seconds per image: of a training step, of a prediction, of a prediction with a gradient."""
 
     step: float
     forward: float
@@ -35,16 +35,16 @@ class Seconds:
 
 
 class Estimator:
-    """Estimates the time of jobs; each kind of network and regime is measured once.
+    """Estimates the duration of jobs; each kind of network and regime is measured once.
 
-    Decoding, corrupting, starting and writing are not counted, nor that attacks leave broken images alone.
+    Decoding, corrupting, starting and writing are not counted, nor that attacks skip images that are already broken.
     """
 
     def __init__(self) -> None:
         self._measured: dict[str, Seconds] = {}
 
     def __call__(self, config: TrainConfig) -> float | None:
-        """Seconds that a resolved configuration trains and evaluates; None for a data set of unknown size."""
+        """Seconds to train and evaluate a resolved configuration; None for a data set of unknown size."""
         size = source_class(config.dataset.name).published
         if size is None:
             return None
@@ -66,17 +66,23 @@ class Estimator:
 
 
 def planned(config: TrainConfig) -> list[Attack]:
-    """The attacks of a configuration, but for one that transfers from another run."""
-    wanted = config.attack
-    if isinstance(wanted, TransferConfig):
+    """The attacks of a configuration, except transfers from another run."""
+    attack = config.attack
+    if isinstance(attack, TransferConfig):
         return []
+<<<<<<< HEAD
     if isinstance(wanted, SuiteConfig):
         wanted = dataclasses.replace(wanted, source=None)
     return plan_attacks(wanted, config.encoding_names)
+=======
+    if isinstance(attack, SuiteConfig):
+        attack = dataclasses.replace(attack, source=None)
+    return plan_attacks(attack, config.encoding.name)
+>>>>>>> h-words-b
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:
-    """Time real steps on random images, of a batch that is small on a CPU."""
+    """Time real steps on random images, with a small batch on a CPU."""
     device = torch.device("cuda" if on_gpu(config.trainer) else "cpu")
     batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, 16 if size.side < 64 else 2)
     with torch.random.fork_rng():

@@ -14,12 +14,12 @@ from p2be_exp.system.trainer import on_gpu
 
 
 def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | None = None) -> str:
-    """A line a job: its folder, what tells it from the others, its estimated time; the sum at the end.
+    """One line per job: its folder, the overrides that distinguish it, its estimated time; the total at the end.
 
     Args:
-        stages: the jobs of one grid after another.
-        title: to begin with.
-        folder: of the sweep; jobs that are finished there take no time.
+        stages: the jobs of each grid.
+        title: the first lines.
+        folder: of the sweep; finished jobs in it take no time.
     """
     jobs = [job for stage in stages for job, _ in labelled(stage)]
     labels = [label for stage in stages for _, label in labelled(stage)]
@@ -30,8 +30,8 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
     for job, label in zip(jobs, labels, strict=True):
         done = folder is not None and Run(folder / job.folder).status().get("state") == "finished"
         seconds.append(0.0 if done else estimate(job.config))
-        told = "finished" if done else "unknown" if seconds[-1] is None else duration(seconds[-1])
-        lines.append(f"  {job.folder:>5}  {label:<{width}}  {told:>10}")
+        text = "finished" if done else "unknown" if seconds[-1] is None else duration(seconds[-1])
+        lines.append(f"  {job.folder:>5}  {label:<{width}}  {text:>10}")
     known = [each for each in seconds if each is not None]
     unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
     gpu = on_gpu(jobs[0].config.trainer)
@@ -45,7 +45,7 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it.
+    """A duration in convenient units.
 
     >>> duration(3), duration(150), duration(3 * 3600), duration(9 * 86400)
     ('3 s', '2.5 min', '3.0 h', '9.0 days')

@@ -1,4 +1,4 @@
-"""One file of ``sweeps/``: what it asks for, as overrides for a multirun."""
+"""A file of ``sweeps/``, read into overrides for a multirun."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SWEEPS_DIR = data_folder("sweeps")
 SCALES = ("full", "small")
 
 FIRST = "{first}"
-"""Stands in a value for the folder of the run that has to be trained before the others."""
+"""Placeholder in a value for the folder of the run that must be trained before the others."""
 
 _SECTIONS = {"title", "about", "first", "full", "small"}
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
@@ -33,9 +33,9 @@ class Sweep:
         name: of the file.
         scale: ``full`` or ``small``.
         title: the table or figure, and what is in it.
-        about: what to know about it at this scale; empty where there is nothing.
-        grid: overrides ``KEY=VALUE``, of which those with several values, joined by commas, span the grid.
-        first: overrides of the one run that the others need, empty where they need none.
+        about: remarks on it at this scale; may be empty.
+        grid: overrides ``KEY=VALUE``; those with several values, joined by commas, span the grid.
+        first: overrides of the one run that the others need; empty if they need none.
     """
 
     name: str
@@ -47,28 +47,25 @@ class Sweep:
 
 
 def list_sweeps() -> list[str]:
-    """Names of the sweeps that there are."""
+    """Names of the available sweeps."""
     return sorted(path.stem for path in SWEEPS_DIR.glob("*.yaml"))
 
 
 def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Sweep:
-    """Read a sweep and put a user's own overrides in the place of the file's.
+    """Read a sweep; a user's own overrides replace the file's.
 
     Args:
-        name: of the file in ``sweeps/``, without its ending.
-        scale: ``full`` or ``small``; what ``small`` does not set is as in ``full``.
-        given: the user's overrides; one with several values takes the place of the file's in the grid.
+        name: of the file in ``sweeps/``, without its suffix.
+        scale: ``full`` or ``small``; keys that ``small`` does not set are as in ``full``.
+        given: the user's overrides; one with several values replaces the file's in the grid.
 
     Raises:
-        BadInput: there is no such sweep or scale, or its file is not of the form that ``docs/sweeps.md`` describes.
+        BadInput: there is no such sweep or scale, or its file does not follow ``docs/sweeps.md``.
     """
-    if name not in list_sweeps():
-        there = list_sweeps()
-        raise BadInput(
-            f"sweeps={name}: there is no such sweep; there are: {', '.join(there)}{did_you_mean(name, there)}"
-        )
+    if name not in (known := list_sweeps()):
+        raise BadInput(f"sweeps={name}: no such sweep; available: {', '.join(known)}{did_you_mean(name, known)}")
     if scale not in SCALES:
-        raise BadInput(f"scale={scale}: allowed is {', '.join(SCALES)}")
+        raise BadInput(f"scale={scale}: must be one of {', '.join(SCALES)}")
     content = read_yaml(SWEEPS_DIR / f"{name}.yaml")
     _check_form(f"sweeps/{name}.yaml", content)
     about = " ".join(str(content["small"].pop("note", "") if scale == "small" else content.get("about", "")).split())
@@ -82,7 +79,7 @@ def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Swe
 
 
 def _check_form(file: str, content: Any) -> None:
-    """Check that a sweep file has its sections, and that these have keys with values.
+    """Check that a sweep file has its sections, and that they are mappings of keys to values.
 
     Raises:
         BadInput: names the file, the section, the key and its value.
@@ -90,34 +87,34 @@ def _check_form(file: str, content: Any) -> None:
     if not isinstance(content, dict) or not {"title", "full", "small"} <= set(content) <= _SECTIONS:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else f"no sections ({content})"
         raise BadInput(
-            f"{file}: sections are {', '.join(sorted(_SECTIONS))}; title, full and small are needed; {found}"
+            f"{file}: sections are {', '.join(sorted(_SECTIONS))}; title, full and small are required; found: {found}"
         )
     for key in ("title", "about"):
         if not isinstance(content.get(key, ""), str):
-            raise BadInput(f"{file}: {key}={content[key]}: text is needed")
+            raise BadInput(f"{file}: {key}={content[key]}: must be text")
     first = content.get("first", {"full": {}})
     if not isinstance(first, dict) or not {"full"} <= set(first) <= {"full", "small"}:
-        raise BadInput(f"{file}: first={first}: sections of it are full, small; full is needed")
+        raise BadInput(f"{file}: first={first}: its sections are full and small; full is required")
     sections = {name: content[name] for name in ("full", "small")}
     for name, section in {**sections, **{f"first.{name}": keys for name, keys in first.items()}}.items():
         if not isinstance(section, dict):
-            raise BadInput(f"{file}: {name}={section}: keys with values are needed")
+            raise BadInput(f"{file}: {name}={section}: must be keys with values")
         for key, value in section.items():
             if not isinstance(key, str) or isinstance(value, dict):
-                raise BadInput(f"{file}: {name}: {key}={value}: keys are written as on the command line, GROUP.KEY")
+                raise BadInput(f"{file}: {name}: {key}={value}: keys must be written as on the command line, GROUP.KEY")
             if value == []:
-                raise BadInput(f"{file}: {name}: {key}=[]: at least one value is needed")
+                raise BadInput(f"{file}: {name}: {key}=[]: at least one value is required")
 
 
 def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
-    """The keys of a section at a scale; one that is ``drop`` in ``small`` is left out there."""
+    """The keys of a section at a scale; a key with the value ``drop`` in ``small`` is left out."""
     keys = {**section["full"], **(section["small"] if scale == "small" else {})}
     return {key: value for key, value in keys.items() if value != "drop"}
 
 
 def _first(name: str, content: Mapping[str, Any], scale: str) -> dict[str, Any]:
     if "first" not in content:
-        raise BadInput(f"sweeps/{name}.yaml: {FIRST} needs a section first")
+        raise BadInput(f"sweeps/{name}.yaml: {FIRST} requires a section first")
     return _at_scale({"small": {}, **content["first"]}, scale)
 
 
@@ -129,14 +126,14 @@ _SHARED = re.compile(r"(trainer|logger)(\..+)?|data_dir|limit_train|limit_test|e
 
 
 def _shared(given: Sequence[str]) -> list[str]:
-    """What a user says of how to run, and of the length of a code, which holds for the run before the grid as well."""
+    """The user's overrides of how to run, and of the code length, which also apply to the run before the grid."""
     return [override for override in given if _SHARED.fullmatch(_key(override))]
 
 
 def _overrides(keys: Mapping[str, Any], given: Sequence[str]) -> tuple[str, ...]:
-    """Overrides of a section's keys, with a user's own in their places, so that the jobs keep their order.
+    """Overrides of a section's keys, with the user's own at the same positions, so that the jobs keep their order.
 
-    Where the user chooses another option of a group, the section's keys of that group go.
+    If the user chooses another option of a group, the section's keys of that group are dropped.
     """
     theirs = {_key(override): override for override in given}
     replaced = [key for key in keys if key in theirs and not _within(theirs[key], keys[key])]
@@ -155,7 +152,7 @@ def _key(override: str) -> str:
 
 
 def _values(value: Any) -> str:
-    """A value in Hydra's grammar; a list spans the grid, a list in it is a value."""
+    """A value in Hydra's grammar; a list spans the grid, a nested list is one value."""
     return ",".join(_value(each) for each in value) if isinstance(value, list) else _value(value)
 
 

@@ -1,1 +1,1 @@
-"""Processes and how they end: the ranks of one job, the signals that reach them, the threads that look after both."""
+"""Processes and how they end: the ranks of one job, the signals that reach them, and the threads that watch both."""

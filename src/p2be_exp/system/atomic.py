@@ -1,6 +1,6 @@
-"""Files that are either whole or not there: written beside their place and moved onto it.
+"""Atomic file writes: files are written to a temporary path in the same folder and then moved.
 
-A disk that is full is told in one line (:class:`~p2be_exp.errors.ResourceError`); what was there stays as it was.
+A full disk is reported in one line (:class:`~p2be_exp.errors.ResourceError`); existing files are not changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PART = re.compile(r"\..*\.[a-z0-9_]{8}\.part")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; move it onto ``path`` when the block ends without an error.
+    """Yield a temporary path in the same folder; move it to ``path`` when the block ends without an error.
 
     The data reaches the disk before the move, so a crash leaves the old file or the new one.
 
@@ -40,9 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _staged(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; what is there when the block ends is removed."""
+    """Yield a temporary path in the same folder; a file left there when the block ends is removed."""
     path = Path(path)
-    with told_when_full(path):
+    with reporting_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
@@ -62,20 +62,20 @@ def _finish(part: Path) -> None:
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file atomically.
 
-    What a library would write piece by piece is better made in memory and written by this: libraries of compiled code
-    end the process where a disk is full.
+    Data that a library would write in pieces is better built in memory and written by this function: some compiled
+    libraries end the process on a full disk.
     """
     with replacing(path) as part, part.open("wb", buffering=0) as file:
         rest = memoryview(data).cast("B")
-        while len(rest):  # one call writes 2 GiB at most
+        while len(rest):  # one call writes at most 2 GiB
             rest = rest[file.write(rest) :]
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8.
 
-    A byte of a file's name that is no UTF-8 (in Python a lone surrogate, see ``os.fsdecode``) is written ``\\udcXX``,
-    as JSON and YAML write it: those read it back as it was.
+    A byte of a file name that is not UTF-8 (in Python a lone surrogate, see ``os.fsdecode``) is written ``\\udcXX``,
+    as in JSON and YAML, which read it back unchanged.
     """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
@@ -86,10 +86,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def create_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is not there yet, atomically; of several processes that try one succeeds.
+    """Create a JSON file atomically; if several processes try, one succeeds.
 
     Raises:
-        FileExistsError: it is there.
+        FileExistsError: it exists.
         ResourceError: the disk is full.
     """
     with _staged(path) as part:
@@ -99,16 +99,16 @@ def create_json(path: Path, value: Any) -> None:
             os.link(part, path)
         except FileExistsError:
             raise
-        except OSError:  # a file system without links
+        except OSError:  # a file system without hard links
             if Path(path).exists():
                 raise FileExistsError(path) from None
             part.replace(path)
 
 
 def overwrite_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, or where the disk is full over the old one, which has room for it.
+    """Write a JSON file atomically, or on a full disk in place, over the old file, whose space it can use.
 
-    For the last word of a process. Nothing is raised where nothing can be written.
+    For the final status of a process: no error is raised if nothing can be written.
     """
     try:
         write_json(path, value)
@@ -123,14 +123,14 @@ def overwrite_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def told_when_full(path: Path) -> Iterator[None]:
-    """Tell of a full disk, or of an exhausted quota, in one line.
+def reporting_full_disk(path: Path) -> Iterator[None]:
+    """Report a full disk, or an exhausted quota, in one line.
 
     Args:
-        path: what is being written.
+        path: of the file being written.
 
     Raises:
-        ResourceError: in the place of the error of the operating system.
+        ResourceError: instead of the error of the operating system.
     """
     try:
         yield
@@ -141,48 +141,49 @@ def told_when_full(path: Path) -> Iterator[None]:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether an error of the operating system says that a disk is full, or a quota exhausted."""
+    """Whether an error of the operating system means a full disk or an exhausted quota."""
     return error.errno in _FULL
 
 
 def full_line(path: Path, error: OSError) -> str:
-    """One line about a file that a full disk has no room for."""
+    """One line about a file that does not fit on a full disk."""
     try:
         free = shutil.disk_usage(_existing(Path(path))).free / 2**20
         left = f" ({free:,.1f} MiB left)"
     except OSError:
         left = ""
-    return f"{path}: cannot be written: {os.strerror(error.errno or 0).lower()}{left}; make space, then go on"
+    return f"{path}: cannot be written: {os.strerror(error.errno or 0).lower()}{left}; make space, then continue"
 
 
 def reserve(path: Path, size: int) -> None:
-    """Take all the space that a file of ``size`` bytes needs, before it is mapped into memory and filled there.
+    """Allocate the disk space of a file of ``size`` bytes before it is mapped into memory.
 
-    A write to mapped memory for which the disk has no room ends the process.
+    A write to mapped memory on a full disk ends the process.
 
     Raises:
-        ResourceError: there is not as much.
+        ResourceError: there is not enough space.
     """
     if not hasattr(os, "posix_fallocate"):
         return
-    with told_when_full(path), Path(path).open("r+b") as file:
+    with reporting_full_disk(path), Path(path).open("r+b") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             if is_full(error):
-                raise  # any other: a file system that cannot do it
+                raise  # others: the file system does not support it
 
 
 def refuse_links(folder: Path, *below: str, key: str) -> None:
-    """Check that what is about to be written into is no link: what it leads to may be somebody else's.
+    """Check that paths to be written are not links, whose targets may belong to someone else.
 
     Args:
-        folder: as the user gave it; itself it may be a link.
-        below: folders in it, or files that a library opens by their names.
-        key: the option under which the user gave it, for the message.
+        folder: as the user gave it; it may itself be a link.
+        below: folders in it, or files that a library opens by name.
+        key: the option that names the folder, for messages.
 
     Raises:
-        BadInput: one is a link, or is in a folder that is one; or a file that has a second name, or is none (a pipe).
+        BadInput: a path is a link, is in a folder that is a link, has several hard links, or is not a regular file or
+            folder (a pipe).
     """
     for name in below:
         for path in (Path(name), *Path(name).parents[:-1]):
@@ -197,16 +198,16 @@ def refuse_links(folder: Path, *below: str, key: str) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file's name is that of one that :func:`replacing` was writing."""
+    """Whether a file name is that of a temporary file of :func:`replacing`."""
     return bool(_PART.fullmatch(name))
 
 
 def remove_leftovers(*folders: Path) -> None:
-    """Remove what a process that was killed in :func:`replacing` left behind in these folders (not those below)."""
+    """Remove temporary files that killed processes left in these folders (not in their subfolders)."""
     for folder in folders:
         if folder.is_dir():
             for part in folder.iterdir():
-                if is_leftover(part.name) and (part.is_symlink() or not part.is_dir()):  # a folder is somebody's
+                if is_leftover(part.name) and (part.is_symlink() or not part.is_dir()):  # a folder is not ours
                     part.unlink(missing_ok=True)
 
 

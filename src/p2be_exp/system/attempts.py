@@ -1,6 +1,6 @@
-"""Which attempt of a launcher's this process is in: Slurm requeues a job, torchrun restarts its processes.
+"""The launch attempt of this process: Slurm requeues a job, torchrun restarts its processes.
 
-The launcher has ended the earlier attempt, on whatever machine that was, and starts the same command again.
+The launcher ends the earlier attempt, on whatever machine it ran, and starts the same command again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ STATUS: Form = {
     "torchrun_agent": int,
     "torchrun_restarts": int,
 }
-"""What is read of a ``status.json`` here, by key."""
+"""The keys of a ``status.json`` that are read here, with their types."""
 
 
 def this_attempt() -> dict[str, Any]:
-    """What a status says of the attempt that wrote it; {} where neither Slurm nor torchrun started this process.
+    """The keys of a status that identify this attempt; {} if neither Slurm nor torchrun started this process.
 
-    ``slurm_job`` and ``slurm_restarts``; of torchrun its id for the launch, which may be that of other launches, too
-    (``none``), the process that started this one, and how often it has restarted them.
+    For Slurm ``slurm_job`` and ``slurm_restarts``; for torchrun the id of the launch, which other launches may share
+    (``none``), the process that started this one, and its number of restarts.
     """
     found: dict[str, Any] = {}
     if "SLURM_JOB_ID" in os.environ:
@@ -40,7 +40,7 @@ def this_attempt() -> dict[str, Any]:
 
 
 def is_complete(status: Mapping[str, Any]) -> bool:
-    """Whether a status that names a job of Slurm's, or a launch of torchrun's, says which attempt it was."""
+    """Whether a status that names a Slurm job or a torchrun launch also identifies the attempt."""
     return all(
         set(keys) <= set(status)
         for keys in (("slurm_job", "slurm_restarts"), ("torchrun_id", "torchrun_agent", "torchrun_restarts"))
@@ -49,7 +49,7 @@ def is_complete(status: Mapping[str, Any]) -> bool:
 
 
 def follows(status: Mapping[str, Any]) -> bool:
-    """Whether this is a later attempt of the launch that wrote a status, so that whatever wrote it has ended."""
+    """Whether this is a later attempt of the launch that wrote a status, so that the writer has ended."""
     return _follows_in_slurm(this_attempt(), status) or _follows_in_torchrun(this_attempt(), status)
 
 
@@ -59,7 +59,7 @@ def _follows_in_slurm(now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
 
 
 def _follows_in_torchrun(now: Mapping[str, Any], then: Mapping[str, Any]) -> bool:
-    """By its count; where another machine's processes failed, the same torchrun starts these again without counting."""
+    """By the restart count; after a failure on another machine torchrun restarts these processes without counting."""
     if "torchrun_id" not in now or now["torchrun_id"] != then.get("torchrun_id"):
         return False
     again = now["torchrun_agent"] == then["torchrun_agent"] and then.get("host") == socket.gethostname()

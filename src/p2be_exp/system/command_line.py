@@ -1,4 +1,4 @@
-"""What a person types: texts of any characters, written for Hydra's grammar and then for the shell."""
+"""Writing arbitrary text on a command line, quoted for Hydra's grammar and then for the shell."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from hydra.errors import HydraException
 
 
 def typed(*arguments: str, **paths: str | Path) -> str:
-    """What a person types into a shell to give these arguments, and after them KEY=PATH for each of the paths.
+    """The shell command with these arguments, followed by KEY=PATH for each of the paths.
 
     >>> typed("python", "train.py", resume="logs/a (1)")
     'python train.py \\'resume="logs/a (1)"\\''
     """
-    here = {key: f"./{path}" if str(path).startswith("~") else path for key, path in paths.items()}  # no home folder
+    here = {key: f"./{path}" if str(path).startswith("~") else path for key, path in paths.items()}  # not a home folder
     return shlex.join([*arguments, *(as_override(key, path) for key, path in here.items())])
 
 
 def as_override(key: str, value: str | Path) -> str:
-    """KEY=VALUE that Hydra reads as exactly this text; a path that begins with a ``~`` of its own begins with ``./``.
+    """KEY=VALUE that Hydra reads as exactly this text; a path with a literal leading ``~`` is prefixed with ``./``.
 
     >>> as_override("resume", "logs/run"), as_override("resume", "a, b"), as_override("out", "1e3")
     ('resume=logs/run', 'resume="a, b"', 'out="1e3"')
     """
-    own = isinstance(value, Path) and str(value).startswith("~")  # else it would be the home folder
+    own = isinstance(value, Path) and str(value).startswith("~")  # otherwise it would mean the home folder
     return f"{key}={quoted(f'./{value}' if own else value)}"
 
 
 def quoted(value: str | Path) -> str:
-    """The value of an override that Hydra reads as exactly this text, in quotes where it needs them."""
+    """The value of an override that Hydra reads as exactly this text, quoted if necessary."""
     text = str(value)
     if "${" not in text and _reads_as(text):
         return text
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # or OmegaConf takes it for an interpolation
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # otherwise OmegaConf reads an interpolation
     quote = "'" if '"' in text and "'" not in text else '"'
-    # Of backslashes Hydra reads those before a quote alone as escapes.
+    # Hydra reads only backslashes before a quote as escapes.
     escaped = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", text)
     before_the_end = escaped[len(escaped.rstrip("\\")) :]
     return f"{quote}{escaped}{before_the_end}{quote}"
 
 
 def _reads_as(text: str) -> bool:
-    """Whether Hydra reads a value without quotes as the text that it is."""
+    """Whether Hydra reads an unquoted value as exactly this text."""
     try:
         override = OverridesParser.create().parse_override(f"key={text}")
     except (HydraException, RecursionError):

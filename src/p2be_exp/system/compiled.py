@@ -1,4 +1,4 @@
-"""Loops compiled by numba, which keeps what it compiled where that can be written."""
+"""Loops compiled by numba, with its cache where the file system allows one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numba import njit
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of arrays and numbers at its first call; it runs without Python's lock.
+    """Compile a function of arrays and numbers at its first call; it runs without the GIL.
 
-    The machine code is kept beside the source or in the user's cache folder (``NUMBA_CACHE_DIR`` names another) and
-    found there by the next process. Where neither can be written, as in a shared installation and a container whose
-    user has no home, each process compiles for itself: about a second for each function that it calls.
+    The machine code is cached beside the source or in the user's cache folder (``NUMBA_CACHE_DIR`` names another). If
+    neither can be written, as in a shared installation in a container whose user has no home folder, each process
+    compiles for itself, about one second per function.
     """
     try:
         dispatcher = njit(nogil=True, cache=True)(function)
@@ -22,7 +22,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         if "no locator available" not in str(error):
             raise
         return njit(nogil=True)(function)
-    cache: Any = dispatcher._cache  # type: ignore[attr-defined]  # of an interface that has no types
+    cache: Any = dispatcher._cache  # type: ignore[attr-defined]  # an interface without types
     save = cache.save_overload
 
     def save_where_there_is_room(signature: Any, data: Any) -> None:

@@ -1,4 +1,4 @@
-"""What can be said of this machine's devices before PyTorch is imported, which takes seconds."""
+"""Checks of this machine's devices without PyTorch, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 CPUS = Path("/proc/cpuinfo")
 
 
-NO_GPU = "no GPU was found; allowed here is trainer=cpu or trainer=auto"
+NO_GPU = "no GPU was found; use trainer=cpu or trainer=auto"
 
 
-NO_BF16 = "this CPU has no bf16 (AVX512-BF16 or AMX); allowed here are auto and 32"
+NO_BF16 = "this CPU has no bf16 (AVX512-BF16 or AMX); use auto or 32"
 
 
 def check_devices_early(trainer: TrainerConfig) -> None:
+    """Check the launcher and the devices, as far as possible without PyTorch.
+
+    Raises:
+        BadInput: see :func:`~p2be_exp.system.ranks.check_launcher`; or this machine certainly lacks a GPU or bf16.
+    """
     check_launcher(trainer)
     if not _surely_no_gpu():
         return
@@ -35,7 +40,7 @@ def check_devices_early(trainer: TrainerConfig) -> None:
 
 
 def _surely_no_gpu() -> bool:
-    """Whether PyTorch is a build for CPUs alone, or neither of the drivers that it can use is installed."""
+    """Whether PyTorch is a CPU-only build, or no driver that it can use is installed."""
     try:
         if metadata.version("torch").endswith("+cpu"):
             return True
@@ -51,7 +56,7 @@ def _surely_no_gpu() -> bool:
 
 
 def _surely_no_bf16() -> bool:
-    """Whether an x86 CPU lacks the instructions, as Linux tells them."""
+    """Whether an x86 CPU lacks the instructions, according to Linux."""
     if platform.machine() not in ("x86_64", "AMD64") or not CPUS.is_file():
         return False
     return not {"avx512_bf16", "amx_tile"} & set(CPUS.read_text(encoding="utf-8", errors="replace").split())

@@ -1,4 +1,4 @@
-"""Run folders may come from a stranger: nothing inside one is ever imported."""
+"""Run folders may be untrusted: nothing inside one is ever imported."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def in_run_folder(file: Path) -> bool:
-    """Whether a file, as it is called or where links lead to, is somewhere below a folder with a ``run.json``."""
+    """Whether a file, by its path or after resolving links, is below a folder with a ``run.json``."""
     return any((folder / "run.json").is_file() for path in (file.absolute(), file.resolve()) for folder in path.parents)
 
 
 def hide_run_folder() -> None:
-    """Take the current folder out of Python's search path where ``python -m`` has put it and it is part of a run."""
+    """Remove the current folder from Python's search path if ``python -m`` added it and it is part of a run."""
     here = Path.cwd()
     if sys.argv[:1] == ["-m"] and sys.path and Path(sys.path[0] or here) == here and in_run_folder(here / "module.py"):
         del sys.path[0]

@@ -1,4 +1,4 @@
-"""Files in a folder that somebody else may have made: neither a pipe that never ends, nor a text without end."""
+"""Reading files from untrusted folders: no pipes that never end, and no unlimited sizes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 MOST_BYTES = 2**26
-"""Bytes of a text or JSON file at most; those of the largest evaluation have some 100,000."""
+"""Maximum size of a text or JSON file in bytes; the largest evaluation has about 100,000."""
 
 
 def open_file(file: Path) -> BinaryIO:
-    """Open a file to read it.
+    """Open a file for reading.
 
     Raises:
-        OSError: it cannot be opened; or is a pipe, a device or a folder, which may never come to an end.
+        OSError: it cannot be opened; or it is a pipe, a device or a folder, and may never end.
     """
-    # A pipe without a writer would make the opening wait, and anything else is no slower to open.
+    # Opening a pipe without a writer would block; other files open as usual.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -33,7 +33,7 @@ def open_file(file: Path) -> BinaryIO:
 
 
 def read_text(file: Path) -> str:
-    """The content of a text file, UTF-8, of :data:`MOST_BYTES` at most.
+    """The content of a UTF-8 text file of at most :data:`MOST_BYTES`.
 
     Raises:
         OSError: it cannot be read, or is too large.

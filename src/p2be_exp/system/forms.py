@@ -1,4 +1,4 @@
-"""The form of a JSON file's content, which may be JSON and of another form; what to say of a file that is of none."""
+"""The expected structure of a JSON file's content, and messages about files that do not have it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from p2be_exp.system.foreign_files import read_text
 
 Form = Mapping[str, type | tuple[type, ...]]
-"""For every key that is read the types that its value may have; ``*`` stands for every entry of a list or mapping."""
+"""The allowed types of every key that is read; ``*`` stands for every entry of a list or mapping."""
 
 
 def misfit(form: Form, content: Any) -> str | None:
-    """The first key whose value is of another form, with the value; None where all are as they should be.
+    """The first key whose value has the wrong type, with the value; None if all are right.
 
-    Keys may be missing, and there may be others. A truth value is a number in Python, and none here.
+    Keys may be missing, and there may be others. Booleans are not accepted as numbers.
 
     >>> misfit({"names.*": str}, {"names": ["a", 3]})
     'names: 3'
@@ -36,7 +36,7 @@ def read_json(file: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, or nested without end.
+        ValueError: it is not JSON, or nested too deeply.
     """
     try:
         return json.loads(read_text(file))
@@ -45,7 +45,7 @@ def read_json(file: Path) -> Any:
 
 
 def unusable(error: BaseException) -> str:
-    """What an error on reading a file says of it: missing, not to be read by this user or from this disk, damaged."""
+    """A description of a file after an error in reading it: missing, unreadable or damaged."""
     if isinstance(error, FileNotFoundError):
         return "is missing"
     if isinstance(error, OSError) and error.errno is not None:

@@ -1,4 +1,4 @@
-"""Where this package is, and with it the files that are not Python: in a checkout of the project, or installed."""
+"""The location of this package and of its non-Python files: in a checkout of the project, or installed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""Environment variables with which git, in a hook for one, has its commands look at another repository."""
+"""Environment variables that point git at another repository, for example in a hook."""
 
 
 def data_folder(name: str) -> Path:
-    """A folder of files that are not Python: ``_NAME`` in an installed package, NAME at the top of a checkout.
+    """A folder of non-Python files: ``_NAME`` in an installed package, ``NAME`` at the top of a checkout.
 
     Args:
         name: ``conf`` or ``sweeps``; ``setup.py`` puts it into the package.
@@ -23,16 +23,16 @@ def data_folder(name: str) -> Path:
 
 
 def is_installed() -> bool:
-    """Whether the package was built and copied, and has its files inside; an editable one uses the checkout's."""
+    """Whether the package was installed with its files inside; an editable installation uses the checkout's."""
     return data_folder("conf").parent == _PACKAGE
 
 
 def git_commit() -> str | None:
-    """Commit of the project's checkout that runs, with ``+`` where it is changed.
+    """Commit of the project's checkout, with ``+`` if it has changes.
 
     Returns:
-        None where the package is not in one: a repository that happens to be around an installed package, or around a
-        copy of the project, says nothing about this code.
+        None if the package is not in a checkout: a repository that happens to contain an installed package, or a copy
+        of the project, says nothing about this code.
     """
     if is_installed():
         return None

@@ -1,4 +1,4 @@
-"""This process as one of a job: it hears signals, has its devices and threads, and ends with the others."""
+"""This process as part of a job: signals, devices, threads, and ending together with the other processes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def job_process(
     key: str,
     stopped: Callable[[Watch], AbstractContextManager[None]] | None = None,
 ) -> Iterator[StopSignals]:
-    """What a training and an evaluation have in common, around everything else that they do.
+    """The process set-up and clean-up that trainings and evaluations share.
 
-    The folder's lock is held from before anything is read to the end (see :mod:`p2be_exp.system.ownership`); what the
-    job borrows of its process it gives back.
+    The folder's lock is held from before anything is read until the end (see :mod:`p2be_exp.system.ownership`); the
+    state of the process is restored.
 
     Args:
         trainer: the group.
-        folder: that the job writes into.
-        key: the option that named it, for messages.
-        stopped: entered once signals are heard, with this process's watch: it sees the end that the ranks agree on.
+        folder: the folder that the job writes to.
+        key: the option that names it, for messages.
+        stopped: entered once signals are handled, with this process's watch; it sees how the ranks end.
 
     Raises:
-        BadInput: another process owns the folder; devices that this machine has not.
+        BadInput: another process owns the folder, or this machine lacks a device.
     """
     with kept_process_state(), StopSignals() as signals:
         seen = nullcontext() if stopped is None else stopped(signals.watch)

@@ -1,4 +1,4 @@
-"""The processes of a job that the first of them starts, one for each further device of this machine."""
+"""The processes of a job started by its first process, one for each further device of this machine."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from p2be_exp.system.peers import Peers
 
 LAST = 20.0
-"""Seconds that the others have to end after the first one; what is left then is killed."""
+"""Seconds for the others to end after the first one; then they are killed."""
 
 KILLED = 5.0
-"""Seconds that a killed one is waited for: in a call to storage that is dead it stays."""
+"""Seconds to wait for a killed process: one blocked on dead storage remains."""
 
 
 class Children:
-    """The processes that this one started, by rank; the watch looks at them while the main thread starts more."""
+    """The processes started by this one, by rank; the watch reads them while the main thread starts more."""
 
     def __init__(self) -> None:
         self._by_rank: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, number: int) -> None:
-        """Start this very command again as ranks 1 to ``number`` - 1; they know their place by ``LOCAL_RANK``."""
-        # They keep a stop signal until they listen to it: one that came during their imports would end in a traceback.
+        """Start this command again as ranks 1 to ``number`` - 1; ``LOCAL_RANK`` gives each its rank."""
+        # Stop signals are blocked until they are handled: during the imports one would end in a traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
         try:
             for rank in range(1, number):
@@ -41,14 +41,14 @@ class Children:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def failed(self, peers: Peers) -> Ending | None:
-        """How a child ended that had not done its part, and left no word; None where there is none."""
+        """The ending of a child that had not finished its part; None if there is none."""
         for rank, child in list(self._by_rank.items()):
             if child.poll() is not None and not peers.is_done(rank):
                 return peers.ended() or Ending(rank, 1, _how(child.returncode))
         return None
 
     def wait(self, seconds: float = LAST) -> None:
-        """Wait until all have ended; kill those that have not after some seconds."""
+        """Wait until all have ended; kill those that have not ended after ``seconds``."""
         until = time.monotonic() + seconds
         for child in list(self._by_rank.values()):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -56,7 +56,7 @@ class Children:
         self.kill()
 
     def kill(self) -> bool:
-        """Kill those that are left; whether there were any, ended or not."""
+        """Kill the remaining children; return whether there were any, ended or not."""
         left = [child for child in list(self._by_rank.values()) if child.poll() is None]
         for child in left:
             child.kill()
@@ -69,7 +69,7 @@ class Children:
 
 
 children = Children()
-"""Those of this process."""
+"""The children of this process."""
 
 
 def _how(code: int) -> str:

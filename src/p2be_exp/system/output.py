@@ -1,4 +1,4 @@
-"""What is printed while a command runs: losing it ends nothing, and every encoding can take it."""
+"""Output of a command: losing it is not an error, and it can be printed in every encoding."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 _READER_GONE = (errno.EPIPE, errno.EIO)
-"""Whoever read a pipe has enough (head), or the terminal is gone (a lost ssh): nothing to be told, nobody to tell."""
+"""The reader of a pipe has finished (``head``), or the terminal is gone (a lost ssh): there is nothing to report."""
 
 _PLAIN = {"–": "-", "—": "-", "−": "-", "±": "+/-", "×": "x"}
-"""What reports print beyond ASCII, as an encoding without it gets it."""
+"""ASCII replacements of the other characters in reports, for encodings that lack them."""
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A handler of encoding errors, a character at a time: plain, or escaped; a byte of a file's name as it is."""
+    """Handle encoding errors by character: replaced or escaped; a byte of a file name is kept."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
@@ -33,21 +33,21 @@ codecs.register_error("p2be_exp.plain", _replaced)
 
 
 class LastingStream:
-    """A stream that goes silent where it cannot be written any more, in the place of an error.
+    """A stream that becomes silent, instead of raising an error, when it can no longer be written.
 
-    Its file descriptor is then that of the null device, for whatever else writes there: C libraries, child processes,
-    the interpreter at its end.
+    Its file descriptor is then redirected to the null device, for other writers: C libraries, child processes, the
+    interpreter at exit.
 
     Args:
-        stream: what is written to; None, as the interpreter has it for a descriptor that was closed: nothing.
-        name: for the message.
+        stream: the stream to write to; None, the interpreter's value for a closed descriptor, discards the output.
+        name: for messages.
 
     Attributes:
-        lost: why it went silent; None before, and where nobody is left to read it.
+        lost: why it became silent; None before, and if only the reader is gone.
     """
 
     def __init__(self, stream: TextIO | None, name: str) -> None:
-        self._stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # as long as this
+        self._stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # open as long as this object
         self._name = name
         self._silent = False
         self.lost: OSError | None = None
@@ -56,7 +56,7 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, where that is possible; the length of the text."""
+        """Write if possible; return the length of the text."""
         if not self._silent:
             try:
                 self._stream.write(text)
@@ -67,12 +67,12 @@ class LastingStream:
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write one text after another."""
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Hand on what has been written, where that is possible."""
+        """Flush if possible."""
         if not self._silent:
             try:
                 self._stream.flush()
@@ -91,14 +91,14 @@ class LastingStream:
             pass
         if error.errno not in _READER_GONE:
             self.lost = error
-            sys.stderr.write(f"error: {self._name}: cannot be written ({error.strerror}); no more is printed there\n")
+            sys.stderr.write(f"error: {self._name}: cannot be written ({error.strerror}); no more output goes there\n")
 
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Print to :class:`LastingStream`, with characters that the encoding lacks replaced, while the block runs.
+    """Replace standard output and error by :class:`LastingStream` while the block runs; may be nested.
 
-    It may be entered in itself.
+    Characters that the encoding lacks are replaced.
     """
     _occupy_standard_descriptors()
     before = sys.stdout, sys.stderr
@@ -119,9 +119,9 @@ def lasting_output() -> Iterator[None]:
 
 
 def for_terminal(text: str) -> str:
-    """A text of several lines that does to a terminal nothing but show itself.
+    """Text of several lines that is safe to print on a terminal.
 
-    Names and remarks in it may be a stranger's; control characters, which a terminal obeys, are written as escapes.
+    Names and remarks in it may be untrusted; control characters, which a terminal obeys, are escaped.
 
     >>> for_terminal("a\\x1b]0;title\\x07\\n")
     'a\\\\x1b]0;title\\\\x07\\n'
@@ -130,10 +130,10 @@ def for_terminal(text: str) -> str:
 
 
 def print_result(text: str) -> None:
-    """Print what a command was asked for, where nothing else keeps it.
+    """Print the result of a command, which is not stored anywhere else.
 
     Raises:
-        SystemExit: with 1; it could not be written, which has been told. A reader that has enough is no failure.
+        SystemExit: with 1 if it could not be written, which has been reported. A closed pipe is not a failure.
     """
     print(for_terminal(text), flush=True)
     if getattr(sys.stdout, "lost", None) is not None:
@@ -141,7 +141,7 @@ def print_result(text: str) -> None:
 
 
 def _with_errors(stream: TextIO | None, errors: str | None) -> str | None:
-    """Set how a stream takes characters that its encoding lacks; how it took them before, None where it cannot tell."""
+    """Set the encoding error handler of a stream; return the previous one, or None if it cannot be changed."""
     before = getattr(stream, "errors", None)
     if errors is not None and before is not None and stream is not None and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors=errors)
@@ -150,7 +150,7 @@ def _with_errors(stream: TextIO | None, errors: str | None) -> str | None:
 
 
 def _occupy_standard_descriptors() -> None:
-    """Open those that are closed onto the null device: a file that got one of them would be printed into."""
+    """Open closed standard descriptors on the null device: output would go into a file that got one of them."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -1,7 +1,7 @@
-"""One owner at a time: a lock on a folder, held while a job writes into it.
+"""Exclusive ownership of a folder: a lock held while a job writes to it.
 
-The lock is ``flock`` on ``FOLDER/.lock``. The kernel lets go of it when the process ends, however that happens, so that
-nothing has to be cleaned up after a kill, and a process that is paused still has it.
+The lock is ``flock`` on ``FOLDER/.lock``. The kernel releases it when the process ends, in whatever way, so nothing
+needs to be cleaned up after a kill, and a paused process keeps it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2be_exp.errors import BadInput, InUse
-from p2be_exp.system.atomic import told_when_full
+from p2be_exp.system.atomic import reporting_full_disk
 
 LOCK = ".lock"
-"""The file that is locked. It stays, since others may be about to lock it, and is not counted as a folder's content.
+"""The locked file. It is kept, since others may be about to lock it, and does not count as content of the folder.
 
-Only what a job made that was refused, or left nothing behind, goes again: :func:`owned` looks, once it has the lock,
-whether the file is still there.
+It is removed only by the job that created it, if that job was refused or left nothing else behind: once :func:`owned`
+has the lock, it checks whether the file still exists.
 """
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -34,42 +34,42 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 @dataclass
 class _Held:
-    """A lock of this process: its descriptor, and how many jobs, one inside the other, hold it."""
+    """A lock of this process: its descriptor, and the number of nested jobs that hold it."""
 
     descriptor: int
     made: bool
-    """Whether this process made the file."""
+    """Whether this process created the file."""
     jobs: int = 1
 
 
 _HELD: dict[tuple[int, int], _Held] = {}
-"""By device and inode: a second descriptor of the same file would be refused by its own process."""
+"""By device and inode: a second descriptor of the same file would conflict within this process."""
 _GUARD = threading.RLock()
 
 
 @contextmanager
 def owned(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
-    """Hold the lock of a folder, which is made if it is not there, while the block runs.
+    """Hold the lock of a folder while the block runs; the folder is created if it does not exist.
 
-    A process may hold it several times, one inside the other; its forked children do not have it. A folder that was
-    made for the block, and has nothing in it at the end, is removed again; so is a lock that was made for a block that
-    refused its input, which changes nothing on disk.
+    A process may hold it several times, nested; forked children do not hold it. A folder that was created for the block
+    and is empty at the end is removed, and so is a lock file that was created for a block that refused its input: a
+    refusal changes nothing on disk.
 
     Args:
-        folder: a run, an evaluation, whatever is written to.
-        key: the option under which the user gave it, for the message.
-        patience: seconds to wait for whoever holds it.
+        folder: a run, an evaluation, or any other output folder.
+        key: the option that names the folder, for messages.
+        patience: seconds to wait for another holder.
 
     Yields:
-        Whether the lock is held: False where the file system has none.
+        Whether the lock is held; False if the file system does not support locks.
 
     Raises:
         InUse: another process holds it.
-        BadInput: the folder cannot be made or written.
+        BadInput: the folder cannot be created or written.
     """
-    here = Path(folder).absolute()  # the block may go to another folder
+    here = Path(folder).absolute()  # the block may change the working directory
     existing = next((each for each in (here, *here.parents) if each.exists()), None)
-    place, locked = _take(Path(folder), key, patience)
+    identity, locked = _take(Path(folder), key, patience)
     refused = False
     try:
         yield locked
@@ -77,7 +77,7 @@ def owned(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
         refused = True
         raise
     finally:
-        _release(place, here, existing, refused)
+        _release(identity, here, existing, refused)
 
 
 def holds(folder: Path) -> bool:
@@ -97,35 +97,35 @@ def _take(folder: Path, key: str, patience: float) -> tuple[tuple[int, int], boo
             kept = False
             try:
                 status = os.fstat(descriptor)
-                place = (status.st_dev, status.st_ino)
-                if place in _HELD:
-                    _HELD[place].jobs += 1
-                    return place, True
+                identity = (status.st_dev, status.st_ino)
+                if identity in _HELD:
+                    _HELD[identity].jobs += 1
+                    return identity, True
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_still(file, place):  # else its owner has just removed it, with the folder that was empty
+                if _is_still(file, identity):  # otherwise its owner has just removed it with the empty folder
                     _sign(descriptor)
-                    _HELD[place] = _Held(descriptor, made)
+                    _HELD[identity] = _Held(descriptor, made)
                     kept = True
-                    return place, True
+                    return identity, True
             except OSError as error:
                 if error.errno in _NO_LOCKS:
-                    return place, False
+                    return identity, False
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
                 if time.monotonic() >= until:
                     raise InUse(f"{key}={folder}: in use by {_owner(descriptor)}") from error
                 time.sleep(0.2)
             finally:
-                if not kept:  # a signal may have come as well: what stayed open would be locked to the process's end
+                if not kept:  # also after a signal: an open descriptor would keep the lock until the process ends
                     os.close(descriptor)
 
 
 def _open(file: Path, key: str) -> tuple[int, bool]:
-    """A descriptor of a lock's file, and whether the file was made for it."""
-    # For writing, which NFS asks of whoever locks; and never through a link.
+    """A descriptor of the lock file, and whether the file was created."""
+    # For writing, which NFS requires for locking; and never through a link.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with told_when_full(file):
+        with reporting_full_disk(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
                 return os.open(file, flags | os.O_EXCL, 0o666), True
@@ -136,18 +136,18 @@ def _open(file: Path, key: str) -> tuple[int, bool]:
         raise BadInput(f"{key}={file.parent}: cannot be written ({why})") from error
 
 
-def _is_still(file: Path, place: tuple[int, int]) -> bool:
+def _is_still(file: Path, identity: tuple[int, int]) -> bool:
     try:
         status = file.lstat()
     except FileNotFoundError:
         return False
-    return (status.st_dev, status.st_ino) == place
+    return (status.st_dev, status.st_ino) == identity
 
 
 def _sign(descriptor: int) -> None:
-    """Write who holds the lock, for whoever is refused; it decides nothing.
+    """Write the holder of the lock into its file, only for the messages of other processes.
 
-    Where the file has another name, too, or holds anything but such a signature, it is somebody's, and stays as it is.
+    A file with further hard links, or with any other content, may belong to someone else and is not changed.
     """
     text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
     with contextlib.suppress(OSError):  # a full disk
@@ -162,17 +162,17 @@ def _owner(descriptor: int) -> str:
 
 
 def _signed(descriptor: int) -> str | None:
-    """Who signed a lock last, as text; None where it holds anything else."""
+    """The last holder written into a lock file, as text; None for any other content."""
     try:
         signed = json.loads(os.pread(descriptor, 1000, 0))
         return f"process {int(signed['pid'])} on {str(signed['host'])[:100]}"
-    except Exception:  # whatever was put there: JSON without end, numbers that are none
+    except Exception:  # arbitrary content: deeply nested JSON, invalid numbers
         return None
 
 
-def _release(place: tuple[int, int], folder: Path, existing: Path | None, refused: bool) -> None:
+def _release(identity: tuple[int, int], folder: Path, existing: Path | None, refused: bool) -> None:
     with _GUARD:
-        if (held := _HELD.get(place)) is None:  # without locks, or in a forked child
+        if (held := _HELD.get(identity)) is None:  # without locks, or in a forked child
             _remove_empty(folder, existing)
             return
         held.jobs -= 1
@@ -180,17 +180,17 @@ def _release(place: tuple[int, int], folder: Path, existing: Path | None, refuse
             return
         try:
             _remove_empty(folder, existing)
-            if refused and held.made and _is_still(folder / LOCK, place):
+            if refused and held.made and _is_still(folder / LOCK, identity):
                 (folder / LOCK).unlink()
         except OSError:
-            pass  # a file that stays is no reason to hide how the block ended
+            pass  # a remaining file must not hide how the block ended
         finally:
-            del _HELD[place]
+            del _HELD[identity]
             os.close(held.descriptor)
 
 
 def _remove_empty(folder: Path, existing: Path | None) -> None:
-    """Remove a folder that was made for a job and has nothing but the lock in it, and those above that were made."""
+    """Remove a folder that was created for a job and is empty but for the lock, and its created parents."""
     with contextlib.suppress(OSError):
         if existing is None or folder == existing or any(each.name != LOCK for each in folder.iterdir()):
             return
@@ -202,7 +202,7 @@ def _remove_empty(folder: Path, existing: Path | None) -> None:
 
 
 def _forget() -> None:
-    """In a forked child: the lock is its parent's. Closing this copy of the descriptor leaves the parent's alone."""
+    """In a forked child the lock is its parent's; closing this copy of the descriptor does not release it."""
     global _GUARD
     for held in _HELD.values():
         with contextlib.suppress(OSError):

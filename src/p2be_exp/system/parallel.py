@@ -1,4 +1,4 @@
-"""Work shared among threads: every generator releases Python's lock, so threads use all cores without copies."""
+"""Work in threads: every generator releases the GIL, so threads use all cores without copies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``function`` of every item, in the order of the items, by ``workers`` threads.
+    """Apply ``function`` to every item in ``workers`` threads; results come in the order of the items.
 
     Args:
         function: may run in several threads at once.
-        items: taken from as they are needed.
-        workers: number of threads; twice as many results are in work or waiting.
+        items: read lazily.
+        workers: number of threads; up to twice as many results are in progress or waiting.
 
-    A consumer that stops early cancels what has not started and waits for what has.
+    If the consumer stops early, pending work is cancelled and running work is awaited.
     """
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="corruptions")

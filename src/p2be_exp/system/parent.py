@@ -1,4 +1,4 @@
-"""A child process that ends with its parent, however that one ends."""
+"""A child process that ends with its parent, however the parent ends."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(parent: int) -> None:
-    """Have Linux kill this process as soon as the thread that forked it has ended; elsewhere nothing happens.
+    """Have Linux kill this process as soon as the thread that forked it has ended; no effect on other systems.
 
-    A process that is killed ends no child. Whatever this one is doing, it need not look after its parent itself.
+    A killed process does not end its children, and this one need not watch its parent.
 
     Args:
-        parent: number of the process that forked this one; where it is gone already, this one ends here.
+        parent: id of the process that forked this one; if it is already gone, this process ends at once.
     """
     if sys.platform != "linux":
         return

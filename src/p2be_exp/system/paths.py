@@ -1,4 +1,4 @@
-"""Paths as users give them: what no file can be called is refused before anything looks for it."""
+"""Paths given by users: impossible names are refused before anything is opened."""
 
 from __future__ import annotations
 
@@ -11,38 +11,37 @@ NAME_BYTES = 255
 """The longest name of a file or folder on the file systems in use, in bytes."""
 
 PATH_BYTES = 4095
-"""The longest path that Linux takes, in bytes."""
+"""The longest path that Linux accepts, in bytes."""
 
 
 def check_path(key: str, text: str | os.PathLike[str]) -> None:
-    """Check that a file or folder can have this path; whether it is there is another question.
+    """Check that a file or folder can have this path; it need not exist.
 
     Args:
-        key: the option under which the user gave it, for the message.
-        text: the path, ``~`` and ``~NAME`` at its beginning included.
+        key: the option that gives the path, for messages.
+        text: the path, including a leading ``~`` or ``~NAME``.
 
     Raises:
-        BadInput: a name in it is too long, or it is too long as a whole; it has a null character, or one that no
-            name of a file can hold.
+        BadInput: a name in it, or the whole path, is too long; or it has a character that file names cannot contain.
     """
     text = os.fspath(text)
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise BadInput(f"{key}={text}: no path can be written so ({error.reason})") from error
+        raise BadInput(f"{key}={text}: cannot be written as a path ({error.reason})") from error
     if b"\0" in encoded:
-        raise BadInput(f"{key}={text}: a path has no null character")
+        raise BadInput(f"{key}={text}: a path cannot contain a null character")
     longest = max(map(len, encoded.split(b"/")))
     if longest > NAME_BYTES:
-        raise BadInput(f"{key}={text}: a name of {longest} bytes; allowed are {NAME_BYTES}")
+        raise BadInput(f"{key}={text}: a name of {longest} bytes; must be at most {NAME_BYTES}")
     if len(encoded) > PATH_BYTES:
-        raise BadInput(f"{key}={text}: a path of {len(encoded)} bytes; allowed are {PATH_BYTES}")
+        raise BadInput(f"{key}={text}: a path of {len(encoded)} bytes; must be at most {PATH_BYTES}")
 
 
 def is_folder(text: str | Path) -> bool:
-    """Whether a text, which may be several paths joined by commas and too long for one, is a folder.
+    """Whether a text is the path of a folder; it may be several paths joined by commas, too long for one.
 
-    One inside a folder that is closed to this user is none.
+    False inside a folder that this user cannot read.
     """
     try:
         return bool(text) and Path(text).is_dir()
@@ -51,13 +50,13 @@ def is_folder(text: str | Path) -> bool:
 
 
 def user_path(key: str, text: str | os.PathLike[str]) -> Path:
-    """A path with the home folder in the place of ``~``.
+    """A path with ``~`` expanded to the home folder.
 
     Raises:
-        BadInput: there is no such home folder, or no file can have this path (see :func:`check_path`).
+        BadInput: no such home folder, or no file can have this path (see :func:`check_path`).
     """
     check_path(key, text)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise BadInput(f"{key}={os.fspath(text)}: there is no such home folder") from error
+        raise BadInput(f"{key}={os.fspath(text)}: no such home folder") from error

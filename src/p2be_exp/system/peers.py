@@ -1,9 +1,9 @@
-"""The ranks of one job, as they see one another: who is here, and how each ended.
+"""The ranks of a job as they see each other: which are present, and how each ended.
 
-The ranks exchange tensors, and an exchange that breaks says nothing about the reason ("connection closed by peer"); on
-GPUs it may not even break. So every rank registers in a folder that all of them see, and leaves there why it ends.
-Where the first process starts the others, the folder is one of its own for as long as the job takes; where torchrun or
-srun started them it is ``.ranks`` in the folder that the job writes into.
+A failed collective operation does not give the reason ("connection closed by peer"), and on GPUs it may not even fail.
+So every rank registers in a shared folder and records there why it ends. If the first process starts the others, this
+is a temporary folder for the duration of the job; if torchrun or srun started them, it is ``.ranks`` in the folder that
+the job writes to.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from p2be_exp.system.atomic import full_line, is_full
 from p2be_exp.system.process_table import number_space, state_of
 
 FOLDER = ".ranks"
-"""In a run or an evaluation whose processes were started from outside; there while the job is."""
+"""In a run or an evaluation whose processes were started by a launcher; it exists while the job runs."""
 
 SILENT = 60.0
-"""Seconds without a sign of life after which a rank of another machine is told to be silent."""
+"""Seconds without a sign of life after which a rank of another machine is reported as silent."""
 
 _NAME = re.compile(r"[0-9a-f]+-[0-9]+\.(here|open|stop|end|done)(\.part)?")
 _STARTED = time.time()
 _STALE = 30.0
-"""Seconds that the first rank may start after another has failed; what is older, an earlier start left behind."""
+"""Seconds by which the first rank may start after another has failed; older files are from an earlier start."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Ending:
     """How a rank ended before the job was done.
 
     Attributes:
-        rank: which.
-        exit_code: of its process, and so of the whole job's.
-        line: why, on one line.
-        signal: the stop signal that it followed; None for a failure.
+        rank: number of the rank.
+        exit_code: of its process, and of the whole job.
+        line: the reason, in one line.
+        signal: the stop signal that ended it; None for a failure.
     """
 
     rank: int
@@ -52,7 +52,7 @@ class Ending:
 
     @classmethod
     def of(cls, rank: int, error: BaseException) -> Ending:
-        """How a rank ends with an error."""
+        """The ending of a rank with an error."""
         if isinstance(error, Interrupted | KeyboardInterrupt):
             number = getattr(error, "signal", 2)
             return cls(rank, 128 + number, f"stopped by signal {number}", number)
@@ -63,15 +63,15 @@ class Ending:
         return cls(rank, 1, one_line(f"{type(error).__name__}: {error}"))
 
     def error(self) -> Interrupted | PeerFailed:
-        """What another rank raises about it."""
+        """The exception that other ranks raise for it."""
         return PeerFailed(self) if self.signal is None else Interrupted(self.signal)
 
 
-class PeerFailed(RuntimeError):  # noqa: N818  # what happened, not what kind of error it is
+class PeerFailed(RuntimeError):  # noqa: N818  # named after the event
     """Another rank of the job failed, and this one ends with it.
 
     Attributes:
-        ending: how that one ended.
+        ending: how the other rank ended.
     """
 
     def __init__(self, ending: Ending) -> None:
@@ -81,7 +81,7 @@ class PeerFailed(RuntimeError):  # noqa: N818  # what happened, not what kind of
 
 @dataclass(frozen=True)
 class Registered:
-    """A rank that is here."""
+    """A rank that has registered."""
 
     rank: int
     pid: int
@@ -90,22 +90,22 @@ class Registered:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is on this machine, and known here by its number."""
+        """Whether it is on this machine, with a process id that is valid here."""
         return (self.host, self.space) == (socket.gethostname(), number_space())
 
 
 class Peers:
-    """A rank's view of the job's folder.
+    """A rank's view of the job's shared folder.
 
-    Nothing in it raises for a folder that cannot be read or written: whoever looks for the reason of a failure must not
-    fail of it.
+    No method raises if the folder cannot be read or written: the search for the reason of a failure must not fail
+    itself.
 
     Args:
-        folder: which all ranks see.
+        folder: the shared folder.
         rank: of this process.
         size: number of ranks.
-        start: tells one start of the job from others in the same folder; hexadecimal digits.
-        makes_folder: whether this rank may make the folder; else it waits for it.
+        start: identifies this start of the job among others in the same folder; hexadecimal.
+        makes_folder: whether this rank creates the folder; otherwise it waits for it.
     """
 
     def __init__(self, folder: Path, rank: int, size: int, start: str, makes_folder: bool) -> None:
@@ -113,26 +113,26 @@ class Peers:
         self._makes_folder = makes_folder
         self._came = False
         self._left: Ending | None = None
-        self._waited = False  # once is enough: whoever makes the folder does not come
+        self._waited = False  # wait only once: the rank that creates the folder did not start
         self._seen: set[int] = set()
         self._beats: dict[int, tuple[float, float]] = {}
 
     @property
     def left(self) -> Ending | None:
-        """How this rank ends, once it stands in the folder."""
+        """How this rank ends, once it is recorded in the folder."""
         return self._left
 
     # -- this rank ---------------------------------------------------------------------------------------------------
 
     def register(self) -> bool:
-        """Say that this rank is here, or still here; whether there was a folder to say it in."""
+        """Register this rank, or renew its sign of life; return whether the folder exists."""
         if self._makes_folder:
             with contextlib.suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._makes_folder = False
                 self._remove_stale()
         file = self._file(self.rank, "here")
-        if not self._came:  # what there is, this rank of an earlier start of the same name left behind
+        if not self._came:  # existing files are from an earlier start with the same id
             self._came = True
             for old in self._files(f"{file.stem}.*"):
                 with contextlib.suppress(OSError):
@@ -145,14 +145,14 @@ class Peers:
         return True
 
     def leave(self, ending: Ending, patience: float = 0.0) -> bool:
-        """Leave how this rank ends, the first time that it is said.
+        """Record how this rank ends; only the first call has an effect.
 
         Args:
-            ending: how.
-            patience: seconds to wait for the rank that makes the folder.
+            ending: how it ends.
+            patience: seconds to wait for the rank that creates the folder.
 
         Returns:
-            Whether it stands there.
+            Whether it is recorded.
         """
         until = time.monotonic() + (0.0 if self._waited else patience)
         self._waited |= patience > 0
@@ -166,19 +166,19 @@ class Peers:
         return True
 
     def announce(self) -> None:
-        """Say that the port at which the ranks meet is this rank's own, and not another program's."""
+        """Announce that the port of the rendezvous belongs to this rank, not to another program."""
         self._write(self._file(self.rank, "open"), {})
 
     def ask_to_stop(self, number: int) -> None:
-        """Say that a stop signal has come here, for a rank that this one waits for."""
+        """Record that this rank has received a stop signal, for a rank that it waits for."""
         self._write(self._file(self.rank, "stop"), {"signal": number})
 
     def finish(self) -> None:
-        """Say that this rank has done its part."""
+        """Record that this rank has finished its part."""
         self._write(self._file(self.rank, "done"), {})
 
     def remove(self) -> None:
-        """Remove what this start left in the folder, and the folder where nothing else is in it."""
+        """Remove the files of this start, and the folder if it is then empty."""
         for file in self._files(f"{self.start}-*"):
             with contextlib.suppress(OSError):
                 file.unlink()
@@ -188,7 +188,7 @@ class Peers:
     # -- the others --------------------------------------------------------------------------------------------------
 
     def ended(self) -> Ending | None:
-        """How another rank ended, the first one that did; None while none has."""
+        """How the first of the other ranks to end did so; None while none has."""
         found = []
         for rank in self._others():
             with contextlib.suppress(Exception):
@@ -197,9 +197,9 @@ class Peers:
         return min(found, key=lambda each: each[0])[1] if found else None
 
     def lost(self) -> Ending | None:
-        """Another rank of this machine whose process is gone without a word; None where there is none.
+        """Another rank of this machine whose process is gone without a record; None if there is none.
 
-        One that has been gone from the first look on may be of an earlier start.
+        A rank that was gone from the beginning may be from an earlier start.
         """
         for peer in self.registered():
             if not peer.is_here:
@@ -211,26 +211,26 @@ class Peers:
         return None
 
     def waited_for(self) -> list[str]:
-        """What of the other ranks cannot go on at the moment, a line each: stopped here, or silent elsewhere."""
-        said = []
+        """The other ranks that cannot continue at the moment, one line each: stopped here, or silent elsewhere."""
+        lines = []
         for peer in self.registered():
             if peer.is_here:
                 if state_of(peer.pid) == "stopped":
-                    said.append(f"rank {peer.rank} (process {peer.pid}) is stopped; waiting for it")
+                    lines.append(f"rank {peer.rank} (process {peer.pid}) is stopped; waiting for it")
             elif not self.is_done(peer.rank) and self._silence(peer.rank) > SILENT:
                 where = f"process {peer.pid} on {peer.host}"
-                said.append(f"rank {peer.rank} ({where}) has given no sign of life for a minute; waiting for it")
-        return said
+                lines.append(f"rank {peer.rank} ({where}) has given no sign of life for a minute; waiting for it")
+        return lines
 
     def are_working(self) -> bool:
-        """Whether another rank has not done its part yet, as far as can be told."""
+        """Whether another rank has not finished its part yet, as far as is known."""
         return any(
             not self.is_done(peer.rank) and not (peer.is_here and state_of(peer.pid) == "gone")
             for peer in self.registered()
         )
 
     def registered(self) -> list[Registered]:
-        """The other ranks that have come."""
+        """The other ranks that have registered."""
         found = []
         for rank in self._others():
             with contextlib.suppress(Exception):
@@ -239,18 +239,18 @@ class Peers:
         return found
 
     def asked_to_stop(self) -> int | None:
-        """The stop signal that has come to another rank, which says so; None before."""
+        """The stop signal that another rank has recorded; None before."""
         for rank in self._others():
             with contextlib.suppress(Exception):
                 return int(self._read(rank, "stop")["signal"])
         return None
 
     def is_open(self, rank: int) -> bool:
-        """Whether a rank has said that the port at which the ranks meet is its own."""
+        """Whether a rank has announced that the port of the rendezvous is its own."""
         return self._is_there(rank, "open")
 
     def is_done(self, rank: int) -> bool:
-        """Whether a rank has done its part."""
+        """Whether a rank has finished its part."""
         return self._is_there(rank, "done")
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ class Peers:
         return True
 
     def _silence(self, rank: int) -> float:
-        """Seconds for which the sign of life of a rank has been the same; its clock may be another than ours."""
+        """Seconds since the last sign of life of a rank changed, by this machine's clock: clocks may differ."""
         now = time.monotonic()
         try:
             beat = self._file(rank, "here").stat().st_mtime

@@ -1,4 +1,4 @@
-"""What a job borrows of its process and gives back: another job, a notebook or a library may be using it too."""
+"""Process-wide state that a job changes and restores: another job, a notebook or a library may use the process too."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric
 
 @contextmanager
 def kept_process_state() -> Iterator[None]:
-    """Give back, when the block ends, what a training or an evaluation changes in its process.
+    """Restore, when the block ends, the state that a training or an evaluation changes in its process.
 
-    That is the environment, the random states of Python, NumPy and PyTorch, PyTorch's number of threads and its
-    precision in float32, the warnings filters, the levels of Lightning's loggers, and the rank that Lightning believes
-    in.
+    This is the environment, the random states of Python, NumPy and PyTorch, PyTorch's number of threads and float32
+    precision, the warning filters, the levels of Lightning's loggers, and Lightning's rank.
     """
     environment, levels = dict(os.environ), {name: logging.getLogger(name).level for name in LIGHTNING_LOGGERS}
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()

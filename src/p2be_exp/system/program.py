@@ -1,4 +1,4 @@
-"""What a person types to start a command: ``p2be-train``, or ``python train.py`` in a checkout."""
+"""How a command is started: ``p2be-train``, or ``python train.py`` in a checkout."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from p2be_exp.system.installation import is_installed
 
 PROGRAMS = ("train", "evaluate")
-"""Commands that are a program when the package is installed, and a file at the top of a checkout.
+"""Commands that are a program if the package is installed, and a file at the top of a checkout.
 
-The others, ``python -m p2be_exp.NAME``, are called the same everywhere.
+The others, ``python -m p2be_exp.NAME``, have the same name everywhere.
 """
 
 
@@ -20,17 +20,17 @@ def program() -> str:
 
 
 def is_program(command: str) -> bool:
-    """Whether this process is a command of :data:`PROGRAMS`, by either of its names."""
+    """Whether this process was started as a command of :data:`PROGRAMS`, by either of its names."""
     return program() in (_script(command), _file(command))
 
 
 def name_of(command: str) -> str:
-    """What a command is called in a message: ``train.py``, ``p2be-train``, ``python -m p2be_exp.report``.
+    """The name of a command for messages: ``train.py``, ``p2be-train``, ``python -m p2be_exp.report``.
 
-    As this process was started, where it is one of :data:`PROGRAMS`; else as the package was installed.
+    It follows the way in which this process was started, if that is one of :data:`PROGRAMS`; else the installation.
 
     Args:
-        command: one of :data:`PROGRAMS`, or of the modules that are commands.
+        command: one of :data:`PROGRAMS`, or a module with a command line.
     """
     if command not in PROGRAMS:
         return f"python -m p2be_exp.{command}"
@@ -38,7 +38,7 @@ def name_of(command: str) -> str:
 
 
 def words_of(command: str) -> tuple[str, ...]:
-    """The words with which a person starts one of :data:`PROGRAMS`.
+    """The words that start one of :data:`PROGRAMS`.
 
     Returns:
         ``("python", "train.py")`` or ``("p2be-train",)``; see :func:`name_of`.

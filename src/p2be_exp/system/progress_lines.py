@@ -1,4 +1,4 @@
-"""What one sees while a -C set is made or read: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of making or reading a -C set: a bar on a terminal, otherwise occasional lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from tqdm import tqdm
 
 _NEXT_LINES = 60.0
-"""Seconds between two lines of what takes long."""
+"""Seconds between two progress lines."""
 
 
 class BlockProgress:
-    """A progress bar over images, entered while it is used.
+    """A progress bar over images; a context manager.
 
     Args:
         total: number of images, over all corruptions and severities.
@@ -34,7 +34,7 @@ class BlockProgress:
         self._bar.close()
 
     def __call__(self, name: str, severity: int, images: int) -> None:
-        """So many images more of a corruption at a severity."""
+        """Add a number of images of a corruption at a severity."""
         if name != self._name:
             self._say()
             self._name, self._images, self._begin = name, 0, time.monotonic()
@@ -49,13 +49,13 @@ class BlockProgress:
 
 
 class ByteProgress:
-    """A progress bar over bytes, entered while it is used; elsewhere nothing, or a line now and then.
+    """A progress bar over bytes; a context manager. Without a terminal it prints nothing, or occasional lines.
 
     Args:
-        what: is being done.
+        what: description of the task.
         total: number of bytes.
-        done: bytes that were there before.
-        lines: whether there are lines where there is no terminal: one a tenth, and one a minute.
+        done: bytes that existed before.
+        lines: whether to print lines without a terminal: one per tenth, and one per minute.
     """
 
     def __init__(self, what: str, total: int, done: int = 0, lines: bool = False) -> None:
@@ -81,11 +81,11 @@ class ByteProgress:
         self._bar.close()
 
     def more(self, length: int) -> None:
-        """So many bytes more."""
+        """Add a number of bytes."""
         self.reach(self._done + length)
 
     def reach(self, done: int) -> None:
-        """So many bytes are there; fewer than before where something was begun again."""
+        """Set the number of bytes done; fewer than before if the task was restarted."""
         now = time.monotonic()
         if done < self._done:
             self._first, self._begin = 0, now

@@ -1,6 +1,6 @@
-"""Where the ranks of a job meet: a key-value store that rank 0 keeps, and the wait until all of them have come.
+"""The rendezvous of a job's ranks: a key-value store kept by rank 0, and the wait until all ranks have joined.
 
-The wait is a loop in Python, so that a signal, or the failure of another rank, ends it, and it says whom it waits for.
+The wait is a loop in Python, so that a signal, or the failure of another rank, ends it; it reports the missing ranks.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from p2be_exp.errors import ResourceError
 from p2be_exp.system.peers import Peers
 
 SAID_AFTER = 5.0
-"""Seconds after which a wait says what it waits for."""
+"""Seconds after which a wait is reported."""
 
 SAID_AFTER_STARTING = 30.0
-"""The same where this process has just started the others: they take seconds to import PyTorch."""
+"""The same if this process has just started the others, which take seconds to import PyTorch."""
 
 UNSEEN = 60.0
-"""Seconds after which a rank that sees no announcement goes by the port alone: file servers show new files late."""
+"""Seconds after which a rank relies on the port without an announcement: file servers may delay new files."""
 
 EXCHANGES = timedelta(minutes=30)
-"""For how long a rank waits in an exchange at least: the share of one may take longer than that of another."""
+"""Minimum timeout of collective operations: one rank's share may take longer than another's."""
 
 
 def open_store() -> TCPStore:
-    """The store of a job whose processes all run on this machine, on a port that was free."""
+    """Open the store of a job whose processes all run on this machine, on a free port."""
     return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
@@ -48,35 +48,35 @@ def meet(
     start: str = "",
     peers: Peers | None = None,
 ) -> Store:
-    """Wait until all ranks have come.
+    """Wait until all ranks have joined.
 
     Args:
         rank: of this process.
         size: number of ranks.
         address: of the machine of rank 0.
-        port: where its store listens.
-        timeout: seconds to wait at most.
-        keeps: the store, where rank 0 has opened it already.
-        start: tells one start of the job from others that use one store.
-        peers: where rank 0 announces its store; PyTorch hears nothing while it talks to a program of another kind.
+        port: of its store.
+        timeout: maximum wait in seconds.
+        keeps: the store, if rank 0 has already opened it.
+        start: identifies this start of the job among others that use the same store.
+        peers: where rank 0 announces its store; PyTorch does not notice if another program has the port.
 
     Returns:
-        The store that all of them have.
+        The common store.
 
     Raises:
-        ResourceError: another program listens at the port, or not all ranks have come in time.
+        ResourceError: another program listens on the port, or not all ranks joined in time.
     """
-    by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun keeps it
+    by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # the store of torchrun
     wait = _Wait(timeout, SAID_AFTER if keeps is None else SAID_AFTER_STARTING)
     if keeps is None and rank == 0 and not by_agent:
         _check_free(port)
         keeps = TCPStore(address, port, is_master=True, wait_for_workers=False)
     if rank == 0 and peers is not None:
-        peers.announce()  # also where the store was opened before: the others look for it
+        peers.announce()  # also for a store opened before: the others look for it
     if keeps is None:
         seen = _Announced(None if by_agent else peers)
         where = f"rank {rank}: waiting for rank 0 at {address}:{port}"
-        late = f"rank 0 did not come ({address}:{port} does not answer)"
+        late = f"rank 0 did not join ({address}:{port} does not answer)"
         wait.until(lambda: _answers(address, port) and seen(), lambda: where, lambda: late)
         keeps = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=20))
     store = PrefixStore(f"p2be_exp/{start}", keeps)
@@ -85,23 +85,23 @@ def meet(
     def missing() -> list[int]:
         return [each for each in range(size) if not store.check([f"rank/{each}"])]
 
-    def whom() -> str:
+    def missing_ranks() -> str:
         return ", ".join(f"rank {each}" for each in missing())
 
-    said = (lambda: f"waiting for {whom()}") if rank == 0 else (lambda: "")
-    wait.until(lambda: not missing(), said, lambda: f"{whom()} did not come")
+    report = (lambda: f"waiting for {missing_ranks()}") if rank == 0 else (lambda: "")
+    wait.until(lambda: not missing(), report, lambda: f"{missing_ranks()} did not join")
     return PrefixStore("group", store)
 
 
 def join(store: Store, backend: str, rank: int, size: int, timeout: float, device: torch.device) -> None:
-    """Make the process group of all ranks, which have met.
+    """Create the process group of all ranks after :func:`meet`.
 
     Args:
-        store: that they have.
+        store: their common store.
         backend: ``nccl`` or ``gloo``.
         rank: of this process.
         size: number of ranks.
-        timeout: as above.
+        timeout: maximum wait in seconds.
         device: of this process.
     """
     torch.distributed.init_process_group(
@@ -115,7 +115,7 @@ def join(store: Store, backend: str, rank: int, size: int, timeout: float, devic
 
 
 class _Announced:
-    """Whether rank 0 has announced its store, or could have, in a folder that this rank may not see."""
+    """Whether rank 0 has announced its store, or may have done so in a folder that this rank cannot see."""
 
     def __init__(self, peers: Peers | None) -> None:
         self._peers = peers
@@ -126,7 +126,7 @@ class _Announced:
 
 
 class _Wait:
-    """A wait of a limited time for one thing after another."""
+    """A sequence of waits with a common timeout."""
 
     def __init__(self, timeout: float, said_after: float) -> None:
         self.timeout = timeout
@@ -134,12 +134,12 @@ class _Wait:
         self._say_at = time.monotonic() + said_after
 
     def until(self, there: Callable[[], bool], what: Callable[[], str], late: Callable[[], str]) -> None:
-        """Look until something is there.
+        """Poll until a condition holds.
 
         Args:
-            there: whether it is.
-            what: is waited for; nothing is said where it is empty.
-            late: what has not come in time.
+            there: the condition.
+            what: description of the wait; an empty one is not printed.
+            late: error message after the timeout.
         """
         for pause in _pauses():
             if there():
@@ -147,9 +147,9 @@ class _Wait:
             now = time.monotonic()
             if now >= self._until:
                 raise ResourceError(f"trainer.timeout={self.timeout:g}: {late()}")
-            if now >= self._say_at and (said := what()):
+            if now >= self._say_at and (line := what()):
                 self._say_at = float("inf")
-                print(f"{said} (for {self.timeout:g} s at most, trainer.timeout)", file=sys.stderr, flush=True)
+                print(f"{line} (for at most {self.timeout:g} s, trainer.timeout)", file=sys.stderr, flush=True)
             time.sleep(pause)
 
 
@@ -169,9 +169,9 @@ def _answers(address: str, port: int) -> bool:
 
 
 def _check_free(port: int) -> None:
-    """Check that rank 0 can listen at a port.
+    """Check that rank 0 can listen on a port.
 
-    PyTorch would say that it cannot in ten lines.
+    PyTorch's own error would take ten lines.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as there:
         there.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PyTorch does

@@ -1,7 +1,7 @@
-"""Files that ``torch.save`` wrote: read once, with the checksum of every record compared, and nothing executed.
+"""Reading files written by ``torch.save``: once, with the checksum of every record, and without executing code.
 
-Such a file is a zip file with a checksum for each record. PyTorch itself looks at none of them: a flipped bit of a
-weight is another weight. A file of PyTorch's format before 1.6 has none to look at.
+Such a file is a zip file with a checksum for each record. PyTorch itself ignores the checksums: a flipped bit gives
+another weight. The format before PyTorch 1.6 has no checksums.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from p2be_exp.system.foreign_files import open_file
 _PIECE = 1 << 20  # bytes
 
 
-class Damaged(ValueError):  # noqa: N818  # what the file is
-    """A file that is not what was written.
+class Damaged(ValueError):  # noqa: N818  # named after the state of the file
+    """A file that differs from what was written.
 
     Attributes:
-        record: what of it, in words; empty where it is no zip file, or cut off.
+        record: the damaged part, as text; empty if the file is truncated or not a zip file.
     """
 
     def __init__(self, record: str = "") -> None:
-        super().__init__(record or "no file of PyTorch's, or cut off")
+        super().__init__(record or "not a PyTorch file, or truncated")
         self.record = record
 
 
 def read_saved(file: Path, zipped: bool = True) -> Any:
-    """What was saved, on the CPU: tensors, numbers, strings and containers alone, whatever the file holds.
+    """Load a saved object on the CPU; only tensors, numbers, strings and containers are accepted.
 
-    The bytes are read once: what was checked is what is loaded.
+    The bytes are read once, so that the checked content is the loaded content.
 
     Args:
         file: written by ``torch.save``.
         zipped: refuse the format before PyTorch 1.6, which has no checksums.
 
     Raises:
-        Damaged: a record does not match its checksum, or it is no such file.
+        Damaged: a record does not match its checksum, or it is not such a file.
         OSError: it cannot be read.
     """
     with open_file(file) as stream:
@@ -58,16 +58,16 @@ def read_saved(file: Path, zipped: bool = True) -> Any:
 
 
 def check_records(content: bytes) -> None:
-    """Compare every record of a zip file with its checksum, and its name with that in front of it.
+    """Compare every record of a zip file with its checksum, and its name with that in its local header.
 
     Raises:
-        Damaged: one that differs, or that is compressed or shares its bytes with others, which PyTorch's do not (so
-            that a small file stays small).
+        Damaged: a record differs, is compressed, or shares its bytes with others; PyTorch writes no such records, and a
+            small file could expand without bound.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(record.file_size for record in archive.infolist()) > len(content):
-                raise Damaged("its records are longer than the file")  # or in each other's place: a long wait
+                raise Damaged("its records are longer than the file")  # or they overlap, which would take very long
             for record in archive.infolist():
                 _check_record(archive, record)
     except Damaged:
@@ -77,10 +77,10 @@ def check_records(content: bytes) -> None:
 
 
 def _check_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:
-    name = ascii(record.filename)[1:-1]  # the flipped bit may be in it
+    name = ascii(record.filename)[1:-1]  # the damage may be in the name
     if record.compress_type != zipfile.ZIP_STORED:
         raise Damaged(f"record {name} is compressed")
-    if record.external_attr:  # called a folder, it would be left as whatever the memory held
+    if record.external_attr:  # a record marked as a folder would be left uninitialised
         raise Damaged(f"record {name} is marked as something else")
     try:
         with archive.open(record) as stream:
@@ -91,18 +91,18 @@ def _check_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:
 
 
 def check_tensors(saved: Any) -> None:
-    """Check that the tensors in what was saved are plain ones, and together not much larger than the file.
+    """Check that the tensors of a saved object are plain, and together not much larger than the file.
 
-    A tensor of 10^12 values can be one number and the word that it is repeated; whoever counts its NaN counts long.
+    A tensor of 10^12 values may be one number with strides of 0, and counting its NaN would take very long.
 
     Args:
         saved: containers of any depth, which may contain themselves.
 
     Raises:
-        Damaged: a tensor is sparse, quantised or without values; or all together are larger than :data:`_SMALL` and
-            than :data:`_SHARED` times what the file has of them.
+        Damaged: a tensor is sparse, quantised or on the meta device; or all together are larger than :data:`_SMALL` and
+            than :data:`_SHARED` times their storage in the file.
     """
-    seen: dict[int, Any] = {}  # by identity; kept, or another object could get the same one
+    seen: dict[int, Any] = {}  # by id; kept alive, so that no other object gets the same id
     stored: dict[int, int] = {}
     size, left = 0, [saved]
     while left:
@@ -124,16 +124,16 @@ def check_tensors(saved: Any) -> None:
 
 
 _SMALL = 2**32
-"""Bytes that all tensors of a file may have, however few of them are in the file."""
+"""Total size of a file's tensors, in bytes, that is always accepted."""
 _SHARED = 16
-"""How many tensors may share their values, on average: some networks use a layer's weights several times."""
+"""Average number of tensors that may share their storage: some networks use a layer's weights several times."""
 
 
 def not_a_number(weights: Mapping[str, Any]) -> str | None:
-    """The first tensor that no sound training leaves behind, and what is wrong with it; None where all are sound.
+    """The first invalid tensor of a checkpoint, and its problem; None if all are valid.
 
-    That is one with a NaN in it, or one that is infinite throughout. (A mask may have some infinities; a single value
-    may stand for something that was never measured.)
+    Invalid is a tensor that contains NaN, or only infinities. (A mask may have some infinities, and a single value may
+    stand for something that was never measured.)
     """
     for name, value in weights.items():
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0 or not value.numel():

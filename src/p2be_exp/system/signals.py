@@ -12,11 +12,11 @@ from p2be_exp.errors import Interrupted
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """SIGINT, SIGTERM and SIGHUP; in a job of Slurm also SIGUSR1 and SIGUSR2.
+    """SIGINT, SIGTERM and SIGHUP; in a Slurm job also SIGUSR1 and SIGUSR2.
 
-    A terminal that is closed, or an ssh that is lost, sends SIGHUP; where it is ignored (``nohup``) it stays so. Job
-    scripts and submitit ask Slurm for one of the last two before the time limit. By default each of them would end the
-    process with nothing saved.
+    A closed terminal, or a lost ssh connection, sends SIGHUP; if it is ignored (``nohup``), it stays so. Job scripts
+    and submitit request one of the last two from Slurm before the time limit. By default each of them would end the
+    process without saving.
     """
     always: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -28,12 +28,12 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 def raising() -> Iterator[None]:
     """Let a stop signal raise :class:`~p2be_exp.errors.Interrupted` while the block runs, in the main thread.
 
-    For a job of this one process that can be broken off anywhere. What trains, or has processes beside it, listens by
-    :class:`~p2be_exp.system.stop_signals.StopSignals`, for which PyTorch has to be imported.
+    For single-process jobs that can be interrupted anywhere. Trainings and jobs with several processes use
+    :class:`~p2be_exp.system.stop_signals.StopSignals`, which imports PyTorch.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        # A shell whose terminal is gone passes SIGHUP on, and the system sends its own: once is enough.
+        # When a terminal closes, both the shell and the system send SIGHUP: once is enough.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         raise Interrupted(number)
 
@@ -43,5 +43,5 @@ def raising() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # else it was not Python that put it there
+            if handler is not None:  # None: it was not installed by Python
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Hearing SIGINT, SIGTERM and SIGHUP, under Slurm its signals too, without losing what was computed."""
+"""Handling SIGINT, SIGTERM and SIGHUP, and Slurm's signals, without losing results."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from p2be_exp.system.watch import Watch
 
 
 class StopSignals:
-    """Listens to :func:`~p2be_exp.system.signals.stop_signals` while it is entered.
+    """Handles :func:`~p2be_exp.system.signals.stop_signals` while it is entered.
 
-    Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is noted, so that the
-    step can be finished and saved; a second one raises at once. SIGHUP is never that second one: a shell whose terminal
-    is gone passes it on, and the system sends its own.
+    Outside a training loop a signal raises :class:`Interrupted` at once. Inside (``deferred``) it is recorded, so the
+    step can be finished and saved; a second one raises at once. SIGHUP never counts as the second one: when a terminal
+    closes, both the shell and the system send it.
 
-    Where the main thread hears nothing, in a wait inside of a library, a thread ends the process at the second signal.
+    While the main thread blocks inside a library, a thread ends the process at the second signal.
 
     Attributes:
-        received: the signal that was noted, None before.
-        deferred: whether a signal is noted instead of raised.
+        received: the recorded signal; None before.
+        deferred: whether a signal is recorded instead of raised.
         watch: the thread.
     """
 
@@ -48,7 +48,7 @@ class StopSignals:
         self._before = {}
 
     def listen(self) -> None:
-        """Take the signals (again, after a library took them)."""
+        """Install the handlers (again, after a library replaced them)."""
         for number in stop_signals():
             before = signal.signal(number, self._note)
             self._before.setdefault(number, before)
@@ -56,7 +56,7 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.watch.heard()
         if number == signal.SIGTERM and (reason := self.watch.asked_to_end()) is not None:
-            if sys.exc_info()[1] is None:  # else this rank is on its way out already
+            if sys.exc_info()[1] is None:  # otherwise this rank is already ending
                 raise reason
             return
         if self._stopping and number == signal.SIGHUP:
@@ -66,6 +66,6 @@ class StopSignals:
             raise Interrupted(number)
         self.received = number
         name = signal.Signals(number).name
-        with suppress(OSError):  # nobody reads it any more
-            # Not print: the signal may have come in the middle of one, and it cannot be entered twice.
+        with suppress(OSError):  # the reader may be gone
+            # Not print: the signal may have interrupted one, and print is not reentrant.
             os.write(1, f"\n{name}: finishing the step, then saving (once more: stop at once)\n".encode())

@@ -1,4 +1,4 @@
-"""Lightning's DDP with processes that fail as well as one: started, met and ended by this package."""
+"""Lightning's DDP with failures handled as in one process: this package starts, joins and ends the processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from p2be_exp.system.rendezvous import join, meet, open_store
 from p2be_exp.system.together import current_peers, leave_reason
 
 _STORES: list[torch.distributed.TCPStore] = []
-"""That this process keeps for the others of its job."""
+"""Stores that this process keeps open for the other ranks of its job."""
 
 
 class Processes(DDPStrategy):
-    """DDP whose processes are started by :class:`Launcher`, and wait for one another as a user can see and end.
+    """DDP whose processes are started by :class:`Launcher`, with waits that are reported and can be interrupted.
 
     Args:
-        timeout: seconds to wait for the others to come.
-        start: tells one start of the job from others that use one store.
+        timeout: seconds to wait for the others to join.
+        start: identifies this start of the job among others that use the same store.
         settings: of Lightning's strategy.
     """
 
@@ -55,13 +55,13 @@ class Processes(DDPStrategy):
         super().setup_distributed()
 
     def on_exception(self, exception: BaseException) -> None:
-        """Leave the reason before anything is put away, which on a GPU may wait for the others."""
+        """Record the reason before the teardown, which on a GPU may wait for the other ranks."""
         leave_reason(exception)
         super().on_exception(exception)
 
 
 class Launcher(_Launcher):
-    """Starts the processes of this machine, where nothing else has.
+    """Starts the processes of this machine, unless a launcher has.
 
     Unlike Lightning's, it has no thread that kills all of them when one has failed: they end by themselves, each with
     the reason (see :mod:`~p2be_exp.system.together`).
@@ -72,11 +72,11 @@ class Launcher(_Launcher):
 
     @property
     def is_interactive_compatible(self) -> bool:
-        """Whether a notebook can use it: it runs a script again."""
+        """Whether a notebook can use it: no, since it runs the script again."""
         return False
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
-        """Start the others, then call a function."""
+        """Start the other processes, then call a function."""
         environment = self._strategy.cluster_environment
         assert environment is not None  # the trainer was given one
         environment.validate_settings(num_devices=self._strategy.num_processes, num_nodes=self._strategy.num_nodes)
@@ -88,13 +88,13 @@ class Launcher(_Launcher):
         return function(*args, **kwargs)
 
     def kill(self, signum: int) -> None:
-        """Lightning's way to end the others, which here end by themselves."""
+        """Do nothing: the other processes end by themselves."""
 
 
 class NoSignals(_SignalConnector):
     """Leaves the signals to :class:`~p2be_exp.system.stop_signals.StopSignals`.
 
-    Lightning's own handler of SIGTERM talks to the other ranks, which may be anywhere.
+    Lightning's own SIGTERM handler communicates with the other ranks, which may be in any state.
     """
 
     def register_signal_handlers(self) -> None:
@@ -103,7 +103,7 @@ class NoSignals(_SignalConnector):
 
 
 def take_no_signals(trainer: pl.Trainer) -> None:
-    """Have a trainer leave the signals alone."""
+    """Keep a trainer from installing signal handlers."""
     trainer._signal_connector = NoSignals(trainer)
 
 

@@ -1,4 +1,4 @@
-"""What somebody may have meant who typed a word that there is not."""
+"""Suggestions for misspelled words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A suggestion to put behind a refusal; empty where no known word is near.
+    """A suggestion to append to an error message; empty if no known word is close.
 
-    Capitals, hyphens, underscores and dots do not count.
+    Case, hyphens, underscores and dots are ignored.
 
     >>> did_you_mean("cifar-100", ["cifar10", "cifar100"])
     '; did you mean cifar100?'

@@ -1,4 +1,4 @@
-"""How many threads compute: no more than the CPUs that this process may use, shared with the processes beside it."""
+"""Number of compute threads: at most the CPUs available to this process, shared with the other ranks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PROCESS_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use, at least 1: those it may run on, and no more than a container's quota.
+    """Number of CPUs available to this process, at least 1: its affinity, limited by a container's quota.
 
-    Of a quota of 1.5 CPUs one is counted: threads that compute together wait for the last one.
+    A quota of 1.5 CPUs counts as 1, since parallel threads wait for the slowest one.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if "SLURM_STEP_NUM_TASKS" in os.environ:  # a task of an srun, which need not be bound to its CPUs
+    if "SLURM_STEP_NUM_TASKS" in os.environ:  # a task of an srun, which may not be bound to its CPUs
         cpus = min(cpus, int(os.environ.get("SLURM_CPUS_PER_TASK", cpus)))
     quota = cpu_quota()
     return cpus if quota is None else max(1, min(cpus, math.floor(quota)))
@@ -31,8 +31,8 @@ def cpu_quota(groups: Path | None = None, process: Path | None = None) -> float 
     """The smallest CPU quota of this process's control groups (Linux, version 2 or 1), in CPUs; None without one.
 
     Args:
-        groups: where the control groups are mounted; default :data:`CONTROL_GROUPS`.
-        process: the file that names this process's; default :data:`PROCESS_GROUPS`.
+        groups: mount point of the control groups; default :data:`CONTROL_GROUPS`.
+        process: file with the control groups of this process; default :data:`PROCESS_GROUPS`.
     """
     groups, process = groups or CONTROL_GROUPS, process or PROCESS_GROUPS
     try:
@@ -45,15 +45,15 @@ def cpu_quota(groups: Path | None = None, process: Path | None = None) -> float 
         if not controllers:
             quotas += _quotas(groups, path, _read_v2)
         elif "cpu" in controllers.split(","):
-            for home in (groups / "cpu", groups / controllers):
-                quotas += _quotas(home, path, _read_v1)
+            for mount in (groups / "cpu", groups / controllers):
+                quotas += _quotas(mount, path, _read_v1)
     return min(quotas, default=None)
 
 
 def set_threads(trainer: TrainerConfig) -> int:
-    """Let PyTorch compute with no more threads than :func:`usable_cpus`, shared by the processes of this machine.
+    """Limit PyTorch's threads to :func:`usable_cpus`, divided among the processes of this machine.
 
-    A number that the user has set (``OMP_NUM_THREADS``) stays; PyTorch's own choice is never raised.
+    A number set by the user (``OMP_NUM_THREADS``) is kept; PyTorch's own choice is never increased.
 
     Args:
         trainer: the group of the job.
@@ -75,13 +75,13 @@ def set_threads(trainer: TrainerConfig) -> int:
     return threads
 
 
-def _quotas(home: Path, path: str, read: Any) -> Iterator[float]:
-    """Those of a group and of all above it; in a container the path may be one of outside, which is not there."""
-    group = home / path.strip("/")
+def _quotas(mount: Path, path: str, read: Any) -> Iterator[float]:
+    """Quotas of a group and all its parents; in a container the path may be the host's and not exist."""
+    group = mount / path.strip("/")
     for each in (group, *group.parents):
         if (quota := read(each)) is not None:
             yield quota
-        if each == home:
+        if each == mount:
             return
 
 

@@ -1,4 +1,4 @@
-"""Ranks that end together: one that fails or is stopped leaves its reason, and the others end with that reason."""
+"""Ranks that end together: one that fails or is stopped records its reason, and the others end with that reason."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
     from p2be_exp.config.schema import TrainerConfig
 
 PEERS = "P2BE_PEERS"
-"""The variable that tells the processes that the first one starts which folder all of them see."""
+"""Environment variable with the shared folder, for processes started by the first one."""
 
 PATIENCE = 10.0
-"""Seconds that a rank waits for the reason of another whose connection is gone, or for a place to leave its own."""
+"""Seconds that a rank waits for the reason of a lost peer, or for a folder to record its own."""
 
 LATE = 5.0
-"""Seconds that rank 0, at the end of a job, waits for a rank that has not come yet."""
+"""Seconds that rank 0, at the end of a job, waits for a rank that has not registered yet."""
 
 _CURRENT: list[Peers] = []
 
 
 @contextmanager
 def together(trainer: TrainerConfig, folder: Path, key: str, watch: Watch) -> Iterator[None]:
-    """End with the other ranks of a job, whichever of them is the first to end; for a job of one process nothing.
+    """End together with the other ranks of a job, whichever ends first; no effect in a job of one process.
 
     Args:
         trainer: the group of the job.
-        folder: that the job writes into, owned by rank 0.
-        key: the option that named it.
+        folder: the folder that the job writes to, owned by rank 0.
+        key: the option that names it.
         watch: of this process.
 
     Raises:
         PeerFailed: in rank 0: another rank failed.
         Interrupted: in rank 0: it or another rank was stopped.
-        ResourceError: in rank 0: the exchange with the others failed, for a reason that none of them has left.
-        SystemExit: in another rank, in the place of what rank 0 tells.
+        ResourceError: in rank 0: the communication failed, and no rank has recorded a reason.
+        SystemExit: in another rank, instead of an error that rank 0 reports.
     """
     if processes(trainer) == 1:
-        somebodys = _has_group()
+        had_group = _has_group()
         try:
             yield
         finally:
-            if not somebodys:
+            if not had_group:
                 _leave_group()  # of trainer=ddp with one device
         return
     peers = _peers(trainer, folder, key)
@@ -74,7 +74,7 @@ def together(trainer: TrainerConfig, folder: Path, key: str, watch: Watch) -> It
             yield
         _leave_group()
     except BaseException as error:
-        if peers.rank > 0 and (code := _told_by_rank_0(peers, error)) is not None:
+        if peers.rank > 0 and (code := _code_if_rank_0_reports(peers, error)) is not None:
             raise SystemExit(code) from error
         raise
     finally:
@@ -93,11 +93,11 @@ def together(trainer: TrainerConfig, folder: Path, key: str, watch: Watch) -> It
 
 @contextmanager
 def ended_by_others(watch: Watch, peers: Peers | None = None) -> Iterator[None]:
-    """Leave the reason where the block fails; where it fails because another rank has, raise what that one says.
+    """Record the reason if the block fails; if it fails because another rank has, raise that rank's reason.
 
     Args:
         watch: of this process.
-        peers: of the job; default those of the job that this process is in.
+        peers: of the job; default those of this process's job.
     """
     peers = peers or current_peers()
     if peers is None:
@@ -114,25 +114,25 @@ def ended_by_others(watch: Watch, peers: Peers | None = None) -> Iterator[None]:
         reason = _reason(watch, peers)
         if reason is not None:
             raise reason.error() from None
-        told = ResourceError(f"the exchange with the other processes failed: {_first_line(error)}")
-        leave_reason(told, peers)
-        raise told from error
+        failure = ResourceError(f"the communication with the other processes failed: {_first_line(error)}")
+        leave_reason(failure, peers)
+        raise failure from error
     except Interrupted as stop:
         leave_reason(stop, peers)
         raise
 
 
 def current_peers() -> Peers | None:
-    """The ranks of the job that this process is in; None outside, and in a job of one process."""
+    """The ranks of this process's job; None outside a job and in a job of one process."""
     return _CURRENT[-1] if _CURRENT else None
 
 
 def leave_reason(error: BaseException, peers: Peers | None = None) -> None:
-    """Leave why this rank ends, for the others; what only follows from another rank's end is no reason.
+    """Record why this rank ends, for the others; consequences of another rank's end are not recorded.
 
     Args:
-        error: why.
-        peers: as above.
+        error: the reason.
+        peers: of the job; default those of this process's job.
     """
     peers = peers or current_peers()
     if peers is not None and not isinstance(error, PeerFailed) and not is_exchange_error(error):
@@ -140,10 +140,10 @@ def leave_reason(error: BaseException, peers: Peers | None = None) -> None:
 
 
 def is_exchange_error(error: BaseException) -> bool:
-    """Whether an error says that an exchange between processes failed, which has its reason elsewhere."""
+    """Whether an error is a failed communication between processes, whose reason is elsewhere."""
     if isinstance(error, torch.distributed.DistError):
         return True
-    if isinstance(error, ResourceError):  # our own words, which may name any folder
+    if isinstance(error, ResourceError):  # our own message, which may contain any folder name
         return False
     return isinstance(error, RuntimeError) and _OF_EXCHANGES.search(str(error)) is not None
 
@@ -151,20 +151,20 @@ def is_exchange_error(error: BaseException) -> bool:
 _OF_EXCHANGES = re.compile(r"\bgloo\b|NCCL|ncclComm")
 
 
-def _told_by_rank_0(peers: Peers, error: BaseException) -> int | None:
-    """The exit code of another rank whose reason rank 0 tells; None where this one has to tell it itself."""
+def _code_if_rank_0_reports(peers: Peers, error: BaseException) -> int | None:
+    """The exit code of a rank whose reason rank 0 reports; None if the rank must report it itself."""
     if isinstance(error, PeerFailed):
         return 1
     if isinstance(error, Interrupted):
         return 0  # a process that failed would have torchrun stop rank 0, which is saving
-    if _is_told(peers, error):
+    if _rank_0_has_same_error(peers, error):
         return 1
     one_line_is_all = isinstance(error, BadInput | ResourceError) or (isinstance(error, OSError) and is_full(error))
     return Ending.of(peers.rank, error).exit_code if one_line_is_all and peers.left is not None else None
 
 
-def _is_told(peers: Peers, error: BaseException) -> bool:
-    """Whether rank 0 fails of the very same, as all ranks do of most faults; it may come to it a moment later."""
+def _rank_0_has_same_error(peers: Peers, error: BaseException) -> bool:
+    """Whether rank 0 fails with the same error, as all ranks do for most faults; it may fail a moment later."""
     mine, until = Ending.of(peers.rank, error).line, time.monotonic() + 1.0
     while time.monotonic() < until:
         if (other := peers.ended()) is not None and (other.rank, other.line) == (0, mine):
@@ -174,7 +174,7 @@ def _is_told(peers: Peers, error: BaseException) -> bool:
 
 
 def _reason(watch: Watch, peers: Peers) -> Ending | None:
-    """Why the exchange with another rank failed, as soon as it stands somewhere."""
+    """Why the communication with another rank failed, as soon as it is recorded."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if (ending := watch.ending or reason_of(peers)) is not None:
@@ -184,7 +184,7 @@ def _reason(watch: Watch, peers: Peers) -> Ending | None:
 
 
 def _wait_for_the_others(peers: Peers) -> None:
-    """Wait until the other ranks have read how this one ended, and have done their part; some may not have come yet."""
+    """Wait until the other ranks have read how this one ended and finished; some may not have registered yet."""
     begin = time.monotonic()
     while time.monotonic() < begin + LAST:
         late = len(peers.registered()) < peers.size - 1 and time.monotonic() < begin + LATE
@@ -212,24 +212,24 @@ def _has_group() -> bool:
 
 
 def _leave_group() -> None:
-    """End the process group of a job that is done, so that another one may follow; NCCL's ends with the process."""
+    """Destroy the process group of a finished job, so that another may follow; NCCL's ends with the process."""
     if _has_group() and torch.distributed.get_backend() == "gloo":
         torch.distributed.destroy_process_group()
 
 
 def start_of(trainer: TrainerConfig) -> str:
-    """What tells this start of a job by torchrun or srun from others, hexadecimal; the same in all of its processes."""
+    """Identifier of this start of a job by torchrun or srun, in hexadecimal; the same in all its processes."""
     if launcher(trainer) == "torchrun":
         names = ["TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"]
-        on_their_own = os.environ.get("GROUP_WORLD_SIZE", "1") != "1"  # machines count only what failed on them
+        on_their_own = os.environ.get("GROUP_WORLD_SIZE", "1") != "1"  # each machine counts only its own failures
         if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" or not on_their_own:
-            names.append("TORCHELASTIC_RESTART_COUNT")  # else every start has another port
+            names.append("TORCHELASTIC_RESTART_COUNT")  # otherwise every start has another port
     else:
         names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
-    told = [os.environ.get(name) for name in names]
+    parts = [os.environ.get(name) for name in names]
     if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where a port is chosen by hand, all of these may be as before
-        told.append(str(Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")).parent.parent))  # of one torchrun
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+        parts.append(str(Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")).parent.parent))  # of one torchrun
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def _first_line(error: BaseException) -> str:

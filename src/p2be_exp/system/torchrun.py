@@ -1,4 +1,4 @@
-"""What torchrun tells the processes that it starts, and what to type to start them by it."""
+"""torchrun's environment variables, and the command that starts a job by torchrun."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ if TYPE_CHECKING:
     from p2be_exp.config.schema import TrainerConfig
 
 RUN_ID = "TORCHELASTIC_RUN_ID"
-"""Environment variable that torchrun alone sets; those of ranks may be anybody's."""
+"""Environment variable that only torchrun sets; rank variables may have other origins."""
 
 
 def processes_of_torchrun() -> int:
-    """Number of processes that torchrun started of this command, over all machines; 0 where it started none.
+    """Number of processes of this command that torchrun started, over all machines; 0 without torchrun.
 
     Raises:
-        BadInput: its variables are no numbers.
+        BadInput: its variables are not numbers.
     """
     return number_from("WORLD_SIZE", "1") if RUN_ID in os.environ else 0
 
 
 def number_from(name: str, default: str = "") -> int:
-    """The whole number that a launcher left in a variable of the environment.
+    """The integer in an environment variable of a launcher.
 
     Args:
         name: of the variable.
-        default: where it is not set.
+        default: if it is not set.
 
     Raises:
-        BadInput: it is none.
+        BadInput: it is not an integer.
     """
     text = os.environ.get(name, default)
     try:
         return int(text)
     except ValueError as error:
-        raise BadInput(f"{name}={text}: a launcher sets a whole number there") from error
+        raise BadInput(f"{name}={text}: must be a whole number, as a launcher sets it") from error
 
 
 def check_one_process(what: str) -> None:
-    """Check that torchrun did not start something several times that one process does.
+    """Check that torchrun did not start several processes of a single-process command.
 
     Args:
-        what: it is, for the message.
+        what: the command, for messages.
 
     Raises:
         BadInput: it did; each of them would do, and write, the same.
     """
     if (started := processes_of_torchrun()) > 1:
-        raise BadInput(f"{what}: one process does it, and torchrun started {started}; start it without torchrun")
+        raise BadInput(f"{what}: runs in one process, but torchrun started {started}; start it without torchrun")
 
 
 def torchrun_command(trainer: TrainerConfig) -> str:
-    """What to type on each machine to run this command by torchrun; in capitals what only the user knows.
+    """The torchrun command for each machine; placeholders for what only the user knows are in capitals.
 
     Args:
         trainer: the group of the job.
@@ -72,7 +72,7 @@ def torchrun_command(trainer: TrainerConfig) -> str:
 
 
 def _what_torchrun_starts() -> tuple[str, ...]:
-    """A file of Python as it was typed, or a program, which torchrun looks for as a shell does if it is told so."""
+    """The Python file as it was typed, or the program, which ``--no-python`` makes torchrun find like a shell."""
     return (sys.argv[0],) if Path(sys.argv[0]).suffix == ".py" else ("--no-python", program())
 
 

@@ -24,7 +24,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from p2be_exp.errors import BadInput
 from p2be_exp.system.devices import NO_BF16, NO_GPU
 from p2be_exp.system.process_state import LIGHTNING_LOGGERS
-from p2be_exp.system.ranks import check_launcher, has_place, launcher, processes_here, rank, start_own_processes
+from p2be_exp.system.ranks import check_launcher, is_lightning_rank, launcher, processes_here, rank, start_own_processes
 from p2be_exp.system.strategy import Processes, take_no_signals
 from p2be_exp.system.threads import usable_cpus
 from p2be_exp.system.together import start_of
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from p2be_exp.config.schema import TrainerConfig
 
 FEW_PROCESSES = 4
-"""As many processes may be tried on a machine of fewer CPUs."""
+"""Number of processes that may be tried on a machine with fewer CPUs."""
 
 
 def check_devices(config: TrainerConfig) -> None:
-    """Check that this machine has the devices that a ``trainer`` group asks for, and the processes.
+    """Check that this machine has the devices and processes that a ``trainer`` group requests.
 
     Raises:
-        BadInput: there are not as many GPUs, or no GPU, or far fewer CPUs than processes; the CPU does not compute in
-            bf16; a launcher started another number of processes.
+        BadInput: there are too few GPUs, or far fewer CPUs than processes; the CPU does not support bf16; a launcher
+            started a different number of processes.
     """
     check_launcher(config)
     if config.accelerator == "gpu" and not torch.cuda.is_available():
@@ -54,7 +54,7 @@ def check_devices(config: TrainerConfig) -> None:
     if not on_gpu(config) and launcher(config) == "lightning" and config.devices > max(FEW_PROCESSES, cpus):
         most = max(FEW_PROCESSES, cpus)
         raise BadInput(
-            f"trainer.devices={config.devices}: as many processes on {cpus} CPUs; allowed here are 1 to {most}"
+            f"trainer.devices={config.devices}: too many processes for {cpus} CPUs; must be between 1 and {most}"
         )
     if config.precision == "bf16" and not on_gpu(config) and not cpu_computes_bf16():
         raise BadInput(f"trainer.precision=bf16: {NO_BF16}")
@@ -63,7 +63,7 @@ def check_devices(config: TrainerConfig) -> None:
 def cpu_computes_bf16() -> bool:
     """Whether this CPU multiplies bf16 matrices in hardware, by oneDNN's own test and, on x86, its instructions.
 
-    There oneDNN alone says yes to any AVX-512, where it emulates bf16 more slowly than it computes in float32.
+    On x86, oneDNN's test accepts any AVX-512, on which it emulates bf16 more slowly than it computes in float32.
     """
     if not torch.backends.mkldnn.is_available():  # a build without oneDNN
         return False
@@ -74,18 +74,18 @@ def cpu_computes_bf16() -> bool:
 
 
 def on_gpu(config: TrainerConfig) -> bool:
-    """Whether a ``trainer`` group means GPUs on this machine."""
+    """Whether a ``trainer`` group uses GPUs on this machine."""
     return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def precision_of(config: TrainerConfig) -> str:
-    """Lightning's name of the precision to train in: bf16 on GPUs unless 32 is asked for, on CPUs where it is."""
-    wanted = "bf16" if config.precision == "auto" and on_gpu(config) else config.precision
-    return "bf16-mixed" if wanted == "bf16" else "32-true"
+    """Lightning's name of the training precision: ``auto`` is bf16 on GPUs and float32 on CPUs."""
+    precision = "bf16" if config.precision == "auto" and on_gpu(config) else config.precision
+    return "bf16-mixed" if precision == "bf16" else "32-true"
 
 
 def evaluation_precision(config: TrainerConfig) -> str:
-    """Lightning's name of the precision to evaluate in: float32 unless bf16 is asked for by name."""
+    """Lightning's name of the evaluation precision: float32 unless bf16 is requested explicitly."""
     return "bf16-mixed" if config.precision == "bf16" else "32-true"
 
 
@@ -94,12 +94,12 @@ def build_trainer(config: TrainerConfig, **settings: Any) -> pl.Trainer:
 
     Args:
         config: the group.
-        settings: further arguments of ``pl.Trainer``; they win, but for ``plugins``, which are added.
+        settings: further arguments of ``pl.Trainer``; they take precedence, except ``plugins``, which are added.
     """
     quiet_lightning()
     gpu = on_gpu(config)
     if gpu:
-        torch.backends.cudnn.benchmark = True  # as the reference; image sizes never change
+        torch.backends.cudnn.benchmark = True  # as in the reference code; image sizes never change
         exact = settings.get("precision", precision_of(config)) == "32-true"
         torch.set_float32_matmul_precision("highest" if exact else "high")
         torch.backends.cudnn.allow_tf32 = not exact  # float32 means float32, in training and in every evaluation
@@ -126,7 +126,7 @@ def build_trainer(config: TrainerConfig, **settings: Any) -> pl.Trainer:
 
 @contextmanager
 def _without_trainer_variables() -> Iterator[None]:
-    """Hide ``PL_TRAINER_...``, by which Lightning sets arguments: a run is what its configuration says."""
+    """Hide ``PL_TRAINER_...``, from which Lightning reads arguments: only the configuration defines a run."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
     try:
         yield
@@ -141,32 +141,32 @@ def _strategy(config: TrainerConfig) -> str | Strategy:
     return Processes(config.timeout, start_of(config), process_group_backend=backend)
 
 
-# -- the processes that Lightning believes in -------------------------------------------------------------------------
+# -- Lightning's view of the processes --------------------------------------------------------------------------------
 
 
 class _OwnProcesses(LightningEnvironment):
-    """Processes that the first one starts; a variable that somebody else left behind makes no rank.
+    """Processes started by the first one; leftover environment variables are ignored.
 
     Args:
-        placed: whether this process has been given its place beside others; else it is the first.
+        started: whether this process is a rank that was started; otherwise it is the first process.
     """
 
-    creates_processes_externally = False  # in the place of a look at the environment
+    creates_processes_externally = False  # instead of reading the environment
 
-    def __init__(self, placed: bool) -> None:
+    def __init__(self, started: bool) -> None:
         super().__init__()
-        self.creates_processes_externally = self._placed = placed
+        self.creates_processes_externally = self._started = started
 
     @property
     def main_port(self) -> int:
-        """The port of the store, which the launcher has opened; what the user's environment says is another's."""
+        """The port of the store, as set by the launcher."""
         return int(os.environ["MASTER_PORT"])
 
     def local_rank(self) -> int:
-        return super().local_rank() if self._placed else 0
+        return super().local_rank() if self._started else 0
 
     def node_rank(self) -> int:
-        return super().node_rank() if self._placed else 0
+        return super().node_rank() if self._started else 0
 
 
 class _SlurmTasks(SLURMEnvironment):
@@ -174,27 +174,27 @@ class _SlurmTasks(SLURMEnvironment):
 
     @staticmethod
     def _validate_srun_variables() -> None:
-        """Lightning's own check refuses ``--ntasks`` without ``--ntasks-per-node``."""
+        """Skip Lightning's own check, which refuses ``--ntasks`` without ``--ntasks-per-node``."""
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """Lightning's own check goes by what the job asked for, and not by the step that this process is in."""
+        """Skip Lightning's own check, which compares with the job's request, not with this process's job step."""
 
 
 def cluster_environment(config: TrainerConfig) -> ClusterEnvironment:
-    """Where the ranks of a ``trainer`` group come from; said to Lightning, which else guesses from the environment."""
+    """The launcher of a ``trainer`` group's ranks, for Lightning, which would otherwise guess from the environment."""
     started = launcher(config)
     if started == "torchrun":
         return TorchElasticEnvironment()
     if started == "slurm":
-        # Without Lightning's requeueing: its checkpoint is none that resume= reads, and its command none that we take.
+        # Without Lightning's requeueing: resume= cannot read its checkpoint, and its command is not ours.
         return _SlurmTasks(auto_requeue=False)
     if started == "lightning":
         start_own_processes()
-    return _OwnProcesses(placed=started is not None and has_place())
+    return _OwnProcesses(started=started is not None and is_lightning_rank())
 
 
 def tell_lightning_rank(config: TrainerConfig) -> None:
-    """Set the rank that Lightning and its loggers guessed from the environment when they were imported."""
+    """Set the rank of Lightning and its loggers, which guess it from the environment at import."""
     rank_zero_only.rank = rank(config)  # type: ignore[attr-defined]
 
 
@@ -203,11 +203,11 @@ def quiet_lightning() -> None:
     for name in LIGHTNING_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
-        r"Total length of `\w+` across ranks is zero",  # no validation split is the paper's recipe
+        r"Total length of `\w+` across ranks is zero",  # the paper's recipe has no validation split
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's own use of PyTorch
         r"You are using `torch.load` with `weights_only=False`",
-        r"Checkpoint directory .* exists and is not empty",  # resuming is meant to write there
+        r"Checkpoint directory .* exists and is not empty",  # resuming writes there intentionally
         r"The `srun` command is available",
-        r"The number of training batches .* is smaller than the logging interval",  # the rows are ours
+        r"The number of training batches .* is smaller than the logging interval",  # this package logs its own rows
     ):
         warnings.filterwarnings("ignore", message=message)

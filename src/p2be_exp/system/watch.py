@@ -1,9 +1,9 @@
-"""A thread that looks after a job where its main thread cannot: it stands in a library that waits, and hears no signal.
+"""A watchdog thread for a job whose main thread may block inside a library and handle no signals.
 
-Python runs the handler of a signal in the main thread, between two of its instructions. A main thread that waits inside
-PyTorch for ranks that do not answer runs none, so that neither a signal nor the failure of another rank would reach it.
-This thread hears of signals through :func:`signal.set_wakeup_fd`, looks at the other ranks twice a second, and ends the
-process where the main thread does not come out by itself.
+Python runs signal handlers in the main thread, between two bytecode instructions. A main thread that blocks inside
+PyTorch, waiting for ranks that do not answer, runs none, so no signal and no failure of another rank reaches it.
+This thread receives signals through :func:`signal.set_wakeup_fd`, checks the other ranks twice a second, and ends the
+process if the main thread does not return by itself.
 """
 
 from __future__ import annotations
@@ -25,33 +25,32 @@ from p2be_exp.system.peers import Ending, PeerFailed, Peers
 from p2be_exp.system.signals import stop_signals
 
 LOOK = 0.5
-"""Seconds between two looks at the other ranks."""
+"""Seconds between two checks of the other ranks."""
 BEAT = 15.0
 """Seconds between two signs of life to ranks of other machines."""
 UNHEARD = 2.0
-"""Seconds after which a first signal that the main thread has not heard of is answered from here."""
+"""Seconds after which this thread answers a first signal that the main thread has not handled."""
 AFTER_SECOND = 5.0
-"""Seconds that the main thread has to come out after a second signal."""
+"""Seconds for the main thread to return after a second signal."""
 AFTER_ENDING = 12.0
-"""Seconds that the main thread of rank 0 has to come out, and to write its status, after another rank has ended."""
+"""Seconds for the main thread of rank 0 to return, and to write its status, after another rank has ended."""
 AFTER_ENDING_ELSEWHERE = 2.0
-"""The same of another rank, which has nothing to write; rank 0 waits for it."""
+"""The same for another rank, which has nothing to write; rank 0 waits for it."""
 LAST_WORDS = 5.0
-"""Seconds that the last words of a process have: a lock, a full pipe or dead storage may never let them out."""
+"""Seconds for the last output of a process, which may block on a lock, a full pipe or dead storage."""
 
 
 class Watch:
-    """Looks after the main thread of this process while it is entered, which the main thread has to do.
+    """Watches the main thread of this process while it is entered, which the main thread must do.
 
     Args:
-        defers: whether the main thread, at the moment, finishes what it does before it stops.
+        defers: whether the main thread currently finishes its step before it stops.
 
     Attributes:
-        ending: how another rank ended, or this process's parent; None before. The handler of SIGTERM, which is
-            called as soon as it is known, has to raise it.
-        waited_for: what of the other ranks cannot go on at the moment, a line each.
-        last_words: called before the process is ended from here, with how it ends and whether it is by another rank's
-            ending; it has to be quick.
+        ending: how another rank, or this process's parent, ended; None before. The SIGTERM handler, which is called as
+            soon as it is known, must raise it.
+        waited_for: the other ranks that cannot continue at the moment, one line each.
+        last_words: called with the ending before this thread ends the process; it must be fast.
     """
 
     def __init__(self, defers: Callable[[], bool] = lambda: False) -> None:
@@ -91,16 +90,16 @@ class Watch:
         os.close(self._inbox)
         os.close(self._outbox)
 
-    # -- the main thread says ----------------------------------------------------------------------------------------
+    # -- called by the main thread -----------------------------------------------------------------------------------
 
     def heard(self) -> None:
-        """The handler of a signal runs."""
+        """Record that a signal handler has run."""
         self._heard += 1
 
     def asked_to_end(self) -> BaseException | None:
-        """What the main thread has to raise because another rank has ended; None where none has.
+        """The exception that the main thread must raise because another rank has ended; None if none has.
 
-        To be called by the handler of a signal: a launcher sends one to the ranks that are left, too.
+        Signal handlers call it: a launcher, too, sends a signal to the remaining ranks.
         """
         if self._peers is None:
             return None
@@ -108,33 +107,33 @@ class Watch:
         return None if ending is None else ending.error()
 
     def stop_elsewhere(self) -> int | None:
-        """The stop signal that another rank has and cannot follow, in a step that waits for this rank; None before."""
+        """The stop signal of another rank that cannot stop, in a step that waits for this rank; None before."""
         peers = self._peers
         return None if peers is None else peers.asked_to_stop()
 
     def accompany(self, peers: Peers | None, parent: int | None = None) -> None:
-        """Look at the other ranks of a job from now on, and at the process that started this one; None: no more."""
+        """Watch the other ranks of a job from now on, and the process that started this one; None: stop watching."""
         with self._guard:
             self._peers, self._parent = peers, parent
 
     def is_coming_out(self) -> None:
-        """The main thread has come out of its work and needs no help any more."""
+        """Record that the main thread has returned and needs no watching any more."""
         with self._guard:
             self._peers, self._parent, self._deadline = None, None, None
 
-    # -- this thread -------------------------------------------------------------------------------------------------
+    # -- run in this thread ------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        beat, inbox = 0.0, select.poll()  # select.select takes no descriptor above 1023
+        beat, inbox = 0.0, select.poll()  # select.select accepts no descriptor above 1023
         inbox.register(self._inbox, select.POLLIN)
         while not self._over.is_set():
             ready = inbox.poll(1000 * LOOK)
-            if os.getpid() != self._process:  # a child that was forked; it has no such thread, but be sure
+            if os.getpid() != self._process:  # a forked child, which should not have this thread
                 return
             for number in os.read(self._inbox, 4096) if ready else b"":
                 self._arrive(number)
             with self._guard:
-                with contextlib.suppress(Exception):  # the next look may succeed; signals have to be answered anyhow
+                with contextlib.suppress(Exception):  # the next check may succeed; signals must be answered anyway
                     self._look()
                 if self._peers is not None and time.monotonic() >= beat:
                     beat = time.monotonic() + (BEAT if self._peers.register() else 0.0)
@@ -143,11 +142,11 @@ class Watch:
                     self._end(self._deadline[1])
 
     def _arrive(self, number: int) -> None:
-        """Note a signal."""
+        """Record a signal."""
         if number == signal.SIGTERM and self._own:
             self._own -= 1
             return
-        if number not in stop_signals() or (self._arrived and number == signal.SIGHUP):  # which comes twice
+        if number not in stop_signals() or (self._arrived and number == signal.SIGHUP):  # which is sent twice
             return
         self._arrived.append(number)
         if len(self._arrived) == 1:
@@ -157,17 +156,17 @@ class Watch:
             self._end_by(time.monotonic() + AFTER_SECOND, Ending.of(rank, Interrupted(number)))
 
     def _answer(self) -> None:
-        """Answer a first signal that came in a wait: for another rank, which is then told, or for something else."""
+        """Answer a first signal that arrived during a wait, for another rank, which is then notified, or otherwise."""
         if self._unheard is None or time.monotonic() < self._unheard:
             return
         self._unheard = None
         number = self._arrived[0]
         if self._peers is not None and self._defers():
-            self._peers.ask_to_stop(number)  # one may wait for pictures, and all the others for it
+            self._peers.ask_to_stop(number)  # one rank may wait for pictures, and the others for it
         if self._heard:
             return
         if self._peers is None or self._defers():
-            _say(f"{signal.Signals(number).name}: comes in the middle of a wait (once more: stop at once)")
+            _say(f"{signal.Signals(number).name}: received during a wait (once more: stop at once)")
             return
         ending = Ending.of(self._peers.rank, Interrupted(number))
         self._peers.leave(ending)
@@ -177,14 +176,14 @@ class Watch:
         return AFTER_ENDING_ELSEWHERE if self._peers is not None and self._peers.rank else AFTER_ENDING
 
     def _look(self) -> None:
-        """Look at the other ranks, and at the parent."""
+        """Check the other ranks, and the parent."""
         if self._parent is not None and os.getppid() != self._parent:
             if self._peers is not None:
-                self._peers.remove()  # in the place of rank 0, which made the folder
+                self._peers.remove()  # instead of rank 0, which created the folder
             self._end(Ending(0, 1, "its process is gone"))
         if self._peers is None or self.ending is not None:
             return
-        # A main thread that puts a GPU's work away may wait for the others, and they for nobody.
+        # A main thread in a GPU teardown may wait for the others, which wait for nobody.
         if self._peers.left is not None and self._deadline is None:
             self._end_by(time.monotonic() + AFTER_ENDING, self._peers.left)
         ending = reason_of(self._peers)
@@ -192,7 +191,7 @@ class Watch:
             self.ending = ending
             self._end_by(time.monotonic() + self._time_left(), ending)
             self._own += 1
-            signal.pthread_kill(self._main, signal.SIGTERM)  # a sleep ends by a true signal alone
+            signal.pthread_kill(self._main, signal.SIGTERM)  # only a real signal ends a sleep
             return
         waited_for = self._peers.waited_for()
         for line in waited_for:
@@ -205,11 +204,11 @@ class Watch:
             self._deadline = when, ending
 
     def _end(self, ending: Ending) -> None:
-        """End the process, with those that it started."""
+        """End the process and its children."""
         try:
-            anyhow = threading.Timer(LAST_WORDS, os._exit, (ending.exit_code,))
-            anyhow.daemon = True
-            anyhow.start()
+            fallback = threading.Timer(LAST_WORDS, os._exit, (ending.exit_code,))
+            fallback.daemon = True
+            fallback.start()
             for child in multiprocessing.active_children():
                 child.kill()
             with contextlib.suppress(Exception):
@@ -219,7 +218,7 @@ class Watch:
             if ending.signal is None and self._peers is not None and self._peers.rank == 0:
                 _say(f"error: {PeerFailed(ending)}")
             if children.kill() and self._peers is not None and self._peers.rank == 0:
-                self._peers.remove()  # nobody is left who could read it
+                self._peers.remove()  # no reader is left
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
         finally:
@@ -227,7 +226,7 @@ class Watch:
 
 
 def reason_of(peers: Peers) -> Ending | None:
-    """How another rank ended before the job was done; None while none has, as far as can be told."""
+    """How another rank ended before the job was done; None while none is known to have ended."""
     return peers.ended() or children.failed(peers) or peers.lost()
 
 
@@ -240,9 +239,9 @@ _ENTERED: list[Watch] = []
 
 
 def _forget() -> None:
-    """In a forked child: its signals are no business of its parent's watch."""
+    """In a forked child: its signals do not concern its parent's watch."""
     if _ENTERED:
-        with contextlib.suppress(ValueError):  # forked by another thread than the main one, and not by us
+        with contextlib.suppress(ValueError):  # forked by a thread other than the main one, in other code
             signal.set_wakeup_fd(-1)
 
 

@@ -1,12 +1,12 @@
-"""Schemas of every option: types and ranges. The default values stand in ``conf/``, once.
+"""Schemas of every option: types and ranges. The defaults are in ``conf/`` only.
 
 A YAML file names its schema in its defaults list (``/schema/GROUP/NAME@_here_``), so an unknown key or a value of the
 wrong type is refused while the configuration is composed; ranges are checked by :mod:`p2be_exp.config.typed`, which
 makes a composed or stored configuration into an object of these classes.
 
-Each group has a base class, :data:`GROUP_BASES`. A key that common code reads and only some options have is a property
-of the base, with the value that the other options stand for; it is no field there, so that these options do not have
-the key.
+Each group has a base class, :data:`GROUP_BASES`. A key that common code reads but only some options have is a property
+of the base, with the value that applies to the other options; it is not a field of the base, so these options do not
+have the key.
 """
 
 from p2be_exp.config.schema.attack import (

@@ -12,28 +12,28 @@ from p2be_exp.config.fields import choice, number, path
 
 @dataclass
 class AttackChoice:
-    """What every option of the group has, none included."""
+    """Base of every option of the group, including ``none``."""
 
     name: str = MISSING
 
     @property
     def radii(self) -> list[int]:
-        """The radii in levels."""
+        """Radii in levels."""
         return []
 
     @property
     def save_images(self) -> bool:
-        """Whether adversarial images are kept with the results."""
+        """Whether adversarial images are saved with the results."""
         return False
 
     @property
     def source(self) -> str | None:
-        """A run to transfer from."""
+        """Run to transfer from."""
         return None
 
     @property
     def gradient(self) -> str | None:
-        """The surrogate that the user has chosen."""
+        """Surrogate gradient chosen by the user."""
         return None
 
 
@@ -44,15 +44,15 @@ class NoAttackConfig(AttackChoice):
 
 @dataclass
 class AttackConfig(AttackChoice):
-    """What every attack has; an attack's own schema inherits it."""
+    """Base of every attack; an attack's own schema is derived from it."""
 
     name: str = MISSING
-    eps_levels: Any = MISSING  # a whole number of levels, or a list of them
+    eps_levels: Any = MISSING  # a whole number of levels, or a list of these
     save_images: bool = MISSING
 
     @property
     def radii(self) -> list[int]:
-        """The radii in levels."""
+        """Radii in levels."""
         return list(self.eps_levels) if isinstance(self.eps_levels, list) else [self.eps_levels]
 
 

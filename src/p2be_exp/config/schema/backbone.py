@@ -11,13 +11,13 @@ from p2be_exp.config.fields import choice, path
 
 @dataclass
 class BackboneConfig:
-    """What every backbone has."""
+    """Base of every backbone."""
 
     name: str = MISSING
 
     @property
     def weights(self) -> str | None:
-        """A file of published weights to start from."""
+        """File of published weights to start from."""
         return None
 
 

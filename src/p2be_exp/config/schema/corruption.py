@@ -12,33 +12,33 @@ from p2be_exp.config.fields import choice, number, path
 
 @dataclass
 class CorruptionConfig:
-    """What every source of corrupted images has, none included."""
+    """Base of every source of corrupted images, including ``none``."""
 
     name: str = MISSING
 
     @property
     def dir(self) -> str | None:
-        """The folder of the images that the user has named."""
+        """Folder of corrupted images named by the user."""
         return None
 
     @property
     def seed(self) -> int:
-        """Of images that are made here."""
+        """Seed of generated images."""
         return 0
 
     @property
     def frost_dir(self) -> str | None:
-        """The folder of frost's textures that the user has named."""
+        """Folder of frost textures named by the user."""
         return None
 
     @property
     def crop(self) -> str:
-        """How the pictures of ImageNet-C become images."""
+        """How pictures of ImageNet-C are cropped to images."""
         return "center"
 
     @property
     def workers(self) -> int | None:
-        """Threads that make or processes that decode images; None: one a core."""
+        """Number of threads that generate, or processes that decode, images; None for one per core."""
         return None
 
 
@@ -49,7 +49,7 @@ class NoCorruptionConfig(CorruptionConfig):
 
 @dataclass
 class SomeCorruptionConfig(CorruptionConfig):
-    """What every source has that has images."""
+    """Base of every source except ``none``."""
 
     names: Any = MISSING
     severities: list[int] = number(1, 5)

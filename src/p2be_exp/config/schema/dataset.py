@@ -11,7 +11,7 @@ from p2be_exp.config.fields import choice, number, path
 
 @dataclass
 class DatasetConfig:
-    """What every data set has."""
+    """Base of every data set."""
 
     name: str = MISSING
     val_size: int = number(0)
@@ -20,17 +20,17 @@ class DatasetConfig:
 
     @property
     def download(self) -> bool:
-        """Whether it is downloaded where it is missing."""
+        """Whether it is downloaded if it is missing."""
         return False
 
     @property
     def dir(self) -> str | None:
-        """The folder of pictures that the user has named."""
+        """Folder of pictures named by the user."""
         return None
 
     @property
     def image_size(self) -> int | None:
-        """Height and width that its pictures are cut to; None where its images have a size of their own."""
+        """Height and width that its pictures are cropped to; None if its images have a fixed size."""
         return None
 
 

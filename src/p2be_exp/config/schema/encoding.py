@@ -11,13 +11,13 @@ from p2be_exp.config.fields import choice, number, path
 
 @dataclass
 class EncodingConfig:
-    """What every encoding has."""
+    """Base of every encoding."""
 
     name: str = MISSING
 
     @property
     def M(self) -> int | None:  # noqa: N802  # the paper's letter
-        """Columns of its table; None where there is no choice."""
+        """Number of columns of its table; None if it is fixed."""
         return None
 
     @property
@@ -27,12 +27,12 @@ class EncodingConfig:
 
     @property
     def smoothness(self) -> str | None:
-        """How the smoothness of its table is summed up; None where it has none."""
+        """Reduction of the smoothness loss of its table; None if it has none."""
         return None
 
     @property
     def table_from(self) -> str | None:
-        """A run whose table is taken and kept fixed."""
+        """A run whose table is loaded and kept fixed."""
         return None
 
 

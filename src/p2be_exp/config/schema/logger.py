@@ -11,13 +11,13 @@ from p2be_exp.config.fields import choice, number
 
 @dataclass
 class LoggerConfig:
-    """What every logger has."""
+    """Base of every logger."""
 
     name: str = MISSING
 
     @property
     def log_every_n_steps(self) -> int | None:
-        """Steps between two that are logged; None where only epochs are."""
+        """Logging interval in steps; None if only epochs are logged."""
         return None
 
 

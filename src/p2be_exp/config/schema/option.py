@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 else:
 
     class Group:
-        """The type of a key that holds an option of a group: its base class to a reader and to a type checker.
+        """The type of a key that holds an option of a group: the group's base class for type checkers.
 
-        To OmegaConf it is any node, so that a plug-in's schema need not be derived from the base.
+        For OmegaConf it is any node, so a plug-in's schema need not be derived from the base.
         """
 
         def __class_getitem__(cls, base: type) -> Any:

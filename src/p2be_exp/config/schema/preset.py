@@ -11,10 +11,10 @@ from p2be_exp.config.fields import choice, number
 
 @dataclass
 class PresetConfig:
-    """Switches that the groups interpolate, so that a preset or an experiment sets no key of an option not chosen.
+    """Switches that the groups interpolate, so that presets and experiments set no keys of options that are not chosen.
 
-    One for each point where the reference code and the paper differ, the table's initialisation, and what the paper
-    chooses by data set.
+    There is one for each point where the reference code and the paper differ, for the table's initialisation, and for
+    what the paper chooses per data set.
     """
 
     name: str = MISSING

@@ -13,13 +13,13 @@ from p2be_exp.config.schema.option import Group
 
 @dataclass
 class RegimeConfig:
-    """What every regime has."""
+    """Base of every regime."""
 
     name: str = MISSING
 
     @property
     def attack(self) -> AttackConfig | None:
-        """The attack that it trains against."""
+        """Attack that it trains against."""
         return None
 
 

@@ -9,7 +9,7 @@ from p2be_exp.config.schema.groups import GROUP_SCHEMAS
 
 
 def register_schemas() -> None:
-    """Make the schemas known to Hydra; doing it twice is harmless."""
+    """Register the schemas with Hydra; it may be called repeatedly."""
     store = ConfigStore.instance()
     for name, schema in COMMAND_SCHEMAS.items():
         store.store(group="schema", name=name, node=schema)
