@@ -13,10 +13,10 @@ from p2be_exp.report.paper.apart import FLOAT32, how_trained, kept_apart
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import CellKey, Key, natural
 from p2be_exp.report.paper.measures import value
-from p2be_exp.report.paper.published import FAMILIES, PUBLISHED, Published
+from p2be_exp.report.paper.published import FAMILIES, Published
 from p2be_exp.report.paper.recipe import Departures, departures
 from p2be_exp.report.paper.reference import compare_cells
-from p2be_exp.report.paper.tables import OTHER, TABLES, Labels, TableSpec, blocks_with_several_rows, family
+from p2be_exp.report.paper.tables import OTHER, TABLES, TableSpec, blocks_with_several_rows, family
 
 Runs = dict[int, tuple[Result, float]]
 """By seed, the run and its value in percent."""
@@ -275,19 +275,19 @@ def _blocks(spec: TableSpec, runs: Iterable[CellKey], full: bool) -> list[Key]:
     """At full scale every block of the paper, under the runs' own names of its network."""
     found = sorted({key.block for key in runs}, key=natural)
     families = {family(block) for block in found}
-    if spec.blocks.keys() & families:
+    if set(spec.blocks) & families:
         order = {block: number for number, block in enumerate(spec.blocks)}
         missing = [block for block in spec.blocks if full and block not in families]
         return sorted([*found, *missing], key=lambda block: (order.get(family(block), 99), natural(block)))
     return found if not full or found else list(spec.blocks)
 
 
-def _ordered(labels: Labels, found: Iterable[Key], add: bool) -> list[Key]:
+def _ordered(keys: Sequence[Key], found: Iterable[Key], add: bool) -> list[Key]:
     """Keys in the order of the paper; with ``add``, those too that nothing was measured of."""
     there = set(found)
     plain = {key.published for key in there}
-    known = [key for key in labels if key in there or (add and key not in plain)]
-    order = {key: number for number, key in enumerate(labels)}
+    known = [key for key in keys if key in there or (add and key not in plain)]
+    order = {key: number for number, key in enumerate(keys)}
     return sorted({*known, *there}, key=lambda key: (order.get(key.published, 99), natural(key)))
 
 
@@ -297,5 +297,5 @@ def _cell(spec: TableSpec, key: CellKey, runs: dict[CellKey, Runs], full: bool) 
     compared = compare_cells(beside, own, key.measure) if own and beside else None
     # A variant of an encoding is none of the paper's rows.
     place = (str(family(key.block)), str(key.row.published), str(key.column.published))
-    published = None if full and key.row.variant else PUBLISHED.get((spec.id, *place))
+    published = None if full and key.row.variant else spec.printed.numbers.get(place)
     return Cell(key, own, compared, published, comparable=full and not key.row.variant)

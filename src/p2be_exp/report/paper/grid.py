@@ -13,7 +13,7 @@ from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import Key
 from p2be_exp.report.paper.measures import NORMALISED, corruptions, source_of
-from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS
+from p2be_exp.report.paper.published import NETWORKS
 from p2be_exp.report.paper.recipe import over
 from p2be_exp.report.paper.tables import family, option_label
 
@@ -114,12 +114,12 @@ def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
 
 def _heading(table: Table) -> str:
     """Number and title; of other runs than the paper's, first that they are."""
-    number, title = NUMBERS.get(table.spec.id), table.spec.title
-    heading = f"{number}: {title}" if number else title[0].upper() + title[1:]
+    source, title = table.spec.printed.source, table.spec.title
+    heading = f"{source}: {title}" if source else title[0].upper() + title[1:]
     if table.full:
         return heading
     which = ", ".join(table.departures[:2]) + ", ..." * (len(table.departures) > 2)
-    return f"Not comparable with the paper ({which}), in the form of {heading}" if number else f"{heading} ({which})"
+    return f"Not comparable with the paper ({which}), in the form of {heading}" if source else f"{heading} ({which})"
 
 
 def _kept_apart(table: Table) -> str:
@@ -147,7 +147,7 @@ def _parts(table: Table, column: Key) -> tuple[str, ...]:
 
 def _block_label(table: Table, block: Key) -> str:
     spec, network = table.spec, NETWORKS.get(str(family(block)))
-    label = ", ".join(filter(None, (spec.block_label(block), spec.block_details.get(block))))
+    label = ", ".join(filter(None, (spec.block_label(block), spec.block_details.get(str(block)))))
     return f"{label} (the paper: {network})" if network and network != label else label
 
 
@@ -318,7 +318,7 @@ def _notes(table: Table, parts: dict[Key, tuple[str, ...]]) -> tuple[str, ...]:
     notes += table.spec.remarks(table.results)
     notes += [f"The runs' own remark: {remark}." for remark in table.remarks]
     notes += [_double(first, second) for first, second in table.doubles]
-    notes += [f"Paper: {note}" for note in FOOTNOTES.get(table.spec.id, ())]
+    notes += [f"Paper: {note}" for note in table.spec.printed.notes]
     return tuple(notes)
 
 

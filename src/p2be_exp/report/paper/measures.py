@@ -13,8 +13,13 @@ from p2be_exp.report.paper.keys import Measure
 LSPGA = "attack/lspga/8"
 """The condition that the paper attacks under: LS-PGA as the reference runs it, 8 levels."""
 
-LABELS = {"clean": "clean error", "corruption": "error under corruptions", "lspga": "error under LS-PGA", "mce": "mCE"}
-
+MEASURES = {
+    "clean": "clean error",
+    "corruption": "error under corruptions",
+    "lspga": "error under LS-PGA",
+    "mce": "mCE",
+}
+"""Measures in words."""
 
 NORMALISED = frozenset({"mce", "ce"})
 """Kinds of measures that are in percent of AlexNet's error."""
