@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from numpy.typing import NDArray
+
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.report.paper.figures import Picture, picture, settings
+from p2be_exp.report.paper.figures import Picture, picture
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import natural
 from p2be_exp.report.paper.tables import option_label
@@ -78,24 +81,24 @@ def _less_like_the_paper(result: Result) -> tuple[bool, ...]:
     return config.dataset.name != "imagenet", config.regime.name != "augmix", config.encoding.M != 64
 
 
-def _draw(maps: dict) -> Picture:
+def _draw(maps: dict[str, NDArray[np.float32]]) -> Picture:
     columns = 4
     rows = -(-len(maps) // columns)
-    with settings():
-        drawing, grid = new_figure(
-            rows, columns, figsize=(2.5 * columns, 0.5 + 2.75 * rows), squeeze=False, layout="constrained"
-        )
-        for axes, (title, values) in zip(grid.flat, maps.items(), strict=False):
+
+    def draw(drawing: Drawing, grid_of_axes: NDArray[np.object_]) -> list[str]:
+        for axes in grid_of_axes.flat[len(maps) :]:
+            axes.set_visible(False)
+        for axes, (title, values) in zip(grid_of_axes.flat, maps.items(), strict=False):
             image = axes.imshow(values, vmin=0, vmax=1, cmap="cividis", origin="upper", rasterized=True)
             axes.set_title(title, fontsize=7.5)
             axes.set_xticks([0, 128, 255])
             axes.set_yticks([0, 128, 255])
-        for axes in list(grid.flat)[len(maps) :]:
-            axes.set_visible(False)
-        drawing.colorbar(image, ax=grid, label="cosine similarity of the codes of two levels", shrink=0.8)
+        drawing.colorbar(image, ax=grid_of_axes, label="cosine similarity of the codes of two levels", shrink=0.8)
+        means = (
+            f"{name}: {values.diagonal(1).mean():.2f} of neighbours, {values.mean():.2f} of all pairs"
+            for name, values in maps.items()
+        )
+        return ["Mean similarity: " + "; ".join(means).replace("\n", ", ")]
+
     title = "Fig. 2: cosine similarity of the codes of all pairs of levels, 0 to 255"
-    bands = "; ".join(
-        f"{name}: {values.diagonal(1).mean():.2f} of neighbours, {values.mean():.2f} of all pairs".replace("\n", ", ")
-        for name, values in maps.items()
-    )
-    return picture(drawing, "figure2", title, f"{title}. Mean similarity: {bands}.")
+    return picture("figure2", title, (rows, columns), (2.5 * columns, 0.5 + 2.75 * rows), draw)
