@@ -100,7 +100,7 @@ def test_images_of_two_versions_of_the_generator_are_in_no_mean_together(tmp_pat
     for table in fill_tables(results):
         for cell in table.cells:
             if cell.runs:
-                versions = {run.measured.settings["corruption"]["generator_version"] for run, _ in cell.runs.values()}
+                versions = {run.settings["corruption"]["generator_version"] for run, _ in cell.runs.values()}
                 assert len(versions) == 1
                 told = [line for line in table.departures if "generator" in line]
                 found.setdefault(versions.pop(), set()).update((*told, len(cell.runs)))
@@ -165,7 +165,7 @@ def test_two_runs_of_one_seed_are_one_seed(workdir):
     write("b", "", 0, 36.0)
     table = filled("b", "a")["table2", True]
     assert len(cell_at(table, "wrn40_2", "p2be", "corruption").runs) == 1
-    assert [str(other.measured.folder) for _, other in table.doubles] == ["b"]
+    assert [str(other.folder) for _, other in table.doubles] == ["b"]
     results, _ = gather(["a", "b"])
     assert as_csv(fill_tables(results[::-1])[0], "x") == as_csv(table, "x")  # whichever is read first
 
@@ -342,7 +342,7 @@ def test_what_cannot_be_used_is_told(workdir):
     write_recipe("sweep/1", "", None, status="failed")
     write_recipe("sweep/2", "", None)
     results, not_used = gather(["sweep"])
-    assert [str(each.measured.folder) for each in results] == ["sweep/0"]
+    assert [str(each.folder) for each in results] == ["sweep/0"]
     assert [(str(each.folder), each.reason.partition(";")[0]) for each in not_used] == [
         ("sweep/1", "not finished (its status is 'failed')"),
         ("sweep/2", "no results.json"),

@@ -102,7 +102,7 @@ def test_not_every_table_is_drawn(workdir):
     results = []
     for number in range(LEARNED + 1):
         result = table_of(workdir, f"r{number}", torch.randn(256, 64))
-        result.measured.config.epochs = number + 1
+        result.config.epochs = number + 1
         results.append(result)
     (picture,), (note,) = code_maps(results)
     assert picture.alt.count("learned on") == LEARNED

@@ -96,9 +96,9 @@ def check_apart(a: Sequence[Measured], b: Sequence[Measured]) -> None:
         BadInput: it is.
     """
     groups = len(a) > 1
-    mine = {(each.run.path if groups else each.folder).resolve() for each in a}
+    mine = {each.run_folder if groups else each.folder.resolve() for each in a}
     for each in b:
-        if (each.run.path if groups else each.folder).resolve() in mine:
+        if (each.run_folder if groups else each.folder.resolve()) in mine:
             raise BadInput(f"{each}: the same run is in A" if groups else f"{each}: the same results are A")
 
 

@@ -112,7 +112,7 @@ def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
         "kind": "groups" if groups else "networks",
         "a": _runs(a),
         "b": _runs(b),
-        "one_run": not groups and a[0].run.path.resolve() == b[0].run.path.resolve(),
+        "one_run": not groups and a[0].run_folder == b[0].run_folder,
         "differ_in": {key: list(values) for key, values in config_differences(a[0], b[0]).items()},
         "settings": a[0].settings,
         "n_images": a[0].counts[conditions[0]].n,

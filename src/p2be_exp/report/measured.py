@@ -79,6 +79,11 @@ class Measured:
         """The seed that the run was trained with."""
         return self.config.seed
 
+    @property
+    def run_folder(self) -> Path:
+        """Tells runs apart: several evaluations of a run have one."""
+        return self.run.path.resolve()
+
     def __str__(self) -> str:
         return f"{self.key}={self.folder}"
 

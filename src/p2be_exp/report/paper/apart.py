@@ -19,7 +19,7 @@ def how_trained(result: Result) -> tuple[str, ...]:
     Taken from ``trained_on`` in ``run.json``; of a run without it from the configuration, where a precision of ``auto``
     depends on a machine that is not known.
     """
-    trainer, told = result.measured.config.trainer, result.info.get("trained_on") or {}
+    trainer, told = result.config.trainer, result.info.get("trained_on") or {}
     on_cpu = told.get("accelerator", trainer.accelerator) == "cpu"
     found = told.get("precision") or ("32" if on_cpu else trainer.precision)
     names = [_PRECISIONS.get(part, part) for part in found.split(", then ")]
@@ -40,7 +40,7 @@ def kept_apart(results: Sequence[Result]) -> list[tuple[str, ...]]:
         For each what differs from the others, in words; nothing where all agree.
     """
     facts = [_facts(result) for result in results]
-    lengths = [(result.measured.settings["dataset"], result.measured.config.epochs) for result in results]
+    lengths = [(result.settings["dataset"], result.config.epochs) for result in results]
     found = []
     for mine, length in zip(facts, lengths, strict=True):
         others = [each for each, of in zip(facts, lengths, strict=True) if of == length]
@@ -49,7 +49,7 @@ def kept_apart(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 
 def _facts(result: Result) -> dict[str, str]:
-    settings, counts = result.measured.settings, result.measured.counts
+    settings, counts = result.settings, result.counts
     files, classes = settings.get("test_files"), result.info.get("classes")
     step = settings.get("step") if settings.get("checkpoint", "last") == "last" else None
     numbers = sorted({count.n for count in counts.values()})

@@ -56,7 +56,7 @@ def _row(table: Table, name: str, cell: Cell) -> dict[str, Any]:
         "published_sd": printed and printed.sd,
         "published_source": printed and printed.source,
         "ours_minus_published": cell.minus_published,
-        "runs": ";".join(str(cell.runs[seed][0].measured.folder) for seed in seeds),
+        "runs": ";".join(str(cell.runs[seed][0].folder) for seed in seeds),
     }
 
 

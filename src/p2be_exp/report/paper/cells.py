@@ -134,7 +134,7 @@ def fill_tables(results: Sequence[Result]) -> list[Table]:
     Returns:
         The tables; those that no table of the paper takes are in the last ones.
     """
-    ordered = sorted(results, key=lambda result: str(result.measured.folder))
+    ordered = sorted(results, key=lambda result: str(result.folder))
     tables = [table for spec in TABLES for table in _tables(spec, ordered)]
     tables = [table for table in tables if any(cell.runs for cell in table.cells)]
     tables = [table for table in tables if not _shown_by_another(table, tables)]
@@ -181,7 +181,7 @@ def _worth_showing(spec: TableSpec, sections: dict[_Section, list[_Placed]]) -> 
 
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
-    network, epochs = result.measured.config.backbone.name, str(result.measured.config.epochs)
+    network, epochs = result.config.backbone.name, str(result.config.epochs)
     expected = ("resnet50",) if spec.recipe.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
         return (f"network {network}",)
@@ -221,12 +221,12 @@ def _runs(placed: Sequence[_Placed]) -> tuple[dict[CellKey, Runs], tuple[tuple[R
     doubles: dict[tuple[str, str], tuple[Result, Result]] = {}
     for each in placed:
         for key in each.cells:
-            cell, seed, error = runs.setdefault(key, {}), each.result.measured.seed, value(each.result, key.measure)
+            cell, seed, error = runs.setdefault(key, {}), each.result.seed, value(each.result, key.measure)
             if error is None:
                 continue
             if seed in cell:
                 first = cell[seed][0]
-                doubles[str(first.measured.folder), str(each.result.measured.folder)] = (first, each.result)
+                doubles[str(first.folder), str(each.result.folder)] = (first, each.result)
             else:
                 cell[seed] = (each.result, error)
     return runs, tuple(doubles[pair] for pair in sorted(doubles))

@@ -51,11 +51,11 @@ def code_maps(results: Sequence[Result]) -> tuple[list[Picture], list[str]]:
 def _learned(results: Sequence[Result]) -> tuple[list, list[str]]:
     """Tables of the runs, one for each recipe's first seed."""
     chosen: dict[str, Result] = {}
-    for result in sorted(results, key=lambda each: (each.measured.seed, str(each.measured.folder))):
-        encoding = result.measured.config.encoding
+    for result in sorted(results, key=lambda each: (each.seed, str(each.folder))):
+        encoding = result.config.encoding
         if encoding.name != "p2be" or encoding.table_from is not None:
             continue
-        config = result.measured.config
+        config = result.config
         what = f"learned on {option_label(config.dataset.name)}, M = {encoding.M}"
         recipe = f"{config.backbone.name}, {option_label(config.regime.name)}, {config.epochs} epochs"
         chosen.setdefault(f"{what}\n{recipe}\nlambda = {encoding.lambda_smooth:g}", result)
@@ -66,18 +66,18 @@ def _learned(results: Sequence[Result]) -> tuple[list, list[str]]:
         if len(found) == LEARNED:
             return found, [f"Learned tables of more than {LEARNED} recipes: the first {LEARNED} are drawn."]
         try:
-            weight = load_checkpoint(result.measured.run)["state_dict"]["model.encoding.weight"]
+            weight = load_checkpoint(result.run)["state_dict"]["model.encoding.weight"]
         except (BadInput, KeyError):
-            lost.append(str(result.measured.run.path))
+            lost.append(str(result.run.path))
             continue
-        found.append((f"{title}, seed {result.measured.seed}", weight.float()))
+        found.append((f"{title}, seed {result.seed}", weight.float()))
     more = f" and {len(lost) - 1} others" if len(lost) > 1 else ""
     return found, [f"Learned tables not drawn, without a checkpoint that can be read: {lost[0]}{more}."] if lost else []
 
 
 def _less_like_the_paper(result: Result) -> tuple[bool, ...]:
     """Sorts the paper's own table, of ImageNet, to the front, then those of its corruption runs."""
-    config = result.measured.config
+    config = result.config
     return config.dataset.name != "imagenet", config.regime.name != "augmix", config.encoding.M != 64
 
 

@@ -38,27 +38,20 @@ class NotUsed:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Measured):
     """The results of one run, with what its folder says of it.
 
     Attributes:
-        measured: counts, configuration and settings.
         info: content of the run's ``run.json``.
         left_out: corruptions that were asked for and that there were no images of.
         other_evaluations: names of the run's evaluations that were not taken.
         identical: corruptions whose images are known to be the published ones.
     """
 
-    measured: Measured
     info: dict[str, Any]
     left_out: tuple[str, ...]
     other_evaluations: tuple[str, ...]
     identical: tuple[str, ...] = ()
-
-    @property
-    def run(self) -> str:
-        """The run's folder, which tells runs apart."""
-        return str(self.measured.run.path.resolve())
 
     @property
     def sweep(self) -> str | None:
@@ -115,7 +108,9 @@ def _result(measured: Measured) -> Result:
     names = (each.name for each in (run / EVALUATIONS).glob("*") if each.resolve() != measured.folder.resolve())
     section = summary.get("corruptions") or {}
     left_out, identical = (tuple(section.get(key) or ()) for key in ("left_out", "identical"))
-    return Result(measured, info, left_out, tuple(sorted(names)), identical)
+    return Result(
+        **vars(measured), info=info, left_out=left_out, other_evaluations=tuple(sorted(names)), identical=identical
+    )
 
 
 # -- trained to its end -----------------------------------------------------------------------------------------------
@@ -127,7 +122,7 @@ def _check_fully_trained(result: Result) -> None:
     Raises:
         BadInput: the run is not finished, or other weights than its last were measured.
     """
-    settings, run = result.measured.settings, result.measured.run
+    settings, run = result.settings, result.run
     if settings.get("checkpoint", "last") != "last":
         return
     state, step = state_of(KEY, run), settings.get("step")
@@ -140,7 +135,7 @@ def _check_fully_trained(result: Result) -> None:
 
 def _steps(result: Result) -> int | None:
     """Steps of the whole training: what a finished run says itself, else from its images; None if neither is known."""
-    run, config = result.measured.run, result.measured.config
+    run, config = result.run, result.config
     try:
         own = read_json(run.path / "results.json")["settings"]
         if own["checkpoint"] == "last" and isinstance(own["step"], int):

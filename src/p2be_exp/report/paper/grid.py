@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from p2be_exp.report.difference import KINDS, Compared
 from p2be_exp.report.paper.apart import FLOAT32
@@ -240,15 +239,15 @@ def _warning(table: Table) -> str:
 def _sentence(table: Table) -> str:
     """What was measured, on what, by how many seeds, with which versions, and how much is missing."""
     results = table.results
-    datasets = _listed(option_label(each.measured.settings["dataset"]) for each in results)
-    images = _listed(f"{each.measured.counts['clean'].n:,}" for each in results if "clean" in each.measured.counts)
+    datasets = _listed(option_label(each.settings["dataset"]) for each in results)
+    images = _listed(f"{each.counts['clean'].n:,}" for each in results if "clean" in each.counts)
     source = _corrupted(table)
-    seeds = sorted({each.measured.seed for each in results})
-    networks = _listed(each.measured.config.backbone.name for each in results)
-    presets = _listed(each.measured.config.preset.name for each in results)
+    seeds = sorted({each.seed for each in results})
+    networks = _listed(each.config.backbone.name for each in results)
+    presets = _listed(each.config.preset.name for each in results)
     versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if _has_torch(each))
     commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
-    runs = {each.run for each in results}
+    runs = {each.run_folder for each in results}
     missing = sum(not cell.runs for cell in table.cells)
     facts = [
         f"{len(runs)} run{'s' * (len(runs) > 1)} on {datasets}",
@@ -323,7 +322,6 @@ def _notes(table: Table, parts: dict[Key, tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _double(first: Result, second: Result) -> str:
-    one, other = Path(first.measured.folder), Path(second.measured.folder)
-    if first.run == second.run:
-        return f"Measured twice: what {one} and {other} both have is taken from the first."
-    return f"Seed {first.measured.seed} twice: {other} is left out where {one} has the place."
+    if first.run_folder == second.run_folder:
+        return f"Measured twice: what {first.folder} and {second.folder} both have is taken from the first."
+    return f"Seed {first.seed} twice: {second.folder} is left out where {first.folder} has the place."

@@ -100,7 +100,7 @@ def departures(result: Result, recipe: Recipe) -> Departures:
         result: of one run.
         recipe: the recipe.
     """
-    config = result.measured.config
+    config = result.config
     changed, row = training_departures(config, recipe)
     found = [*changed, *_evaluation(result, recipe)]
     remark = config.departs_from_paper
@@ -212,9 +212,7 @@ def _option(what: str, name: str, wanted: tuple[str, ...]) -> list[str]:
 
 
 def _evaluation(result: Result, recipe: Recipe) -> list[str]:
-    measured = result.measured
-    settings, counts = measured.settings, measured.counts
-    found = []
+    settings, counts, found = result.settings, result.counts, []
     expected = _TEST_IMAGES.get(settings["dataset"])
     images = counts["clean"].n if "clean" in counts else None
     if expected and images and images != expected:
@@ -233,7 +231,7 @@ def _evaluation(result: Result, recipe: Recipe) -> list[str]:
 
 
 def _corrupted(result: Result) -> list[str]:
-    settings, found = result.measured.settings["corruption"], []
+    settings, found = result.settings["corruption"], []
     if settings["name"] == "own":
         files = json.dumps(settings.get("files"), sort_keys=True)
         found.append(f"own files as corruptions (digest {hashlib.sha256(files.encode()).hexdigest()[:8]})")
@@ -252,13 +250,13 @@ def _corrupted(result: Result) -> list[str]:
 
 
 def _attacked(result: Result) -> list[str]:
-    attack, seed = result.measured.settings.get("attack") or {}, result.measured.settings.get("seed")
+    attack, seed = result.settings.get("attack") or {}, result.settings.get("seed")
     found = []
     usual = {"steps": 7, "delta": 1.2, "restarts": 1}  # the rest is part of the condition's name
     for key in usual if attack.get("name") == "lspga" else ("restarts",):
         if key in attack and attack[key] != usual[key]:
             found.append(f"LS-PGA with {key} = {format_value(attack[key])}")
-    if seed not in (None, 0, result.measured.seed):  # 0 is what evaluate.py draws with
+    if seed not in (None, 0, result.seed):  # 0 is what evaluate.py draws with
         found.append(f"attacked under seed {seed}")
     return found
 

@@ -14,8 +14,8 @@ _HEAD = ("seed", "command", "commit", "status", "other evaluations")
 
 def runs_table(results: Sequence[Result], not_used: Sequence[NotUsed]) -> Grid:
     """A row a run: folder, seed, command, commit, status."""
-    ordered = sorted(results, key=lambda result: natural(str(result.measured.folder)))
-    used = tuple((str(result.measured.folder), _texts(_facts(result))) for result in ordered)
+    ordered = sorted(results, key=lambda result: natural(str(result.folder)))
+    used = tuple((str(result.folder), _texts(_facts(result))) for result in ordered)
     rest = tuple((str(each.folder), _texts(("", "", "", each.reason, ""))) for each in not_used)
     lack = f"; {len(not_used)} without" if not_used else ""
     return Grid(
@@ -34,7 +34,7 @@ def runs_table(results: Sequence[Result], not_used: Sequence[NotUsed]) -> Grid:
 
 def number_of_runs(results: Sequence[Result]) -> str:
     """How many runs some results are of: several evaluations of a run are one."""
-    number = len({result.run for result in results})
+    number = len({result.run_folder for result in results})
     return f"{number} run{'s' * (number != 1)}"
 
 
@@ -48,9 +48,9 @@ _KINDS = ("fact", "path", "fact", "fact", "fact")
 def _facts(result: Result) -> tuple[str, ...]:
     info = result.info
     return (
-        str(result.measured.seed),
+        str(result.seed),
         shlex.join(info.get("command") or []),
         str(info.get("git_commit") or "")[:10],
-        result.measured.run.status().get("state", "finished"),
+        result.run.status().get("state", "finished"),
         ", ".join(result.other_evaluations),
     )

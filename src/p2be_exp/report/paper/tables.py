@@ -147,7 +147,7 @@ def family(block: Key) -> Key:
 
 
 def _name(result: Result, group: str) -> str:
-    return getattr(result.measured.config, group).name
+    return getattr(result.config, group).name
 
 
 def _encoding(result: Result, variant: str) -> Key:
@@ -155,7 +155,7 @@ def _encoding(result: Result, variant: str) -> Key:
 
 
 def _learns_its_table(result: Result) -> bool:
-    return result.measured.config.encoding.table_from is None
+    return result.config.encoding.table_from is None
 
 
 def _cells(block: Key, row: Key, *kinds: str) -> list[CellKey]:
@@ -191,7 +191,7 @@ def _cells_3(result: Result, variant: str) -> list[CellKey]:
 
 def _may_have_mce(result: Result) -> bool:
     """Whether the corrupted images, if any, are the whole of ImageNet-C: only they have a normaliser."""
-    without = result.measured.settings["corruption"]["name"] == "none"
+    without = result.settings["corruption"]["name"] == "none"
     return _name(result, "dataset") == "imagenet" and (without or is_official_imagenet(result))
 
 
@@ -203,7 +203,7 @@ def _cells_3_ce(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_6(result: Result, variant: str) -> list[CellKey]:
-    length = Key(str(result.measured.config.epochs))
+    length = Key(str(result.config.epochs))
     cells = _cells_2(result, variant)
     return [replace(cell, column=length) for cell in cells if cell.measure.kind == "corruption"]
 
@@ -211,7 +211,7 @@ def _cells_6(result: Result, variant: str) -> list[CellKey]:
 def _cells_7(result: Result, variant: str) -> list[CellKey]:
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "augmix" or _is_imagenet(result):
         return []
-    source = result.measured.config.encoding.table_from
+    source = result.config.encoding.table_from
     variant = ", ".join(filter(None, [variant, origin(source) if source else ""]))
     row = Key("fixed" if source else "learned", variant)
     return _cells(Key(_name(result, "dataset")), row, "clean", "corruption")
@@ -239,7 +239,7 @@ def origin(source: str) -> str:
 
 def _fixed_tables(results: Sequence[Result]) -> list[str]:
     """Whether the seeds of a fixed row stand for several learned tables."""
-    sources = {each.measured.config.encoding.table_from for each in results}
+    sources = {each.config.encoding.table_from for each in results}
     tables = {Path(source).resolve() for source in sources if source is not None}
     if not tables:
         return []
@@ -260,7 +260,7 @@ def _cells_4(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_5(result: Result, variant: str) -> list[CellKey]:
-    config = result.measured.config
+    config = result.config
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "contrain" or not _learns_its_table(result):
         return []
     weight = config.encoding.lambda_smooth
@@ -273,7 +273,7 @@ def _cells_5(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_m(result: Result, variant: str) -> list[CellKey]:
-    encoding = result.measured.config.encoding
+    encoding = result.config.encoding
     if not has_key(encoding, "M") or not _learns_its_table(result) or _name(result, "regime") == "standard":
         return []
     within = tuple(_name(result, group) for group in ("backbone", "dataset", "regime"))
@@ -281,7 +281,7 @@ def _cells_m(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_lambda(result: Result, variant: str) -> list[CellKey]:
-    encoding = result.measured.config.encoding
+    encoding = result.config.encoding
     if not has_key(encoding, "lambda_smooth") or not (_corruption_run(result) or result.sweep == "m_lambda"):
         return []
     row = Key(setting=Setting("lambda", encoding.lambda_smooth))

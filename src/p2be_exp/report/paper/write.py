@@ -56,7 +56,7 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
     tables = fill_tables(results)
     words = grids(tables)
     pictures = [tuple(table_pictures(table, grid)) for table, grid in zip(tables, words, strict=True)]
-    learned = any(result.measured.config.encoding.name == "p2be" for result in results)
+    learned = any(result.config.encoding.name == "p2be" for result in results)
     maps, notes = code_maps(results) if learned else ([], [])
     return Report(
         tuple(results), tuple(not_used), tuple(tables), tuple(words), tuple(pictures), tuple(maps), tuple(notes)
