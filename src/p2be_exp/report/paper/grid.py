@@ -81,10 +81,6 @@ def grids(tables: Iterable[Table]) -> list[Grid]:
 
 def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
     parts = {column: _parts(table, column) for column in table.columns}
-    heads = {"ours": "ours", "difference": f"{MINUS} {table.spec.against}", "published": "published",
-             "gap": f"ours {MINUS} published"}  # fmt: skip
-    if not table.full:
-        heads["published"] = "published, not comparable"
     blocks = tuple(
         (
             _block_label(table, block),
@@ -98,7 +94,7 @@ def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
         )
         for block, rows in table.blocks.items()
     )
-    head = tuple((_column_label(table, column), tuple(heads[p] for p in parts[column])) for column in table.columns)
+    head = tuple((_column_label(table, column), tuple(of.values())) for column, of in parts.items())
     return Grid(
         name,
         _heading(table) + (f" ({_kept_apart(table)})" if has_others_like_it else ""),
@@ -133,15 +129,16 @@ def _column_label(table: Table, column: Key) -> str:
     return label if kinds & NORMALISED else f"{label}, %"
 
 
-def _parts(table: Table, column: Key) -> tuple[str, ...]:
-    cells = table.of_column(column)
-    there = {
-        "ours": True,
-        "difference": table.spec.differences and any(cell.compared for cell in cells),
-        "published": any(cell.published for cell in cells),
-        "gap": any(cell.minus_published is not None for cell in cells),
-    }
-    return tuple(part for part, shown in there.items() if shown)
+def _parts(table: Table, column: Key) -> dict[str, str]:
+    """The parts of a column that have something to show, with their headings."""
+    cells, parts = table.of_column(column), {"ours": "ours"}
+    if table.spec.differences and any(cell.compared for cell in cells):
+        parts["difference"] = f"{MINUS} {table.spec.against}"
+    if any(cell.published for cell in cells):
+        parts["published"] = "published" if table.full else "published, not comparable"
+    if any(cell.minus_published is not None for cell in cells):
+        parts["gap"] = f"ours {MINUS} published"
+    return parts
 
 
 def _block_label(table: Table, block: Key) -> str:
@@ -290,7 +287,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(set(names)))
 
 
-def _notes(table: Table, parts: dict[Key, tuple[str, ...]]) -> tuple[str, ...]:
+def _notes(table: Table, parts: dict[Key, dict[str, str]]) -> tuple[str, ...]:
     shown = {part for of in parts.values() for part in of}
     notes = ["Ours: mean ± standard deviation over seeds, percent; the number of seeds in brackets."]
     kinds = [cell.compared.kind for cell in table.cells if cell.compared and cell.compared.kind]
