@@ -197,8 +197,8 @@ def _mean(
     if wrong is None:
         compared = compare_seeds(of_a, of_b)
     else:
-        of_networks = zip(*(wrong[condition] for condition in quantity.conditions), strict=True)
-        compared = compare_networks(*map(np.stack, of_networks), (a[0].seed, b[0].seed))
+        wrong_a, wrong_b = map(np.stack, zip(*(wrong[name] for name in quantity.conditions), strict=True))
+        compared = compare_networks(wrong_a, wrong_b, (a[0].seed, b[0].seed))
     row = ComparedRow(
         "mean",
         quantity.name,

@@ -12,6 +12,7 @@ from typing import Any
 
 from p2be_exp.errors import BadInput
 from p2be_exp.report.compare import ComparedRow
+from p2be_exp.report.difference import signed
 from p2be_exp.system.atomic import write_json, write_text
 from p2be_exp.system.ownership import owned
 
@@ -168,7 +169,7 @@ def _means(rows: Sequence[Mapping[str, Any]], groups: bool) -> str:
         sd_a, sd_b = (f"{row[key]:>7.2f}" if groups else "" for key in ("sd_a", "sd_b"))
         lines.append(
             f"{_label(row['name']):<24}{row['error_a']:>8.2f}{sd_a}{row['error_b']:>8.2f}{sd_b}"
-            f"{_signed(row['difference']):>9}   {_interval(row):<18}  {row['over']}".rstrip()
+            f"{signed(row['difference']):>9}   {_interval(row):<18}  {row['over']}".rstrip()
         )
     return "\n".join(lines)
 
@@ -182,7 +183,7 @@ def _interval(row: Mapping[str, Any]) -> str:
         return "none"
     if row["ci_low"] == row["ci_high"]:
         return "none: no spread"
-    return f"{_signed(row['ci_low'])} to {_signed(row['ci_high'])}"
+    return f"{signed(row['ci_low'])} to {signed(row['ci_high'])}"
 
 
 def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -191,16 +192,10 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         lines.append(
             f"{row['name'].removeprefix('corruption/'):<24}{row['error_a']:>8.2f}{row['error_b']:>8.2f}"
-            f"{_signed(row['difference']):>9}{row['only_a_wrong']:>14,}{row['only_b_wrong']:>14,}"
+            f"{signed(row['difference']):>9}{row['only_a_wrong']:>14,}{row['only_b_wrong']:>14,}"
             f"{_p(row['p']):>10}{_p(row['p_holm']):>10}"
         )
     return "\n".join(lines)
-
-
-def _signed(value: float) -> str:
-    """With its sign, and 0 without one."""
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text
 
 
 def _p(p: float) -> str:

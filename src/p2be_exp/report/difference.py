@@ -48,8 +48,23 @@ class Compared:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval and 0 is outside; one without width tells nothing."""
+        """Whether there is an interval and 0 is outside; one without width says nothing."""
         return self.low is not None and self.high is not None and self.low < self.high and self.low * self.high > 0
+
+    @property
+    def direction(self) -> str:
+        """``fewer`` or ``more`` errors; empty where the interval contains 0 or there is none."""
+        return "" if not self.excludes_zero else "fewer" if self.difference < 0 else "more"
+
+
+def signed(points: float) -> str:
+    """A difference in points: two decimals with a sign; 0 without one.
+
+    >>> signed(-0.5), signed(0.001), signed(1.0)
+    ('-0.50', '0.00', '+1.00')
+    """
+    text = f"{points:+.2f}"
+    return "0.00" if float(text) == 0 else text
 
 
 def compare_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Compared:

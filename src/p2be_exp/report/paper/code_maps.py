@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
@@ -85,7 +86,7 @@ def _draw(maps: dict[str, NDArray[np.float32]]) -> Picture:
     columns = 4
     rows = -(-len(maps) // columns)
 
-    def draw(drawing: Drawing, grid_of_axes: NDArray[np.object_]) -> list[str]:
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
         for axes in grid_of_axes.flat[len(maps) :]:
             axes.set_visible(False)
         for axes, (title, values) in zip(grid_of_axes.flat, maps.items(), strict=False):

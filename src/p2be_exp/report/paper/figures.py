@@ -50,7 +50,7 @@ class Picture:
     svg: str
 
 
-Draw = Callable[[Drawing, NDArray[np.object_]], Iterable[str]]
+Draw = Callable[[Drawing, Any], Iterable[str]]
 """Draws on a figure and its axes, ``(rows, columns)``; returns the numbers in words."""
 
 
@@ -95,7 +95,7 @@ def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
     order = [(block, row) for block, rows in table.blocks.items() for row in rows if (block, row) in shown]
     names = [f"{spec.row_label(row)}, {spec.block_label(block)}" for block, row in order]
 
-    def draw(drawing: Drawing, grid_of_axes: NDArray[np.object_]) -> list[str]:
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
         for axes, (column, cells) in zip(grid_of_axes[0], columns.items(), strict=True):
             _draw_differences(axes, cells, order)
             axes.set_title(spec.column_label(column), fontsize=9)
@@ -157,7 +157,7 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
     if not names:
         return []
 
-    def draw(drawing: Drawing, grid_of_axes: NDArray[np.object_]) -> list[str]:
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
         for axes, (block, rows) in zip(grid_of_axes[:, 0], errors.items(), strict=True):
             for number, (row, of) in enumerate(rows.items()):
                 colour, marker = _style(row, number)
@@ -199,7 +199,7 @@ def _errors(cells: dict[Key, Cell]) -> dict[str, list[float]]:
 def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
     lengths = sorted({_along(cell.key.row) for cell in table.cells})
 
-    def draw(drawing: Drawing, grid_of_axes: NDArray[np.object_]) -> list[str]:
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
         words = []
         for axes, column in zip(grid_of_axes[0], table.columns, strict=True):
             words += _draw_along_m(axes, table, column)
@@ -250,11 +250,11 @@ def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
     for group, blocks in groups.items():
         weights = sorted({row for block in blocks for row in table.blocks[block]}, key=natural)
         matrices = {column: _matrix(table, blocks, weights, column) for column in table.columns}
-        matrices = {table.spec.column_label(of): each for of, each in matrices.items() if np.isfinite(each).any()}
-        if len(weights) > 1 and matrices:
+        maps = {table.spec.column_label(of): each for of, each in matrices.items() if np.isfinite(each).any()}
+        if len(weights) > 1 and maps:
             title = f"Error over M and lambda, {table.spec.block_label(group)}; mean over seeds{scale}"
             lengths, names = ([format_value(_along(key)) for key in keys] for keys in (blocks, weights))
-            found.append(_heat_map(f"{grid.id}-{len(found) + 1}", title, lengths, names, matrices))
+            found.append(_heat_map(f"{grid.id}-{len(found) + 1}", title, lengths, names, maps))
     return found
 
 
@@ -268,7 +268,7 @@ def _heat_map(
 ) -> Picture:
     """One map for each measure: M downwards, lambda to the right."""
 
-    def draw(drawing: Drawing, grid_of_axes: NDArray[np.object_]) -> list[str]:
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
         words = []
         for axes, (label, matrix) in zip(grid_of_axes[0], matrices.items(), strict=True):
             axes.imshow(np.ma.masked_invalid(matrix), cmap="cividis", aspect="auto")

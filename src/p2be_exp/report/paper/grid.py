@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from p2be_exp.report.difference import KINDS, Compared
+from p2be_exp.report.difference import KINDS, Compared, signed
 from p2be_exp.report.paper.apart import FLOAT32
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.gather import Result
@@ -31,13 +31,13 @@ class Text:
         text: as plain text.
         kind: ``ours``, ``difference``, ``published``, ``gap``.
         missing: nothing was measured there.
-        told: what a difference says: ``fewer``, ``more``; empty where its interval holds 0 or there is none.
+        direction: of a difference, see :class:`p2be_exp.report.difference.Compared`.
     """
 
     text: str
     kind: str
     missing: bool = False
-    told: str = ""
+    direction: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,29 +81,22 @@ def grids(tables: Iterable[Table]) -> list[Grid]:
 
 def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
     parts = {column: _parts(table, column) for column in table.columns}
-    blocks = tuple(
-        (
-            _block_label(table, block),
-            tuple(
-                (
-                    table.spec.row_label(row),
-                    tuple(_text(cells[column], part) for column in parts for part in parts[column]),
-                )
-                for row, cells in rows.items()
-            ),
-        )
-        for block, rows in table.blocks.items()
-    )
-    head = tuple((_column_label(table, column), tuple(of.values())) for column, of in parts.items())
+
+    def texts(cells: Mapping[Key, Cell]) -> tuple[Text, ...]:
+        return tuple(_text(cells[column], part) for column in parts for part in parts[column])
+
     return Grid(
-        name,
-        _heading(table) + (f" ({_kept_apart(table)})" if has_others_like_it else ""),
-        _warning(table),
-        _sentence(table),
-        table.spec.row_head,
-        head,
-        blocks,
-        _notes(table, parts),
+        id=name,
+        heading=_heading(table) + (f" ({_kept_apart(table)})" if has_others_like_it else ""),
+        warning=_warning(table),
+        sentence=_sentence(table),
+        corner=table.spec.row_head,
+        head=tuple((_column_label(table, column), tuple(of.values())) for column, of in parts.items()),
+        blocks=tuple(
+            (_block_label(table, block), tuple((table.spec.row_label(row), texts(of)) for row, of in rows.items()))
+            for block, rows in table.blocks.items()
+        ),
+        notes=_notes(table, parts),
     )
 
 
@@ -156,9 +149,8 @@ def _text(cell: Cell, part: str) -> Text:
     if part == "published":
         return Text(published(cell), part)
     if part == "gap":
-        gap = cell.minus_published
-        return Text("" if gap is None else signed(gap), part)
-    return Text(difference(cell.compared), part, told=_told(cell.compared))
+        return Text("" if cell.minus_published is None else _minus(cell.minus_published), part)
+    return Text(difference(cell.compared), part, direction=cell.compared.direction if cell.compared else "")
 
 
 def ours(cell: Cell) -> str:
@@ -186,13 +178,13 @@ def difference(compared: Compared | None) -> str:
     """
     if compared is None:
         return ""
-    text, seeds = signed(compared.difference), f", {_seeds(compared)}" if compared.in_part else ""
+    text, seeds = _minus(compared.difference), f", {_seeds(compared)}" if compared.in_part else ""
     if compared.low is None or compared.high is None:
         return f"{text} (no interval{seeds})"
     if compared.low == compared.high:
         return f"{text} (no spread{seeds})"
-    mark = {"fewer": f"{FEWER} ", "more": f"{MORE} ", "": ""}[_told(compared)]
-    return f"{mark}{text} [{signed(compared.low)}, {signed(compared.high)}] {LETTERS[compared.kind]}{seeds}"
+    mark = {"fewer": f"{FEWER} ", "more": f"{MORE} ", "": ""}[compared.direction]
+    return f"{mark}{text} [{_minus(compared.low)}, {_minus(compared.high)}] {LETTERS[compared.kind]}{seeds}"
 
 
 def _seeds(compared: Compared) -> str:
@@ -205,20 +197,9 @@ def _seeds(compared: Compared) -> str:
     return f"seed{'s' * (len(first) > 1)} {' '.join(map(str, first))}"
 
 
-def signed(value: float) -> str:
-    """Two decimals with a sign; 0 without one.
-
-    >>> signed(-0.5), signed(0.001), signed(1.0)
-    ('−0.50', '0.00', '+1.00')
-    """
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
-
-
-def _told(compared: Compared | None) -> str:
-    if compared is None or not compared.excludes_zero:
-        return ""
-    return "fewer" if compared.difference < 0 else "more"
+def _minus(points: float) -> str:
+    """A signed number with the typographic minus."""
+    return signed(points).replace("-", MINUS)
 
 
 # -- what stands around it --------------------------------------------------------------------------------------------
@@ -227,10 +208,8 @@ def _told(compared: Compared | None) -> str:
 def _warning(table: Table) -> str:
     if table.full:
         return ""
-    start = (
-        "Small scale or another recipe: not comparable with the published numbers. These runs depart from the paper in"
-    )
-    return f"{start}: {'; '.join(table.departures)}."
+    start = "Small scale or another recipe: not comparable with the published numbers."
+    return f"{start} These runs depart from the paper in: {'; '.join(table.departures)}."
 
 
 def _sentence(table: Table) -> str:
@@ -242,7 +221,9 @@ def _sentence(table: Table) -> str:
     seeds = sorted({each.seed for each in results})
     networks = _listed(each.config.backbone.name for each in results)
     presets = _listed(each.config.preset.name for each in results)
-    versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if _has_torch(each))
+    versions = _listed(
+        f"torch {torch}" for each in results if (torch := (each.info.get("versions") or {}).get("torch"))
+    )
     commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
     runs = {each.run_folder for each in results}
     missing = sum(not cell.runs for cell in table.cells)
@@ -272,15 +253,8 @@ def _trained(table: Table) -> str:
 def _corrupted(table: Table) -> str:
     if not {cell.key.measure.kind for cell in table.cells} & {"corruption", "error", *NORMALISED}:
         return ""
-    found = set()
-    for each in table.results:
-        if corruptions(each):
-            found.add(f"corrupted images: {source_of(each)}, {over(each)}")
+    found = {f"corrupted images: {source_of(each)}, {over(each)}" for each in table.results if corruptions(each)}
     return " and ".join(sorted(found)) or "no corrupted images"
-
-
-def _has_torch(result: Result) -> bool:
-    return "torch" in (result.info.get("versions") or {})
 
 
 def _listed(names: Iterable[str]) -> str:
