@@ -55,7 +55,7 @@ class ComparedRow:
         difference: B - A; of groups that are compared in pairs, over the seeds that both have.
         sd_a, sd_b: standard deviation between the seeds of a group.
         ci_low, ci_high: 95 % interval of the difference.
-        only_a_wrong, only_b_wrong: number of images that one network alone gets wrong.
+        only_a_wrong, only_b_wrong: number of images that only one of the networks gets wrong.
         p: of McNemar's test.
         p_holm: the same, adjusted for all conditions that were tested.
     """
@@ -163,7 +163,7 @@ def quantities(conditions: Sequence[str]) -> list[Quantity]:
 def _check_sizes(a: Sequence[Measured], b: Sequence[Measured]) -> None:
     if min(len(a), len(b)) == 1 < max(len(a), len(b)):
         single = a[0] if len(a) == 1 else b[0]
-        raise BadInput(f"{single}: one run against several; needed are two runs or more on each side, or one on each")
+        raise BadInput(f"{single}: one run against several; both sides must have one run, or both two or more")
 
 
 def _runs(group: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -181,8 +181,13 @@ def _runs(group: Sequence[Measured]) -> list[dict[str, Any]]:
 def _how(compared: Compared) -> dict[str, Any]:
     """How an interval was made: the same for every mean, since all are of the same runs."""
     seeds_a, seeds_b = map(list, compared.seeds)
-    told = {"kind": compared.kind or None, "seeds_a": seeds_a, "seeds_b": seeds_b, "in_part": compared.in_part}
-    return told | {"why_not": compared.why_not or None}
+    return {
+        "kind": compared.kind or None,
+        "seeds_a": seeds_a,
+        "seeds_b": seeds_b,
+        "in_part": compared.in_part,
+        "why_not": compared.why_not or None,
+    }
 
 
 _Wrong = Mapping[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]

@@ -31,7 +31,7 @@ _NETWORKS_WARNING = (
     "This compares these two networks. It says nothing about the two methods: for that, train each with several seeds."
 )
 _SHOWN = 6
-"""Keys of the configuration that are told on the terminal; the rest are counted."""
+"""Keys of the configuration that are shown on the terminal; the rest are counted."""
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ def _header(comparison: Mapping[str, Any]) -> str:
         "data": f"{settings['dataset']}, {comparison['n_images']:,} test images{source}",
     }
     text = [f"{name:<11}{line}" for name, line in lines.items()]
-    text += [f"{'left out':<11}{reason}: {_told(names)}" for reason, names in comparison["left_out"].items()]
+    text += [f"{'left out':<11}{reason}: {_in_short(names)}" for reason, names in comparison["left_out"].items()]
     return "\n".join(text)
 
 
@@ -132,22 +132,22 @@ def _differences(comparison: Mapping[str, Any]) -> str:
 
 def _configs(differ_in: Mapping[str, Sequence[Any]]) -> str:
     # What another option of a group has and this one lacks is clear from the options' names.
-    telling = [
+    shown = [
         f"{key}={a} | {b}"
         for key, (a, b) in differ_in.items()
         if not (f"{key.partition('.')[0]}.name" in differ_in and None in (a, b))
     ]
-    told, more = telling[:_SHOWN], len(telling[_SHOWN:])
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+    more = len(shown) - _SHOWN
+    return "; ".join(shown[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _told(conditions: Sequence[str]) -> str:
+def _in_short(conditions: Sequence[str]) -> str:
     """Conditions in few words: ``clean, fog 1 2 3 4 5, attack/pgd/8``."""
-    told = []
+    parts = []
     for stem, members in groupby(conditions, key=_stem):
         severities = " ".join(name.rpartition("/")[2] for name in members)
-        told.append(f"{stem.removeprefix('corruption/')} {severities}" if stem.startswith("corruption/") else stem)
-    return ", ".join(told)
+        parts.append(f"{stem.removeprefix('corruption/')} {severities}" if stem.startswith("corruption/") else stem)
+    return ", ".join(parts)
 
 
 def _stem(condition: str) -> str:

@@ -34,7 +34,7 @@ class Compared:
         kind: ``paired``, ``welch``, ``networks``; empty where there is no interval.
         difference, low, high: of the second side minus the first; the ends are None without an interval.
         seeds: those of the two sides that it is from.
-        why_not: why there is no interval.
+        why_not: the reason, where there is no interval.
         in_part: a side has more seeds than these, so that it is not the difference of the two means.
     """
 
@@ -114,7 +114,7 @@ def wrong_images(a: Measured, b: Measured, conditions: Sequence[str]) -> tuple[N
     """Which images two networks classify wrongly, ``(conditions, images)`` each.
 
     Raises:
-        BadInput: they did not see the same images, or the file of a condition's images does not serve.
+        BadInput: they did not see the same images, or the file of a condition's images cannot be used.
     """
     check_images([a, b], conditions)
     one, other = (np.stack([each.images(name).wrong for name in conditions]) for each in (a, b))

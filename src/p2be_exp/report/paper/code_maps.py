@@ -24,10 +24,10 @@ def code_maps(results: Sequence[Result]) -> tuple[list[Picture], list[str]]:
     """Panels of RGB, one-hot, thermometer, a random table, and of the tables that runs have learned.
 
     Args:
-        results: of the runs; those without a learned table are passed over.
+        results: of the runs; those without a learned table are skipped.
 
     Returns:
-        The picture, none where no run has learned a table; and what is said of runs that are not in it.
+        The picture, none where no run has learned a table; and notes on runs that are not in it.
     """
     import torch  # seconds, and a report without P2BE has no use for it
 

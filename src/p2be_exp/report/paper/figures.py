@@ -26,7 +26,7 @@ STYLES = {
     "thermometer": ("#0072B2", "^"),
     "p2be": ("#009E73", "D"),
 }
-"""Colour (Okabe and Ito) and marker of the encodings: told apart by the colour-blind and in grey."""
+"""Colour (Okabe and Ito) and marker of the encodings, distinguishable for the colour-blind and in grey."""
 
 _OTHERS = (("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#8C8C8C", "*"), ("#444444", "<"), ("#999933", ">"))
 _SETTINGS: Any = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
@@ -221,7 +221,7 @@ def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
 
 
 def _along(key: Key) -> Any:
-    """The value along which a table of M or lambda goes."""
+    """The value of the setting, in a table by M or lambda."""
     assert key.setting is not None
     return key.setting.value
 

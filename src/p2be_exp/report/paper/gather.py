@@ -1,4 +1,4 @@
-"""The results that a report is about: what of the given runs can be used, and why the rest cannot."""
+"""The results that a report is about: which of the given runs can be used, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Result(Measured):
 
     Attributes:
         info: content of the run's ``run.json``.
-        left_out: corruptions that were asked for and that there were no images of.
+        left_out: requested corruptions that there were no images of.
         other_evaluations: names of the run's evaluations that were not taken.
         identical: corruptions whose images are known to be the published ones.
     """
@@ -65,7 +65,7 @@ class Result(Measured):
 
 
 def gather(paths: Sequence[str], evaluation: str | None = None) -> tuple[list[Result], list[NotUsed]]:
-    """Read the results of runs; a run without any is told of, and stops nothing.
+    """Read the results of runs; a run without any is reported and does not stop the others.
 
     Args:
         paths: run folders, folders of runs, or evaluations; several may be joined by commas.
@@ -103,8 +103,8 @@ def _result(measured: Measured) -> Result:
     run, info = measured.run.path, measured.run.info()
     _check_form("results.json", _SUMMARY, summary)
     _check_form("results.json", _SETTINGS, measured.settings)
-    if asked := measured.settings["corruption"].get("names"):
-        select_names(asked, "results.json: corruption.names")
+    if requested := measured.settings["corruption"].get("names"):
+        select_names(requested, "results.json: corruption.names")
     names = (each.name for each in (run / EVALUATIONS).glob("*") if each.resolve() != measured.folder.resolve())
     section = summary.get("corruptions") or {}
     left_out, identical = (tuple(section.get(key) or ()) for key in ("left_out", "identical"))
@@ -134,7 +134,7 @@ def _check_fully_trained(result: Result) -> None:
 
 
 def _steps(result: Result) -> int | None:
-    """Steps of the whole training: what a finished run says itself, else from its images; None if neither is known."""
+    """Steps of the whole training, as a finished run recorded them, else from its number of images; None if unknown."""
     run, config = result.run, result.config
     try:
         own = read_json(run.path / "results.json")["settings"]

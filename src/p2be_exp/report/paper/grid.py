@@ -1,4 +1,4 @@
-"""A filled table as words: what every form of the report, from the terminal to the page, then only lays out."""
+"""A filled table in words, which every form of the report, from the terminal to the page, then only lays out."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _heading(table: Table) -> str:
 
 
 def _kept_apart(table: Table) -> str:
-    """What tells a table from others of the same recipe."""
+    """What distinguishes a table from others of the same recipe."""
     return ", ".join([f"trained in {table.trained[0]}", *table.trained[1:], *table.apart])
 
 
@@ -202,7 +202,7 @@ def _minus(points: float) -> str:
     return signed(points).replace("-", MINUS)
 
 
-# -- what stands around it --------------------------------------------------------------------------------------------
+# -- the text around it ------------------------------------------------------------------------------------------------
 
 
 def _warning(table: Table) -> str:
@@ -239,9 +239,9 @@ def _sentence(table: Table) -> str:
         versions,
         f"commit {commits}" if commits else "",
     ]
-    lack = f"{missing} of {len(table.cells)} cells are missing" if missing else "no cell is missing"
+    gaps = f"{missing} of {len(table.cells)} cells are missing" if missing else "no cell is missing"
     scale = "full scale" if table.full else "not at full scale"
-    return f"Measured {scale}: {'; '.join(fact for fact in facts if fact)}; {lack}."
+    return f"Measured {scale}: {'; '.join(fact for fact in facts if fact)}; {gaps}."
 
 
 def _trained(table: Table) -> str:

@@ -30,7 +30,7 @@ def weights(result: Result, measure: Measure) -> Mapping[str, float] | None:
 
     Args:
         result: of one run.
-        measure: ``clean``; ``corruption``, the plain mean over the test corruptions that were asked for; ``lspga``;
+        measure: ``clean``; ``corruption``, the plain mean over the requested test corruptions; ``lspga``;
             ``error`` of one corruption, its mean over the severities; ``mce``, and ``ce`` of one corruption, in percent
             of AlexNet's, which only the complete official ImageNet-C has.
     """
@@ -60,14 +60,14 @@ def value(result: Result, measure: Measure) -> float | None:
 
 
 def corruptions(result: Result) -> tuple[str, ...]:
-    """The test corruptions that an evaluation asked for and had images of, in the published order."""
-    asked = result.settings["corruption"].get("names")
-    names = select_names(asked) if asked else ()
+    """The test corruptions that were requested and that there were images of, in the published order."""
+    requested = result.settings["corruption"].get("names")
+    names = select_names(requested) if requested else ()
     return tuple(name for name in names if name in TEST and name not in result.left_out)
 
 
 def severities(result: Result) -> tuple[int, ...]:
-    """The severities that were asked for."""
+    """The requested severities."""
     return tuple(sorted(result.settings["corruption"].get("severities") or ()))
 
 

@@ -48,11 +48,11 @@ class PublishedTable:
     """A table or a figure of the paper.
 
     Attributes:
-        id: of the report's table that it stands beside.
-        source: its number in the paper; empty for a table of the report alone.
+        id: of the report's table that it is shown beside.
+        source: its number in the paper; empty for a table that only the report has.
         blocks, rows, columns: their names, in the order of the paper.
         numbers: by block, row and column.
-        notes: what the paper leaves open about it, or says in two ways.
+        notes: what the paper leaves open about it, or contradicts.
     """
 
     id: str

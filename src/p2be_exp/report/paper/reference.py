@@ -1,4 +1,4 @@
-"""A cell beside its table's reference."""
+"""A cell compared with its table's reference."""
 
 from __future__ import annotations
 

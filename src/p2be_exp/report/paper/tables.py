@@ -1,4 +1,4 @@
-"""The paper's tables, each described whole: which runs belong to it, where in it, and how it is shown."""
+"""The paper's tables, each described in full: which runs belong to it, in which cells, and how it is shown."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class TableSpec:
     """A table of the report.
 
     Attributes:
-        printed: the published table; of a table that the paper does not have, the layout alone.
+        printed: the published table; of a table that the paper does not have, only the layout.
         title: what it shows.
-        recipe: that its runs are held against.
+        recipe: that its runs are compared with.
         cells: those that a result fills, without regard to what it departs in; the second argument is its departures
             in the row.
         reference: the row that the others are compared with, or the column; None for none.
         against: its name.
         sweeps: sweeps whose runs belong here.
         wanted: whether the cells that are filled make the table worth showing, where no sweep asks for it.
-        along: whether its blocks go along a setting: those with one row alone are not worth showing.
+        along: whether the rows of a block are values of a setting: a block with a single row is not worth showing.
         columns_are: ``measures``; ``lengths`` of training; ``encodings``, with a corruption in each row.
         variants_apart: whether an encoding's variants are left to other tables where the published one is there.
         shown_by: a table along lengths whose columns have this one's runs of other lengths.
-        differences: whether differences are shown in the table, or in the CSV file alone.
+        differences: whether differences are shown in the table, or only in the CSV file.
         pictures: kinds of figures, see :mod:`p2be_exp.report.paper.figures`.
         row_head: what the rows are.
         labels: of rows that are not options of the configuration.
-        block_details: what is said behind a block's label in the table.
-        remarks: what is to be said of the runs in it.
+        block_details: added to a block's label in the table.
+        remarks: notes on the runs in it.
     """
 
     printed: PublishedTable
@@ -107,7 +107,7 @@ class TableSpec:
         return ", ".join(filter(None, parts))
 
     def compared_with(self, key: CellKey) -> CellKey | None:
-        """The cell that a cell is compared with; None for none."""
+        """The cell that a cell is compared with; None where there is none."""
         own = key.column if self.corruption_a_row else key.row
         if self.reference is None or own == self.reference:
             return None
@@ -138,9 +138,9 @@ def _keys(names: Iterable[str]) -> tuple[Key, ...]:
 
 
 def family(block: Key) -> Key:
-    """The paper's network that a block of a backbone stands beside; the block itself where it is none.
+    """The paper's network that a block of a backbone is shown beside; the block itself where there is none.
 
-    A smaller Wide ResNet stands beside the paper's, to say what the table is of; it is never compared with it.
+    A smaller Wide ResNet is shown beside the paper's, to say what the table is about, and never compared with it.
     """
     name = FAMILIES.get(block.name) or ("wrn" if block.name.startswith("wrn") else block.name)
     return replace(block, name=name)
@@ -218,10 +218,10 @@ def _cells_7(result: Result, variant: str) -> list[CellKey]:
 
 
 def origin(source: str) -> str:
-    """What a fixed table was learned on, and in what that departs; empty for the paper's recipe for ImageNet.
+    """What a fixed table was learned on, and how that departs from the paper; empty for its recipe for ImageNet.
 
     Args:
-        source: folder of the run that has learned it.
+        source: folder of the run that learned it.
     """
     try:
         run = Run(source)
@@ -238,13 +238,13 @@ def origin(source: str) -> str:
 
 
 def _fixed_tables(results: Sequence[Result]) -> list[str]:
-    """Whether the seeds of a fixed row stand for several learned tables."""
+    """A note on whether the seeds of a fixed row are those of several learned tables."""
     sources = {each.config.encoding.table_from for each in results}
     tables = {Path(source).resolve() for source in sources if source is not None}
     if not tables:
         return []
-    alone = "All seeds of the fixed rows share one table"
-    shared = alone if len(tables) == 1 else f"The fixed rows use {len(tables)} tables"
+    one = "All seeds of the fixed rows share one table"
+    shared = one if len(tables) == 1 else f"The fixed rows use {len(tables)} tables"
     return [f"{shared}: the spread over their seeds is that of training a network on it, not that of learning a table."]
 
 
@@ -299,7 +299,7 @@ def _cells_other(result: Result, variant: str) -> list[CellKey]:
 
 
 def blocks_with_several_rows(cells: Iterable[CellKey]) -> set[Key]:
-    """The blocks of some cells that have several rows: along which something goes."""
+    """The blocks that have several rows among some cells."""
     rows: dict[Key, set[Key]] = {}
     for cell in cells:
         rows.setdefault(cell.block, set()).add(cell.row)

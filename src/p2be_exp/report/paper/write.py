@@ -1,4 +1,4 @@
-"""The whole report of some runs: made once, then written as files and told on the terminal."""
+"""The whole report of some runs: made once, then written as files and printed on the terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Report:
         not_used: those that have none, with the reason.
         sections: one per table.
         maps: Fig. 2, where a run has learned a table.
-        notes: what is said of it.
+        notes: on runs whose table is not in it.
     """
 
     results: Sequence[Result]
@@ -75,7 +75,7 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
 def write_report(report: Report, out: Path) -> None:
     """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.svg``, ``report.json``.
 
-    In the folder of an earlier report they take the place of its own, which its ``report.json`` lists.
+    In the folder of an earlier report they replace its files, which its ``report.json`` lists.
 
     Raises:
         BadInput: see :func:`p2be_exp.report.paper.folder.write_files`.
