@@ -64,13 +64,9 @@ def test_every_option_has_a_schema_with_its_name():
 def test_an_option_that_is_not_there():
     with pytest.raises(BadInput) as raised:
         option("regime", "augmx")
-<<<<<<< HEAD
     assert str(raised.value) == (
-        "regime=augmx: there is no such regime; there are: advtrain, augmix, contrain, mart, standard, trades"
+        "regime=augmx: no such regime; available: advtrain, augmix, contrain, mart, standard, trades"
     )
-=======
-    assert str(raised.value) == ("regime=augmx: no such regime; available: advtrain, augmix, contrain, standard")
->>>>>>> h-words-b
 
 
 def test_what_a_name_stands_for_is_added_to_the_settings():

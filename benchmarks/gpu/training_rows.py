@@ -74,7 +74,7 @@ def attack_cell(evaluation: Path) -> dict[str, Any]:
 def published_cells(encoding: str) -> dict[str, Any]:
     """The paper's mean error under CIFAR-100-C, after 50 and after 200 epochs."""
     sources = {"published_50_epochs": ("table6", "50"), "published_200_epochs": ("table2", "corruption")}
-    return {name: PUBLISHED[table, "wrn", encoding, column].value for name, (table, column) in sources.items()}
+    return {name: PUBLISHED[table].numbers["wrn", encoding, column].value for name, (table, column) in sources.items()}
 
 
 def _results(evaluation: Path) -> dict[str, Any]:

@@ -32,14 +32,10 @@ class Option:
         buckets: of an encoding: whether levels share codes by construction.
         serves: of an attack: the encodings that it supports; ``bucketed`` are those with buckets.
         trains: of an attack: whether a regime may train against it.
-<<<<<<< HEAD
         preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
         several_steps: of a regime: whether it may take several optimizer steps per batch.
         staged: of a backbone: whether it can be taken apart into stages.
-        owner: the module from outside that registered it; "" for one of this package.
-=======
         owner: the plug-in module that registered it; "" for an option of this package.
->>>>>>> h-words-b
     """
 
     schema: str | type
@@ -185,7 +181,6 @@ def bucketed_encodings() -> list[str]:
     return [name for name, each in OPTIONS["encoding"].items() if each.buckets]
 
 
-<<<<<<< HEAD
 def takes_several_steps(regime: str) -> bool:
     """Whether a regime may take several optimizer steps per batch.
 
@@ -200,10 +195,7 @@ def staged_backbones() -> list[str]:
     return sorted(name for name, each in OPTIONS["backbone"].items() if each.staged)
 
 
-# -- options from outside ---------------------------------------------------------------------------------------------
-=======
 # -- options of plug-ins ----------------------------------------------------------------------------------------------
->>>>>>> h-words-b
 
 
 def register(group: str, name: str, schema: type, makes: Callable[..., Any], owner: str, trains: bool = False) -> None:
@@ -211,16 +203,10 @@ def register(group: str, name: str, schema: type, makes: Callable[..., Any], own
 
     Args:
         group: one of :data:`BASES`.
-<<<<<<< HEAD
-        name: small letters, digits and underscores.
-        schema: a dataclass with a field ``name`` and one a key.
-        makes: the class; for a backbone also a function, whose attribute ``staged`` says whether what it returns has
-            stages.
-=======
         name: lower-case letters, digits and underscores.
         schema: a dataclass with a field ``name`` and one field per key.
-        makes: the class; for a backbone also a function.
->>>>>>> h-words-b
+        makes: the class; for a backbone also a function, whose attribute ``staged`` says whether what it returns has
+            stages.
         owner: the module that registers it.
         trains: see :class:`Option`.
 
@@ -259,17 +245,11 @@ def _check_new(group: str, name: str, schema: type, makes: Callable[..., Any], o
     base = _imported(BASES[group])
     if not (issubclass(makes, base) if isinstance(makes, type) else group == "backbone" and callable(makes)):
         or_else = ", or a function that returns one" if group == "backbone" else ""
-<<<<<<< HEAD
-        raise BadInput(f"{where} has to be a subclass of {base.__name__}{or_else}")
-    if group == "backbone" and _computes_nothing(makes):
-        raise BadInput(f"{where}: the class has to define forward, or begin, stage_modules and end in its place")
-    if group == "encoding" and "lambda_smooth" not in keys and _overrides("encoding", makes, "smoothness"):
-        raise BadInput(f"{where} has a smoothness, so that its schema needs lambda_smooth")
-=======
         raise BadInput(f"{where} must be a subclass of {base.__name__}{or_else}")
-    if group == "encoding" and "lambda_smooth" not in keys and _overrides(makes, "smoothness"):
+    if group == "backbone" and _computes_nothing(makes):
+        raise BadInput(f"{where}: the class must define forward, or begin, stage_modules and end in its place")
+    if group == "encoding" and "lambda_smooth" not in keys and _overrides("encoding", makes, "smoothness"):
         raise BadInput(f"{where} has a smoothness, so its schema must have lambda_smooth")
->>>>>>> h-words-b
 
 
 def _overrides(group: str, makes: Callable[..., Any], method: str) -> bool:

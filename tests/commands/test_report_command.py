@@ -74,7 +74,7 @@ def test_the_report_in_the_home_folder_and_again(runs, monkeypatch):
     assert not (runs / "~").exists()
     (runs / "home" / "report" / "report.json").unlink()
     message = refusal(report("rgb/0", "out=~/report"))
-    assert message.endswith("holds a report.md that no report has written there; choose another folder")
+    assert message.endswith("contains a report.md that is not a report's; choose another folder")
 
 
 def test_runs_in_a_folder_with_a_comma(runs):
@@ -170,8 +170,8 @@ def test_help(flag):
         (["p2be", "nowhere"], "nowhere: neither a folder nor a command; commands are compare (see --help)"),
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
         (["p2be", "output=x"], "output=x: unknown key; the keys are evaluation, out, plugins, strict_plugins"),
-        (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file; a folder is needed"),
-        (["p2be", "out=p2be/1"], "out=p2be/1: is a run; choose a folder for the report"),
+        (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file, must be a folder"),
+        (["p2be", "out=p2be/1"], "out=p2be/1: is a run; choose another folder"),
         (["p2be", "out=p2be/0/run.json/new"], "out=p2be/0/run.json/new: cannot be written (Not a directory)"),
         (["compare"], "compare: takes two sides, A and B, not 0 (none)"),
         (["compare", "p2be"], "compare: takes two sides, A and B, not 1 (p2be)"),
@@ -197,7 +197,9 @@ def test_what_it_does_not_take(runs, arguments, told):
 
 def test_groups_of_several_methods(runs):
     message = refusal(report("compare", "p2be,rgb", "rgb"))
-    assert message.startswith("encoding.name=p2be in p2be/0, rgb in rgb/0: runs of a group (A) may differ in the seed")
+    assert message.startswith(
+        "encoding.name=p2be in p2be/0, rgb in rgb/0: the runs of a group (A) may differ in the seed"
+    )
 
 
 def test_one_run_against_several(runs):

@@ -42,16 +42,10 @@ def refused(config):
         ("encoding.lambda_smooth", -0.5, "0 or more"),
         ("encoding.lambda_smooth", float("nan"), "0 or more"),
         ("encoding.lambda_smooth", float("inf"), "0 or more"),
-<<<<<<< HEAD
-        ("encoding.smoothness", "median", "mean, sum"),
-        ("encoding.slope_at_zero", 3.0, "2.0, 4.0"),
-        ("encoding.init", "zeros", "normal, onehot, thermometer"),
-        ("backbone.activation", "gelu", "relu, elu"),
-=======
         ("encoding.smoothness", "median", "one of mean, sum"),
         ("encoding.slope_at_zero", 3.0, "one of 2.0, 4.0"),
         ("encoding.init", "zeros", "one of normal, onehot, thermometer"),
->>>>>>> h-words-b
+        ("backbone.activation", "gelu", "one of relu, elu"),
         ("regime.alpha_jsd", -1.0, "0 or more"),
         ("regime.magnitude", 11.0, "between 0.1 and 10"),
         ("regime.view_rounding", "up", "one of reference, floor, nearest"),

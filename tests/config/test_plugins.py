@@ -238,18 +238,12 @@ def test_a_file_of_conf_that_names_plug_ins_comes_too_late(plugin):
          "function that returns one"),
         (MINE + "register_backbone('my', MineConfig)(lambda **keys: None)", "backbone=my has no conf/backbone/my.yaml "
          "beside its module"),
-<<<<<<< HEAD
         (MINE + "from p2be_exp.backbones import Backbone\n"
-         "register_backbone('my', MineConfig)(type('Net', (Backbone,), {}))", "backbone=my: the class has to define "
+         "register_backbone('my', MineConfig)(type('Net', (Backbone,), {}))", "backbone=my: the class must define "
          "forward, or begin, stage_modules and end in its place"),
-        (MINE + "register_regime('my', MineConfig)(RGB)", "regime=my has to be a subclass of Regime"),
-        (MINE + "register_regime('my', MineConfig)(lambda: None)", "regime=my has to be a subclass of Regime"),
-        (ATTACK.format(for_training=True, serves="all").replace("(Attack)", "(RGB)"), "attack=mine has to be a "
-=======
         (MINE + "register_regime('my', MineConfig)(RGB)", "regime=my must be a subclass of Regime"),
         (MINE + "register_regime('my', MineConfig)(lambda: None)", "regime=my must be a subclass of Regime"),
         (ATTACK.format(for_training=True, serves="all").replace("(Attack)", "(RGB)"), "attack=mine must be a "
->>>>>>> h-words-b
          "subclass of Attack"),
     ],
 )  # fmt: skip

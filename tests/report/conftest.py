@@ -65,10 +65,10 @@ def written(report, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tables(report):
     """Filled tables by the ID of their files."""
-    return {grid.id: table for grid, table in zip(report.grids, report.tables, strict=True)}
+    return {section.grid.id: section.table for section in report.sections}
 
 
 @pytest.fixture(scope="session")
 def words(report):
     """The same in words."""
-    return {grid.id: grid for grid in report.grids}
+    return {section.grid.id: section.grid for section in report.sections}

@@ -76,7 +76,7 @@ def test_what_does_not_change_what_is_trained(measured, changes):
 )
 def test_what_does(measured, changes, told):
     group = [measured("0"), measured("1", seed=1, **changes)]
-    assert refusal(check_group, group) == f"{told}: runs of a group (A) may differ in the seed alone"
+    assert refusal(check_group, group) == f"{told}: the runs of a group (A) may differ in the seed only"
     key, _, values = told.partition("=")
     one, _, other = values.replace(" in 0", "").replace(" in 1", "").partition(", ")
     found = config_differences(*group)
@@ -91,7 +91,7 @@ def test_every_run_is_held_against_the_first(measured):
 
 def test_a_seed_counts_once(measured):
     group = [measured("0"), measured("1", seed=1), measured("2", seed=1)]
-    assert refusal(check_group, group) == "seed=1 in 1 and in 2: each run of a group (A) needs a seed of its own"
+    assert refusal(check_group, group) == "seed=1 in 1 and in 2: the runs of a group (A) must have different seeds"
 
 
 def test_the_same_weights_of_every_run(measured):
@@ -112,8 +112,8 @@ def test_nothing_is_compared_with_itself(measured, workdir):
     one, two, three = measured("0"), measured("1", seed=1), measured("2", key="B", seed=2)
     check_apart([one, two], [three])
     again = find_measured("B", str(workdir / "1"))[0]
-    assert refusal(check_apart, [one, two], [three, again]) == f"B={workdir}/1: the same run is in A"
-    assert refusal(check_apart, [two], [again]) == f"B={workdir}/1: the same results are A"
+    assert refusal(check_apart, [one, two], [three, again]) == f"B={workdir}/1: this run is in A, too"
+    assert refusal(check_apart, [two], [again]) == f"B={workdir}/1: these results are A, too"
 
 
 def test_two_evaluations_of_one_network_are_two_networks_but_not_two_seeds(measured):
@@ -121,7 +121,7 @@ def test_two_evaluations_of_one_network_are_two_networks_but_not_two_seeds(measu
     write_results("0/evaluations/best", wrong_images(["clean"]))
     best = find_measured("B", "0", "best")[0]
     check_apart([one], [best])
-    assert "the same run is in A" in refusal(check_apart, [one, two], [best, two])
+    assert "this run is in A, too" in refusal(check_apart, [one, two], [best, two])
 
 
 CORRUPTION = settings_of()["corruption"]
@@ -149,7 +149,7 @@ def test_own_files_are_compared_by_what_is_in_them(measured):
     first = measured("0", settings={"corruption": own})
     check_settings([first, measured("1", key="B", seed=1, settings={"corruption": more})])
     told = refusal(check_settings, [first, measured("2", key="B", seed=2, settings={"corruption": other})])
-    assert told == "corruption.files.fog=ab in A=0, cd in B=2: results can be compared that were measured alike"
+    assert told == "corruption.files.fog=ab in A=0, cd in B=2: results must be measured with the same settings"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_own_files_are_compared_by_what_is_in_them(measured):
 )
 def test_settings_that_do(measured, settings, told):
     found = refusal(check_settings, [measured("0"), measured("1", key="B", seed=1, settings=settings)])
-    assert found == f"{told}: results can be compared that were measured alike"
+    assert found == f"{told}: results must be measured with the same settings"
 
 
 @pytest.mark.parametrize("with_images", [0, 1])

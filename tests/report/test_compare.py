@@ -230,7 +230,7 @@ def test_one_against_several(workdir):
     write_run("one", wrong_images(["clean"]), seed=9)
     for a, b, key in [("several", "one", "B"), ("one", "several", "A")]:
         with pytest.raises(
-            BadInput, match=rf"^{key}=one: one run against several; needed are two runs or more on each"
+            BadInput, match=rf"^{key}=one: one run against several; both sides must have one run, or both two or more"
         ):
             compare(*sides(a, b))
 
@@ -240,7 +240,7 @@ def test_one_against_several(workdir):
     [
         ("mixed", "good", r"^epochs=12 in mixed/0, 20 in mixed/1"),
         ("good", "mixed", r"^epochs=12 in mixed/0, 20 in mixed/1.*\(B\)"),
-        ("good", "good", "the same run is in A"),
+        ("good", "good", "this run is in A, too"),
         ("good", "limited", "^limit_test=None in A=good/0, 200 in B=limited/0"),
         ("good", "other_images", "^B=other_images/1: clean was measured on other test images"),
         ("good", "fog", "no condition was measured on all runs"),

@@ -86,14 +86,14 @@ def networks(workdir):
     found = {}
     for encoding, seed, n in (("rgb", 0, 200), ("rgb", 1, 200), ("p2be", 1, 200), ("onehot", 1, 100)):
         folder = write_recipe(workdir / f"{encoding}{seed}", f"encoding={encoding} dataset=digits", {"clean": 1}, seed)
-        settings = gather([str(folder)])[0][0].measured.settings
+        settings = gather([str(folder)])[0][0].settings
         write_results(folder, wrong_images(["clean"], n, 0.3 if encoding == "rgb" else 0.1, seed), settings)
         found[encoding, seed] = gather([str(folder)])[0][0]
     return found
 
 
 def error(result):
-    return result, result.measured.counts["clean"].error
+    return result, result.counts["clean"].error
 
 
 def test_one_network_a_side(networks):
@@ -106,7 +106,7 @@ def test_one_network_a_side(networks):
     assert difference(compare_cells({1: a[1]}, b, CLEAN)).endswith("] n")
     other = difference(compare_cells({0: a[0], 5: a[1]}, b, CLEAN))
     assert other.endswith("] n, seed 1 \N{MINUS SIGN} seed 0")
-    wrong = [networks[key].measured.images("clean").wrong for key in (("rgb", 1), ("p2be", 1))]
+    wrong = [networks[key].images("clean").wrong for key in (("rgb", 1), ("p2be", 1))]
     steps = 100 * (wrong[1].astype(float) - wrong[0])
     expected = stats.bootstrap((steps,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.6)
@@ -119,7 +119,7 @@ def test_networks_that_saw_other_images(networks):
 
 
 def test_networks_whose_images_are_lost(networks):
-    for file in (networks["p2be", 1].measured.folder / "per_image").iterdir():
+    for file in (networks["p2be", 1].folder / "per_image").iterdir():
         file.unlink()
     found = compare_cells({1: error(networks["rgb", 1])}, {1: error(networks["p2be", 1])}, CLEAN)
     assert "clean.npz is missing" in found.why_not

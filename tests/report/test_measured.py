@@ -105,7 +105,7 @@ def test_an_evaluation_itself(workdir, run, monkeypatch):
 def test_an_evaluation_of_an_evaluation(run):
     write_results("run/evaluations/mine", wrong_images(["clean"]))
     message = refusal("run/evaluations/mine", "other")
-    assert message == "evaluation=other: goes with run folders; A=run/evaluations/mine is an evaluation"
+    assert message == "evaluation=other: is only for run folders; A=run/evaluations/mine is an evaluation"
 
 
 def test_an_evaluation_that_a_run_lacks(run):

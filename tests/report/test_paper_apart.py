@@ -68,7 +68,7 @@ def test_other_test_pictures_are_in_no_mean_together(workdir):
     write("d", FOLDER, 3, 300, classes=two, **digests[0])
     write("e", FOLDER, 4, 290, classes=ten, **digests[0])
     tables = [table for table in fill_tables(results(*"abcde")) if table.spec.id == "table2"]
-    assert sorted(sorted(result.run[-1] for result in table.results) for table in tables) == [
+    assert sorted(sorted(result.folder.name for result in table.results) for table in tables) == [
         ["a", "b"],
         ["c"],
         ["d"],

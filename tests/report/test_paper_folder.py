@@ -42,7 +42,7 @@ def test_a_file_of_other_origin_is_not_replaced(tmp_path, name):
     (tmp_path / "tables").mkdir()
     (tmp_path / name).write_text("mine")
     message = refusal(tmp_path, FILES)
-    assert message == f"out={tmp_path}: holds a {name} that no report has written there; choose another folder"
+    assert message == f"out={tmp_path}: contains a {name} that is not a report's; choose another folder"
     assert names(tmp_path) == {name}
     if not name.startswith("tables"):  # and known before the runs are read
         with pytest.raises(BadInput, match="choose another folder"):
@@ -52,7 +52,7 @@ def test_a_file_of_other_origin_is_not_replaced(tmp_path, name):
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 3}', '{"files": [3]}'])
 def test_a_report_json_of_other_origin(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
-    assert "report.json that is no report's" in refusal(tmp_path, FILES)
+    assert "report.json that is not a report's" in refusal(tmp_path, FILES)
     assert names(tmp_path) == {"report.json"}
 
 

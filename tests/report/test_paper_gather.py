@@ -13,7 +13,7 @@ def reason(*arguments):
     """Why the run of these paths is not used, beside one that is."""
     write_recipe("good", "encoding=rgb", {"clean": 20.0, "corruption": 30.0}, corruption=OFFICIAL)
     results, not_used = gather(["good", *arguments[:1]], *arguments[1:])
-    assert "good" in [str(each.measured.folder) for each in results] or arguments[1:]
+    assert "good" in [str(each.folder) for each in results] or arguments[1:]
     ((folder, told),) = [(str(each.folder), each.reason) for each in not_used if str(each.folder) != "good"]
     assert folder == arguments[0]
     assert "\n" not in told
@@ -30,7 +30,7 @@ def test_an_evaluation_of_a_run_that_was_stopped(workdir):
     assert reason("a/evaluations/mine") == told
     write_counts("good/evaluations/mine", {"clean": 50.0})
     results, not_used = gather(["good", "a"], "mine")
-    assert [str(each.measured.run.path) for each in results] == ["good"]
+    assert [str(each.run.path) for each in results] == ["good"]
     assert [(str(each.folder), each.reason) for each in not_used] == [("a", told)]
 
 
@@ -114,4 +114,4 @@ def test_what_may_be_missing(workdir, key, value):
 
 def test_a_run_in_a_folder_with_a_comma(workdir):
     write_recipe("sweep/lr=0.1,M=16", "", {"clean": 20.0}, 1)
-    assert [str(each.measured.folder) for each in gather(["sweep"])[0]] == ["sweep/lr=0.1,M=16"]
+    assert [str(each.folder) for each in gather(["sweep"])[0]] == ["sweep/lr=0.1,M=16"]

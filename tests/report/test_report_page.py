@@ -73,7 +73,7 @@ def test_tables_scroll_in_their_boxes_on_a_phone(show):
 def test_nothing_is_missing_and_nothing_is_wrong(show, report, width):
     driver = show(width)
     sizes = driver.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.alt.length])")
-    assert len(sizes) == sum(map(len, report.pictures)) + len(report.maps)
+    assert len(sizes) == sum(len(section.pictures) for section in report.sections) + len(report.maps)
     assert all(complete and natural > 100 and alt > 20 for complete, natural, alt in sizes)
     assert driver.get_log("browser") == []
     asked = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name.slice(0, 5))")
@@ -84,11 +84,11 @@ def test_the_numbers(show, report):
     driver = show(1280)
     read = """return [...document.querySelectorAll('#' + arguments[0] + ' tbody tr:not(.block)')].map(row =>
         [row.querySelector('th').textContent, ...[...row.querySelectorAll('td')].map(cell => cell.textContent)])"""
-    for grid in report.grids:
+    for grid in (section.grid for section in report.sections):
         rows = [[row, *(text.text for text in texts)] for _, of in grid.blocks for row, texts in of]
         assert driver.execute_script(read, grid.id) == rows
     runs = [row[0] for row in driver.execute_script(read, "runs")]
-    folders = [str(each.measured.folder) for each in report.results]
+    folders = [str(each.folder) for each in report.results]
     assert runs == sorted(folders, key=natural) + [str(each.folder) for each in report.not_used]
 
 
@@ -141,9 +141,10 @@ def test_print_cuts_no_table(show):
     assert {(round(float(x)), round(float(y))) for x, y in pages} == {(842, 595)}  # not scaled, not upright
 
 
-def test_texts_are_shown_as_they_are(words):
-    hostile = replace(words["table2"], heading='<script>alert(1)</script> & "more"', sentence="a < b")
-    text = page("<b>", ["<i>"], [(hostile, ())], replace(words["table2"], id="runs"))
+def test_texts_are_shown_as_they_are(report):
+    section = report.sections[0]
+    hostile = replace(section.grid, heading='<script>alert(1)</script> & "more"', sentence="a < b")
+    text = page("<b>", ["<i>"], replace(report, sections=[replace(section, grid=hostile)]))
     assert "<script>" not in text
     assert "<i>" not in text
     assert "a &lt; b" in text

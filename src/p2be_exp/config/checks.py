@@ -144,15 +144,11 @@ def check_attack(key: str, attack: AttackChoice) -> None:
     for radius in radii:
         _check_radius(f"{key}.eps_levels", radius)
     if len(set(radii)) < len(radii):
-<<<<<<< HEAD
-        raise BadInput(f"{key}.eps_levels={radii}: each radius once")
+        raise BadInput(f"{key}.eps_levels={radii}: each radius must occur only once")
     if isinstance(attack, PGDConfig) and attack.loss == "kl" and attack.start == "image":
         raise BadInput(
             f"{key}.start=image: must be near or uniform with {key}.loss=kl, whose gradient is zero at the image itself"
         )
-=======
-        raise BadInput(f"{key}.eps_levels={radii}: each radius must occur only once")
->>>>>>> h-words-b
     if attack.name == "transfer" and attack.source is None:
         raise BadInput(f"{key}.source: required; the run to transfer from, {key}.source=RUN")
 
@@ -182,13 +178,9 @@ def _check_inner_attack(regime: RegimeConfig) -> None:
 
 def _check_training(config: TrainConfig) -> None:
     if config.scale != "full" and config.sweeps is None:
-<<<<<<< HEAD
-        raise BadInput(f"scale={config.scale}: goes with sweeps=NAME")
-    if config.backbone.weights is not None and config.model.name != "plain":
-        raise BadInput(f"backbone.weights={config.backbone.weights}: goes with model=plain, not {config.model.name}")
-=======
         raise BadInput(f"scale={config.scale}: requires sweeps=NAME")
->>>>>>> h-words-b
+    if config.backbone.weights is not None and config.model.name != "plain":
+        raise BadInput(f"backbone.weights={config.backbone.weights}: requires model=plain, not {config.model.name}")
     processes = config.trainer.devices * config.trainer.num_nodes
     if config.batch_size < processes:
         raise BadInput(

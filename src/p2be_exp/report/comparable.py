@@ -1,4 +1,4 @@
-"""Whether results can be compared: runs of a group differ in the seed alone, all were measured on the same images."""
+"""Whether results can be compared: a group's runs differ in the seed only, and all saw the same images."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _NOT_THE_IMAGES = {
 """Keys of an evaluation's settings that do not decide what a condition's images are."""
 
 ORDER = ("clean", *(f"corruption/{name}/{severity}" for name in ALL for severity in SEVERITIES))
-"""The conditions that can be compared, in the order in which they are told."""
+"""The conditions that can be compared, in the order in which they are shown."""
 
 
 def config_differences(one: Measured, other: Measured) -> dict[str, tuple[Any, Any]]:
@@ -66,16 +66,16 @@ def check_group(group: Sequence[Measured]) -> None:
     for other in group[1:]:
         for key, (value, found) in config_differences(first, other).items():
             raise BadInput(
-                f"{key}={value} in {first.folder}, {found} in {other.folder}: runs of a group ({first.key}) may "
-                "differ in the seed alone"
+                f"{key}={value} in {first.folder}, {found} in {other.folder}: the runs of a group ({first.key}) "
+                "may differ in the seed only"
             )
         _check_same_weights(first, other)
     seeds: dict[int, Measured] = {}
     for measured in group:
         if measured.seed in seeds:
             raise BadInput(
-                f"seed={measured.seed} in {seeds[measured.seed].folder} and in {measured.folder}: each run of a group "
-                f"({measured.key}) needs a seed of its own"
+                f"seed={measured.seed} in {seeds[measured.seed].folder} and in {measured.folder}: the runs of a "
+                f"group ({measured.key}) must have different seeds"
             )
         seeds[measured.seed] = measured
 
@@ -86,7 +86,7 @@ def _check_same_weights(one: Measured, other: Measured) -> None:
     for key in keys:
         if one.settings.get(key) != other.settings.get(key):
             values = f"{one.settings.get(key)} in {one.folder}, {other.settings.get(key)} in {other.folder}"
-            raise BadInput(f"{key}={values}: in a group ({one.key}) the same is compared of every run")
+            raise BadInput(f"{key}={values}: must be the same for all runs of a group ({one.key})")
 
 
 def check_apart(a: Sequence[Measured], b: Sequence[Measured]) -> None:
@@ -96,10 +96,10 @@ def check_apart(a: Sequence[Measured], b: Sequence[Measured]) -> None:
         BadInput: it is.
     """
     groups = len(a) > 1
-    mine = {(each.run.path if groups else each.folder).resolve() for each in a}
+    mine = {each.run_folder if groups else each.folder.resolve() for each in a}
     for each in b:
-        if (each.run.path if groups else each.folder).resolve() in mine:
-            raise BadInput(f"{each}: the same run is in A" if groups else f"{each}: the same results are A")
+        if (each.run_folder if groups else each.folder.resolve()) in mine:
+            raise BadInput(f"{each}: this run is in A, too" if groups else f"{each}: these results are A, too")
 
 
 def check_settings(measured: Sequence[Measured]) -> None:
@@ -115,9 +115,9 @@ def check_settings(measured: Sequence[Measured]) -> None:
         but = _NOT_THE_IMAGES | ({"corruption"} if clean_alone else set())
         for key, (value, found) in _differences(first.settings, other.settings, but).items():
             if key.startswith("corruption.files.") and None in (value, found):
-                continue  # the file of a corruption that one of them alone has
+                continue  # the file of a corruption that only one of them has
             raise BadInput(
-                f"{key}={value} in {first}, {found} in {other}: results can be compared that were measured alike"
+                f"{key}={value} in {first}, {found} in {other}: results must be measured with the same settings"
             )
 
 
@@ -130,7 +130,7 @@ def check_images(measured: Sequence[Measured], conditions: Sequence[str]) -> Non
     """Check that all saw the same images, under every condition.
 
     Raises:
-        BadInput: they did not, or the file of a condition's images does not serve.
+        BadInput: they did not, or the file of a condition's images cannot be used.
     """
     expected = measured[0].images(conditions[0])
     for condition in conditions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -55,7 +55,7 @@ class ComparedRow:
         difference: B - A; of groups that are compared in pairs, over the seeds that both have.
         sd_a, sd_b: standard deviation between the seeds of a group.
         ci_low, ci_high: 95 % interval of the difference.
-        only_a_wrong, only_b_wrong: number of images that one network alone gets wrong.
+        only_a_wrong, only_b_wrong: number of images that only one of the networks gets wrong.
         p: of McNemar's test.
         p_holm: the same, adjusted for all conditions that were tested.
     """
@@ -102,22 +102,22 @@ def compare(a: Sequence[Measured], b: Sequence[Measured]) -> dict[str, Any]:
     groups = len(a) > 1
     if groups:
         check_images([*a, *b], conditions)
-        found, tests = _compare_groups(a, b, conditions), []
+        wrong = None
     else:
-        wrong = wrong_images(a[0], b[0], conditions)
-        found, tests = _compare_networks(a[0], b[0], conditions, *wrong), _tested(conditions, *wrong)
-    rows = [*(_mean_row(quantity, a, b, compared) for quantity, compared in found), *tests]
+        wrong = dict(zip(conditions, zip(*wrong_images(a[0], b[0], conditions), strict=True), strict=True))
+    means = [_mean(quantity, a, b, wrong) for quantity in quantities(conditions)]
+    rows = [*(row for row, _ in means), *(_tested(wrong) if wrong else [])]
     return {
         "format_version": FORMAT_VERSION,
         "kind": "groups" if groups else "networks",
         "a": _runs(a),
         "b": _runs(b),
-        "one_run": not groups and a[0].run.path.resolve() == b[0].run.path.resolve(),
+        "one_run": not groups and a[0].run_folder == b[0].run_folder,
         "differ_in": {key: list(values) for key, values in config_differences(a[0], b[0]).items()},
         "settings": a[0].settings,
         "n_images": a[0].counts[conditions[0]].n,
         "confidence": 0.95,
-        "interval": _how(found[0][1]),
+        "interval": _how(means[0][1]),
         "resamples": None if groups else RESAMPLES,
         "left_out": conditions_left_out(a, b),
         "rows": [asdict(row) for row in rows],
@@ -149,21 +149,21 @@ def quantities(conditions: Sequence[str]) -> list[Quantity]:
         mean("mean_corruption_error", TEST),
         *(mean(f"category/{category}", names) for category, names in {**CATEGORIES, "extra": EXTRA}.items()),
         *(
-            Quantity(f"corruption/{name}", tuple(f"corruption/{name}/{s}" for s in cells[name]), _told(cells[name]))
+            Quantity(
+                f"corruption/{name}",
+                tuple(f"corruption/{name}/{s}" for s in cells[name]),
+                f"severity {' '.join(map(str, cells[name]))}",
+            )
             for name in ALL
         ),
     ]
     return [quantity for quantity in found if quantity.conditions]
 
 
-def _told(severities: Sequence[int]) -> str:
-    return f"severity {' '.join(map(str, severities))}"
-
-
 def _check_sizes(a: Sequence[Measured], b: Sequence[Measured]) -> None:
     if min(len(a), len(b)) == 1 < max(len(a), len(b)):
         single = a[0] if len(a) == 1 else b[0]
-        raise BadInput(f"{single}: one run against several; needed are two runs or more on each side, or one on each")
+        raise BadInput(f"{single}: one run against several; both sides must have one run, or both two or more")
 
 
 def _runs(group: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -181,74 +181,66 @@ def _runs(group: Sequence[Measured]) -> list[dict[str, Any]]:
 def _how(compared: Compared) -> dict[str, Any]:
     """How an interval was made: the same for every mean, since all are of the same runs."""
     seeds_a, seeds_b = map(list, compared.seeds)
-    told = {"kind": compared.kind or None, "seeds_a": seeds_a, "seeds_b": seeds_b, "in_part": compared.in_part}
-    return told | {"why_not": compared.why_not or None}
+    return {
+        "kind": compared.kind or None,
+        "seeds_a": seeds_a,
+        "seeds_b": seeds_b,
+        "in_part": compared.in_part,
+        "why_not": compared.why_not or None,
+    }
 
 
-# -- rows -------------------------------------------------------------------------------------------------------------
+_Wrong = Mapping[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+"""By condition, which images each of two networks classifies wrongly, ``(images,)``."""
 
 
-def _compare_groups(
-    a: Sequence[Measured], b: Sequence[Measured], conditions: Sequence[str]
-) -> list[tuple[Quantity, Compared]]:
-    return [
-        (quantity, compare_seeds(*({each.seed: _error(quantity, each) for each in side} for side in (a, b))))
-        for quantity in quantities(conditions)
-    ]
-
-
-def _compare_networks(
-    a: Measured,
-    b: Measured,
-    conditions: Sequence[str],
-    wrong_a: NDArray[np.bool_],
-    wrong_b: NDArray[np.bool_],
-) -> list[tuple[Quantity, Compared]]:
-    place = {name: number for number, name in enumerate(conditions)}
-    found = []
-    for quantity in quantities(conditions):
-        rows = [place[name] for name in quantity.conditions]
-        found.append((quantity, compare_networks(wrong_a[rows], wrong_b[rows], (a.seed, b.seed))))
-    return found
-
-
-def _mean_row(quantity: Quantity, a: Sequence[Measured], b: Sequence[Measured], compared: Compared) -> ComparedRow:
-    of_a, of_b = ([_error(quantity, each) for each in side] for side in (a, b))
-    sd_a, sd_b = (stdev(errors) if len(errors) > 1 else None for errors in (of_a, of_b))
-    return ComparedRow(
+def _mean(
+    quantity: Quantity, a: Sequence[Measured], b: Sequence[Measured], wrong: _Wrong | None
+) -> tuple[ComparedRow, Compared]:
+    """A mean error of both sides: of two networks, whose images are given, or else of groups of seeds."""
+    of_a, of_b = ({each.seed: _error(quantity, each) for each in side} for side in (a, b))
+    if wrong is None:
+        compared = compare_seeds(of_a, of_b)
+    else:
+        wrong_a, wrong_b = map(np.stack, zip(*(wrong[name] for name in quantity.conditions), strict=True))
+        compared = compare_networks(wrong_a, wrong_b, (a[0].seed, b[0].seed))
+    row = ComparedRow(
         "mean",
         quantity.name,
         quantity.over,
-        error_a=fmean(of_a),
-        error_b=fmean(of_b),
+        error_a=fmean(of_a.values()),
+        error_b=fmean(of_b.values()),
         difference=compared.difference,
-        sd_a=sd_a,
-        sd_b=sd_b,
+        sd_a=stdev(of_a.values()) if len(a) > 1 else None,
+        sd_b=stdev(of_b.values()) if len(b) > 1 else None,
         ci_low=compared.low,
         ci_high=compared.high,
     )
+    return row, compared
 
 
 def _error(quantity: Quantity, measured: Measured) -> float:
     return fmean(measured.counts[condition].error for condition in quantity.conditions)
 
 
-def _tested(conditions: Sequence[str], wrong_a: NDArray[np.bool_], wrong_b: NDArray[np.bool_]) -> list[ComparedRow]:
-    """McNemar's test of each condition; ``wrong`` is ``(conditions, images)``."""
-    only_a, only_b = (wrong_a & ~wrong_b).sum(axis=1), (wrong_b & ~wrong_a).sum(axis=1)
-    p = [mcnemar(int(mine), int(other)) for mine, other in zip(only_a, only_b, strict=True)]
+def _tested(wrong: _Wrong) -> list[ComparedRow]:
+    """McNemar's test of each condition."""
+    only = [(int((a & ~b).sum()), int((b & ~a).sum())) for a, b in wrong.values()]
+    p = [mcnemar(*counts) for counts in only]
     return [
         ComparedRow(
             "condition",
             condition,
             "",
-            error_a=100 * float(wrong_a[number].mean()),
-            error_b=100 * float(wrong_b[number].mean()),
-            difference=100 * (int(only_b[number]) - int(only_a[number])) / wrong_a.shape[1],
-            only_a_wrong=int(only_a[number]),
-            only_b_wrong=int(only_b[number]),
-            p=p[number],
+            error_a=100 * float(a.mean()),
+            error_b=100 * float(b.mean()),
+            difference=100 * (only_b - only_a) / len(a),
+            only_a_wrong=only_a,
+            only_b_wrong=only_b,
+            p=of_condition,
             p_holm=float(adjusted),
         )
-        for number, (condition, adjusted) in enumerate(zip(conditions, holm(p), strict=True))
+        for (condition, (a, b)), (only_a, only_b), of_condition, adjusted in zip(
+            wrong.items(), only, p, holm(p), strict=True
+        )
     ]

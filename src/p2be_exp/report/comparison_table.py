@@ -12,6 +12,7 @@ from typing import Any
 
 from p2be_exp.errors import BadInput
 from p2be_exp.report.compare import ComparedRow
+from p2be_exp.report.difference import signed
 from p2be_exp.system.atomic import write_json, write_text
 from p2be_exp.system.ownership import owned
 
@@ -30,7 +31,7 @@ _NETWORKS_WARNING = (
     "This compares these two networks. It says nothing about the two methods: for that, train each with several seeds."
 )
 _SHOWN = 6
-"""Keys of the configuration that are told on the terminal; the rest are counted."""
+"""Keys of the configuration that are shown on the terminal; the rest are counted."""
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> str:
@@ -97,7 +98,7 @@ def _header(comparison: Mapping[str, Any]) -> str:
         "data": f"{settings['dataset']}, {comparison['n_images']:,} test images{source}",
     }
     text = [f"{name:<11}{line}" for name, line in lines.items()]
-    text += [f"{'left out':<11}{reason}: {_told(names)}" for reason, names in comparison["left_out"].items()]
+    text += [f"{'left out':<11}{reason}: {_in_short(names)}" for reason, names in comparison["left_out"].items()]
     return "\n".join(text)
 
 
@@ -131,22 +132,22 @@ def _differences(comparison: Mapping[str, Any]) -> str:
 
 def _configs(differ_in: Mapping[str, Sequence[Any]]) -> str:
     # What another option of a group has and this one lacks is clear from the options' names.
-    telling = [
+    shown = [
         f"{key}={a} | {b}"
         for key, (a, b) in differ_in.items()
         if not (f"{key.partition('.')[0]}.name" in differ_in and None in (a, b))
     ]
-    told, more = telling[:_SHOWN], len(telling[_SHOWN:])
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+    more = len(shown) - _SHOWN
+    return "; ".join(shown[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _told(conditions: Sequence[str]) -> str:
+def _in_short(conditions: Sequence[str]) -> str:
     """Conditions in few words: ``clean, fog 1 2 3 4 5, attack/pgd/8``."""
-    told = []
+    parts = []
     for stem, members in groupby(conditions, key=_stem):
         severities = " ".join(name.rpartition("/")[2] for name in members)
-        told.append(f"{stem.removeprefix('corruption/')} {severities}" if stem.startswith("corruption/") else stem)
-    return ", ".join(told)
+        parts.append(f"{stem.removeprefix('corruption/')} {severities}" if stem.startswith("corruption/") else stem)
+    return ", ".join(parts)
 
 
 def _stem(condition: str) -> str:
@@ -168,7 +169,7 @@ def _means(rows: Sequence[Mapping[str, Any]], groups: bool) -> str:
         sd_a, sd_b = (f"{row[key]:>7.2f}" if groups else "" for key in ("sd_a", "sd_b"))
         lines.append(
             f"{_label(row['name']):<24}{row['error_a']:>8.2f}{sd_a}{row['error_b']:>8.2f}{sd_b}"
-            f"{_signed(row['difference']):>9}   {_interval(row):<18}  {row['over']}".rstrip()
+            f"{signed(row['difference']):>9}   {_interval(row):<18}  {row['over']}".rstrip()
         )
     return "\n".join(lines)
 
@@ -182,7 +183,7 @@ def _interval(row: Mapping[str, Any]) -> str:
         return "none"
     if row["ci_low"] == row["ci_high"]:
         return "none: no spread"
-    return f"{_signed(row['ci_low'])} to {_signed(row['ci_high'])}"
+    return f"{signed(row['ci_low'])} to {signed(row['ci_high'])}"
 
 
 def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -191,16 +192,10 @@ def _tests(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         lines.append(
             f"{row['name'].removeprefix('corruption/'):<24}{row['error_a']:>8.2f}{row['error_b']:>8.2f}"
-            f"{_signed(row['difference']):>9}{row['only_a_wrong']:>14,}{row['only_b_wrong']:>14,}"
+            f"{signed(row['difference']):>9}{row['only_a_wrong']:>14,}{row['only_b_wrong']:>14,}"
             f"{_p(row['p']):>10}{_p(row['p_holm']):>10}"
         )
     return "\n".join(lines)
-
-
-def _signed(value: float) -> str:
-    """With its sign, and 0 without one."""
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text
 
 
 def _p(p: float) -> str:

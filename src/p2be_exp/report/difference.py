@@ -34,7 +34,7 @@ class Compared:
         kind: ``paired``, ``welch``, ``networks``; empty where there is no interval.
         difference, low, high: of the second side minus the first; the ends are None without an interval.
         seeds: those of the two sides that it is from.
-        why_not: why there is no interval.
+        why_not: the reason, where there is no interval.
         in_part: a side has more seeds than these, so that it is not the difference of the two means.
     """
 
@@ -48,8 +48,23 @@ class Compared:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval and 0 is outside; one without width tells nothing."""
+        """Whether there is an interval and 0 is outside; one without width says nothing."""
         return self.low is not None and self.high is not None and self.low < self.high and self.low * self.high > 0
+
+    @property
+    def direction(self) -> str:
+        """``fewer`` or ``more`` errors; empty where the interval contains 0 or there is none."""
+        return "" if not self.excludes_zero else "fewer" if self.difference < 0 else "more"
+
+
+def signed(points: float) -> str:
+    """A difference in points: two decimals with a sign; 0 without one.
+
+    >>> signed(-0.5), signed(0.001), signed(1.0)
+    ('-0.50', '0.00', '+1.00')
+    """
+    text = f"{points:+.2f}"
+    return "0.00" if float(text) == 0 else text
 
 
 def compare_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Compared:
@@ -99,7 +114,7 @@ def wrong_images(a: Measured, b: Measured, conditions: Sequence[str]) -> tuple[N
     """Which images two networks classify wrongly, ``(conditions, images)`` each.
 
     Raises:
-        BadInput: they did not see the same images, or the file of a condition's images does not serve.
+        BadInput: they did not see the same images, or the file of a condition's images cannot be used.
     """
     check_images([a, b], conditions)
     one, other = (np.stack([each.images(name).wrong for name in conditions]) for each in (a, b))

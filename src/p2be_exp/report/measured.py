@@ -79,6 +79,11 @@ class Measured:
         """The seed that the run was trained with."""
         return self.config.seed
 
+    @property
+    def run_folder(self) -> Path:
+        """Tells runs apart: several evaluations of a run have one."""
+        return self.run.path.resolve()
+
     def __str__(self) -> str:
         return f"{self.key}={self.folder}"
 
@@ -148,7 +153,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
     """The results of one folder: see :func:`find_measured`."""
     if is_evaluation(folder):
         if evaluation is not None:
-            raise BadInput(f"evaluation={evaluation}: goes with run folders; {key}={folder} is an evaluation")
+            raise BadInput(f"evaluation={evaluation}: is only for run folders; {key}={folder} is an evaluation")
         if (run := run_of(folder)) is None or not is_folder(run):
             raise BadInput(f"{key}={folder}: measured on the run {run}, which is not there")
         return [_read(key, folder, Run.open(run, key))]
@@ -156,7 +161,7 @@ def measured_in(key: str, folder: Path, evaluation: str | None = None) -> list[M
 
 
 def run_folders(key: str, folder: Path) -> list[Path]:
-    """The run that a folder is, or the runs in it by their numbers; whether they are finished is not asked.
+    """The run that a folder is, or the runs in it, finished or not, sorted by number.
 
     Raises:
         BadInput: no run in it.
@@ -235,10 +240,10 @@ def _counts(row: dict[str, str]) -> Counts:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is meant to be a run: a job that failed early has left its status alone, and is not skipped."""
+    """Whether a folder is a run; also one with only a status: the job failed early and must not be skipped."""
     try:
         return any((folder / name).is_file() for name in ("run.json", "status.json"))
-    except PermissionError:  # somebody else's, who is to be named
+    except PermissionError:  # another user's: the message must name it
         return True
 
 

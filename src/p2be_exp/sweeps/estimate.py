@@ -70,15 +70,9 @@ def planned(config: TrainConfig) -> list[Attack]:
     attack = config.attack
     if isinstance(attack, TransferConfig):
         return []
-<<<<<<< HEAD
-    if isinstance(wanted, SuiteConfig):
-        wanted = dataclasses.replace(wanted, source=None)
-    return plan_attacks(wanted, config.encoding_names)
-=======
     if isinstance(attack, SuiteConfig):
         attack = dataclasses.replace(attack, source=None)
-    return plan_attacks(attack, config.encoding.name)
->>>>>>> h-words-b
+    return plan_attacks(attack, config.encoding_names)
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:

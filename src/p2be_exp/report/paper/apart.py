@@ -1,4 +1,4 @@
-"""What keeps runs of one recipe out of one mean though it is no departure: precision, processes, images, steps."""
+"""What keeps runs of one recipe out of one mean without being a departure: precision, processes, images, steps."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def how_trained(result: Result) -> tuple[str, ...]:
     Taken from ``trained_on`` in ``run.json``; of a run without it from the configuration, where a precision of ``auto``
     depends on a machine that is not known.
     """
-    trainer, told = result.measured.config.trainer, result.info.get("trained_on") or {}
-    on_cpu = told.get("accelerator", trainer.accelerator) == "cpu"
-    found = told.get("precision") or ("32" if on_cpu else trainer.precision)
+    trainer, recorded = result.config.trainer, result.info.get("trained_on") or {}
+    on_cpu = recorded.get("accelerator", trainer.accelerator) == "cpu"
+    found = recorded.get("precision") or ("32" if on_cpu else trainer.precision)
     names = [_PRECISIONS.get(part, part) for part in found.split(", then ")]
     precision = "a precision that is not known" if names == ["auto"] else ", then ".join(names)
-    processes = told.get("processes", trainer.devices * trainer.num_nodes)
+    processes = recorded.get("processes", trainer.devices * trainer.num_nodes)
     # PyTorch synchronises batch norms on GPUs only.
     together = trainer.sync_batchnorm and trainer.strategy == "ddp" and not on_cpu
     return (precision,) if processes == 1 or together else (precision, f"batch norms of {processes} processes apart")
 
 
 def kept_apart(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """Where runs of one data set and length saw other test images or took other numbers of steps: what tells them.
+    """How runs of one data set and length differ in test images and number of steps.
 
     Args:
-        results: that depart from the paper in the same things.
+        results: that depart from the paper in the same way.
 
     Returns:
-        For each what differs from the others, in words; nothing where all agree.
+        For each what differs from the others, in words; empty where all agree.
     """
     facts = [_facts(result) for result in results]
-    lengths = [(result.measured.settings["dataset"], result.measured.config.epochs) for result in results]
+    lengths = [(result.settings["dataset"], result.config.epochs) for result in results]
     found = []
     for mine, length in zip(facts, lengths, strict=True):
         others = [each for each, of in zip(facts, lengths, strict=True) if of == length]
@@ -49,13 +49,13 @@ def kept_apart(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 
 def _facts(result: Result) -> dict[str, str]:
-    settings, counts = result.measured.settings, result.measured.counts
+    settings, counts = result.settings, result.counts
     files, classes = settings.get("test_files"), result.info.get("classes")
     step = settings.get("step") if settings.get("checkpoint", "last") == "last" else None
     numbers = sorted({count.n for count in counts.values()})
     return {
         "n": f"{' or '.join(f'{n:,}' for n in numbers)} test images",
-        # Of pictures in folders: the same name may stand for any.
+        # Of image folders: the same name may mean different images.
         "files": f"test files {files[:8]}" if files else "",
         "classes": f"{len(classes)} classes ({_digest(classes)})" if files and classes else "",
         "step": "" if step is None else f"{step:,} steps",

@@ -1,42 +1,13 @@
-"""The report's tables as CSV: a row a cell, in full precision, with all that is known of it."""
+"""The report's tables as CSV: one row per cell, in full precision, with all that is known of it."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from typing import Any
 
 from p2be_exp.report.paper.cells import Cell, Table
-
-COLUMNS = (
-    "table",
-    "full_scale",
-    "departures",
-    "trained_in",
-    "kept_apart",
-    "block",
-    "row",
-    "column",
-    "measure",
-    "mean",
-    "sd",
-    "n_seeds",
-    "seeds",
-    "values",
-    "against",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "interval",
-    "interval_seeds_reference",
-    "interval_seeds",
-    "no_interval_since",
-    "published",
-    "published_sd",
-    "published_source",
-    "ours_minus_published",
-    "runs",
-)
 
 
 def as_csv(table: Table, name: str) -> str:
@@ -46,16 +17,19 @@ def as_csv(table: Table, name: str) -> str:
         table: filled.
         name: its ID in the report.
     """
+    rows = [_row(table, name, cell) for cell in table.cells]
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_facts(table, name, cell) for cell in table.cells)
+    writer.writerows(rows)
     return text.getvalue()
 
 
-def _facts(table: Table, name: str, cell: Cell) -> dict[str, Any]:
-    seeds = sorted(cell.runs)
-    facts = {
+def _row(table: Table, name: str, cell: Cell) -> dict[str, Any]:
+    """The fields of a cell by column, in the order of the columns; the writer leaves None empty."""
+    seeds, compared, printed = sorted(cell.runs), cell.compared, cell.published
+    of_reference, of_cell = map(_joined, compared.seeds) if compared else (None, None)
+    return {
         "table": name,
         "full_scale": str(table.full).lower(),
         "departures": "; ".join(table.departures),
@@ -68,17 +42,23 @@ def _facts(table: Table, name: str, cell: Cell) -> dict[str, Any]:
         "mean": cell.mean,
         "sd": cell.sd,
         "n_seeds": len(seeds),
-        "seeds": " ".join(map(str, seeds)),
-        "values": " ".join(repr(value) for value in cell.values),
+        "seeds": _joined(seeds),
+        "values": _joined(cell.values),
+        "against": compared and table.spec.against,
+        "difference": compared and compared.difference,
+        "ci_low": compared and compared.low,
+        "ci_high": compared and compared.high,
+        "interval": compared and compared.kind,
+        "interval_seeds_reference": of_reference,
+        "interval_seeds": of_cell,
+        "no_interval_since": compared and compared.why_not,
+        "published": printed and ("N/A" if printed.value is None else printed.value),
+        "published_sd": printed and printed.sd,
+        "published_source": printed and printed.source,
         "ours_minus_published": cell.minus_published,
-        "runs": ";".join(str(cell.runs[seed][0].measured.folder) for seed in seeds),
+        "runs": ";".join(str(cell.runs[seed][0].folder) for seed in seeds),
     }
-    if (found := cell.compared) is not None:
-        facts |= {"against": table.spec.against, "difference": found.difference, "ci_low": found.low}
-        facts |= {"ci_high": found.high, "interval": found.kind, "no_interval_since": found.why_not}
-        sides = (" ".join(map(str, side)) for side in found.seeds)
-        facts |= dict(zip(("interval_seeds_reference", "interval_seeds"), sides, strict=True))
-    if (printed := cell.published) is not None:
-        facts |= {"published": "N/A" if printed.value is None else printed.value, "published_sd": printed.sd}
-        facts["published_source"] = printed.source
-    return {key: "" if value is None else value for key, value in facts.items()}
+
+
+def _joined(values: Iterable[float]) -> str:
+    return " ".join(map(repr, values))

@@ -67,7 +67,7 @@ def as_latex(grid: Grid) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text that LaTeX sets as it is; characters that its fonts may lack are spelt out."""
+    """A text that LaTeX sets as it is; characters that its fonts may lack are replaced."""
     plain = text.translate(_TABLE)
     return "".join(character if character.isascii() else "?" for character in plain)
 

@@ -10,10 +10,10 @@ WIDTH = 110
 
 
 def as_text(grid: Grid) -> str:
-    """A table as plain text: heading, what was measured, and a line a row."""
+    """A table as plain text: heading, what was measured, and one line per row."""
     lines = [grid.heading, *_wrapped(grid.warning), *_wrapped(grid.sentence), ""]
-    for place, (name, parts) in enumerate(grid.head):
-        start = sum(len(of) for _, of in grid.head[:place])
+    for number, (name, parts) in enumerate(grid.head):
+        start = sum(len(of) for _, of in grid.head[:number])
         lines += _column(grid, name, parts, start)
     return "\n".join(lines).rstrip()
 
@@ -31,8 +31,8 @@ def _column(grid: Grid, name: str, parts: tuple[str, ...], start: int) -> list[s
     for label, rows in grid.blocks:
         lines.append(f"  {label}")
         for row, texts in rows:
-            told = "".join(f"{texts[start + n].text:>{width}}" for n, width in enumerate(widths))
-            lines.append(f"    {row:<{wide - 4}}{told}".rstrip())
+            line = "".join(f"{texts[start + n].text:>{width}}" for n, width in enumerate(widths))
+            lines.append(f"    {row:<{wide - 4}}{line}".rstrip())
     return [*lines, ""]
 
 

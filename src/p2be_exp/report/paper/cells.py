@@ -1,4 +1,4 @@
-"""From runs to filled tables: which runs are one cell, what is left missing, what stands beside."""
+"""From runs to filled tables: which runs share a cell, which cells are missing, what each is compared with."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from p2be_exp.report.paper.apart import FLOAT32, how_trained, kept_apart
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import CellKey, Key, natural
 from p2be_exp.report.paper.measures import value
-from p2be_exp.report.paper.published import FAMILIES, PUBLISHED, Published
+from p2be_exp.report.paper.published import FAMILIES, Published
 from p2be_exp.report.paper.recipe import Departures, departures
 from p2be_exp.report.paper.reference import compare_cells
-from p2be_exp.report.paper.tables import OTHER, TABLES, Labels, TableSpec, blocks_with_several_rows, family
+from p2be_exp.report.paper.tables import OTHER, TABLES, TableSpec, blocks_with_several_rows, family
 
 Runs = dict[int, tuple[Result, float]]
 """By seed, the run and its value in percent."""
@@ -27,7 +27,7 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        key: where it stands, and what it is.
+        key: its position, and what it is.
         runs: by seed, the run and its value in percent; empty where nothing was measured.
         compared: with the table's reference; None without one.
         published: what the paper printed there, if it did.
@@ -57,7 +57,7 @@ class Cell:
 
     @property
     def minus_published(self) -> float | None:
-        """Ours minus published, where that says anything."""
+        """Ours minus published, where the two are comparable."""
         if self.mean is None or not self.comparable or self.published is None or self.published.value is None:
             return None
         return self.mean - self.published.value
@@ -69,12 +69,12 @@ class Table:
 
     Attributes:
         spec: which.
-        departures: in what its runs depart; empty at full scale.
+        departures: how its runs depart from the paper; empty at full scale.
         trained: see :func:`p2be_exp.report.paper.apart.how_trained`.
         apart: see :func:`p2be_exp.report.paper.apart.kept_apart`.
-        cells: the frame that every form of the report is made from: one record a cell, in the order of reading.
+        cells: the frame that every form of the report is made from: one record per cell, in reading order.
         results: the runs in it.
-        remarks: what the runs' configurations say about departing.
+        remarks: the ``departs_from_paper`` of the runs.
         doubles: runs left out since another run has their cell and seed.
     """
 
@@ -126,7 +126,7 @@ class _Placed:
 
 
 def fill_tables(results: Sequence[Result]) -> list[Table]:
-    """Every table of the paper that has a run, full scale first; the order of the results plays no part.
+    """Every table of the paper that has a run, full scale first; the order of the results does not matter.
 
     Args:
         results: of finished runs.
@@ -134,7 +134,7 @@ def fill_tables(results: Sequence[Result]) -> list[Table]:
     Returns:
         The tables; those that no table of the paper takes are in the last ones.
     """
-    ordered = sorted(results, key=lambda result: str(result.measured.folder))
+    ordered = sorted(results, key=lambda result: str(result.folder))
     tables = [table for spec in TABLES for table in _tables(spec, ordered)]
     tables = [table for table in tables if any(cell.runs for cell in table.cells)]
     tables = [table for table in tables if not _shown_by_another(table, tables)]
@@ -171,17 +171,17 @@ def _apart(sections: dict[_Section, list[_Placed]]) -> dict[_Section, list[_Plac
 
 
 def _worth_showing(spec: TableSpec, sections: dict[_Section, list[_Placed]]) -> list[_Section]:
-    """The sections that say something; if none of a sweep's own does, all of that sweep: its cells are missing."""
+    """The sections worth showing; if none of a sweep's own is, all of that sweep, with missing cells."""
     wanted = [
         section for section, placed in sections.items() if spec.wanted([cell for each in placed for cell in each.cells])
     ]
-    asked = [key for key, placed in sections.items() if any(each.result.sweep in spec.sweeps for each in placed)]
-    return wanted if set(wanted) & set(asked) else list(dict.fromkeys([*wanted, *asked]))
+    requested = [key for key, placed in sections.items() if any(each.result.sweep in spec.sweeps for each in placed)]
+    return wanted if set(wanted) & set(requested) else list(dict.fromkeys([*wanted, *requested]))
 
 
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
-    network, epochs = result.measured.config.backbone.name, str(result.measured.config.epochs)
+    network, epochs = result.config.backbone.name, str(result.config.epochs)
     expected = ("resnet50",) if spec.recipe.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
         return (f"network {network}",)
@@ -221,19 +221,19 @@ def _runs(placed: Sequence[_Placed]) -> tuple[dict[CellKey, Runs], tuple[tuple[R
     doubles: dict[tuple[str, str], tuple[Result, Result]] = {}
     for each in placed:
         for key in each.cells:
-            cell, seed, error = runs.setdefault(key, {}), each.result.measured.seed, value(each.result, key.measure)
+            cell, seed, error = runs.setdefault(key, {}), each.result.seed, value(each.result, key.measure)
             if error is None:
                 continue
             if seed in cell:
                 first = cell[seed][0]
-                doubles[str(first.measured.folder), str(each.result.measured.folder)] = (first, each.result)
+                doubles[str(first.folder), str(each.result.folder)] = (first, each.result)
             else:
                 cell[seed] = (each.result, error)
     return runs, tuple(doubles[pair] for pair in sorted(doubles))
 
 
 def _without_variants(spec: TableSpec, placed: Sequence[_Placed]) -> list[_Placed]:
-    """Of an encoding with the published settings and others, the published alone: the others have their own tables."""
+    """Without the variants of an encoding that is there with the published settings: they have their own tables."""
     usual = {cell.row.name for each in placed for cell in each.cells if not cell.row.variant}
     kept = (all(not cell.row.variant or cell.row.name not in usual for cell in each.cells) for each in placed)
     return [each for each, keep in zip(placed, kept, strict=True) if keep or not spec.variants_apart]
@@ -275,19 +275,19 @@ def _blocks(spec: TableSpec, runs: Iterable[CellKey], full: bool) -> list[Key]:
     """At full scale every block of the paper, under the runs' own names of its network."""
     found = sorted({key.block for key in runs}, key=natural)
     families = {family(block) for block in found}
-    if spec.blocks.keys() & families:
+    if set(spec.blocks) & families:
         order = {block: number for number, block in enumerate(spec.blocks)}
         missing = [block for block in spec.blocks if full and block not in families]
         return sorted([*found, *missing], key=lambda block: (order.get(family(block), 99), natural(block)))
     return found if not full or found else list(spec.blocks)
 
 
-def _ordered(labels: Labels, found: Iterable[Key], add: bool) -> list[Key]:
-    """Keys in the order of the paper; with ``add``, those too that nothing was measured of."""
+def _ordered(keys: Sequence[Key], found: Iterable[Key], add: bool) -> list[Key]:
+    """Keys in the order of the paper; with ``add``, also those without a measurement."""
     there = set(found)
     plain = {key.published for key in there}
-    known = [key for key in labels if key in there or (add and key not in plain)]
-    order = {key: number for number, key in enumerate(labels)}
+    known = [key for key in keys if key in there or (add and key not in plain)]
+    order = {key: number for number, key in enumerate(keys)}
     return sorted({*known, *there}, key=lambda key: (order.get(key.published, 99), natural(key)))
 
 
@@ -295,7 +295,7 @@ def _cell(spec: TableSpec, key: CellKey, runs: dict[CellKey, Runs], full: bool) 
     own, reference = runs.get(key, {}), spec.compared_with(key)
     beside = runs.get(reference, {}) if reference else {}
     compared = compare_cells(beside, own, key.measure) if own and beside else None
-    # A variant of an encoding is none of the paper's rows.
-    place = (str(family(key.block)), str(key.row.published), str(key.column.published))
-    published = None if full and key.row.variant else PUBLISHED.get((spec.id, *place))
+    # A variant of an encoding is not a row of the paper.
+    position = (str(family(key.block)), str(key.row.published), str(key.column.published))
+    published = None if full and key.row.variant else spec.printed.numbers.get(position)
     return Cell(key, own, compared, published, comparable=full and not key.row.variant)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ STYLES = {
     "thermometer": ("#0072B2", "^"),
     "p2be": ("#009E73", "D"),
 }
-"""Colour (Okabe and Ito) and marker of the encodings: told apart by the colour-blind and in grey."""
+"""Colour (Okabe and Ito) and marker of the encodings, distinguishable for the colour-blind and in grey."""
 
 _OTHERS = (("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#8C8C8C", "*"), ("#444444", "<"), ("#999933", ">"))
 _SETTINGS: Any = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
@@ -51,67 +50,68 @@ class Picture:
     svg: str
 
 
+Draw = Callable[[Drawing, Any], Iterable[str]]
+"""Draws on a figure and its axes, ``(rows, columns)``; returns the numbers in words."""
+
+
+def picture(
+    name: str, title: str, shape: tuple[int, int], size: tuple[float, float], draw: Draw, **more: Any
+) -> Picture:
+    """A figure as SVG text, the same for the same numbers.
+
+    Args:
+        name, title: see :class:`Picture`.
+        shape: rows and columns of axes.
+        size: width and height in inches.
+        draw: what is drawn on them.
+        more: for Matplotlib's ``subplots``.
+    """
+    text = io.StringIO()
+    with matplotlib.rc_context(_SETTINGS):
+        drawing, axes = new_figure(*shape, figsize=size, squeeze=False, layout="constrained", **more)
+        words = "; ".join(draw(drawing, axes))
+        drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    return Picture(name, title, f"{title}. {words}.", svg[svg.index("<svg") :])
+
+
 def table_pictures(table: Table, grid: Grid) -> list[Picture]:
     """The pictures that a table's numbers allow."""
     scale = "" if table.full else " (small scale or another recipe: see the table)"
-    drawn = {
-        "differences": _differences,
-        "corruptions": _by_corruption,
-        "curves": _along_m,
-        "heat_maps": _heat_maps,
-    }
-    found = [each for kind in table.spec.pictures for each in drawn[kind](table, grid, scale)]
-    return found
-
-
-def picture(drawing: Drawing, name: str, title: str, alt: str) -> Picture:
-    """A drawing as SVG text, the same for the same numbers."""
-    text = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS):
-        drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    return Picture(name, title, alt, svg[svg.index("<svg") :])
-
-
-def settings() -> AbstractContextManager[None]:
-    """Matplotlib's settings while a figure of the report is drawn."""
-    return matplotlib.rc_context(_SETTINGS)
+    kinds = {"differences": _differences, "corruptions": _by_corruption, "curves": _along_m, "heat_maps": _heat_maps}
+    return [each for kind in table.spec.pictures for each in kinds[kind](table, grid, scale)]
 
 
 # -- differences ------------------------------------------------------------------------------------------------------
 
 
 def _differences(table: Table, grid: Grid, scale: str) -> list[Picture]:
-    columns = [(column, [cell for cell in table.of_column(column) if _has_interval(cell)]) for column in table.columns]
-    columns = [(column, cells) for column, cells in columns if cells]
+    spec = table.spec
+    columns = {column: [cell for cell in table.of_column(column) if _has_interval(cell)] for column in table.columns}
+    columns = {column: cells for column, cells in columns.items() if cells}
     if not columns:
         return []
-    shown = {(cell.key.block, cell.key.row) for _, cells in columns for cell in cells}
+    shown = {(cell.key.block, cell.key.row) for cells in columns.values() for cell in cells}
     order = [(block, row) for block, rows in table.blocks.items() for row in rows if (block, row) in shown]
-    names = [f"{table.spec.row_label(row)}, {table.spec.block_label(block)}" for block, row in order]
-    with settings():
-        drawing, grid_axes = new_figure(
-            1,
-            len(columns),
-            figsize=(0.5 + 0.065 * max(map(len, names)) + 2.7 * len(columns), 1.3 + 0.3 * len(order)),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axes, (column, cells) in zip(grid_axes[0], columns, strict=True):
+    names = [f"{spec.row_label(row)}, {spec.block_label(block)}" for block, row in order]
+
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
+        for axes, (column, cells) in zip(grid_of_axes[0], columns.items(), strict=True):
             _draw_differences(axes, cells, order)
-            axes.set_title(table.spec.column_label(column), fontsize=9)
-            axes.set_xlabel(f"difference to {table.spec.against}, points")
-        grid_axes[0][0].set_yticks(range(len(order)), names)
-        grid_axes[0][0].set_ylim(len(order) - 0.4, -0.6)
-    title = f"{grid.heading.partition(':')[0]}: differences to {table.spec.against}, 95 % intervals{scale}"
-    alt = "; ".join(
-        f"{table.spec.row_label(cell.key.row)} on {table.spec.block_label(cell.key.block)}, "
-        f"{table.spec.column_label(column)}: {difference(cell.compared)}"
-        for column, cells in columns
-        for cell in cells
-    )
-    return [picture(drawing, f"{grid.id}-differences", title, f"{title}. {alt}.")]
+            axes.set_title(spec.column_label(column), fontsize=9)
+            axes.set_xlabel(f"difference to {spec.against}, points")
+        grid_of_axes[0, 0].set_yticks(range(len(order)), names)
+        grid_of_axes[0, 0].set_ylim(len(order) - 0.4, -0.6)
+        return [
+            f"{spec.row_label(cell.key.row)} on {spec.block_label(cell.key.block)}, {spec.column_label(column)}: "
+            f"{difference(cell.compared)}"
+            for column, cells in columns.items()
+            for cell in cells
+        ]
+
+    title = f"{grid.heading.partition(':')[0]}: differences to {spec.against}, 95 % intervals{scale}"
+    size = 0.5 + 0.065 * max(map(len, names)) + 2.7 * len(columns), 1.3 + 0.3 * len(order)
+    return [picture(f"{grid.id}-differences", title, (1, len(columns)), size, draw, sharey=True)]
 
 
 def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[Key, Key]]) -> None:
@@ -119,15 +119,14 @@ def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[K
     for cell in cells:
         if (found := cell.compared) is None:
             continue
-        place = order.index((cell.key.block, cell.key.row))
+        height = order.index((cell.key.block, cell.key.row))
         colour, marker = _style(cell.key.row)
-        axes.plot(np.array([found.low, found.high], dtype=float), [place, place], color=colour, linewidth=1.6)
+        axes.plot(np.array([found.low, found.high], dtype=float), [height, height], color=colour, linewidth=1.6)
         # Hollow: about two networks, not about the methods.
         face = "white" if found.kind == "networks" else colour
-        axes.plot(found.difference, place, marker=marker, color=colour, markerfacecolor=face, markersize=6)
+        axes.plot(found.difference, height, marker=marker, color=colour, markerfacecolor=face, markersize=6)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
+    _ruled(axes, "x")
 
 
 def _has_interval(cell: Cell) -> bool:
@@ -138,10 +137,17 @@ def _style(key: Key, number: int = 0) -> tuple[str, str]:
     return STYLES.get(key.name) or _OTHERS[number % len(_OTHERS)]
 
 
+def _ruled(axes: Axes, along: Any) -> None:
+    """Thin lines behind the numbers."""
+    axes.grid(axis=along, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
 # -- corruption by corruption -----------------------------------------------------------------------------------------
 
 
 def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
+    spec = table.spec
     errors = {
         block: {row: found for row, cells in rows.items() if (found := _errors(cells))}
         for block, rows in table.blocks.items()
@@ -150,30 +156,32 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
     names = [name for name in TEST if any(name in of for rows in errors.values() for of in rows.values())]
     if not names:
         return []
-    with settings():
-        drawing, axes_of = new_figure(
-            len(errors), 1, figsize=(3 + 0.45 * len(names), 0.9 + 2.3 * len(errors)), sharex=True, squeeze=False,
-            layout="constrained",
-        )  # fmt: skip
-        for axes, (block, rows) in zip(axes_of[:, 0], errors.items(), strict=True):
+
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
+        for axes, (block, rows) in zip(grid_of_axes[:, 0], errors.items(), strict=True):
             for number, (row, of) in enumerate(rows.items()):
-                _draw_errors(axes, names, of, row, number, len(rows), table.spec.row_label(row))
-            axes.set(title=table.spec.block_label(block), ylabel="error, %")
+                colour, marker = _style(row, number)
+                places = [names.index(name) + (number - (len(rows) - 1) / 2) * 0.16 for name in of]
+                means = [float(np.mean(each)) for each in of.values()]
+                spread = [float(np.std(each, ddof=1)) if len(each) > 1 else 0.0 for each in of.values()]
+                axes.errorbar(places, means, yerr=spread, fmt=marker, color=colour, markersize=4.5, elinewidth=1,
+                              label=spec.row_label(row))  # fmt: skip
+            axes.set(title=spec.block_label(block), ylabel="error, %")
             axes.margins(y=0.12)
-            axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-            axes.set_axisbelow(True)
-        axes_of[0, 0].legend(ncols=4, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.12))
-        axes_of[-1, 0].set_xticks(
-            range(len(names)), [name.replace("_", " ") for name in names], rotation=40, ha="right"
-        )
+            _ruled(axes, "y")
+        grid_of_axes[0, 0].legend(ncols=4, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.12))
+        ticks = [name.replace("_", " ") for name in names]
+        grid_of_axes[-1, 0].set_xticks(range(len(names)), ticks, rotation=40, ha="right")
+        return [
+            f"{spec.row_label(row)} on {spec.block_label(block)}: "
+            + ", ".join(f"{name.replace('_', ' ')} {np.mean(of[name]):.1f}" for name in names if name in of)
+            for block, rows in errors.items()
+            for row, of in rows.items()
+        ]
+
     title = f"Error by corruption, mean over severities and seeds; bars: standard deviation over seeds{scale}"
-    means = (
-        f"{table.spec.row_label(row)} on {table.spec.block_label(block)}: "
-        + ", ".join(f"{name.replace('_', ' ')} {np.mean(of[name]):.1f}" for name in names if name in of)
-        for block, rows in errors.items()
-        for row, of in rows.items()
-    )
-    return [picture(drawing, f"{grid.id}-corruptions", title, f"{title}. {'; '.join(means)}.")]
+    size = 3 + 0.45 * len(names), 0.9 + 2.3 * len(errors)
+    return [picture(f"{grid.id}-corruptions", title, (len(errors), 1), size, draw, sharex=True)]
 
 
 def _errors(cells: dict[Key, Cell]) -> dict[str, list[float]]:
@@ -185,68 +193,52 @@ def _errors(cells: dict[Key, Cell]) -> dict[str, list[float]]:
     return {name: errors for name, errors in known.items() if errors and len(errors) == len(runs)}
 
 
-def _draw_errors(
-    axes: Axes, names: Sequence[str], errors: dict[str, list[float]], row: Key, number: int, rows: int, label: str
-) -> None:
-    colour, marker = _style(row, number)
-    places = [names.index(name) + (number - (rows - 1) / 2) * 0.16 for name in errors]
-    means = [float(np.mean(of)) for of in errors.values()]
-    spread = [float(np.std(of, ddof=1)) if len(of) > 1 else 0.0 for of in errors.values()]
-    axes.errorbar(places, means, yerr=spread, fmt=marker, color=colour, markersize=4.5, elinewidth=1, label=label)
-
-
 # -- along M and lambda -----------------------------------------------------------------------------------------------
 
 
 def _along_m(table: Table, grid: Grid, scale: str) -> list[Picture]:
-    with settings():
-        drawing, axes_of = new_figure(
-            1,
-            len(table.columns),
-            figsize=(1 + 3.6 * len(table.columns), 3 + 0.12 * len(table.blocks)),
-            squeeze=False,
-            layout="constrained",
-        )
-        told = []
-        for axes, column in zip(axes_of[0], table.columns, strict=True):
-            told += _draw_along_m(axes, table, column)
+    lengths = sorted({_along(cell.key.row) for cell in table.cells})
+
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
+        words = []
+        for axes, column in zip(grid_of_axes[0], table.columns, strict=True):
+            words += _draw_along_m(axes, table, column)
             axes.set(xlabel="M", title=f"{table.spec.column_label(column)}, %", xscale="log")
-            lengths = sorted({_along(cell.key.row) for cell in table.cells})
             axes.set_xticks(lengths, [str(each) for each in lengths])
             axes.minorticks_off()
             axes.margins(x=0.1, y=0.2)
             axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         if len(table.blocks) > 1:
-            drawing.legend(*axes_of[0][0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=2,
+            drawing.legend(*grid_of_axes[0, 0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=2,
                            loc="outside lower left")  # fmt: skip
         else:
             drawing.suptitle(table.spec.block_label(next(iter(table.blocks))), fontsize=9)
+        return words
+
+    size = 1 + 3.6 * len(table.columns), 3 + 0.12 * len(table.blocks)
     title = f"Error by M; bars: standard deviation over seeds{scale}"
-    return [picture(drawing, grid.id, title, f"{title}. {'; '.join(told)}.")]
+    return [picture(grid.id, title, (1, len(table.columns)), size, draw)]
 
 
 def _along(key: Key) -> Any:
-    """The value along which a table of M or lambda goes."""
+    """The value of the setting, in a table by M or lambda."""
     assert key.setting is not None
     return key.setting.value
 
 
 def _draw_along_m(axes: Axes, table: Table, column: Key) -> list[str]:
-    told = []
+    words = []
     for number, (block, rows) in enumerate(table.blocks.items()):
-        cells = [row[column] for row in rows.values()]
-        points = [(_along(cell.key.row), cell) for cell in cells if cell.runs]
-        if not points:
+        cells = {_along(row): of[column] for row, of in rows.items() if of[column].runs}
+        if not cells:
             continue
+        label = table.spec.block_label(block)
         colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else _style(block)
-        lengths, means = [length for length, _ in points], [cell.mean or 0.0 for _, cell in points]
-        axes.errorbar(
-            lengths, means, yerr=[cell.sd or 0 for _, cell in points], marker=marker, color=colour, capsize=3,
-            label=table.spec.block_label(block),
-        )  # fmt: skip
-        numbers = ", ".join(f"M = {length}: {mean:.2f}" for length, mean in zip(lengths, means, strict=True))
-        told.append(f"{table.spec.block_label(block)}, {table.spec.column_label(column)}: {numbers}")
-    return told
+        means, spread = [cell.mean or 0.0 for cell in cells.values()], [cell.sd or 0.0 for cell in cells.values()]
+        axes.errorbar(list(cells), means, yerr=spread, marker=marker, color=colour, capsize=3, label=label)
+        numbers = ", ".join(f"M = {length}: {mean:.2f}" for length, mean in zip(cells, means, strict=True))
+        words.append(f"{label}, {table.spec.column_label(column)}: {numbers}")
+    return words
 
 
 def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
@@ -258,9 +250,11 @@ def _heat_maps(table: Table, grid: Grid, scale: str) -> list[Picture]:
     for group, blocks in groups.items():
         weights = sorted({row for block in blocks for row in table.blocks[block]}, key=natural)
         matrices = {column: _matrix(table, blocks, weights, column) for column in table.columns}
-        matrices = {column: matrix for column, matrix in matrices.items() if np.isfinite(matrix).any()}
-        if len(weights) > 1 and matrices:
-            found.append(_heat_map(table, grid, scale, group, blocks, weights, matrices, len(found)))
+        maps = {table.spec.column_label(of): each for of, each in matrices.items() if np.isfinite(each).any()}
+        if len(weights) > 1 and maps:
+            title = f"Error over M and lambda, {table.spec.block_label(group)}; mean over seeds{scale}"
+            lengths, names = ([format_value(_along(key)) for key in keys] for keys in (blocks, weights))
+            found.append(_heat_map(f"{grid.id}-{len(found) + 1}", title, lengths, names, maps))
     return found
 
 
@@ -270,26 +264,16 @@ def _matrix(table: Table, blocks: Sequence[Key], weights: Sequence[Key], column:
 
 
 def _heat_map(
-    table: Table,
-    grid: Grid,
-    scale: str,
-    group: Key,
-    blocks: Sequence[Key],
-    weights: Sequence[Key],
-    matrices: dict[Key, NDArray[np.float64]],
-    number: int,
+    name: str, title: str, lengths: Sequence[str], weights: Sequence[str], matrices: dict[str, NDArray[np.float64]]
 ) -> Picture:
-    lengths, names = ([format_value(_along(key)) for key in keys] for keys in (blocks, weights))
-    wide, high = 1.4 + 0.75 * len(names), 1.5 + 0.5 * len(lengths)
-    told = []
-    with settings():
-        drawing, axes_of = new_figure(
-            1, len(matrices), figsize=(wide * len(matrices), high), squeeze=False, layout="constrained"
-        )
-        for axes, (column, matrix) in zip(axes_of[0], matrices.items(), strict=True):
+    """One map for each measure: M downwards, lambda to the right."""
+
+    def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
+        words = []
+        for axes, (label, matrix) in zip(grid_of_axes[0], matrices.items(), strict=True):
             axes.imshow(np.ma.masked_invalid(matrix), cmap="cividis", aspect="auto")
-            axes.set(title=f"{table.spec.column_label(column)}, %", xlabel="lambda", ylabel="M")
-            axes.set_xticks(range(len(names)), names)
+            axes.set(title=f"{label}, %", xlabel="lambda", ylabel="M")
+            axes.set_xticks(range(len(weights)), weights)
             axes.set_yticks(range(len(lengths)), lengths)
             axes.spines[:].set_visible(False)
             middle = (np.nanmin(matrix) + np.nanmax(matrix)) / 2
@@ -297,6 +281,8 @@ def _heat_map(
                 text = "missing" if np.isnan(error) else f"{error:.2f}"
                 dark = np.isnan(error) or error > middle
                 axes.text(x, y, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
-                told.append(f"{table.spec.column_label(column)} at M = {lengths[y]}, lambda = {names[x]}: {text}")
-    title = f"Error over M and lambda, {table.spec.block_label(group)}; mean over seeds{scale}"
-    return picture(drawing, f"{grid.id}-{number + 1}", title, f"{title}. {'; '.join(told)}.")
+                words.append(f"{label} at M = {lengths[y]}, lambda = {weights[x]}: {text}")
+        return words
+
+    size = (1.4 + 0.75 * len(weights)) * len(matrices), 1.5 + 0.5 * len(lengths)
+    return picture(name, title, (1, len(matrices)), size, draw)

@@ -1,4 +1,4 @@
-"""The report's folder: which files in it are the report's own, so that nothing of the user's is touched."""
+"""The report's folder: which files in it are the report's own, so that the user's are never touched."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _OWN = re.compile(r"report\.md|index\.html|tables/[\w-]+\.(csv|tex)|figures/[\w-
 
 
 def check_folder(out: Path) -> None:
-    """Check that a folder may take a report: it is new, an earlier report's, or holds nothing that one would replace.
+    """Check that a report may be written to a folder: it is new, an earlier report's, or has no file of the same name.
 
     Raises:
         BadInput: a file, a run, an evaluation, or a folder with a ``report.md`` or ``index.html`` of other origin.
     """
     if out.exists() and not out.is_dir():
-        raise BadInput(f"out={out}: is a file; a folder is needed")
+        raise BadInput(f"out={out}: is a file, must be a folder")
     if is_run(out) or is_evaluation(out):
-        raise BadInput(f"out={out}: is {'a run' if is_run(out) else 'an evaluation'}; choose a folder for the report")
+        raise BadInput(f"out={out}: is {'a run' if is_run(out) else 'an evaluation'}; choose another folder")
     _check_free(out, ("report.md", "index.html"), _files_of_a_report(out))
 
 
@@ -68,7 +68,7 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
 def _check_free(out: Path, names: Mapping[str, str] | tuple[str, ...], own: set[str]) -> None:
     for name in names:
         if name not in own and (out / name).exists():
-            raise BadInput(f"out={out}: holds a {name} that no report has written there; choose another folder")
+            raise BadInput(f"out={out}: contains a {name} that is not a report's; choose another folder")
 
 
 def _files_of_a_report(out: Path) -> set[str]:
@@ -79,7 +79,7 @@ def _files_of_a_report(out: Path) -> set[str]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"out={out}: holds a {MANIFEST} that is no report's; choose another folder") from error
+        raise BadInput(f"out={out}: contains a {MANIFEST} that is not a report's; choose another folder") from error
     except OSError as error:
         raise BadInput(f"out={out}: cannot be read ({error.strerror})") from error
 

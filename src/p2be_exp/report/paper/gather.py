@@ -1,4 +1,4 @@
-"""The results that a report is about: what of the given runs can be used, and why the rest cannot."""
+"""The results that a report is about: which of the given runs can be used, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -38,27 +38,20 @@ class NotUsed:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Measured):
     """The results of one run, with what its folder says of it.
 
     Attributes:
-        measured: counts, configuration and settings.
         info: content of the run's ``run.json``.
-        left_out: corruptions that were asked for and that there were no images of.
+        left_out: requested corruptions that there were no images of.
         other_evaluations: names of the run's evaluations that were not taken.
         identical: corruptions whose images are known to be the published ones.
     """
 
-    measured: Measured
     info: dict[str, Any]
     left_out: tuple[str, ...]
     other_evaluations: tuple[str, ...]
     identical: tuple[str, ...] = ()
-
-    @property
-    def run(self) -> str:
-        """The run's folder, which tells runs apart."""
-        return str(self.measured.run.path.resolve())
 
     @property
     def sweep(self) -> str | None:
@@ -72,7 +65,7 @@ class Result:
 
 
 def gather(paths: Sequence[str], evaluation: str | None = None) -> tuple[list[Result], list[NotUsed]]:
-    """Read the results of runs; a run without any is told of, and stops nothing.
+    """Read the results of runs; a run without any is reported and does not stop the others.
 
     Args:
         paths: run folders, folders of runs, or evaluations; several may be joined by commas.
@@ -110,12 +103,14 @@ def _result(measured: Measured) -> Result:
     run, info = measured.run.path, measured.run.info()
     _check_form("results.json", _SUMMARY, summary)
     _check_form("results.json", _SETTINGS, measured.settings)
-    if asked := measured.settings["corruption"].get("names"):
-        select_names(asked, "results.json: corruption.names")
+    if requested := measured.settings["corruption"].get("names"):
+        select_names(requested, "results.json: corruption.names")
     names = (each.name for each in (run / EVALUATIONS).glob("*") if each.resolve() != measured.folder.resolve())
     section = summary.get("corruptions") or {}
     left_out, identical = (tuple(section.get(key) or ()) for key in ("left_out", "identical"))
-    return Result(measured, info, left_out, tuple(sorted(names)), identical)
+    return Result(
+        **vars(measured), info=info, left_out=left_out, other_evaluations=tuple(sorted(names)), identical=identical
+    )
 
 
 # -- trained to its end -----------------------------------------------------------------------------------------------
@@ -127,7 +122,7 @@ def _check_fully_trained(result: Result) -> None:
     Raises:
         BadInput: the run is not finished, or other weights than its last were measured.
     """
-    settings, run = result.measured.settings, result.measured.run
+    settings, run = result.settings, result.run
     if settings.get("checkpoint", "last") != "last":
         return
     state, step = state_of(KEY, run), settings.get("step")
@@ -139,8 +134,8 @@ def _check_fully_trained(result: Result) -> None:
 
 
 def _steps(result: Result) -> int | None:
-    """Steps of the whole training: what a finished run says itself, else from its images; None if neither is known."""
-    run, config = result.measured.run, result.measured.config
+    """Steps of the whole training, as a finished run recorded them, else from its number of images; None if unknown."""
+    run, config = result.run, result.config
     try:
         own = read_json(run.path / "results.json")["settings"]
         if own["checkpoint"] == "last" and isinstance(own["step"], int):

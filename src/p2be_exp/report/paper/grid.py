@@ -1,19 +1,18 @@
-"""A filled table as words: what every form of the report, from the terminal to the page, then only lays out."""
+"""A filled table in words, which every form of the report, from the terminal to the page, then only lays out."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from p2be_exp.report.difference import KINDS, Compared
+from p2be_exp.report.difference import KINDS, Compared, signed
 from p2be_exp.report.paper.apart import FLOAT32
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import Key
 from p2be_exp.report.paper.measures import NORMALISED, corruptions, source_of
-from p2be_exp.report.paper.published import FOOTNOTES, NETWORKS, NUMBERS
+from p2be_exp.report.paper.published import NETWORKS
 from p2be_exp.report.paper.recipe import over
 from p2be_exp.report.paper.tables import family, option_label
 
@@ -32,13 +31,13 @@ class Text:
         text: as plain text.
         kind: ``ours``, ``difference``, ``published``, ``gap``.
         missing: nothing was measured there.
-        told: what a difference says: ``fewer``, ``more``; empty where its interval holds 0 or there is none.
+        direction: of a difference, see :class:`p2be_exp.report.difference.Compared`.
     """
 
     text: str
     kind: str
     missing: bool = False
-    told: str = ""
+    direction: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,48 +81,37 @@ def grids(tables: Iterable[Table]) -> list[Grid]:
 
 def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
     parts = {column: _parts(table, column) for column in table.columns}
-    heads = {"ours": "ours", "difference": f"{MINUS} {table.spec.against}", "published": "published",
-             "gap": f"ours {MINUS} published"}  # fmt: skip
-    if not table.full:
-        heads["published"] = "published, not comparable"
-    blocks = tuple(
-        (
-            _block_label(table, block),
-            tuple(
-                (
-                    table.spec.row_label(row),
-                    tuple(_text(cells[column], part) for column in parts for part in parts[column]),
-                )
-                for row, cells in rows.items()
-            ),
-        )
-        for block, rows in table.blocks.items()
-    )
-    head = tuple((_column_label(table, column), tuple(heads[p] for p in parts[column])) for column in table.columns)
+
+    def texts(cells: Mapping[Key, Cell]) -> tuple[Text, ...]:
+        return tuple(_text(cells[column], part) for column in parts for part in parts[column])
+
     return Grid(
-        name,
-        _heading(table) + (f" ({_kept_apart(table)})" if has_others_like_it else ""),
-        _warning(table),
-        _sentence(table),
-        table.spec.row_head,
-        head,
-        blocks,
-        _notes(table, parts),
+        id=name,
+        heading=_heading(table) + (f" ({_kept_apart(table)})" if has_others_like_it else ""),
+        warning=_warning(table),
+        sentence=_sentence(table),
+        corner=table.spec.row_head,
+        head=tuple((_column_label(table, column), tuple(of.values())) for column, of in parts.items()),
+        blocks=tuple(
+            (_block_label(table, block), tuple((table.spec.row_label(row), texts(of)) for row, of in rows.items()))
+            for block, rows in table.blocks.items()
+        ),
+        notes=_notes(table, parts),
     )
 
 
 def _heading(table: Table) -> str:
     """Number and title; of other runs than the paper's, first that they are."""
-    number, title = NUMBERS.get(table.spec.id), table.spec.title
-    heading = f"{number}: {title}" if number else title[0].upper() + title[1:]
+    source, title = table.spec.printed.source, table.spec.title
+    heading = f"{source}: {title}" if source else title[0].upper() + title[1:]
     if table.full:
         return heading
     which = ", ".join(table.departures[:2]) + ", ..." * (len(table.departures) > 2)
-    return f"Not comparable with the paper ({which}), in the form of {heading}" if number else f"{heading} ({which})"
+    return f"Not comparable with the paper ({which}), in the form of {heading}" if source else f"{heading} ({which})"
 
 
 def _kept_apart(table: Table) -> str:
-    """What tells a table from others of the same recipe."""
+    """What distinguishes a table from others of the same recipe."""
     return ", ".join([f"trained in {table.trained[0]}", *table.trained[1:], *table.apart])
 
 
@@ -134,20 +122,21 @@ def _column_label(table: Table, column: Key) -> str:
     return label if kinds & NORMALISED else f"{label}, %"
 
 
-def _parts(table: Table, column: Key) -> tuple[str, ...]:
-    cells = table.of_column(column)
-    there = {
-        "ours": True,
-        "difference": table.spec.differences and any(cell.compared for cell in cells),
-        "published": any(cell.published for cell in cells),
-        "gap": any(cell.minus_published is not None for cell in cells),
-    }
-    return tuple(part for part, shown in there.items() if shown)
+def _parts(table: Table, column: Key) -> dict[str, str]:
+    """The parts of a column that have something to show, with their headings."""
+    cells, parts = table.of_column(column), {"ours": "ours"}
+    if table.spec.differences and any(cell.compared for cell in cells):
+        parts["difference"] = f"{MINUS} {table.spec.against}"
+    if any(cell.published for cell in cells):
+        parts["published"] = "published" if table.full else "published, not comparable"
+    if any(cell.minus_published is not None for cell in cells):
+        parts["gap"] = f"ours {MINUS} published"
+    return parts
 
 
 def _block_label(table: Table, block: Key) -> str:
     spec, network = table.spec, NETWORKS.get(str(family(block)))
-    label = ", ".join(filter(None, (spec.block_label(block), spec.block_details.get(block))))
+    label = ", ".join(filter(None, (spec.block_label(block), spec.block_details.get(str(block)))))
     return f"{label} (the paper: {network})" if network and network != label else label
 
 
@@ -160,9 +149,8 @@ def _text(cell: Cell, part: str) -> Text:
     if part == "published":
         return Text(published(cell), part)
     if part == "gap":
-        gap = cell.minus_published
-        return Text("" if gap is None else signed(gap), part)
-    return Text(difference(cell.compared), part, told=_told(cell.compared))
+        return Text("" if cell.minus_published is None else _minus(cell.minus_published), part)
+    return Text(difference(cell.compared), part, direction=cell.compared.direction if cell.compared else "")
 
 
 def ours(cell: Cell) -> str:
@@ -190,13 +178,13 @@ def difference(compared: Compared | None) -> str:
     """
     if compared is None:
         return ""
-    text, seeds = signed(compared.difference), f", {_seeds(compared)}" if compared.in_part else ""
+    text, seeds = _minus(compared.difference), f", {_seeds(compared)}" if compared.in_part else ""
     if compared.low is None or compared.high is None:
         return f"{text} (no interval{seeds})"
     if compared.low == compared.high:
         return f"{text} (no spread{seeds})"
-    mark = {"fewer": f"{FEWER} ", "more": f"{MORE} ", "": ""}[_told(compared)]
-    return f"{mark}{text} [{signed(compared.low)}, {signed(compared.high)}] {LETTERS[compared.kind]}{seeds}"
+    mark = {"fewer": f"{FEWER} ", "more": f"{MORE} ", "": ""}[compared.direction]
+    return f"{mark}{text} [{_minus(compared.low)}, {_minus(compared.high)}] {LETTERS[compared.kind]}{seeds}"
 
 
 def _seeds(compared: Compared) -> str:
@@ -209,46 +197,35 @@ def _seeds(compared: Compared) -> str:
     return f"seed{'s' * (len(first) > 1)} {' '.join(map(str, first))}"
 
 
-def signed(value: float) -> str:
-    """Two decimals with a sign; 0 without one.
-
-    >>> signed(-0.5), signed(0.001), signed(1.0)
-    ('−0.50', '0.00', '+1.00')
-    """
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
+def _minus(points: float) -> str:
+    """A signed number with the typographic minus."""
+    return signed(points).replace("-", MINUS)
 
 
-def _told(compared: Compared | None) -> str:
-    if compared is None or not compared.excludes_zero:
-        return ""
-    return "fewer" if compared.difference < 0 else "more"
-
-
-# -- what stands around it --------------------------------------------------------------------------------------------
+# -- the text around it ------------------------------------------------------------------------------------------------
 
 
 def _warning(table: Table) -> str:
     if table.full:
         return ""
-    start = (
-        "Small scale or another recipe: not comparable with the published numbers. These runs depart from the paper in"
-    )
-    return f"{start}: {'; '.join(table.departures)}."
+    start = "Small scale or another recipe: not comparable with the published numbers."
+    return f"{start} These runs depart from the paper in: {'; '.join(table.departures)}."
 
 
 def _sentence(table: Table) -> str:
     """What was measured, on what, by how many seeds, with which versions, and how much is missing."""
     results = table.results
-    datasets = _listed(option_label(each.measured.settings["dataset"]) for each in results)
-    images = _listed(f"{each.measured.counts['clean'].n:,}" for each in results if "clean" in each.measured.counts)
+    datasets = _listed(option_label(each.settings["dataset"]) for each in results)
+    images = _listed(f"{each.counts['clean'].n:,}" for each in results if "clean" in each.counts)
     source = _corrupted(table)
-    seeds = sorted({each.measured.seed for each in results})
-    networks = _listed(each.measured.config.backbone.name for each in results)
-    presets = _listed(each.measured.config.preset.name for each in results)
-    versions = _listed(f"torch {each.info['versions']['torch']}" for each in results if _has_torch(each))
+    seeds = sorted({each.seed for each in results})
+    networks = _listed(each.config.backbone.name for each in results)
+    presets = _listed(each.config.preset.name for each in results)
+    versions = _listed(
+        f"torch {torch}" for each in results if (torch := (each.info.get("versions") or {}).get("torch"))
+    )
     commits = _listed(str(each.info["git_commit"])[:7] for each in results if each.info.get("git_commit"))
-    runs = {each.run for each in results}
+    runs = {each.run_folder for each in results}
     missing = sum(not cell.runs for cell in table.cells)
     facts = [
         f"{len(runs)} run{'s' * (len(runs) > 1)} on {datasets}",
@@ -262,9 +239,9 @@ def _sentence(table: Table) -> str:
         versions,
         f"commit {commits}" if commits else "",
     ]
-    lack = f"{missing} of {len(table.cells)} cells are missing" if missing else "no cell is missing"
+    gaps = f"{missing} of {len(table.cells)} cells are missing" if missing else "no cell is missing"
     scale = "full scale" if table.full else "not at full scale"
-    return f"Measured {scale}: {'; '.join(fact for fact in facts if fact)}; {lack}."
+    return f"Measured {scale}: {'; '.join(fact for fact in facts if fact)}; {gaps}."
 
 
 def _trained(table: Table) -> str:
@@ -276,22 +253,15 @@ def _trained(table: Table) -> str:
 def _corrupted(table: Table) -> str:
     if not {cell.key.measure.kind for cell in table.cells} & {"corruption", "error", *NORMALISED}:
         return ""
-    found = set()
-    for each in table.results:
-        if corruptions(each):
-            found.add(f"corrupted images: {source_of(each)}, {over(each)}")
+    found = {f"corrupted images: {source_of(each)}, {over(each)}" for each in table.results if corruptions(each)}
     return " and ".join(sorted(found)) or "no corrupted images"
-
-
-def _has_torch(result: Result) -> bool:
-    return "torch" in (result.info.get("versions") or {})
 
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(set(names)))
 
 
-def _notes(table: Table, parts: dict[Key, tuple[str, ...]]) -> tuple[str, ...]:
+def _notes(table: Table, parts: dict[Key, dict[str, str]]) -> tuple[str, ...]:
     shown = {part for of in parts.values() for part in of}
     notes = ["Ours: mean ± standard deviation over seeds, percent; the number of seeds in brackets."]
     kinds = [cell.compared.kind for cell in table.cells if cell.compared and cell.compared.kind]
@@ -318,12 +288,11 @@ def _notes(table: Table, parts: dict[Key, tuple[str, ...]]) -> tuple[str, ...]:
     notes += table.spec.remarks(table.results)
     notes += [f"The runs' own remark: {remark}." for remark in table.remarks]
     notes += [_double(first, second) for first, second in table.doubles]
-    notes += [f"Paper: {note}" for note in FOOTNOTES.get(table.spec.id, ())]
+    notes += [f"Paper: {note}" for note in table.spec.printed.notes]
     return tuple(notes)
 
 
 def _double(first: Result, second: Result) -> str:
-    one, other = Path(first.measured.folder), Path(second.measured.folder)
-    if first.run == second.run:
-        return f"Measured twice: what {one} and {other} both have is taken from the first."
-    return f"Seed {first.measured.seed} twice: {other} is left out where {one} has the place."
+    if first.run_folder == second.run_folder:
+        return f"Measured twice: what {first.folder} and {second.folder} both have is taken from the first."
+    return f"Seed {first.seed} twice: {second.folder} is left out where {first.folder} has the place."

@@ -1,4 +1,4 @@
-"""Where a number of a table stands, and what it is: every key says what it is made of, and none is taken apart."""
+"""Where a number is in a table, and what it is: keys are dataclasses, so that none is parsed from its text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def format_value(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """A key of the configuration along which a table goes, and its value there: M = 32."""
+    """A key of the configuration that varies within a table, and its value: M = 32."""
 
     name: str
     value: Any
@@ -34,10 +34,10 @@ class Key:
     """A block, a row or a column.
 
     Attributes:
-        name: of an option (``p2be``, ``cifar10``), a measure, or what else stands there; empty where a setting is all.
-        variant: in what it is not the option as published.
-        within: options that go with it: network, data set, regime.
-        setting: along which the table goes.
+        name: of an option (``p2be``, ``cifar10``), a measure, or other; empty for a setting.
+        variant: how it differs from the option as published.
+        within: further options: network, data set, regime.
+        setting: that varies within the table.
 
     As a text it is what the CSV files have:
 
@@ -78,7 +78,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class CellKey:
-    """Where a number stands, and what it is; a block is rows under one heading."""
+    """Where a number is, and what it is; a block is a group of rows under one heading."""
 
     block: Key
     row: Key

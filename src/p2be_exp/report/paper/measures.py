@@ -13,8 +13,13 @@ from p2be_exp.report.paper.keys import Measure
 LSPGA = "attack/lspga/8"
 """The condition that the paper attacks under: LS-PGA as the reference runs it, 8 levels."""
 
-LABELS = {"clean": "clean error", "corruption": "error under corruptions", "lspga": "error under LS-PGA", "mce": "mCE"}
-
+MEASURES = {
+    "clean": "clean error",
+    "corruption": "error under corruptions",
+    "lspga": "error under LS-PGA",
+    "mce": "mCE",
+}
+"""Measures in words."""
 
 NORMALISED = frozenset({"mce", "ce"})
 """Kinds of measures that are in percent of AlexNet's error."""
@@ -25,7 +30,7 @@ def weights(result: Result, measure: Measure) -> Mapping[str, float] | None:
 
     Args:
         result: of one run.
-        measure: ``clean``; ``corruption``, the plain mean over the test corruptions that were asked for; ``lspga``;
+        measure: ``clean``; ``corruption``, the plain mean over the requested test corruptions; ``lspga``;
             ``error`` of one corruption, its mean over the severities; ``mce``, and ``ce`` of one corruption, in percent
             of AlexNet's, which only the complete official ImageNet-C has.
     """
@@ -43,7 +48,7 @@ def weights(result: Result, measure: Measure) -> Mapping[str, float] | None:
         found = {cell: 100 / ALEXNET[of] / len(names) / 5 for of in names for cell in _cells(of, SEVERITIES)}
     else:
         found = {}
-    return found if found and all(condition in result.measured.counts for condition in found) else None
+    return found if found and all(condition in result.counts for condition in found) else None
 
 
 def value(result: Result, measure: Measure) -> float | None:
@@ -51,33 +56,33 @@ def value(result: Result, measure: Measure) -> float | None:
     found = weights(result, measure)
     if found is None:
         return None
-    return sum(weight * result.measured.counts[condition].error for condition, weight in found.items())
+    return sum(weight * result.counts[condition].error for condition, weight in found.items())
 
 
 def corruptions(result: Result) -> tuple[str, ...]:
-    """The test corruptions that an evaluation asked for and had images of, in the published order."""
-    asked = result.measured.settings["corruption"].get("names")
-    names = select_names(asked) if asked else ()
+    """The test corruptions that were requested and that there were images of, in the published order."""
+    requested = result.settings["corruption"].get("names")
+    names = select_names(requested) if requested else ()
     return tuple(name for name in names if name in TEST and name not in result.left_out)
 
 
 def severities(result: Result) -> tuple[int, ...]:
-    """The severities that were asked for."""
-    return tuple(sorted(result.measured.settings["corruption"].get("severities") or ()))
+    """The requested severities."""
+    return tuple(sorted(result.settings["corruption"].get("severities") or ()))
 
 
 def source_of(result: Result) -> str:
     """Where the corrupted images are from, in words."""
-    settings, names = result.measured.settings["corruption"], corruptions(result)
+    settings, names = result.settings["corruption"], corruptions(result)
     source = SOURCES.get(settings["name"], settings["name"])
-    return provenance(source, names, result.identical, result.measured.settings["dataset"])
+    return provenance(source, names, result.identical, result.settings["dataset"])
 
 
 def is_official_imagenet(result: Result) -> bool:
     """Whether the complete published ImageNet-C was measured: all corruptions, severities and images."""
-    images = [count.n for name, count in result.measured.counts.items() if name.startswith("corruption/")]
+    images = [count.n for name, count in result.counts.items() if name.startswith("corruption/")]
     return (
-        result.measured.settings["corruption"]["name"] == "imagenet_c"
+        result.settings["corruption"]["name"] == "imagenet_c"
         and corruptions(result) == TEST
         and severities(result) == SEVERITIES
         and bool(images)

@@ -5,27 +5,26 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from p2be_exp.report.paper.figures import Picture
-from p2be_exp.report.paper.grid import FEWER, MISSING, MORE, Grid
+from p2be_exp.report.paper.grid import FEWER, MISSING, MORE
+
+if TYPE_CHECKING:
+    from p2be_exp.report.paper.write import Report
 
 _FOLDER = Path(__file__).parent
 """Of the template and its style sheet."""
 
 
-def page(title: str, intro: Sequence[str], sections: Sequence[tuple[Grid, Sequence[Picture]]], runs: Grid,
-         pictures: Sequence[Picture] = (), notes: Sequence[str] = ()) -> str:  # fmt: skip
+def page(title: str, intro: Sequence[str], report: Report) -> str:
     """The page.
 
     Args:
         title: its heading.
         intro: paragraphs under it.
-        sections: each table with its pictures.
-        runs: the table of the runs.
-        pictures: those that belong to no table.
-        notes: what is said of them.
+        report: the tables and pictures.
     """
     # Every text is escaped unless the template says otherwise.
     environment = Environment(
@@ -35,10 +34,7 @@ def page(title: str, intro: Sequence[str], sections: Sequence[tuple[Grid, Sequen
     return environment.get_template("page.html.j2").render(
         title=title,
         intro=intro,
-        sections=sections,
-        runs=runs,
-        pictures=pictures,
-        notes=notes,
+        report=report,
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         missing=MISSING,
         fewer=FEWER,

@@ -1,4 +1,4 @@
-"""In what a run departs from the paper's recipe: what a report says of every run that is not at full scale."""
+"""How a run departs from the paper's recipe; a report says so for every run that is not at full scale."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _CIFAR = {"epochs": 200, "batch_size": 128, "optim.weight_decay": 5e-4, "regime.
 _IMAGENET = {"epochs": 180, "batch_size": 64, "optim.weight_decay": 1e-4}
 """What the paper gives for a recipe; the rest of the reference is this project's configuration without overrides."""
 
-_NOT_ASKED = NOT_THE_METHOD | {
+_NOT_COMPARED = NOT_THE_METHOD | {
     "plugins",
     "dataset.download",
     "dataset.dir",
     "dataset.workers",
 }
 _ROW = ("encoding.", "optim.table_", "regime.table_learns_from_adversarial")
-"""Keys that belong to an encoding alone: what they depart in is said in its row, and the rows beside it stay."""
+"""Keys that concern an encoding only: a departure in them goes into the label of its row, and the other rows stay."""
 
 _TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": IMAGENET_IMAGES}
 _FIRST = ("epochs", "limit_train", "batch_size")
@@ -56,12 +56,12 @@ _SHORT = {"encoding.M": "M", "encoding.lambda_smooth": "lambda", "encoding.init"
 
 @dataclass(frozen=True)
 class Recipe:
-    """The paper's recipe that the runs of a table are held against.
+    """The paper's recipe that the runs of a table are compared with.
 
     Attributes:
         datasets: data sets of the published table; none: any.
         regimes: its regimes; none: any.
-        free: keys along which the table goes, beside encoding and backbone.
+        free: keys that vary within the table, besides encoding and backbone.
         measures: kinds of measures in the table: ``corruption``, ``lspga``.
         networks: its backbones, where the table does not name them; none: any.
     """
@@ -80,11 +80,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Departures:
-    """In what a result departs from the paper.
+    """How a result departs from the paper.
 
     Attributes:
-        all: what concerns every row, in words, the most telling first.
-        row: what concerns the encoding alone, in words.
+        all: what concerns every row, in words, the most important first.
+        row: what concerns only the encoding, in words.
         remark: the run's own ``departs_from_paper``.
     """
 
@@ -94,13 +94,13 @@ class Departures:
 
 
 def departures(result: Result, recipe: Recipe) -> Departures:
-    """Hold a result against the recipe of a table.
+    """Compare a result with the recipe of a table.
 
     Args:
         result: of one run.
         recipe: the recipe.
     """
-    config = result.measured.config
+    config = result.config
     changed, row = training_departures(config, recipe)
     found = [*changed, *_evaluation(result, recipe)]
     remark = config.departs_from_paper
@@ -110,14 +110,14 @@ def departures(result: Result, recipe: Recipe) -> Departures:
 
 
 def training_departures(config: TrainConfig, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """In what a configuration departs from a recipe, however it was measured.
+    """How a configuration departs from a recipe, however it was measured.
 
     Args:
         config: of a run.
         recipe: the recipe.
 
     Returns:
-        What concerns every row, and what concerns the encoding alone, in words.
+        What concerns every row, and what concerns only the encoding, in words.
     """
     expected = _expected(config, recipe)
     here = {key: value for key, value in flat(plain(config)) if not _is_free(key, recipe)}
@@ -127,7 +127,7 @@ def training_departures(config: TrainConfig, recipe: Recipe) -> tuple[tuple[str,
         if key not in expected or not _same(*(_in_effect(key, each, config) for each in (value, expected[key])))
     }
     of_row = [key for key in changed if _is_row(key, config)]
-    row = tuple(f"{_SHORT.get(key, key)} = {format_value(changed[key])}" for key in of_row if _has_a_say(key, config))
+    row = tuple(f"{_SHORT.get(key, key)} = {format_value(changed[key])}" for key in of_row if _has_effect(key, config))
     general = [key for key in _FIRST if key in changed]
     general += sorted(set(changed) - set(general) - set(of_row))
     found = [
@@ -157,10 +157,10 @@ def _expected(config: TrainConfig, recipe: Recipe) -> dict[str, Any]:
 
 
 def _is_free(key: str, recipe: Recipe) -> bool:
-    if key.endswith(".name"):  # of options; those that have a say are told by themselves
+    if key.endswith(".name"):  # of options; those that matter are reported separately
         return not key.startswith("regime.attack.")
-    # What a preset sets is looked at where it is used.
-    return key in recipe.free or key in _NOT_ASKED or key.split(".")[0] in {*_NOT_ASKED, "preset"}
+    # What a preset sets is compared where it is used.
+    return key in recipe.free or key in _NOT_COMPARED or key.split(".")[0] in {*_NOT_COMPARED, "preset"}
 
 
 @functools.cache
@@ -177,12 +177,12 @@ def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: s
 
 
 def _is_row(key: str, config: TrainConfig) -> bool:
-    """Whether a key belongs to the encoding alone; RGB has to be trained against another attack than LS-PGA."""
+    """Whether a key concerns the encoding only; RGB cannot be trained against LS-PGA and needs another attack."""
     return key.startswith(_ROW) or (key.startswith("regime.attack.") and config.encoding.name == "rgb")
 
 
-def _has_a_say(key: str, config: TrainConfig) -> bool:
-    """The table's optimizer has nothing to do where there is no table to learn."""
+def _has_effect(key: str, config: TrainConfig) -> bool:
+    """Whether a key has an effect: the table's optimizer has none where no table is learned."""
     fixed = config.encoding.name in ENCODINGS and config.encoding.name != "p2be"
     return not (fixed and key.startswith(("optim.table_", "regime.table_")))
 
@@ -193,7 +193,7 @@ def _instead(key: str, value: Any, expected: Mapping[str, Any]) -> str:
 
 
 def _in_effect(key: str, value: Any, config: TrainConfig) -> Any:
-    """The reference's rounding of views is another one's name where the codes are a learned table's, or RGB."""
+    """A value as it takes effect: ``reference`` stands for another rounding with a learned table and with RGB."""
     if key == "regime.view_rounding" and value == "reference":
         return {"p2be": "floor", "rgb": "nearest"}.get(config.encoding.name, value)
     return value
@@ -212,9 +212,7 @@ def _option(what: str, name: str, wanted: tuple[str, ...]) -> list[str]:
 
 
 def _evaluation(result: Result, recipe: Recipe) -> list[str]:
-    measured = result.measured
-    settings, counts = measured.settings, measured.counts
-    found = []
+    settings, counts, found = result.settings, result.counts, []
     expected = _TEST_IMAGES.get(settings["dataset"])
     images = counts["clean"].n if "clean" in counts else None
     if expected and images and images != expected:
@@ -233,7 +231,7 @@ def _evaluation(result: Result, recipe: Recipe) -> list[str]:
 
 
 def _corrupted(result: Result) -> list[str]:
-    settings, found = result.measured.settings["corruption"], []
+    settings, found = result.settings["corruption"], []
     if settings["name"] == "own":
         files = json.dumps(settings.get("files"), sort_keys=True)
         found.append(f"own files as corruptions (digest {hashlib.sha256(files.encode()).hexdigest()[:8]})")
@@ -252,13 +250,13 @@ def _corrupted(result: Result) -> list[str]:
 
 
 def _attacked(result: Result) -> list[str]:
-    attack, seed = result.measured.settings.get("attack") or {}, result.measured.settings.get("seed")
+    attack, seed = result.settings.get("attack") or {}, result.settings.get("seed")
     found = []
     usual = {"steps": 7, "delta": 1.2, "restarts": 1}  # the rest is part of the condition's name
     for key in usual if attack.get("name") == "lspga" else ("restarts",):
         if key in attack and attack[key] != usual[key]:
             found.append(f"LS-PGA with {key} = {format_value(attack[key])}")
-    if seed not in (None, 0, result.measured.seed):  # 0 is what evaluate.py draws with
+    if seed not in (None, 0, result.seed):  # 0 is what evaluate.py draws with
         found.append(f"attacked under seed {seed}")
     return found
 

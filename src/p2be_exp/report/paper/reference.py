@@ -1,4 +1,4 @@
-"""A cell beside its table's reference."""
+"""A cell compared with its table's reference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compare_cells(
     try:
         if shares is None or shares != weights(b, measure):
             raise BadInput("not measured under the same conditions")
-        wrong = wrong_images(a.measured, b.measured, list(shares))
+        wrong = wrong_images(a, b, list(shares))
     except BadInput as error:
         why_not = str(error).removeprefix(f"{KEY}=")
         return Compared("", error_b - error_a, None, None, ((seeds[0],), (seeds[1],)), why_not, in_part)

@@ -1,21 +1,20 @@
-"""The paper's tables, each described whole: which runs belong to it, where in it, and how it is shown."""
+"""The paper's tables, each described in full: which runs belong to it, in which cells, and how it is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from p2be_exp.config.typed import has_key
-from p2be_exp.corruptions.names import CATEGORIES, TEST
+from p2be_exp.corruptions.names import TEST
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import CellKey, Key, Measure, Setting
-from p2be_exp.report.paper.measures import LABELS, is_official_imagenet
-from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS
+from p2be_exp.report.paper.measures import MEASURES, is_official_imagenet
+from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS, PUBLISHED, PublishedTable
 from p2be_exp.report.paper.recipe import Recipe, smooth_weight, training_departures
 from p2be_exp.runs.run import Run
-
-Labels = Mapping[Key, str]
 
 
 @dataclass(frozen=True)
@@ -23,34 +22,31 @@ class TableSpec:
     """A table of the report.
 
     Attributes:
-        id: of the files.
+        printed: the published table; of a table that the paper does not have, only the layout.
         title: what it shows.
-        recipe: that its runs are held against.
+        recipe: that its runs are compared with.
         cells: those that a result fills, without regard to what it departs in; the second argument is its departures
             in the row.
-        blocks, rows, columns: keys and labels of the published table, in its order; others come behind them.
         reference: the row that the others are compared with, or the column; None for none.
         against: its name.
         sweeps: sweeps whose runs belong here.
         wanted: whether the cells that are filled make the table worth showing, where no sweep asks for it.
-        along: whether its blocks go along a setting: those with one row alone are not worth showing.
+        along: whether the rows of a block are values of a setting: a block with a single row is not worth showing.
         columns_are: ``measures``; ``lengths`` of training; ``encodings``, with a corruption in each row.
         variants_apart: whether an encoding's variants are left to other tables where the published one is there.
         shown_by: a table along lengths whose columns have this one's runs of other lengths.
-        differences: whether differences are shown in the table, or in the CSV file alone.
+        differences: whether differences are shown in the table, or only in the CSV file.
         pictures: kinds of figures, see :mod:`p2be_exp.report.paper.figures`.
         row_head: what the rows are.
-        block_details: what is said behind a block's label in the table.
-        remarks: what is to be said of the runs in it.
+        labels: of rows that are not options of the configuration.
+        block_details: added to a block's label in the table.
+        remarks: notes on the runs in it.
     """
 
-    id: str
+    printed: PublishedTable
     title: str
     recipe: Recipe
     cells: Callable[[Result, str], list[CellKey]]
-    rows: Labels
-    columns: Labels
-    blocks: Labels = field(default_factory=dict)
     reference: Key | None = Key("rgb")
     against: str = "RGB"
     sweeps: tuple[str, ...] = ()
@@ -62,8 +58,29 @@ class TableSpec:
     differences: bool = True
     pictures: tuple[str, ...] = ("differences",)
     row_head: str = "encoding"
-    block_details: Labels = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    block_details: Mapping[str, str] = field(default_factory=dict)
     remarks: Callable[[Sequence[Result]], list[str]] = lambda results: []
+
+    @property
+    def id(self) -> str:
+        """Of its files."""
+        return self.printed.id
+
+    @cached_property
+    def blocks(self) -> tuple[Key, ...]:
+        """Those of the published table, in its order; others come behind them."""
+        return _keys(self.printed.blocks)
+
+    @cached_property
+    def rows(self) -> tuple[Key, ...]:
+        """The same of its rows."""
+        return _keys(self.printed.rows)
+
+    @cached_property
+    def columns(self) -> tuple[Key, ...]:
+        """The same of its columns."""
+        return _keys(self.printed.columns)
 
     @property
     def corruption_a_row(self) -> bool:
@@ -72,23 +89,25 @@ class TableSpec:
 
     def row_label(self, key: Key) -> str:
         """A row in words: P2BE, M = 32."""
-        return _label(key, self.rows)
+        name = str(key.published)
+        label = self.labels.get(name) or option_label(name)
+        return f"{label}, {key.variant}" if key.variant else label
 
     def column_label(self, key: Key) -> str:
         """A column in words."""
         if self.columns_are == "lengths":
             return f"{key} epoch{'s' * (key.name != '1')}"
-        return _label(key, self.columns)
+        return self.row_label(key)
 
     def block_label(self, key: Key) -> str:
         """A block in words."""
-        if key in self.blocks:
-            return self.blocks[key]
-        setting = [str(key.setting)] if key.setting else []
-        return ", ".join([_label(Key(key.name, key.variant), {}), *map(option_label, key.within), *setting])
+        if key in self.blocks and key.name in NETWORKS:
+            return NETWORKS[key.name]
+        parts = (option_label(key.name), key.variant, *map(option_label, key.within), str(key.setting or ""))
+        return ", ".join(filter(None, parts))
 
     def compared_with(self, key: CellKey) -> CellKey | None:
-        """The cell that a cell is compared with; None for none."""
+        """The cell that a cell is compared with; None where there is none."""
         own = key.column if self.corruption_a_row else key.row
         if self.reference is None or own == self.reference:
             return None
@@ -98,6 +117,8 @@ class TableSpec:
 
 _NAMES = {
     **ENCODINGS,
+    **MEASURES,
+    **{name: name.replace("_", " ") for name in TEST},
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "imagenet": "ImageNet",
@@ -107,41 +128,26 @@ _NAMES = {
 
 
 def option_label(name: str) -> str:
-    """An option of the configuration as the paper writes it, its own name where the paper has none."""
+    """An option of the configuration, a measure or a corruption in words; its own name where it has none."""
     return _NAMES.get(name, name)
 
 
-def _label(key: Key, labels: Labels) -> str:
-    plain = key.published
-    label = labels.get(plain) or LABELS.get(str(plain)) or option_label(str(plain))
-    return f"{label}, {key.variant}" if key.variant else label
-
-
-def _keys(labels: Mapping[str, str]) -> dict[Key, str]:
-    return {Key(name): label for name, label in labels.items()}
-
-
-_ENCODINGS = _keys(ENCODINGS)
-_THREE = _keys({family: NETWORKS[family] for family in ("wrn", "densenet", "resnext")})
-_RESNET = _keys({"resnet50": NETWORKS["resnet50"]})
-_CIFARS = _keys({name: _NAMES[name] for name in ("cifar10", "cifar100")})
-
-
-def _measures(*kinds: str) -> dict[Key, str]:
-    return _keys({kind: LABELS[kind] for kind in kinds})
+def _keys(names: Iterable[str]) -> tuple[Key, ...]:
+    parts = (name.split("/") for name in names)
+    return tuple(Key(name, within=tuple(within)) for name, *within in parts)
 
 
 def family(block: Key) -> Key:
-    """The paper's network that a block of a backbone stands beside; the block itself where it is none.
+    """The paper's network that a block of a backbone is shown beside; the block itself where there is none.
 
-    A smaller Wide ResNet stands beside the paper's, to say what the table is of; it is never compared with it.
+    A smaller Wide ResNet is shown beside the paper's, to say what the table is about, and never compared with it.
     """
     name = FAMILIES.get(block.name) or ("wrn" if block.name.startswith("wrn") else block.name)
-    return Key(name, block.variant, block.within, block.setting)
+    return replace(block, name=name)
 
 
 def _name(result: Result, group: str) -> str:
-    return getattr(result.measured.config, group).name
+    return getattr(result.config, group).name
 
 
 def _encoding(result: Result, variant: str) -> Key:
@@ -149,7 +155,7 @@ def _encoding(result: Result, variant: str) -> Key:
 
 
 def _learns_its_table(result: Result) -> bool:
-    return result.measured.config.encoding.table_from is None
+    return result.config.encoding.table_from is None
 
 
 def _cells(block: Key, row: Key, *kinds: str) -> list[CellKey]:
@@ -185,7 +191,7 @@ def _cells_3(result: Result, variant: str) -> list[CellKey]:
 
 def _may_have_mce(result: Result) -> bool:
     """Whether the corrupted images, if any, are the whole of ImageNet-C: only they have a normaliser."""
-    without = result.measured.settings["corruption"]["name"] == "none"
+    without = result.settings["corruption"]["name"] == "none"
     return _name(result, "dataset") == "imagenet" and (without or is_official_imagenet(result))
 
 
@@ -197,25 +203,25 @@ def _cells_3_ce(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_6(result: Result, variant: str) -> list[CellKey]:
-    length = Key(str(result.measured.config.epochs))
+    length = Key(str(result.config.epochs))
     cells = _cells_2(result, variant)
-    return [CellKey(cell.block, cell.row, length, cell.measure) for cell in cells if cell.measure.kind == "corruption"]
+    return [replace(cell, column=length) for cell in cells if cell.measure.kind == "corruption"]
 
 
 def _cells_7(result: Result, variant: str) -> list[CellKey]:
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "augmix" or _is_imagenet(result):
         return []
-    source = result.measured.config.encoding.table_from
+    source = result.config.encoding.table_from
     variant = ", ".join(filter(None, [variant, origin(source) if source else ""]))
     row = Key("fixed" if source else "learned", variant)
     return _cells(Key(_name(result, "dataset")), row, "clean", "corruption")
 
 
 def origin(source: str) -> str:
-    """What a fixed table was learned on, and in what that departs; empty for the paper's recipe for ImageNet.
+    """What a fixed table was learned on, and how that departs from the paper; empty for its recipe for ImageNet.
 
     Args:
-        source: folder of the run that has learned it.
+        source: folder of the run that learned it.
     """
     try:
         run = Run(source)
@@ -232,13 +238,13 @@ def origin(source: str) -> str:
 
 
 def _fixed_tables(results: Sequence[Result]) -> list[str]:
-    """Whether the seeds of a fixed row stand for several learned tables."""
-    sources = {each.measured.config.encoding.table_from for each in results}
+    """A note on whether the seeds of a fixed row are those of several learned tables."""
+    sources = {each.config.encoding.table_from for each in results}
     tables = {Path(source).resolve() for source in sources if source is not None}
     if not tables:
         return []
-    alone = "All seeds of the fixed rows share one table"
-    shared = alone if len(tables) == 1 else f"The fixed rows use {len(tables)} tables"
+    one = "All seeds of the fixed rows share one table"
+    shared = one if len(tables) == 1 else f"The fixed rows use {len(tables)} tables"
     return [f"{shared}: the spread over their seeds is that of training a network on it, not that of learning a table."]
 
 
@@ -254,7 +260,7 @@ def _cells_4(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_5(result: Result, variant: str) -> list[CellKey]:
-    config = result.measured.config
+    config = result.config
     if _name(result, "encoding") != "p2be" or _name(result, "regime") != "contrain" or not _learns_its_table(result):
         return []
     weight = config.encoding.lambda_smooth
@@ -267,7 +273,7 @@ def _cells_5(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_m(result: Result, variant: str) -> list[CellKey]:
-    encoding = result.measured.config.encoding
+    encoding = result.config.encoding
     if not has_key(encoding, "M") or not _learns_its_table(result) or _name(result, "regime") == "standard":
         return []
     within = tuple(_name(result, group) for group in ("backbone", "dataset", "regime"))
@@ -275,13 +281,13 @@ def _cells_m(result: Result, variant: str) -> list[CellKey]:
 
 
 def _cells_lambda(result: Result, variant: str) -> list[CellKey]:
-    encoding = result.measured.config.encoding
+    encoding = result.config.encoding
     if not has_key(encoding, "lambda_smooth") or not (_corruption_run(result) or result.sweep == "m_lambda"):
         return []
     row = Key(setting=Setting("lambda", encoding.lambda_smooth))
     return [
-        CellKey(Key(of.block.name, of.block.variant, of.block.within, of.row.setting), row, of.column, of.measure)
-        for of in _cells_m(result, variant)
+        replace(cell, block=replace(cell.block, setting=cell.row.setting), row=row)
+        for cell in _cells_m(result, variant)
     ]
 
 
@@ -293,7 +299,7 @@ def _cells_other(result: Result, variant: str) -> list[CellKey]:
 
 
 def blocks_with_several_rows(cells: Iterable[CellKey]) -> set[Key]:
-    """The blocks of some cells that have several rows: along which something goes."""
+    """The blocks that have several rows among some cells."""
     rows: dict[Key, set[Key]] = {}
     for cell in cells:
         rows.setdefault(cell.block, set()).add(cell.row)
@@ -308,7 +314,7 @@ def _several_columns(cells: Sequence[CellKey]) -> bool:
     return len({cell.column for cell in cells}) > 1
 
 
-def _a_row(name: str) -> Callable[[Sequence[CellKey]], bool]:
+def _has_row(name: str) -> Callable[[Sequence[CellKey]], bool]:
     return lambda cells: any(cell.row.name == name for cell in cells)
 
 
@@ -323,36 +329,27 @@ _ANY = _BOTH, ("augmix", *_ADVERSARIAL)
 
 TABLES: tuple[TableSpec, ...] = (
     TableSpec(
-        "table2",
+        PUBLISHED["table2"],
         "common corruptions of CIFAR-100, by network and encoding",
         _C100,
         _cells_2,
-        _ENCODINGS,
-        _measures("corruption", "clean"),
-        _THREE,
         sweeps=("table2", "seeds"),
         shown_by="table6",
         pictures=("differences", "corruptions"),
     ),
     TableSpec(
-        "table3",
+        PUBLISHED["table3"],
         "ImageNet and ImageNet-C, by encoding",
         _IMAGENET,
         _cells_3,
-        _ENCODINGS,
-        _measures("clean", "mce"),
-        _RESNET,
         sweeps=("table3",),
         pictures=("differences", "corruptions"),
     ),
     TableSpec(
-        "table3_ce",
+        PUBLISHED["table3_ce"],
         "corruption errors (CE) behind the mCE, by corruption and encoding",
         _IMAGENET,
         _cells_3_ce,
-        _keys({name: name.replace("_", " ") for names in CATEGORIES.values() for name in names}),
-        _ENCODINGS,
-        _RESNET,
         sweeps=("table3",),
         columns_are="encodings",
         differences=False,
@@ -360,67 +357,55 @@ TABLES: tuple[TableSpec, ...] = (
         row_head="corruption",
     ),
     TableSpec(
-        "table4",
+        PUBLISHED["table4"],
         "LS-PGA after adversarial training, by data set, regime and encoding",
         Recipe(_BOTH, _ADVERSARIAL, measures=_LSPGA, networks=_WRN),
         _cells_4,
-        _keys({name: ENCODINGS[name] for name in ("onehot", "thermometer", "p2be")}),
-        _measures("lspga", "clean"),
-        {Key(data, within=(of,)): f"{_NAMES[data]}, {_NAMES[of]}" for data in _BOTH for of in _ADVERSARIAL},
         reference=Key("onehot"),
         against="one-hot",
         sweeps=("table4",),
     ),
     TableSpec(
-        "table5",
+        PUBLISHED["table5"],
         "P2BE under ConTrain without and with the smoothness loss",
         _SMOOTHNESS,
         _cells_5,
-        _keys({"off": "off: lambda = 0", "on": "on"}),
-        _measures("lspga", "clean"),
-        _CIFARS,
         reference=Key("off"),
         against="off",
         sweeps=("table5",),
-        wanted=_a_row("off"),
+        wanted=_has_row("off"),
         variants_apart=False,
         row_head="smoothness",
-        block_details=_keys({"cifar10": "on: lambda = 1.0", "cifar100": "on: lambda = 0.1"}),
+        labels={"off": "off: lambda = 0"},
+        block_details={"cifar10": "on: lambda = 1.0", "cifar100": "on: lambda = 0.1"},
     ),
     TableSpec(
-        "table6",
+        PUBLISHED["table6"],
         "error under corruptions of CIFAR-100 by length of training",
         Recipe(("cifar100",), ("augmix",), frozenset({"epochs"}), _CORRUPTION),
         _cells_6,
-        _ENCODINGS,
-        _keys({length: f"{length} epochs" for length in ("50", "100", "200")}),
-        _THREE,
         sweeps=("table6",),
         wanted=_several_columns,
         columns_are="lengths",
     ),
     TableSpec(
-        "table7",
+        PUBLISHED["table7"],
         "P2BE with a table of its own, and with a fixed one learned on ImageNet",
         Recipe(_BOTH, ("augmix",), frozenset({"encoding.table_from"}), _CORRUPTION, _WRN),
         _cells_7,
-        _keys({"learned": "its own table", "fixed": "a fixed table"}),
-        _measures("clean", "corruption"),
-        _CIFARS,
         reference=Key("learned"),
         against="its own table",
         sweeps=("table7",),
-        wanted=_a_row("fixed"),
+        wanted=_has_row("fixed"),
         row_head="table",
+        labels={"learned": "its own table", "fixed": "a fixed table"},
         remarks=_fixed_tables,
     ),
     TableSpec(
-        "figure3",
+        PUBLISHED["figure3"],
         "error by the number M of values a level's code has",
         Recipe(*_ANY, frozenset({"encoding.M"}), _CORRUPTION | _LSPGA),
         _cells_m,
-        {},
-        _measures(*_ALL),
         reference=None,
         sweeps=("fig3",),
         wanted=_several_rows,
@@ -430,12 +415,10 @@ TABLES: tuple[TableSpec, ...] = (
         row_head="M",
     ),
     TableSpec(
-        "m_lambda",
+        PublishedTable("m_lambda", columns=_ALL),
         "error of P2BE by M and the weight of its smoothness",
         Recipe(*_ANY, frozenset({"encoding.M", "encoding.lambda_smooth"}), _CORRUPTION | _LSPGA),
         _cells_lambda,
-        {},
-        _measures(*_ALL),
         reference=None,
         sweeps=("m_lambda",),
         wanted=_several_rows,
@@ -448,12 +431,10 @@ TABLES: tuple[TableSpec, ...] = (
 """The tables of the paper, and of what its figures show, in the order of the report."""
 
 OTHER = TableSpec(
-    "other",
+    PublishedTable("other", rows=tuple(ENCODINGS), columns=_ALL),
     "runs that belong to none of the paper's tables",
     Recipe((), (), measures=_CORRUPTION | _LSPGA),
     _cells_other,
-    _ENCODINGS,
-    _measures(*_ALL),
     variants_apart=False,
 )
 """For what is left."""

@@ -1,9 +1,10 @@
-"""The whole report of some runs: made once, then written as files and told on the terminal."""
+"""The whole report of some runs: made once, then written as files and printed on the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from p2be_exp.report.paper.as_csv import as_csv
@@ -24,26 +25,36 @@ TITLE = "Runs beside the paper"
 
 
 @dataclass(frozen=True)
+class Section:
+    """A table as it is reported: filled, in words, and its pictures."""
+
+    table: Table
+    grid: Grid
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that is reported.
 
     Attributes:
         results: the runs that have results.
         not_used: those that have none, with the reason.
-        tables: filled.
-        grids: the same in words, in the same order.
-        pictures: of each table.
+        sections: one per table.
         maps: Fig. 2, where a run has learned a table.
-        notes: what is said of it.
+        notes: on runs whose table is not in it.
     """
 
-    results: tuple[Result, ...]
-    not_used: tuple[NotUsed, ...]
-    tables: tuple[Table, ...]
-    grids: tuple[Grid, ...]
-    pictures: tuple[tuple[Picture, ...], ...]
-    maps: tuple[Picture, ...]
-    notes: tuple[str, ...]
+    results: Sequence[Result]
+    not_used: Sequence[NotUsed]
+    sections: Sequence[Section]
+    maps: Sequence[Picture]
+    notes: Sequence[str]
+
+    @property
+    def runs(self) -> Grid:
+        """The table of the runs."""
+        return runs_table(self.results, self.not_used)
 
 
 def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
@@ -54,39 +65,35 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
     """
     results, not_used = gather(paths, evaluation)
     tables = fill_tables(results)
-    words = grids(tables)
-    pictures = [tuple(table_pictures(table, grid)) for table, grid in zip(tables, words, strict=True)]
-    learned = any(result.measured.config.encoding.name == "p2be" for result in results)
+    pairs = zip(tables, grids(tables), strict=True)
+    sections = [Section(table, grid, tuple(table_pictures(table, grid))) for table, grid in pairs]
+    learned = any(result.config.encoding.name == "p2be" for result in results)
     maps, notes = code_maps(results) if learned else ([], [])
-    return Report(
-        tuple(results), tuple(not_used), tuple(tables), tuple(words), tuple(pictures), tuple(maps), tuple(notes)
-    )
+    return Report(results, not_used, sections, maps, notes)
 
 
 def write_report(report: Report, out: Path) -> None:
     """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.svg``, ``report.json``.
 
-    In the folder of an earlier report they take the place of its own, which its ``report.json`` lists.
+    In the folder of an earlier report they replace its files, which its ``report.json`` lists.
 
     Raises:
         BadInput: see :func:`p2be_exp.report.paper.folder.write_files`.
     """
     files = {}
-    for table, grid in zip(report.tables, report.grids, strict=True):
-        files[f"tables/{grid.id}.csv"] = as_csv(table, grid.id)
-        files[f"tables/{grid.id}.tex"] = as_latex(grid)
-    for picture in _pictures(report):
+    for section in report.sections:
+        files[f"tables/{section.grid.id}.csv"] = as_csv(section.table, section.grid.id)
+        files[f"tables/{section.grid.id}.tex"] = as_latex(section.grid)
+    for picture in (*chain.from_iterable(section.pictures for section in report.sections), *report.maps):
         files[f"figures/{picture.name}.svg"] = picture.svg
     files["report.md"] = _markdown(report)
-    sections = list(zip(report.grids, report.pictures, strict=True))
-    runs = runs_table(report.results, report.not_used)
-    files["index.html"] = page(TITLE, intro(report), sections, runs, report.maps, report.notes)
+    files["index.html"] = page(TITLE, intro(report), report)
     write_files(out, files)
 
 
 def report_text(report: Report) -> str:
     """The tables for a terminal, and which runs are not in them."""
-    lines = [as_text(grid) for grid in report.grids]
+    lines = [as_text(section.grid) for section in report.sections]
     if report.not_used:
         lines.append("\n".join(f"not used: {each.folder}: {each.reason}" for each in report.not_used))
     return "\n\n".join([*lines, *report.notes])
@@ -94,7 +101,7 @@ def report_text(report: Report) -> str:
 
 def intro(report: Report) -> list[str]:
     """What the report is, in a few sentences."""
-    small = sum(not table.full for table in report.tables)
+    small = sum(not section.table.full for section in report.sections)
     parts = [
         f"The results of {number_of_runs(report.results)}, made into the tables and figures of the paper that they can "
         f"fill, {now().replace('T', ' ').replace('+00:00', ' UTC')}. Published numbers: Kishida & Nakayama, Pixel to "
@@ -104,22 +111,18 @@ def intro(report: Report) -> list[str]:
         "missing, not 0.",
     ]
     if small:
-        parts.append(f"{small} of {len(report.tables)} tables cannot be compared with the paper; each says why.")
+        parts.append(f"{small} of {len(report.sections)} tables cannot be compared with the paper; each says why.")
     if report.not_used:
         parts.append(f"{len(report.not_used)} of the given runs are not in the tables: see the table of the runs.")
     return parts
 
 
-def _pictures(report: Report) -> list[Picture]:
-    return [picture for found in report.pictures for picture in found] + list(report.maps)
-
-
 def _markdown(report: Report) -> str:
     parts = [f"# {TITLE}", *map(escaped, intro(report))]
-    for grid, pictures in zip(report.grids, report.pictures, strict=True):
-        parts += [as_markdown(grid), *map(_shown, pictures)]
-    parts += [*map(_shown, report.maps), *map(escaped, report.notes)]
-    return "\n\n".join([*parts, as_markdown(runs_table(report.results, report.not_used))]) + "\n"
+    for section in report.sections:
+        parts += [as_markdown(section.grid), *map(_shown, section.pictures)]
+    parts += [*map(_shown, report.maps), *map(escaped, report.notes), as_markdown(report.runs)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _shown(picture: Picture) -> str:
