@@ -158,6 +158,11 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def warm_up() -> None:
+    """Import now what the first process would wait for; before several threads start processes."""
+    _ancestor()
+
+
 @functools.cache
 def _ancestor() -> socket.socket:
     """Start the process that is forked, once; it ends when this one closes the socket, or ends, and its forks do."""
@@ -196,7 +201,7 @@ def serve(requests: socket.socket) -> dict[str, Any]:
             _tell_ends(told)
         if requests not in ready:
             continue
-        message, descriptors = _receive(requests)
+        message, descriptors = receive(requests)
         if not message:
             _kill(told)
             os._exit(0)
@@ -357,7 +362,8 @@ def _send(target: socket.socket, message: bytes, descriptors: list[int]) -> None
     target.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
 
 
-def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
+def receive(source: socket.socket) -> tuple[bytes, list[int]]:
+    """A message, and the file descriptors that came with it."""
     message, rights, *_ = source.recvmsg(LONGEST, socket.CMSG_LEN(3 * array.array("i").itemsize))
     return message, [each for _, _, data in rights for each in array.array("i", data)]
 
