@@ -3,16 +3,21 @@
 import contextlib
 import os
 import signal
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 
 import commandline
 from commandline import QUICKSTART, train, trained
+from one_pixel import save_figure
 from p2be_exp.corruptions.published import FILES
 from published_sets import md5s
 from quick_hydra import quick_hydra
 from rounding import OtherRounding
+from warm_python import WarmPython
 
 
 def pytest_runtest_setup(item):
@@ -72,10 +77,22 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def _warm_python():
+    with tempfile.TemporaryDirectory(prefix="python-") as folder, WarmPython(Path(folder)) as python:
+        yield python.program
+
+
+@pytest.fixture
+def warm_python(_warm_python, monkeypatch):
+    """Processes that a test, or what it tests, starts with ``sys.executable`` are warm."""
+    monkeypatch.setattr(sys, "executable", str(_warm_python))
+
+
 @pytest.fixture
 def rendered(monkeypatch):
     """The commands of a test render their figures; those of other tests save a pixel instead."""
-    monkeypatch.setattr(commandline, "_save_in_commands", commandline.save_figure)
+    monkeypatch.setattr(commandline, "_save_in_commands", save_figure)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import functools
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -42,6 +43,12 @@ def _of_schema(schema: type):
 def _mode_given(self, config_name, overrides):
     """Hydra composes everything once more to see a mode, which no file of ours sets."""
     return _get_mode(self, config_name, overrides) if any("hydra.mode" in word for word in overrides) else None
+
+
+def parse_beforehand(folder: Path) -> None:
+    """Parse a folder's files, for the processes that are forked."""
+    for file in sorted(folder.rglob("*.yaml")):
+        _parsed(file.read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager

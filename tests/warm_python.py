@@ -25,7 +25,7 @@ server.connect({address!r})
 for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(each, lambda number, frame: server.send(bytes([number])))
 request = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
-streams = array.array("i", [1, 2])
+streams = array.array("i", [1, 2, 0])
 server.sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
 code = int(server.recv(100))
 if code < 0:
@@ -38,8 +38,14 @@ _AS_PYTHON = """\
 import os, runpy, sys
 
 sys.executable = {program!r}
+more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+sys.path[1:1] = [each for each in more if each and each not in sys.path]
 del sys.argv[0]
-if sys.argv[0] == "-m":
+if sys.argv[0] == "-c":
+    sys.path[0] = ""
+    code, sys.argv = compile(sys.argv[1], "<string>", "exec"), ["-c", *sys.argv[2:]]
+    exec(code)
+elif sys.argv[0] == "-m":
     del sys.argv[0]
     sys.path[0] = os.getcwd()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
@@ -56,7 +62,7 @@ class WarmPython:
         folder: empty; a short path, which the address of a socket is a part of.
 
     Attributes:
-        program: it is named ``python``, and starts scripts (``python [-u] SCRIPT``) and modules (``python -m MODULE``).
+        program: it is named ``python``, and starts what is ``[-u] SCRIPT``, ``[-u] -m MODULE`` and ``-c CODE``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,7 +98,8 @@ class WarmPython:
             message, streams = receive(one)
             request = json.loads(message)
             words = request["argv"][request["argv"][:1] == ["-u"] :]
-            place = {"cwd": request["cwd"], "env": request["env"], "stdout": streams[0], "stderr": streams[1]}
+            place = {"cwd": request["cwd"], "env": request["env"]}
+            place |= dict(zip(("stdout", "stderr", "stdin"), streams, strict=True))
             process = WarmProcess(self._script, *words, **place)
             for stream in streams:
                 os.close(stream)
