@@ -374,13 +374,15 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _hasten() -> None:
-    """As ``conftest.hydra`` and ``commandline``, from now on."""
+    """As ``conftest.quick`` and ``commandline``, from now on."""
     from matplotlib.figure import Figure
 
     from one_pixel import save_one_pixel
     from quick_hydra import parse_beforehand, quick_hydra
+    from quick_system import quick_system
 
-    quick_hydra().__enter__()
+    for each in (quick_hydra(), quick_system()):
+        each.__enter__()
     parse_beforehand(Path(__file__).parents[1] / "conf")
     Figure.savefig = save_one_pixel
 
