@@ -15,8 +15,8 @@ from unittest import mock
 
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
+from one_pixel import save_one_pixel
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
 from p2be_exp.commands import export as export_command
@@ -217,16 +217,6 @@ def _environment() -> dict[str, str]:
     return {**keep, "OMP_NUM_THREADS": "1"}
 
 
-def save_one_pixel(figure: Figure, file, *, format: str, **settings) -> None:
-    """Instead of ``Figure.savefig``: a picture without content. To render a figure takes longer than to train TINY."""
-    if format != "png":
-        save_figure(figure, file, format=format, **settings)
-        return
-    Image.new("RGB", (1, 1)).save(file, format=format)
-
-
-save_figure = Figure.savefig
-"""How a figure is really saved; see the fixture ``rendered``."""
 _save_in_commands = save_one_pixel
 
 

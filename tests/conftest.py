@@ -1,18 +1,27 @@
 """The threads of every test, what needs a GPU, and the trained runs that tests of the commands share."""
 
 import contextlib
+import functools
 import os
 import signal
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 import commandline
 from commandline import QUICKSTART, train, trained
+from one_pixel import save_figure
 from p2be_exp.corruptions.published import FILES
+from p2be_exp.runs import provenance
 from published_sets import md5s
 from quick_hydra import quick_hydra
+from quick_system import quick_system
 from rounding import OtherRounding
+from warm_python import WarmPython
 
 
 def pytest_runtest_setup(item):
@@ -57,9 +66,10 @@ def rounding():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hydra():
-    """A command spends a fifth of its time less on its configuration."""
-    with quick_hydra():
+def quick():
+    """A command spends a third of its time less on its configuration, the disk, git and the versions of packages."""
+    commit = functools.cache(provenance.git_commit)
+    with quick_hydra(), quick_system(), mock.patch.object(provenance, "git_commit", commit):
         yield
 
 
@@ -72,10 +82,22 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def _warm_python():
+    with tempfile.TemporaryDirectory(prefix="python-") as folder, WarmPython(Path(folder)) as python:
+        yield python.program
+
+
+@pytest.fixture
+def warm_python(_warm_python, monkeypatch):
+    """Processes that a test, or what it tests, starts with ``sys.executable`` are warm."""
+    monkeypatch.setattr(sys, "executable", str(_warm_python))
+
+
 @pytest.fixture
 def rendered(monkeypatch):
     """The commands of a test render their figures; those of other tests save a pixel instead."""
-    monkeypatch.setattr(commandline, "_save_in_commands", commandline.save_figure)
+    monkeypatch.setattr(commandline, "_save_in_commands", save_figure)
 
 
 @pytest.fixture

@@ -58,11 +58,15 @@ class SlurmCannotRun(Exception):  # noqa: N818  # said by whoever skips the test
 class SlurmCluster:
     """munged, slurmctld and slurmd in a folder of their own with ports of their own.
 
+    Args:
+        programs: a folder whose programs the jobs find first.
+
     Attributes:
         folder: their configuration, state and logs; removed at the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
         self._daemons: list[subprocess.Popen] = []
 
     def __enter__(self) -> "SlurmCluster":
@@ -100,8 +104,8 @@ class SlurmCluster:
     def environment(self) -> dict[str, str]:
         """Of a process that is to use this cluster."""
         outer = {key: value for key, value in os.environ.items() if key in _TESTS or not key.startswith(_FOREIGN)}
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{outer.get('PATH', '')}"  # "python" is this one
-        own = {"PATH": programs, "SLURM_CONF": str(self.folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+        programs = [str(self._programs), str(Path(sys.executable).parent), outer.get("PATH", "")]
+        own = {"PATH": os.pathsep.join(programs), "SLURM_CONF": str(self.folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
         return {**outer, **own}
 
     def run(self, *command: str | Path, cwd: Path | None = None, timeout: float = 60) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from commandline import evaluate, finish, refusal, rows_of, start, train
+from commandline import evaluate, finish, refusal, rows_of, start_warm, train
 from extension_pages import MODULES, commands, write_files
 from p2be_exp import load_run
 from p2be_exp.config import plugin_digests, plugins
@@ -183,5 +183,5 @@ def test_a_run_is_loaded_by_a_process_that_knows_nothing_of_it(gray_run, outside
         f"model = load_run({str(gray_run)!r}, plugins=['my_encoding', 'my_backbone'])\n"
         "print(type(model.encoding).__module__, tuple(model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape))\n"
     )
-    outcome = finish(start(script, cwd=outside))
+    outcome = finish(start_warm(script, cwd=outside))
     assert outcome.out == "my_encoding (2, 10)\n", outcome.err

@@ -4,10 +4,11 @@ The job scripts are those of docs/slurm.md to the letter; the node says that it 
 are beside those of the others, in a thread that the test waits for: nearly all of their time is waited for Slurm.
 """
 
+import contextlib
 import re
 import shutil
 import subprocess
-import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from commandline import ROOT, TINY, assert_equal, checkpoint_of, finish, start_w
 from launcher_pages import commands, in_small
 from p2be_exp.runs.run import Run
 from slurm_cluster import SlurmCannotRun, SlurmCluster
+from warm_python import WarmPython
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
@@ -52,12 +54,14 @@ DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.p
 
 @pytest.fixture(scope="module")
 def cluster():
-    try:
-        cluster = SlurmCluster().__enter__()
-    except SlurmCannotRun as reason:
-        pytest.skip(f"no Slurm: {reason}")
-    yield cluster
-    cluster.__exit__()
+    with contextlib.ExitStack() as entered:
+        programs = Path(entered.enter_context(tempfile.TemporaryDirectory(prefix="python-")))
+        try:
+            cluster = entered.enter_context(SlurmCluster(programs))
+        except SlurmCannotRun as reason:
+            pytest.skip(f"no Slurm: {reason}")
+        entered.enter_context(WarmPython(programs))  # what the jobs, and submitit, start as "python"
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +193,7 @@ def test_tasks_with_a_device_each_are_trainings_of_their_own(slurm, workdir, who
 @beside_the_others
 def test_two_processes_of_one_training_are_requeued_together(slurm, workdir, whole):
     alone = [*ARGUMENTS[:-2], *DDP, "hydra.run.dir=alone"]
-    outcome = finish(start_warm(ROOT / "train.py", *alone, cwd=workdir))
+    outcome = finish(start_warm(ROOT / "train.py", *alone, cwd=workdir, spares=1))
     assert outcome.code == 0, outcome.err
 
     run = workdir / "run"
@@ -217,12 +221,12 @@ def test_the_jobs_of_a_sweep_are_requeued(slurm, workdir, whole):
     sweep = workdir / "sweep"
     for number in "01":
         wait_at(sweep / number, "1-1")
-    command = [sys.executable, "train.py", "--multirun", *ARGUMENTS, "seed=0,0", "hydra.sweep.dir=sweep"]
+    command = ["python", "train.py", "--multirun", *ARGUMENTS, "seed=0,0", "hydra.sweep.dir=sweep"]
     slurm_options = ["hydra/launcher=submitit_slurm", "hydra.launcher.name=sweep", "hydra.launcher.timeout_min=60"]
     with (workdir / "launcher.log").open("w") as log:
-        launcher = subprocess.Popen(
-            [*command, *slurm_options], cwd=workdir, env=slurm.environment, stdout=log, stderr=log
-        )
+        environment = slurm.environment
+        command[0] = shutil.which("python", path=environment["PATH"])
+        launcher = subprocess.Popen([*command, *slurm_options], cwd=workdir, env=environment, stdout=log, stderr=log)
     try:
         for number in "01":
             until_it_waits(slurm, sweep / number, "1-1")

@@ -6,7 +6,8 @@ number, folder, arguments and streams, with the signals as Python sets them, and
 are waited for, and what ``atexit`` knows is called. A script that starts others, as rank 0 starts itself again and
 torchrun starts ranks, can have spares: children that were forked before anything of the script had run, and begin as
 if they were new when the script starts them. What is about the start itself (threads, the environment, a launcher) is
-no matter for all this: see ``commandline.start``.
+no matter for all this: see ``commandline.start``. Hydra composes and figures are saved as quickly as in the commands of
+the tests' own process.
 
 ``/proc/PID/environ`` is that of the process that is forked. Where processes have to be found, they are by their name.
 """
@@ -46,6 +47,7 @@ LIBRARIES = (
     "scipy.special",
     "scipy.stats",
     "sklearn.datasets",
+    "sklearn.model_selection",
     "torch.distributed",
     "torchmetrics.functional.classification",
     "torchvision.transforms",
@@ -70,6 +72,7 @@ class WarmProcess:
             that imported them, so only what is read later may differ from this process's own.
         stdout: file descriptor that it prints to; a pipe to this process where there is none.
         stderr: the same for its errors.
+        stdin: file descriptor that it reads from; nothing is there to be read where there is none.
         process_group: of it, as of ``Popen``; 0 is one of its own.
         name: of it and its children, at most 15 characters.
         spares: so many of the Python scripts that it starts first are forks, too.
@@ -88,6 +91,7 @@ class WarmProcess:
         env: dict[str, str],
         stdout: int | None = None,
         stderr: int | None = None,
+        stdin: int | None = None,
         process_group: int | None = None,
         name: str | None = None,
         spares: int = 0,
@@ -98,7 +102,8 @@ class WarmProcess:
         request |= {"process_group": process_group, "name": name, "spares": spares}
         pipes = [os.pipe() if given is None else (None, given) for given in (stdout, stderr, None)]
         try:
-            _send(_ancestor(), json.dumps(request).encode(), [written for _, written in pipes])
+            descriptors = [*(written for _, written in pipes), *([] if stdin is None else [stdin])]
+            _send(_ancestor(), json.dumps(request).encode(), descriptors)
         finally:
             for read, written in pipes:
                 if read is not None:
@@ -158,6 +163,11 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def warm_up() -> None:
+    """Import now what the first process would wait for; before several threads start processes."""
+    _ancestor()
+
+
 @functools.cache
 def _ancestor() -> socket.socket:
     """Start the process that is forked, once; it ends when this one closes the socket, or ends, and its forks do."""
@@ -196,7 +206,7 @@ def serve(requests: socket.socket) -> dict[str, Any]:
             _tell_ends(told)
         if requests not in ready:
             continue
-        message, descriptors = _receive(requests)
+        message, descriptors = receive(requests)
         if not message:
             _kill(told)
             os._exit(0)
@@ -204,10 +214,10 @@ def serve(requests: socket.socket) -> dict[str, Any]:
             signal.set_wakeup_fd(-1)
             for each in (bell, rung, *told.values(), requests.detach(), descriptors[2]):
                 os.close(each)
-            return _set_up(json.loads(message), *descriptors[:2])
-        os.close(descriptors[0])
-        os.close(descriptors[1])
-        told[pid] = descriptors[2]
+            return _set_up(json.loads(message), *descriptors[:2], *descriptors[3:])
+        told[pid] = descriptors.pop(2)
+        for each in descriptors:
+            os.close(each)
         _tell(told[pid], pid)
 
 
@@ -234,9 +244,9 @@ def _kill(pids: Iterable[int]) -> None:
         os.waitpid(pid, 0)
 
 
-def _set_up(request: dict[str, Any], out: int, err: int) -> dict[str, Any]:
+def _set_up(request: dict[str, Any], out: int, err: int, *given: int) -> dict[str, Any]:
     """Give a fork what is its own from the first moment; the request."""
-    for number, descriptor in ((1, out), (2, err)):
+    for number, descriptor in ((1, out), (2, err), *((0, each) for each in given)):
         os.dup2(descriptor, number)
         os.close(descriptor)
     if request["process_group"] is not None:
@@ -357,9 +367,24 @@ def _send(target: socket.socket, message: bytes, descriptors: list[int]) -> None
     target.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
 
 
-def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
-    message, rights, *_ = source.recvmsg(LONGEST, socket.CMSG_LEN(3 * array.array("i").itemsize))
+def receive(source: socket.socket) -> tuple[bytes, list[int]]:
+    """A message, and the file descriptors that came with it."""
+    message, rights, *_ = source.recvmsg(LONGEST, socket.CMSG_LEN(4 * array.array("i").itemsize))
     return message, [each for _, _, data in rights for each in array.array("i", data)]
+
+
+def _hasten() -> None:
+    """As ``conftest.quick`` and ``commandline``, from now on."""
+    from matplotlib.figure import Figure
+
+    from one_pixel import save_one_pixel
+    from quick_hydra import parse_beforehand, quick_hydra
+    from quick_system import quick_system
+
+    for each in (quick_hydra(), quick_system()):
+        each.__enter__()
+    parse_beforehand(Path(__file__).parents[1] / "conf")
+    Figure.savefig = save_one_pixel
 
 
 def main() -> None:
@@ -369,6 +394,8 @@ def main() -> None:
     for name in sys.argv[2:]:
         importlib.import_module(name)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "forks would lack the other threads"
+    if sys.argv[2:]:
+        _hasten()
     gc.collect()
     gc.freeze()  # what a fork collects is its own
     become(serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -69,7 +69,7 @@ def test_unmarked(): pass
 """
 
 
-def test_each_marked_test_is_a_row(tmp_path):
+def test_each_marked_test_is_a_row(tmp_path, warm_python):
     """In a process of its own: pytest inside pytest shares its state."""
     (tmp_path / "test_some.py").write_text(MARKED)
     (tmp_path / "test_others.py").write_text("import a_package_that_is_missing\n")
@@ -185,7 +185,9 @@ def poll_until(each: OneEncoding, done, seconds: float = 600.0) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_is_stopped_says_at_which_epoch_and_can_be_gone_on_with(rows, tmp_path, monkeypatch):
+def test_a_training_that_is_stopped_says_at_which_epoch_and_can_be_gone_on_with(
+    rows, tmp_path, monkeypatch, warm_python
+):
     monkeypatch.setattr(Spy, "called", ())
     first = encoding_of(rows, tmp_path)
     poll_until(first, first.run.metrics_file.is_file)
@@ -346,7 +348,7 @@ class Ran:
 
 
 @pytest.mark.slow
-def test_every_command_of_a_training_part_does_what_it_is_for(rows, tmp_path, monkeypatch):
+def test_every_command_of_a_training_part_does_what_it_is_for(rows, tmp_path, monkeypatch, warm_python):
     """The rehearsal in a process of its own, the commands in this one."""
     work = tmp_path / "work"
     monkeypatch.setattr(part_train, "LOOK", 0.0)
@@ -369,7 +371,7 @@ def test_every_command_of_a_training_part_does_what_it_is_for(rows, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_its_table(tmp_path):
+def test_the_command_ends_with_its_table(tmp_path, warm_python):
     """In processes of their own, down to a training that is refused at once: its folder has a damaged run."""
     out, work = tmp_path / "out", tmp_path / "work"
     (work / "p2be").mkdir(parents=True)

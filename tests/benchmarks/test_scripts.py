@@ -23,7 +23,7 @@ def test_a_script_is_a_module_that_does_nothing_when_imported(name, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_script_prints_each_row_as_it_comes(tmp_path):
+def test_a_script_prints_each_row_as_it_comes(tmp_path, warm_python):
     """As a file, from any folder: the second row fails, the first is there."""
     command = [sys.executable, str(ROOT / "benchmarks" / "stem.py"), "--batch-size", "2", "--rounds", "1", "--bits"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}

@@ -163,23 +163,23 @@ def without_times(folder):
     return found, rows, {file.name: file.read_bytes() for file in (folder / "per_image").iterdir()}
 
 
-@pytest.mark.parametrize("after", [3, 6, 12])
-def test_stopped_anywhere_it_ends_with_the_same_files(run, suite, monkeypatch, after):
+def test_stopped_again_and_again_it_ends_with_the_same_files(run, suite, monkeypatch):
     arguments = (*SUITE, "attack.save_images=true", "name=suite")
     original, steps = EvaluationModule.test_step, []
 
     def test_step(self, *arguments):
         original(self, *arguments)
         steps.append(1)
-        if len(steps) == after:
+        if len(steps) in (3, 6, 12):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(EvaluationModule, "test_step", test_step)
+    monkeypatch.setattr(EvaluationModule, "test_step", test_step)
+    for so_far in (3, 6, 12):
         assert evaluate(*arguments).code == 143
-    stopped = summary(run / "evaluations" / "suite")
-    assert stopped["worst_case_error"]["64"] is None
-    assert stopped["sanity"] is None
+        assert len(steps) == so_far
+        stopped = summary(run / "evaluations" / "suite")
+        assert stopped["worst_case_error"]["64"] is None
+        assert stopped["sanity"] is None
     assert evaluate(*arguments).code == 0
     assert without_times(run / "evaluations" / "suite") == without_times(suite[0])
 

@@ -55,7 +55,7 @@ sys.exit(exit_codes.exit_code_of(lambda: sys.exit({code})))
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_process_that_had_others_ends_also_where_putting_pytorch_away_waits_for_them(code):
+def test_a_process_that_had_others_ends_also_where_putting_pytorch_away_waits_for_them(warm_python, code):
     command = [sys.executable, "-c", HELD.format(code=code)]
     assert subprocess.run(command, timeout=HANGS, check=False).returncode == code
 
@@ -69,6 +69,6 @@ sys.exit(any(thread.name == "end" for thread in threading.enumerate()))
 """
 
 
-def test_a_process_without_others_goes_on():
+def test_a_process_without_others_goes_on(warm_python):
     """As a test, or a notebook, that runs one command after another."""
     assert subprocess.run([sys.executable, "-c", ALONE], timeout=HANGS, check=False).returncode == 0

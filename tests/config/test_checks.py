@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 
+from grids import in_turn
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.fields import Allowed
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
@@ -163,18 +164,26 @@ def test_published_weights_go_with_relu():
     check_config("train", config)
 
 
-@pytest.mark.parametrize("name", ["imagenet", "image_folder", "caltech101"])
 @pytest.mark.parametrize(
-    ("image_size", "resized"), [(8, 8), (32, 32), (63, 63), (64, 73), (96, 110), (128, 146), (224, 256), (4096, 4681)]
+    ("sizes", "name", "command"),
+    in_turn(
+        [(8, 8), (32, 32), (63, 63), (64, 73), (96, 110), (128, 146), (224, 256), (4096, 4681)],
+        ["imagenet", "image_folder", "caltech101"],
+        ["train", "corruptions"],
+    ),
 )
-def test_test_pictures_are_scaled_in_proportion_to_what_is_cut_out(name, image_size, resized):
-    for command in ("train", "corruptions"):
-        wanted = [f"dataset={name}", f"dataset.image_size={image_size}"]
-        config = to_plain(compose_config(command, wanted))
-        check_config(command, config)
-        assert config["dataset"]["resized"] == resized
-        config = to_plain(compose_config(command, [*wanted, f"dataset.resized={image_size + 1}"]))
-        assert config["dataset"]["resized"] == image_size + 1
+def test_test_pictures_are_scaled_in_proportion_to_what_is_cut_out(sizes, name, command):
+    image_size, resized = sizes
+    wanted = [f"dataset={name}", f"dataset.image_size={image_size}"]
+    config = to_plain(compose_config(command, wanted))
+    check_config(command, config)
+    assert config["dataset"]["resized"] == resized
+    config = to_plain(compose_config(command, [*wanted, f"dataset.resized={image_size + 1}"]))
+    assert config["dataset"]["resized"] == image_size + 1
+
+
+@pytest.mark.parametrize("name", ["imagenet", "image_folder", "caltech101"])
+def test_test_pictures_are_scaled_to_256_unless_something_is_said(name):
     assert to_plain(compose_config("train", [f"dataset={name}"]))["dataset"]["resized"] == 256
 
 

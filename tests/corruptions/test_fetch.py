@@ -403,6 +403,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(made, workdir, arguments, mess
 
 DRIVER = """
 import pickle, sys
+sys.path.append({tests!r})
 from pathlib import Path
 from file_server import FileServer
 from p2be_exp.commands.corruptions import main
@@ -424,12 +425,11 @@ def test_on_a_full_disk(made, workdir, monkeypatch, kilobytes, said):
     """Full while it loads; full while it unpacks; not full."""
     assert 24 < len(made.content) / 1024 < 45
     Path("made").write_bytes(pickle.dumps((made.content, ARCHIVES["cifar10"], FILES["cifar10"])))
-    Path("driver.py").write_text(DRIVER)
+    Path("driver.py").write_text(DRIVER.format(tests=str(ROOT / "tests")))
     mount = f"mkdir -p disk && mount -t tmpfs -o size={kilobytes}k tmpfs disk"
     keep = "mkdir -p after && cp -r disk/. after"
-    path = f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', ROOT / 'src')}"
     arguments = (workdir / "driver.py", "fetch", "cifar10", "data_dir=disk")
-    outcome = with_mounts(mount, *arguments, cwd=workdir, after=keep, PYTHONPATH=path, no_proxy="*")
+    outcome = with_mounts(mount, *arguments, cwd=workdir, after=keep, warm=True, no_proxy="*")
     if not said:
         assert outcome.code == 0, outcome.err
         assert is_whole(made, workdir / "after" / "CIFAR-10-C")

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from commandline import QUICKSTART, ROOT, copy_of, export, finish, refusal, start, train
+from commandline import QUICKSTART, ROOT, copy_of, export, finish, refusal, start_warm, train
 from extension_pages import write_files
 from p2be_exp import load_run
 from p2be_exp.config import plugins
@@ -99,7 +99,7 @@ def test_the_programs_run_where_this_package_is_not(runs, files, images, tmp_pat
         "assert not [name for name in sys.modules if name.startswith('p2be_exp.')]\n"
     )
     programs = {name: str(files[name, "torch_export"]) for name in ("p2be", "thermometer")}
-    outcome = finish(start(script, *(word for pair in programs.items() for word in pair), cwd=tmp_path))
+    outcome = finish(start_warm(script, *(word for pair in programs.items() for word in pair), cwd=tmp_path))
     assert outcome.code == 0, outcome.err
     for name in programs:
         with torch.no_grad():

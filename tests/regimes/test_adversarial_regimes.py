@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from commandline import QUICKSTART, assert_equal, at_batch, checkpoint_of, refusal, rows_of, train, untimed
+from grids import in_turn
 from p2be_exp.attacks import Attack, Search, build_attack
 from p2be_exp.augment import random_flip_crop
 from p2be_exp.backbones import build_backbone
@@ -166,8 +167,9 @@ def test_bad_settings_of_the_inner_attack(workdir, arguments, message):
 SHORT = (*QUICKSTART, "regime.attack.steps=2")
 
 
-@pytest.mark.parametrize("encoding", ["rgb", "onehot", "thermometer", "p2be"])
-@pytest.mark.parametrize("regime", ["contrain", "advtrain"])
+@pytest.mark.parametrize(
+    ("encoding", "regime"), in_turn(["rgb", "onehot", "thermometer", "p2be"], ["contrain", "advtrain"])
+)
 def test_every_encoding_trains(workdir, regime, encoding):
     inner = ["attack@regime.attack=pgd", "regime.attack.loss=ce"] if encoding == "rgb" else []
     sizes = [] if encoding == "rgb" else ["encoding.M=16"]
