@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     TRAINING_ATTACK = 5
     DROPOUT = 6
     RESIZED_CROP = 7
+    TENET_GROUPS = 8
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
