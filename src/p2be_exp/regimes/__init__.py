@@ -36,12 +36,12 @@ __all__ = [
 
 
 def list_regimes() -> list[str]:
-    """Names of the regimes that there are."""
+    """Names of all regimes."""
     return built("regime")
 
 
 def build_regime(config: RegimeConfig, seed: int, augmentation: str) -> Regime:
-    """The regime that a configuration's ``regime`` group describes, with the geometric augmentation of its data set."""
+    """The regime of a configuration's ``regime`` group, with the geometric augmentation of the data set."""
     settings = {key: value for key, value in vars(config).items() if key != "name"}
     if config.attack is not None:
         settings["attack"] = build_attack(config.attack, config.attack.eps_levels, training=True)

@@ -1,4 +1,4 @@
-"""What the regimes that train on adversarial images share: their inner attack, and a forward pass of both views."""
+"""Common parts of the regimes that train on adversarial images: the inner attack, and a forward pass of both views."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class AdversarialRegime(Regime):
-    """A regime with an attack of its own.
+    """A regime with an inner attack.
 
     Args:
         seed: see :class:`Regime`.
@@ -43,9 +43,9 @@ class AdversarialRegime(Regime):
         self.table_learns_from_adversarial = table_learns_from_adversarial
 
     def views(self, model: Classifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-        """The images after the geometric augmentation, and what the attack makes of them: uint8 ``(B, 3, H, W)`` both.
+        """The images after the geometric augmentation, and their adversarial versions: both uint8 ``(B, 3, H, W)``.
 
-        Every image is attacked, also one that is wrong already, from random numbers of its own in every epoch.
+        Every image is attacked, including misclassified ones, with its own random numbers in every epoch.
         """
         clean = self.clean_view(batch, epoch)
         random = AttackRandom(self.seed, batch.indices, Purpose.TRAINING_ATTACK, epoch)

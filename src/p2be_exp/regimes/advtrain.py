@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class AdvTrain(RobustRegime):
     """Adversarial training (Madry et al. 2018) with any inner attack.
 
-    The training error is that on the adversarial view: no other is predicted.
+    The training error is that on the adversarial view, the only one in the forward pass.
 
     Source: Kishida & Nakayama 2022, section IV-C; ``onlyadv`` in the reference code.
     """

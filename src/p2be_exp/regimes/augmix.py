@@ -59,10 +59,10 @@ class AugMixRegime(Regime):
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
 
     def _mix_for(self, model: Classifier) -> AugMix:
-        """Made at the first batch: the rounding may depend on the model's encodings.
+        """Created at the first batch, since the rounding may depend on the model's encodings.
 
         Raises:
-            BadInput: which want different ones.
+            BadInput: the encodings require different ones.
         """
         if self._mix is None:
             rounding, buckets = self.view_rounding, None
@@ -80,14 +80,14 @@ class AugMixRegime(Regime):
 
 
 def reference_rounding(encoding: TableEncoding) -> tuple[Literal["floor", "nearest"], int | None]:
-    """The rounding under which a mixture's code is the one that the reference code gives to it.
+    """The rounding that gives a mixture the same code as the reference code does.
 
     The reference truncates x 255 for a table and x M for buckets, x being the mixture in [0, 1]; RGB it leaves as it
     is, and the nearest level is the nearest to that.
 
     Returns:
         ``rounding`` and ``buckets`` of :class:`~p2be_exp.augment.AugMix`: for the buckets of one-hot and thermometer
-        codes (an encoding of the user's own may have the same) floor and M; for other binary tables floor; for tables
+        codes (also of a custom encoding with the same buckets) floor and M; for other binary tables floor; for tables
         that are not binary nearest.
     """
     buckets = encoding.buckets()

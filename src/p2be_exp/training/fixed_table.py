@@ -1,4 +1,4 @@
-"""The table that a training keeps, read from another run."""
+"""The table of another run, which a training starts from and keeps fixed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from p2be_exp.training.table_source import table_source
 
 
 def fixed_table(config: TrainConfig) -> Any:
-    """The latent table of the run that ``encoding.table_from`` names, ``(256, M)``; None where it names none.
+    """The latent table of the run in ``encoding.table_from``, ``(256, M)``; None if the key is not set.
 
     Raises:
-        BadInput: no such run, or its table is no P2BE table of the same M.
+        BadInput: there is no such run, or its table is not a P2BE table of the same M.
     """
     run = table_source(config)
     if run is None:

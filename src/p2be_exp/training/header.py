@@ -1,4 +1,4 @@
-"""The lines that a training begins with: what is trained, on what, how, where it goes."""
+"""The header of a training: the model, the data, the recipe, the device and the run folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def run_header(
     Args:
         config: the run's resolved configuration.
         folder: the run folder.
-        data: set up already.
+        data: after its ``setup``.
         parameters: numbers of parameters, ``total`` and ``table``.
-        weights: what was loaded to start from, and what was not; None for nothing.
-        bf16: how many times as fast training in bf16 would be here; None where that was not looked at.
+        weights: which pretrained weights were loaded and which were not; None without any.
+        bf16: the speed-up of training in bf16 on this machine; None if it was not measured.
     """
     lines = {
         "run": str(folder),

@@ -63,16 +63,16 @@ def train(
 
     Args:
         config: resolved and checked.
-        run: the folder, new, or with ``resume`` one that holds a run.
-        resume: go on from ``checkpoints/last.ckpt`` (from the start where there is none).
-        sweep: name of the sweep that this is a job of.
-        source: the run that the attacks of its evaluation transfer from, where it has been opened already.
+        run: a new folder, or with ``resume`` the folder of a run.
+        resume: continue from ``checkpoints/last.ckpt``, or from the start if there is none.
+        sweep: name of the sweep that the job belongs to.
+        source: the run that the attacks of the evaluation transfer from, if it is already open.
 
     Returns:
         The content of ``results.json``.
 
     Raises:
-        BadInput: the data, the devices or another run that is named do not serve; another process owns the folder.
+        BadInput: the data, the devices or a run in the configuration cannot be used; another process owns the folder.
         Interrupted: SIGINT or SIGTERM; everything is saved.
     """
     key = "resume" if resume else "hydra.run.dir"
@@ -114,7 +114,7 @@ def train(
 
 
 def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> None:
-    """Tell now, and not after the training, what of a run cannot be gone on with."""
+    """Refuse a run that cannot be resumed before it is trained, not afterwards."""
     check_classes(data, run)
     check_files(data, run)
     read_rows(run)
@@ -122,12 +122,12 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
 
 
 def _create(run: Run, config: TrainConfig, data: ImageDataModule) -> None:
-    """Write what a new run is."""
+    """Create the run folder with its facts."""
     sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
     named = {"sweep": {"name": config.sweeps, "scale": config.scale}} if config.sweeps else {}
     files = {"files": digests} if (digests := data.digests()) else {}
-    places = {"locations": locations(config)}
-    run.create(config, dataset=sizes, classes=list(data.classes), **places, **files, **named)
+    paths = {"locations": locations(config)}
+    run.create(config, dataset=sizes, classes=list(data.classes), **paths, **files, **named)
 
 
 def prepare(
@@ -139,15 +139,15 @@ def prepare(
     more_callbacks: Sequence[pl.Callback] = (),
     weights: PretrainedWeights | None = None,
 ) -> tuple[pl.Trainer, TrainingModule]:
-    """The trainer with all its callbacks, and the initialised module; prints what is about to be trained.
+    """The trainer with all its callbacks, and the initialised module; prints the header.
 
     Args:
         config: resolved and checked.
-        run: the folder; it exists.
-        data: set up already.
+        run: the folder, which must exist.
+        data: after its ``setup``.
         signals: noted between steps.
-        loggers: open already.
-        more_callbacks: of the caller, after those of every run.
+        loggers: opened by :func:`~p2be_exp.training.recording.recorded`.
+        more_callbacks: called after those of every run.
         weights: to start from; None for a fresh network.
     """
     pl.seed_everything(config.seed, verbose=False)
@@ -187,7 +187,7 @@ def prepare(
 
 
 def _bf16_factor(config: TrainConfig, module: TrainingModule, data: ImageDataModule) -> float | None:
-    """How many times as fast bf16 would be; None where it is not to be had, or a precision was chosen by name."""
+    """The speed-up of bf16; None if it is not available or the precision was set explicitly."""
     trainer = config.trainer
     if not trainer.progress or trainer.precision != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
         return None
@@ -196,11 +196,11 @@ def _bf16_factor(config: TrainConfig, module: TrainingModule, data: ImageDataMod
 
 
 def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The device, the precision and the number of processes of a training; after a resume on others, both.
+    """The device, the precision and the number of processes of a training; after a resume on a different device, both.
 
     Args:
         trainer: the group.
-        before: what the run trained on until it was stopped.
+        before: the same facts of the run up to the resume.
     """
     now = {
         "accelerator": "gpu" if on_gpu(trainer) else "cpu",

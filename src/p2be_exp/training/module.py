@@ -110,7 +110,7 @@ class TrainingModule(pl.LightningModule):
         return terms, loss, result.logits
 
     def _losses_of(self, batch: Batch, when: When) -> Iterator[StepLoss]:
-        """The losses of a batch, each computed when it is asked for: the weights may have moved in between."""
+        """The losses of a batch, each computed on demand, since the weights change between them."""
         random = DropoutRandom(self.config.seed, when.epoch, batch.indices)
         steps = self.regime.steps(self.model, batch, when)
         used: set[str] = set()
@@ -172,7 +172,7 @@ class TrainingModule(pl.LightningModule):
         """The combined optimizer, and its schedule by steps."""
         optim = self.config.optim
         optimizer = build_optimizer(*self.model.learned(), optim)
-        # Not trainer.estimated_stepping_batches: that would set up the loader before a resumed one's place is known.
+        # Not trainer.estimated_stepping_batches: it would set up the loader before a resumed one knows where it starts.
         steps_per_epoch = math.ceil(self.batches_per_epoch / optim.accumulate)
         schedule = build_schedule(optimizer, optim, self.config.epochs, steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -203,7 +203,7 @@ class TrainingModule(pl.LightningModule):
         if gradient_clip_val is not None:
             clip_gradients(optimizer, gradient_clip_val)
 
-    # -- what to look at -------------------------------------------------------------------------------------------
+    # -- statistics -------------------------------------------------------------------------------------------------
 
     def learning_rates(self) -> dict[str, float]:
         """The learning rate of the next step, by group."""
@@ -224,11 +224,11 @@ class TrainingModule(pl.LightningModule):
     # -- resume ----------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums of an epoch that is not over, so that its row is exact after a resume."""
+        """Save the sums of an unfinished epoch, so that its row is exact after a resume."""
         checkpoint["train_meter"] = self.train_meter.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the sums up again, once the device is known."""
+        """Keep the saved sums until the device is known."""
         self._saved_sums = checkpoint["train_meter"]
 
     def on_train_start(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether a network would be trained faster in another way on this CPU: short passes of a copy of it, timed in turn."""
+"""Whether another setting would train a network faster on this CPU: short passes of a copy, timed in turn."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ROUNDS = 3
 LONG = 5.0
 """Seconds after which no further round begins."""
 WORTH_SAYING = 1.25
-"""Another way has to be faster by this factor: times differ by as much for no reason."""
+"""Smallest speed-up that is reported: smaller ones are within the noise of the timings."""
 
 
 def single_thread_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """How many times as fast one thread is as those that are in use; 0 where that cannot be found out.
+    """The speed-up of one thread over the number in use; 0 if it cannot be measured.
 
     Args:
-        model: images in, logits out; it is left as it is.
-        images: uint8 ``(B, 3, H, W)``, of which some are used.
+        model: images in, logits out; it is not changed.
+        images: uint8 ``(B, 3, H, W)``; at most :data:`IMAGES` of them are used.
         labels: int64 ``(B,)``.
     """
     threads = torch.get_num_threads()
@@ -44,7 +44,7 @@ def single_thread_factor(model: nn.Module, images: Tensor, labels: Tensor) -> fl
 
 
 def bf16_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """How many times as fast bf16 is as float32; see :func:`single_thread_factor`."""
+    """The speed-up of bf16 over float32; see :func:`single_thread_factor`."""
     run = _pass_of(model, images, labels)
     if run is None:
         return 0.0
@@ -54,14 +54,14 @@ def bf16_factor(model: nn.Module, images: Tensor, labels: Tensor) -> float:
             return _seconds(run)
 
     _seconds(run)
-    lowered()  # the first passes set things up
+    lowered()  # warm-up
     return _median_ratio(lambda: _seconds(run), lowered)
 
 
 def _pass_of(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None] | None:
     """A forward and backward pass of a copy, which draws nothing from PyTorch's random state.
 
-    None where a copy cannot be made (of some plug-in's network, say): advice never ends a training.
+    None if the network cannot be copied (a plug-in's, for instance): advice must never end a training.
     """
     try:
         twin, images, labels = copy.deepcopy(model), images[:IMAGES], labels[:IMAGES]

@@ -1,4 +1,4 @@
-"""Keeping ``status.json`` true and the loggers closed, whatever happens to a job."""
+"""Keeping ``status.json`` up to date and closing the loggers, however a job ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def recorded(run: Run, config: TrainConfig, sweep: str | None, watch: Watch) -> 
         run: the job's folder.
         config: its resolved configuration.
         sweep: name of the sweep that it belongs to.
-        watch: of this process.
+        watch: that of this process.
     """
     loggers: list[Logger] = []
     main = rank(config.trainer) == 0
@@ -41,12 +41,12 @@ def recorded(run: Run, config: TrainConfig, sweep: str | None, watch: Watch) -> 
         watch.is_coming_out()
         try:
             finish(loggers, exit_code)
-        finally:  # which may take long enough for another signal
+        finally:  # closing may take long enough for another signal
             if main:
                 run.set_status(state, exit_code=exit_code, **details)
 
     def last_words(ending: Ending) -> None:
-        """What is left to do where the main thread stands in a wait."""
+        """Record the end of a process whose main thread is blocked in a wait."""
         if ending.signal is None:
             run.set_status("failed", exit_code=ending.exit_code, error=str(PeerFailed(ending)))
             return
@@ -62,7 +62,7 @@ def recorded(run: Run, config: TrainConfig, sweep: str | None, watch: Watch) -> 
         alive = heartbeat(run, lambda: not watch.waited_for) if main else nullcontext()
         with alive, ended_by_others(watch):
             yield loggers
-        watch.is_coming_out()  # here, since it may raise what the watch has found
+        watch.is_coming_out()  # inside the try: it may raise what the watch has found
     except Interrupted as stop:
         record("interrupted", 128 + stop.signal, signal=stop.signal)
         if main:
@@ -75,19 +75,19 @@ def recorded(run: Run, config: TrainConfig, sweep: str | None, watch: Watch) -> 
         record("failed", 2, error=str(error))
         raise
     except BaseException as error:
-        told = str(error) if isinstance(error, ResourceError) else f"{type(error).__name__}: {error}"
-        record("failed", 1, error=told)
+        message = str(error) if isinstance(error, ResourceError) else f"{type(error).__name__}: {error}"
+        record("failed", 1, error=message)
         raise
     else:
         record("finished", 0)
 
 
 def resume_command(run: Run, plugins: Sequence[str] = ()) -> str:
-    """What to type to go on with a run.
+    """The command that resumes a run.
 
     Args:
         run: the folder.
-        plugins: those that it needs, which are named again.
+        plugins: the plug-ins that it needs.
     """
     named = [f"plugins=[{','.join(plugins)}]"] if plugins else []
     return typed(*words_of("train"), *named, resume=run.path)

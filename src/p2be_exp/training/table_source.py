@@ -8,10 +8,10 @@ from p2be_exp.runs.run import Run
 
 
 def table_source(config: TrainConfig) -> Run | None:
-    """The run whose table is to be taken; None where the configuration names none.
+    """The run in ``encoding.table_from``; None if the key is not set.
 
     Raises:
-        BadInput: no such run, or its table is no P2BE table of the same M.
+        BadInput: there is no such run, or its table is not a P2BE table of the same M.
     """
     source = config.encoding.table_from
     if source is None:

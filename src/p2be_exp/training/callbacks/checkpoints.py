@@ -17,9 +17,9 @@ from p2be_exp.system.saved_file import Damaged, read_saved
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there; reads one whose checksums agree, and executes nothing.
+    """Writes a checkpoint to a temporary file and renames it; reads one with valid checksums, and executes nothing.
 
-    Lightning's own writing goes by way of the system's folder for temporary files, which may be small.
+    Lightning itself writes by way of the system's folder for temporary files, which may be small.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -29,7 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_bytes(Path(path), buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Read a checkpoint onto the CPU; tensors, numbers, strings and containers only, whatever is asked for.
+        """Read a checkpoint onto the CPU; always tensors, numbers, strings and containers only.
 
         Raises:
             BadInput: it cannot be read, or is damaged.
@@ -49,16 +49,16 @@ _OF_A_TRAINING = {
     **{"pytorch-lightning_version": str, "epoch": int, "global_step": int, "state_dict": dict},
     **{"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list},
 }
-"""What a training goes on with, by key; without its loops it would start anew with weights that are not new."""
+"""The parts that a resume needs, with their types; without the loops it would start over with trained weights."""
 
 _NAMES = ("best.ckpt", "last.ckpt")
 
 
 class _Checkpoint(ModelCheckpoint):
-    """Knows its files and the best score again where the run folder has been moved in the meantime."""
+    """Finds its files and the best score again after the run folder has been moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:  # Lightning removes what is not the best any more: never anything but a checkpoint
+        def here(path: str) -> str:  # Lightning removes former best files: never anything but a checkpoint
             name = Path(path).name
             return str(Path(self.dirpath or "", name if name in _NAMES else f"{self.filename}.ckpt"))
 

@@ -1,4 +1,4 @@
-"""One row an epoch in ``metrics.csv``, the same row to the other loggers."""
+"""One row per epoch in ``metrics.csv``; the loggers get the same row."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from p2be_exp.training.callbacks.watch import count_error
 from p2be_exp.training.module import TrainingModule
 
 TIMINGS = ("seconds", "images_per_second")
-"""Columns that two equal runs may differ in."""
+"""Columns in which two equal runs may differ."""
 
 
 class EpochRows(pl.Callback):
-    """Collects an epoch's numbers, writes the row, and stops a training whose loss is no number any more.
+    """Collects an epoch's numbers, writes the row, and stops a training whose loss is not finite.
 
-    The file is rewritten whole at every epoch, so it is never half written, and a resumed run drops the rows of epochs
-    that it trains again.
+    The whole file is replaced after every epoch, so it is never incomplete; a resumed run drops the rows of epochs that
+    it trains again.
 
     Args:
         run: where ``metrics.csv`` is.
-        watch_every: the test error is measured every so many epochs, for the eye alone; 0 for never.
+        watch_every: number of epochs between two measurements of the test error, which nothing depends on; 0 for never.
 
     Attributes:
-        means: of the loss, its terms and the error in the last epoch that is over, over the images of all ranks.
+        means: of the loss, its terms and the error in the last finished epoch, over the images of all ranks.
     """
 
     def __init__(self, run: Run, watch_every: int = 0) -> None:
@@ -46,7 +46,7 @@ class EpochRows(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         rows = [row for row in read_rows(self.run) if int(row["epoch"]) <= trainer.current_epoch]
         self._rows: list[dict[str, Any]] = rows
-        self._start, self._images = time.perf_counter(), 0  # no epoch starts where one is gone on with
+        self._start, self._images = time.perf_counter(), 0  # a resume within an epoch has no epoch start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start, self._images = time.perf_counter(), 0
@@ -55,7 +55,7 @@ class EpochRows(pl.Callback):
         self._images += batch.global_count
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
-        self.means = pl_module.train_meter.means()  # waits for the device, so that the time is that of the work
+        self.means = pl_module.train_meter.means()  # waits for the device, so that the time covers the work
         seconds = time.perf_counter() - self._start
         epoch = trainer.current_epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step}
@@ -84,7 +84,7 @@ class EpochRows(pl.Callback):
 
 
 def read_rows(run: Run) -> list[dict[str, str]]:
-    """The rows of ``metrics.csv``; none where there is no file yet.
+    """The rows of ``metrics.csv``; none if there is no file yet.
 
     Raises:
         BadInput: it is damaged, or cannot be read.
@@ -103,7 +103,7 @@ def read_rows(run: Run) -> list[dict[str, str]]:
 
 
 def write_rows(run: Run, rows: list[dict[str, Any]]) -> None:
-    """Write ``metrics.csv`` with every column that occurs in a row; the timings come last."""
+    """Write ``metrics.csv`` with the columns of all rows, empty where a row has none; the timings come last."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     columns.sort(key=lambda name: name in TIMINGS)
     text = io.StringIO()

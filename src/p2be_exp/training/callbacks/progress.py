@@ -1,4 +1,4 @@
-"""What one sees while it trains: losses, learning rates, images a second, and the time left for the whole run."""
+"""Progress of a training: losses, learning rates, images per second, and the remaining time of the whole run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ REFRESH = 0.5
 
 
 class Progress(pl.callbacks.ProgressBar):
-    """A bar over the whole run on a terminal; elsewhere one line an epoch, and one a minute in long epochs.
+    """A bar over the whole run on a terminal; elsewhere one line per epoch, and one per minute in long epochs.
 
-    An epoch ends with the numbers of its row. Within an epoch those of this process are shown, and called so where
-    there are others: those of all would have every process wait for the rest.
+    An epoch ends with the numbers of its row. Within an epoch the numbers are those of this process, and marked so if
+    there are several: the numbers of all would make every process wait for the others.
 
     Args:
-        rows: a callback in front of this one.
+        rows: the callback that writes the rows; it must come before this one.
     """
 
     def __init__(self, rows: EpochRows) -> None:

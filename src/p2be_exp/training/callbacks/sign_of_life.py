@@ -1,4 +1,4 @@
-"""A sign of life in ``status.json``, since a killed process cannot say that it is gone."""
+"""A sign of life in ``status.json``, since a killed process cannot record its end."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class EpochsDone(pl.Callback):
 
 @contextmanager
 def heartbeat(run: Run, going: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Renew the sign of life every 15 seconds while the block runs, from a thread, whatever the block is doing.
+    """Renew the sign of life every 15 seconds from a thread while the block runs.
 
     Args:
-        run: whose.
-        going: whether the job can go on; while it waits for a rank that is stopped, it gives no sign.
+        run: whose status is renewed.
+        going: whether the job makes progress; while it waits for a stopped rank, there is no sign of life.
     """
     over = threading.Event()
 

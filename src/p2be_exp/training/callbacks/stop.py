@@ -13,7 +13,7 @@ from p2be_exp.system.stop_signals import StopSignals
 
 
 class StopOnSignal(pl.Callback):
-    """Save in the middle of an epoch and stop, once the step that a signal came in is finished.
+    """After a signal, finish the step, save in the middle of the epoch and stop.
 
     All ranks agree before they stop, so it does not matter which of them the signal reached.
     """
@@ -22,12 +22,12 @@ class StopOnSignal(pl.Callback):
         self.run, self.signals = run, signals
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.signals.listen()  # a trainer of somebody else's has put Lightning's handler of SIGTERM in place by now
+        self.signals.listen()  # by now another trainer may have installed Lightning's handler of SIGTERM
         self.signals.deferred = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.signals.deferred = False
-        if number := self._agreed(trainer):  # in the very last step; the evaluation is still to come
+        if number := self._agreed(trainer):  # during the very last step, before the evaluation
             raise Interrupted(number)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""One line where a single thread would train faster than the several that are in use, as on a busy machine."""
+"""Advice in one line if a single thread would train faster than the threads in use, as on a busy machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from p2be_exp.training.module import TrainingModule
 from p2be_exp.training.probes import WORTH_SAYING, single_thread_factor
 
 AFTER = 3
-"""Steps before it is looked at: the first ones set things up."""
+"""Steps before the measurement; the first ones are slower."""
 
 
 class ThreadAdvice(pl.Callback):
-    """After the first steps on a CPU, time several threads and one in turn, and say so where one is faster.
+    """After the first steps on a CPU, time several threads and one in turn, and report if one is faster.
 
-    Threads that compute together wait for the last one; where another job has its CPU, all of them wait for that. What
-    is timed is a copy of the network: the training is as without it, to the bit.
+    Threads that compute together wait for the slowest; if another job occupies its CPU, all of them wait. A copy of the
+    network is timed, so the training is bit-identical to one without this callback.
     """
 
     def __init__(self) -> None:
@@ -35,5 +35,5 @@ class ThreadAdvice(pl.Callback):
         with trainer.precision_plugin.forward_context():
             factor = single_thread_factor(pl_module.model, batch.images, batch.labels)
         if factor >= WORTH_SAYING:
-            told = f"OMP_NUM_THREADS=1 would be {factor:.1f} times as fast here ({threads} threads are used)"
-            print(f"threads: {told}", flush=True)
+            advice = f"OMP_NUM_THREADS=1 would be {factor:.1f} times as fast here ({threads} threads are used)"
+            print(f"threads: {advice}", flush=True)

@@ -11,10 +11,10 @@ from p2be_exp.training.module import TrainingModule
 
 @torch.no_grad()
 def count_error(module: TrainingModule, loader: EpochLoader) -> float:
-    """Error in percent over all images of a loader and all ranks; every rank has to call it.
+    """Error in percent over all images of a loader and all ranks; every rank must call it.
 
-    It is the error of what a checkpoint holds: every rank has rank 0's buffers from now on. The module's mode is as
-    before afterwards.
+    It is the error of the state that a checkpoint holds: afterwards every rank has rank 0's buffers. The module's mode
+    is restored.
     """
     _share_buffers(module)
     meter, training = EpochMeter(), module.training
@@ -27,7 +27,7 @@ def count_error(module: TrainingModule, loader: EpochLoader) -> float:
 
 
 def _share_buffers(module: torch.nn.Module) -> None:
-    """Give every rank the buffers of rank 0, as DDP does in front of the next step: the training stays as it is.
+    """Give every rank the buffers of rank 0, as DDP does before the next step, so the training does not change.
 
     Batch norms that are not synchronised have seen each rank's own share in the last step.
     """
