@@ -7,7 +7,7 @@ from pathlib import Path
 from commandline import ROOT
 
 PAGE = ROOT / "docs" / "extending.md"
-MODULES = ("my_encoding", "my_backbone", "my_regime", "my_second_look", "my_attack")
+MODULES = ("my_encoding", "my_backbone", "my_model", "my_regime", "my_second_look", "my_attack")
 
 
 def write_files(folder: Path) -> list[str]:

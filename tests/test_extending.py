@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from commandline import evaluate, finish, refusal, rows_of, start_warm, train
+from commandline import evaluate, export, finish, refusal, rows_of, start_warm, train
 from extension_pages import MODULES, commands, write_files
 from p2be_exp import load_run
 from p2be_exp.config import plugin_digests, plugins
@@ -64,15 +64,15 @@ def gray_run(outside):
 def test_the_page_has_a_module_and_a_yaml_file_of_each_kind(outside):
     names = {str(path.relative_to(outside)) for path in outside.rglob("*") if path.is_file() and "conf" in path.parts}
     assert names >= {
-        "conf/encoding/gray.yaml", "conf/backbone/tiny.yaml", "conf/regime/smoothed.yaml",
-        "conf/regime/second_look.yaml", "conf/attack/exposure.yaml",
+        "conf/encoding/gray.yaml", "conf/backbone/tiny.yaml", "conf/model/beside_rgb.yaml",
+        "conf/regime/smoothed.yaml", "conf/regime/second_look.yaml", "conf/attack/exposure.yaml",
     }  # fmt: skip
     assert {f"{name}.py" for name in MODULES} <= {path.name for path in outside.iterdir()}
 
 
 def test_every_command_of_the_page_is_run_here():
-    words = ["encoding.M=6", "backbone=tiny", "regime=smoothed", "regime=second_look", "attack=exposure"]
-    words += ["attack@regime.attack=exposure"]
+    words = ["encoding.M=6", "backbone=tiny", "model=beside_rgb", "regime=smoothed", "regime=second_look"]
+    words += ["attack=exposure", "attack@regime.attack=exposure"]
     assert [next(word for word in words if word in command) for command in commands()] == words
 
 
@@ -90,6 +90,33 @@ def test_the_backbone(gray_run):
     assert model.trunk.layers[2].weight.shape == (32, 8, 3, 3)
     assert model.stem.weight.shape == (8, 3 * 8, 3, 3)
     assert Run(gray_run).info()["parameters"]["total"] == sum(p.numel() for p in model.parameters())
+
+
+def test_the_model_is_trained_attacked_resumed_and_exported(outside):
+    run = run_of("model", "model=beside_rgb")
+    (row,) = rows_of(run / "metrics.csv")
+    assert {"train/ce", "train/smoothness"} <= set(row)
+    model = load_run(run)
+    assert model.share == 0.3
+    assert [encoding.name for encoding in model.encodings] == ["p2be", "rgb"]
+    assert sorted(each.name for each in (run / "figures").iterdir() if "table" in each.name) == [
+        "table_similarity.png", "table_similarity_2.png",
+    ]  # fmt: skip
+    small = ["limit_test=10", "trainer=cpu", "corruption=none", "plugins=[my_model]"]
+    suite = ["attack=suite", "attack.steps=2", "attack.restarts=1", "attack.queries=5"]
+    outcome = evaluate(f"run={run}", *suite, "name=suite", *small)
+    assert outcome.code == 0, outcome.err
+    results = json.loads((run / "evaluations/suite/results.json").read_text())
+    assert {"lspga", "pgd_margin_secant", "pgd_margin_smooth", "square"} <= set(results["attacks"])
+    planted = [check for check in results["sanity"] if check["name"] == "a planted direction is found"]
+    assert len(planted) == 2 * len([each for each in results["attacks"] if each.startswith(("lspga", "pgd"))])
+    outcome = export(f"run={run}", "plugins=[my_model]")
+    assert outcome.code == 0, outcome.err
+    extra = {"metadata.json": ""}
+    program = torch.export.load(run / "model.pt2", extra_files=extra).module()
+    assert json.loads(extra["metadata.json"])["M"] == [64, 1]
+    images = load_dataset("digits", "none", False)[1].images[:4]
+    torch.testing.assert_close(program(images), model(images), rtol=1e-4, atol=1e-4)
 
 
 def test_the_regime(outside):

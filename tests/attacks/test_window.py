@@ -122,6 +122,35 @@ def test_a_learned_table_with_equal_rows_keeps_a_choice_for_each_level():
     assert torch.equal(choice_of_level([P2BE(8, init="thermometer")]), torch.arange(256))
 
 
+SEVERAL = {
+    "buckets in buckets": [Thermometer(16), OneHot(64)],
+    "buckets across": [Thermometer(10), OneHot(16), Thermometer(7)],
+    "buckets and levels": [Thermometer(16), RGB()],
+    "twice the same": [OneHot(10), Thermometer(10)],
+}
+
+
+@pytest.mark.parametrize("encodings", SEVERAL.values(), ids=SEVERAL.keys())
+def test_the_choices_of_several_encodings_are_those_that_one_of_them_tells_apart(encodings):
+    """Rows of these tables are equal by construction alone, so that a look at the rows finds the same choices."""
+    choices = choice_of_level(encodings)
+    rows = torch.cat([encoding.table() for encoding in encodings], dim=1)
+    for level in range(256):
+        alike = (rows == rows[level]).all(1)
+        assert torch.equal(choices == choices[level], alike), level
+    assert torch.equal(choices.unique(), torch.arange(int(choices.max()) + 1))
+    for image_level in (0, 5, 128, 250):
+        ball = set(choices[max(image_level - 8, 0) : image_level + 9].tolist())
+        window = Window(encodings, torch.full((1, 3, 1, 1), image_level, dtype=torch.uint8), 8)
+        assert int(window.open[0, 0, 0, 0].sum()) == len(ball)
+        for place in range(len(ball)):
+            realised = window.realise(torch.full((1, 1, 1, 3), place))
+            shares = torch.nn.functional.one_hot(torch.full((1, 1, 1, 3), place), window.size).float()
+            for encoding in encodings:
+                table = encoding.table()
+                assert torch.equal(window.mix(shares, window.rows(table)), encode(realised, table))
+
+
 def test_levels_of_a_choice():
     lowest, highest = levels_of_choice(choice_of_level([OneHot(64)]))
     assert lowest[:3].tolist() == [0, 4, 8]

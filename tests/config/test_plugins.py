@@ -31,7 +31,7 @@ from p2be_exp.training import job as jobs
 
 HEAD = """
 from dataclasses import dataclass
-from p2be_exp import register_attack, register_backbone, register_encoding, register_regime
+from p2be_exp import register_attack, register_backbone, register_encoding, register_model, register_regime
 from p2be_exp.attacks import Attack, Search
 from p2be_exp.config import choice, number
 from p2be_exp.config.schema import AttackConfig
@@ -60,7 +60,11 @@ class Mine(Attack):
     def search(self, model, images, labels, random, restart=0):
         return Search(images)
 """
-YAML = {"encoding": "name: mine\nbits: 3\n", "attack": "name: mine\neps_levels: 8\nsave_images: false\n"}
+YAML = {
+    "encoding": "name: mine\nbits: 3\n",
+    "model": "name: mine\nshare: 0.5\n",
+    "attack": "name: mine\neps_levels: 8\nsave_images: false\n",
+}
 
 
 @pytest.fixture
@@ -318,6 +322,60 @@ def test_files_of_a_plug_in_never_replace_the_projects_own(plugin):
     (folder / "conf/train.yaml").write_text("seed: 77\n")
     assert composed("plugins=[plug]", "encoding=rgb")["encoding"] == {"name": "rgb"}
     assert composed("plugins=[plug]")["seed"] == 0
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+MODEL = """
+from p2be_exp.config.schema import ModelConfig
+from p2be_exp.models.classifier import Classifier
+
+@dataclass
+class MineConfig(ModelConfig):
+    name: str = "mine"
+    share: float = number(0, 1)
+
+    def encoding_names(self, encoding):
+        return (encoding.name, "rgb")
+
+@register_model("mine", MineConfig)
+class Mine(Classifier):
+    pass
+"""
+
+
+def test_a_model_says_which_encodings_its_readers_have(plugin):
+    plugin(MODEL, group="model")
+    config = typed(composed("plugins=[plug]", "model=mine", "encoding=onehot"))
+    assert config.model.share == 0.5
+    assert config.encoding_names == ("onehot", "rgb")
+    assert typed(composed("encoding=onehot")).encoding_names == ("onehot",)
+    assert refused("plugins=[plug]", "model=mine", "model.share=2") == "model.share=2: allowed is 0 to 1"
+
+
+def test_a_models_file_chooses_options_which_the_command_line_and_an_experiment_overrule(plugin, monkeypatch):
+    chooses = "  - override /regime@_global_.regime: standard\n  - override /optim@_global_.optim: imagenet\n"
+    folder = plugin(MODEL, group="model")
+    file = folder / "conf/model/mine.yaml"
+    file.write_text(file.read_text().replace("  - _self_\n", chooses + "  - _self_\n"))
+
+    def chosen(*overrides):
+        config = composed("plugins=[plug]", *overrides)
+        return config["regime"]["name"], config["optim"]["schedule"]
+
+    assert chosen() == ("augmix", "cosine")
+    assert chosen("model=mine") == ("standard", "steps")
+    assert chosen("model=mine", "regime=advtrain") == ("advtrain", "steps")
+    (folder / "conf/experiment").mkdir()
+    (folder / "conf/experiment/own.yaml").write_text("# @package _global_\ndefaults:\n  - override /regime: contrain\n")
+    assert chosen("model=mine", "experiment=own") == ("contrain", "steps")
+
+
+def test_published_weights_are_a_plain_models(plugin):
+    plugin(MODEL, group="model")
+    assert refused("plugins=[plug]", "model=mine", "backbone=resnet50", "backbone.weights=some.pth") == (
+        "backbone.weights=some.pth: goes with model=plain, not mine"
+    )
 
 
 # -- attacks ----------------------------------------------------------------------------------------------------------

@@ -109,6 +109,14 @@ def test_a_network_had_relu_before_it_could_be_chosen(name):
     assert plain(typed(older)) == composed
 
 
+def test_a_run_that_is_older_than_the_group_has_the_plain_model(config):
+    del config["model"]
+    one = typed(config)
+    assert plain(one.model) == {"name": "plain"}
+    assert plain(one) == plain(typed(config))
+    assert list(plain(one))[:3] == ["encoding", "backbone", "model"]
+
+
 def test_two_older_runs_do_not_share_a_list(config):
     del config["optim"]["milestones"]
     one = typed(config)

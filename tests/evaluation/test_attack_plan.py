@@ -10,7 +10,7 @@ from p2be_exp.config import compose_config, to_plain
 from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, plan_attacks
+from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, plan_attacks
 from p2be_exp.registry import inner_attacks
 
 
@@ -101,6 +101,20 @@ def test_an_attack_says_how_much_it_asks_of_the_model():
     assert attacks["transfer_rgb"] == Work(40, 1)
     twice = build_attack(replace(group("attack=pgd"), restarts=2, steps=5), 8)
     assert twice.work == Work(10, 0)
+
+
+def test_of_several_encodings_a_gradient_runs_between_buckets_where_each_has_them_or_is_a_line():
+    def gradients(*encodings):
+        return {each.gradient for each in plan_attacks(group("attack=suite"), encodings)} - {"", "relaxed"}
+
+    assert gradients("rgb", "rgb") == {"secant"}
+    assert gradients("rgb", "onehot") == gradients("onehot", "thermometer") == {"secant", "smooth", "interpolate"}
+    assert gradients("rgb", "p2be") == gradients("thermometer", "p2be") == {"secant", "smooth"}
+    between = group("attack=pgd", "attack.gradient=interpolate")
+    check_serves("attack", between, ["onehot", "rgb"])
+    for encodings in (["rgb"], ["rgb", "rgb"], ["onehot", "p2be"]):
+        with pytest.raises(BadInput, match=r"^attack\.gradient=interpolate: interpolates between buckets"):
+            check_serves("attack", between, encodings)
 
 
 def test_those_that_climb_are_shown_a_planted_direction():

@@ -48,7 +48,7 @@ ONE_THREAD = dict.fromkeys(
 )
 
 
-NEW_KEYS = ("config.yaml: strict_plugins", "config.yaml: model.name")
+NEW_KEYS = ("config.yaml: strict_plugins", "config.yaml: model: name")
 """What a commit before this one need not have had: keys of the configuration, never numbers. Compared where it had."""
 
 

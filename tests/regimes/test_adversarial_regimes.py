@@ -1,5 +1,6 @@
 """ConTrain and AdvTrain against plain transcriptions with an inner attack of the test's own; real ones end to end."""
 
+import copy
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from commandline import QUICKSTART, assert_equal, at_batch, checkpoint_of, refusal, rows_of, train, untimed
 from grids import in_turn
+from models_of_readers import two_nets
 from p2be_exp.attacks import Attack, Search, build_attack
 from p2be_exp.augment import random_flip_crop
 from p2be_exp.backbones import build_backbone
@@ -19,7 +21,7 @@ from p2be_exp.data import Batch
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AdvTrain, ConTrain, build_regime
-from usual import P2BE
+from usual import P2BE, PGD
 
 SEED, EPOCH, B = 11, 3, 6
 
@@ -129,6 +131,30 @@ def test_the_table_learns_from_the_adversarial_view_or_not(model, batch, learns)
     (F.cross_entropy(p, batch.labels) + 3 * jsd).backward()
     torch.testing.assert_close(mine, model.encoding.weight.grad, rtol=1e-3, atol=1e-7)
     assert model.stem.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_model_of_two_readers_is_trained_in_one_pass(batch, learns):
+    torch.manual_seed(0)
+    both = two_nets(P2BE(4), P2BE(20)).float().train()
+    regime = ConTrain(SEED, PGD(2, steps=1, stop_when_wrong=False), learns, 3.0, random_flip_crop)
+    batch = batch._replace(labels=batch.labels % 4)
+    clean, adversarial = regime.views(both, batch, EPOCH)
+    twin = copy.deepcopy(both)
+    result = regime.loss(both, batch, EPOCH)
+    (result.terms["ce"] + 3 * result.terms["jsd"]).backward()
+    logits = 0
+    for part in (twin.one, twin.other):
+        table = part.encoding.table()
+        features = [part.stem(clean, table), part.stem(adversarial, table if learns else table.detach())]
+        logits = logits + part.trunk(torch.cat(features))
+    p, q = logits.split(B)
+    torch.testing.assert_close(result.logits, p)
+    middle = (p.softmax(1) + q.softmax(1)) / 2
+    jsd = (divergence(p.softmax(1), middle) + divergence(q.softmax(1), middle)) / 2
+    (F.cross_entropy(p, batch.labels) + 3 * jsd).backward()
+    for mine, expected in zip(both.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, expected.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_the_configuration_builds_them():

@@ -10,6 +10,7 @@ from p2be_exp.config.schema import AugMixConfig
 from p2be_exp.data import Batch
 from p2be_exp.encodings import RGB, OneHot, TableEncoding, Thermometer
 from p2be_exp.encodings.buckets import bucket_of_level
+from p2be_exp.errors import BadInput
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AugMixRegime, Standard, build_regime, list_regimes
 from usual import P2BE
@@ -120,6 +121,18 @@ def test_the_references_rounding_goes_by_the_encoding(name):
     floored = Noting(encoding)
     augmix(view_rounding="floor").loss(floored, given, EPOCH)
     assert torch.equal(floored.shown[0], model.shown[0]) == ((rounding, buckets) == ("floor", None))
+
+
+def test_the_references_rounding_of_two_encodings_is_one_or_none():
+    model, given = Noting(), batch()
+    model.encodings = (Thermometer(16), OneHot(16))
+    augmix(view_rounding="reference").loss(model, given, EPOCH)
+    model.encodings = (Thermometer(16), RGB())
+    told = (
+        r"^regime.view_rounding=reference: the model's encodings \(thermometer, rgb\) have different ones; allowed are"
+    )
+    with pytest.raises(BadInput, match=told):
+        augmix(view_rounding="reference").loss(model, given, EPOCH)
 
 
 def test_augmix_terms():

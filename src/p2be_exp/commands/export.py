@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,10 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
     forms: list[StemForm] = ["folded" if each else "lookup" for each in folds]
     program = export.exported(model, forms, size, batch)
     batches = (1, 3) if batch is None else (batch,)
-    of_readers = {"M": codes, "stem": forms}  # a list of one reader's would be news to who reads the file
+    of_readers: dict[str, Sequence[int | str]] = {
+        "M": codes,
+        "stem": forms,
+    }  # a list of one reader's would be news to who reads the file
     single = {key: values[0] if len(values) == 1 else values for key, values in of_readers.items()}
     metadata = {**description(run, settings, checkpoint, size[0]), **single}
     try:
