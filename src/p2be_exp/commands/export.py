@@ -108,6 +108,7 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
     forms: list[StemForm] = ["folded" if each else "lookup" for each in folds]
     program = export.exported(model, forms, size, batch)
     batches = (1, 3) if batch is None else (batch,)
+    # A list of one reader would be new to those who read the file.
     of_readers: dict[str, Sequence[int | str]] = {
         "M": codes,
         "stem": forms,
