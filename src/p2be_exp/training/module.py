@@ -132,7 +132,7 @@ class TrainingModule(pl.LightningModule):
         """What a regime has yielded, unless it breaks the rules of :meth:`~p2be_exp.regimes.Regime.steps`."""
         regime = type(self.regime).__name__
         if result is None:
-            raise RuntimeError(f"{regime}.steps ended without the loss that it announced")
+            raise RuntimeError(f"{regime}.steps ended without another loss")
         if result.more and not self.regime.several_steps:
             raise RuntimeError(f"{regime}.steps yields a loss with more=True: the class must set several_steps = True")
         if used and (twice := sorted(used & result.terms.keys())):
