@@ -325,7 +325,7 @@ def test_half_a_configuration_is_damaged(workdir, run):
 def test_a_run_of_another_format_is_refused(workdir, run):
     text = (run / "run.json").read_text()
     (run / "run.json").write_text(text.replace('"format_version": 1', '"format_version": 2'))
-    assert refused(workdir, "resume=run") == "resume=run: run format 2, this version reads 1"
+    assert refused(workdir, "resume=run") == "resume=run: run format 2; this version reads format 1"
 
 
 @pytest.mark.parametrize(
