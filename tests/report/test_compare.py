@@ -11,6 +11,7 @@ from scipy.stats import binomtest, ttest_ind, ttest_rel
 from measured_runs import CELLS, write_group, write_run, wrong_images
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, SEVERITIES, TEST
 from p2be_exp.errors import BadInput
+from p2be_exp.report import comparable, difference
 from p2be_exp.report import compare as compare_module
 from p2be_exp.report.compare import compare, quantities
 from p2be_exp.report.measured import find_measured
@@ -77,8 +78,11 @@ def test_clean_images_alone():
     assert [quantity.name for quantity in quantities(["clean"])] == ["clean"]
 
 
-def test_the_examples():
-    assert doctest.testmod(compare_module).failed == 0
+@pytest.mark.parametrize("module", [comparable, compare_module, difference])
+def test_the_examples(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------

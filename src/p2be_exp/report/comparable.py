@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,28 @@ _NOT_THE_IMAGES = {
 }
 """Keys of an evaluation's settings that do not decide what a condition's images are."""
 
-ORDER = ("clean", *(f"corruption/{name}/{severity}" for name in ALL for severity in SEVERITIES))
+
+def conditions_of(names: Iterable[str], severities: Sequence[int] = SEVERITIES) -> tuple[str, ...]:
+    """The conditions of some corruptions, in order.
+
+    >>> conditions_of(["fog", "snow"], [3])
+    ('corruption/fog/3', 'corruption/snow/3')
+    """
+    return tuple(f"corruption/{name}/{severity}" for name in names for severity in severities)
+
+
+def mean_over(names: Sequence[str], of: Sequence[str], severities: Sequence[int]) -> str:
+    """What a mean over corruptions is over, in words.
+
+    Args:
+        names: corruptions in the mean.
+        of: those that a complete mean would have.
+        severities: in the mean, of each corruption.
+    """
+    return f"{len(names)} of {len(of)} corruptions x {len(severities)} of {len(SEVERITIES)} severities"
+
+
+ORDER = ("clean", *conditions_of(ALL))
 """The conditions that can be compared, in the order in which they are shown."""
 
 

@@ -19,7 +19,9 @@ from p2be_exp.report.comparable import (
     check_settings,
     common_conditions,
     conditions_left_out,
+    conditions_of,
     config_differences,
+    mean_over,
 )
 from p2be_exp.report.difference import RESAMPLES, Compared, compare_networks, compare_seeds, wrong_images
 from p2be_exp.report.measured import Measured
@@ -141,20 +143,15 @@ def quantities(conditions: Sequence[str]) -> list[Quantity]:
 
     def mean(label: str, names: tuple[str, ...]) -> Quantity:
         there = [name for name in names if name in complete]
-        over = f"{len(there)} of {len(names)} corruptions x {len(severities)} of {len(SEVERITIES)} severities"
-        return Quantity(label, tuple(f"corruption/{name}/{s}" for name in there for s in severities), over)
+        return Quantity(label, conditions_of(there, severities), mean_over(there, names, severities))
 
     found = [
         Quantity("clean", ("clean",) if "clean" in conditions else ()),
         mean("mean_corruption_error", TEST),
         *(mean(f"category/{category}", names) for category, names in {**CATEGORIES, "extra": EXTRA}.items()),
         *(
-            Quantity(
-                f"corruption/{name}",
-                tuple(f"corruption/{name}/{s}" for s in cells[name]),
-                f"severity {' '.join(map(str, cells[name]))}",
-            )
-            for name in ALL
+            Quantity(f"corruption/{name}", conditions_of([name], of), f"severity {' '.join(map(str, of))}")
+            for name, of in cells.items()
         ),
     ]
     return [quantity for quantity in found if quantity.conditions]

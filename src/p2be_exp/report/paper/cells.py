@@ -232,17 +232,19 @@ def _runs(placed: Sequence[_Placed]) -> tuple[dict[CellKey, Runs], tuple[tuple[R
     return runs, tuple(doubles[pair] for pair in sorted(doubles))
 
 
-def _without_variants(spec: TableSpec, placed: Sequence[_Placed]) -> list[_Placed]:
+def _without_variants(spec: TableSpec, placed: Sequence[_Placed]) -> Sequence[_Placed]:
     """Without the variants of an encoding that is there with the published settings: they have their own tables."""
+    if not spec.variants_apart:
+        return placed
     usual = {cell.row.name for each in placed for cell in each.cells if not cell.row.variant}
-    kept = (all(not cell.row.variant or cell.row.name not in usual for cell in each.cells) for each in placed)
-    return [each for each, keep in zip(placed, kept, strict=True) if keep or not spec.variants_apart]
+    return [each for each in placed if not any(cell.row.variant and cell.row.name in usual for cell in each.cells)]
 
 
-def _along(spec: TableSpec, placed: Sequence[_Placed]) -> list[_Placed]:
+def _along(spec: TableSpec, placed: Sequence[_Placed]) -> Sequence[_Placed]:
     """Of a table along a setting, the blocks that have several rows, and those beside them; all where none has."""
-    several = blocks_with_several_rows(cell for each in placed for cell in each.cells) if spec.along else set()
-    several = {_whole(block) for block in several}
+    if not spec.along:
+        return placed
+    several = {_whole(block) for block in blocks_with_several_rows(cell for each in placed for cell in each.cells)}
     return [each for each in placed if not several or any(_whole(cell.block) in several for cell in each.cells)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from p2be_exp.corruptions.names import SEVERITIES, TEST, select_names
 from p2be_exp.corruptions.provenance import SOURCES, provenance
 from p2be_exp.evaluation.measures import ALEXNET, IMAGENET_IMAGES
+from p2be_exp.report.comparable import conditions_of
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import Measure
 
@@ -45,7 +46,7 @@ def weights(result: Result, measure: Measure) -> Mapping[str, float] | None:
         found = _mean(result, (name,) if name in corruptions(result) else ())
     elif kind in NORMALISED and is_official_imagenet(result):
         names = TEST if kind == "mce" else (name,)
-        found = {cell: 100 / ALEXNET[of] / len(names) / 5 for of in names for cell in _cells(of, SEVERITIES)}
+        found = {cell: 100 / ALEXNET[of] / len(names) / 5 for of in names for cell in conditions_of([of])}
     else:
         found = {}
     return found if found and all(condition in result.counts for condition in found) else None
@@ -91,9 +92,5 @@ def is_official_imagenet(result: Result) -> bool:
 
 
 def _mean(result: Result, names: tuple[str, ...]) -> dict[str, float]:
-    cells = [cell for name in names for cell in _cells(name, severities(result))]
-    return dict.fromkeys(cells, 1 / len(cells)) if cells else {}
-
-
-def _cells(name: str, wanted: tuple[int, ...]) -> list[str]:
-    return [f"corruption/{name}/{severity}" for severity in wanted]
+    conditions = conditions_of(names, severities(result))
+    return dict.fromkeys(conditions, 1 / len(conditions)) if conditions else {}

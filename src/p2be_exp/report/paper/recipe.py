@@ -16,7 +16,7 @@ from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.measures import IMAGENET_IMAGES
-from p2be_exp.report.comparable import NOT_THE_METHOD, flat
+from p2be_exp.report.comparable import NOT_THE_METHOD, flat, mean_over
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import format_value
 from p2be_exp.report.paper.measures import LSPGA, corruptions, severities
@@ -263,5 +263,4 @@ def _attacked(result: Result) -> list[str]:
 
 def over(result: Result) -> str:
     """What the mean over corruptions is over."""
-    names, levels = corruptions(result), severities(result)
-    return f"{len(names)} of {len(TEST)} corruptions x {len(levels)} of {len(SEVERITIES)} severities"
+    return mean_over(corruptions(result), TEST, severities(result))
