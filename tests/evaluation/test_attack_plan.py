@@ -113,7 +113,7 @@ def test_of_several_encodings_a_gradient_runs_between_buckets_where_each_has_the
     between = group("attack=pgd", "attack.gradient=interpolate")
     check_serves("attack", between, ["onehot", "rgb"])
     for encodings in (["rgb"], ["rgb", "rgb"], ["onehot", "p2be"]):
-        with pytest.raises(BadInput, match="^attack.gradient=interpolate: runs between buckets"):
+        with pytest.raises(BadInput, match=r"^attack\.gradient=interpolate: runs between buckets"):
             check_serves("attack", between, encodings)
 
 
