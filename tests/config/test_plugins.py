@@ -350,7 +350,7 @@ def test_a_model_says_which_encodings_its_readers_have(plugin):
     assert config.model.share == 0.5
     assert config.encoding_names == ("onehot", "rgb")
     assert typed(composed("encoding=onehot")).encoding_names == ("onehot",)
-    assert refused("plugins=[plug]", "model=mine", "model.share=2") == "model.share=2: allowed is 0 to 1"
+    assert refused("plugins=[plug]", "model=mine", "model.share=2") == "model.share=2.0: allowed is 0 to 1"
 
 
 def test_a_models_file_chooses_options_which_the_command_line_and_an_experiment_overrule(plugin, monkeypatch):

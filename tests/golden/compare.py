@@ -48,7 +48,16 @@ ONE_THREAD = dict.fromkeys(
 )
 
 
-NEW_KEYS = ("config.yaml: strict_plugins", "config.yaml: model: name")
+NEW_KEYS = (
+    "config.yaml: strict_plugins",
+    "config.yaml: model: name",
+    "config.yaml: backbone: activation",
+    "regime: awp_gamma",
+    "regime: awp_warmup",
+    "attack: start",
+    "attack: adaptive",
+    "attack: step_size",
+)
 """What a commit before this one need not have had: keys of the configuration, never numbers. Compared where it had."""
 
 
