@@ -59,6 +59,16 @@ def mounting(script: str, then: str = 'exec "$@"') -> list[str]:
     return [*namespace, f"{_mounted_or_told(script)}{then}", "sh"]
 
 
+def mounting_in_ranks(script: str, then: str) -> str:
+    """Python that two warm ranks run first (see ``processes.started``): both are in a mount namespace of their own.
+
+    Args:
+        script: mounts, lines of a shell script.
+        then: the same, when the first rank ends.
+    """
+    return _MOUNTING_IN_RANKS.format(script=_mounted_or_told(script), then=then)
+
+
 def skip_unless_mounted(outcome: Outcome) -> None:
     """Skip the test whose command could not be started."""
     if "cannot be mounted" in outcome.err or "unshare failed" in outcome.err:
@@ -69,6 +79,21 @@ def _mounted_or_told(script: str) -> str:
     return f'{{\n{script}\n}} || {{ echo "cannot be mounted" >&2; exit 1; }}\n'
 
 
+_MOUNTING_IN_RANKS = """
+import atexit, ctypes, subprocess, sys
+
+NEW_MOUNTS, SYSTEM, HERE = 0x00020000, ctypes.CDLL(None), os.getcwd()
+if os.environ.get("LOCAL_RANK", "0") == "0":
+    if SYSTEM.unshare(NEW_MOUNTS) or subprocess.call(["mount", "--make-rprivate", "/"]):
+        sys.exit("unshare failed")
+    if code := subprocess.call(["sh", "-c", {script!r}]):
+        sys.exit(code)
+    atexit.register(subprocess.call, ["sh", "-c", {then!r}])
+else:  # a child of the first
+    if SYSTEM.setns(os.open("/proc/%d/ns/mnt" % os.getppid(), os.O_RDONLY), NEW_MOUNTS):
+        sys.exit("setns failed")
+    os.chdir(HERE)
+"""
 _MOUNTING = """
 import ctypes, os, runpy, subprocess, sys
 
