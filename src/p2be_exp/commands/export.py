@@ -107,7 +107,8 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
     forms: list[StemForm] = ["folded" if each else "lookup" for each in folds]
     program = export.exported(model, forms, size, batch)
     batches = (1, 3) if batch is None else (batch,)
-    of_readers = {"M": codes, "stem": forms}  # a list of one reader's would be news to who reads the file
+    of_readers: dict[str, list[Any]] = {"M": codes, "stem": forms}
+    # Of one reader no list: who reads these files knows a number and a word.
     single = {key: values[0] if len(values) == 1 else values for key, values in of_readers.items()}
     metadata = {**description(run, settings, checkpoint, size[0]), **single}
     try:
