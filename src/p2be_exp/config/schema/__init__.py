@@ -76,6 +76,7 @@ from p2be_exp.config.schema.regime import (
     MartConfig,
     RegimeConfig,
     StandardConfig,
+    TenetConfig,
     TradesConfig,
 )
 from p2be_exp.config.schema.store import register_schemas
@@ -130,6 +131,7 @@ __all__ = [
     "SquareConfig",
     "StandardConfig",
     "SuiteConfig",
+    "TenetConfig",
     "TensorBoardLoggerConfig",
     "ThermometerConfig",
     "TrackingConfig",

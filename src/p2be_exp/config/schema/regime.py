@@ -71,3 +71,21 @@ class MartConfig(RegimeConfig):
     awp_gamma: float = number(0)
     awp_warmup: int = number(0)
     attack: Group[AttackConfig] = MISSING
+
+
+@dataclass
+class TenetConfig(RegimeConfig):
+    name: str = "tenet"
+    groups: int = number(2)
+    weight: float = number(0)
+    orthogonality: float = number(0)
+    from_step: int = number(0)
+    every: int = number(1)
+    augmented: bool = MISSING
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
+
+    @property
+    def first_second_step(self) -> int:
+        """The batch, counted from 1, that is the first to have a second optimizer step."""
+        return -(-max(self.from_step, 1) // self.every) * self.every
