@@ -120,3 +120,8 @@ def test_of_several_encodings_a_gradient_runs_between_buckets_where_each_has_the
 def test_those_that_climb_are_shown_a_planted_direction():
     attacks = plan_attacks(group("attack=suite", "attack.eps_levels=4"), ["thermometer"], Source("rgb", None))
     assert {each.id for each in attacks if not each.climbs} == {"random_in_ball", "transfer_rgb", "square"}
+    # The divergence grows away from the image on its other side as well: an attack that works may go there.
+    (alone,) = plan_attacks(group("attack=pgd_kl"), ["thermometer"], None)
+    assert not alone.climbs
+    (alone,) = plan_attacks(group("attack=pgd_fixed"), ["thermometer"], None)
+    assert alone.climbs
