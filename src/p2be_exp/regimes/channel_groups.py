@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from p2be_exp.randomness.draws import ImageRandom, philox4x32
+from p2be_exp.randomness.draws import ImageRandom
 
 MOST_ROUNDS = 50
 SETTLED = 1e-4
 """Squared sum of the distances that the centres of an image moved, below which its groups are final."""
 TIE = 1e-6
 """How much farther than the nearest channel, relative to its squared distance, one is still as near to a mean."""
-_PAIRS_ON_A_CPU = 2**20  # distances held at a time: 16 MiB, near to what a cache holds
-_PAIRS_ELSEWHERE = 2**25  # 256 MiB: 128 maps of 512 channels
+_NUMBERS_ON_A_CPU = 2**19  # of the maps in float64 held at a time: 4 MiB, near to what a cache holds
+_NUMBERS_ELSEWHERE = 2**25  # 256 MiB: 256 maps of 512 x 16 x 16
 
 
 def first_centres(random: ImageRandom, channels: int, groups: int) -> Tensor:
@@ -45,8 +45,7 @@ def channel_groups(features: Tensor, centres: Tensor) -> Tensor:
     moved by less than 0.01 in all, or after 50 rounds; its groups are the last that were assigned. They depend on
     nothing but its own map and first centres. There is no gradient, and autocast does not apply.
 
-    Distances are in float64: among channels that differ little, beside others that are large, float32 has no right
-    digits, and no setting of a GPU lowers the precision of float64's products.
+    Means and distances are in float64: the mean of a pair is then in its middle, whatever else is in the map.
 
     Args:
         features: ``(B, C, H, W)``, or with any other shape behind C. Maps with nan end too, in any groups.
@@ -59,8 +58,8 @@ def channel_groups(features: Tensor, centres: Tensor) -> Tensor:
     there the last bit decides.
     """
     maps = features.detach().flatten(2)
-    pairs = _PAIRS_ON_A_CPU if maps.device.type == "cpu" else _PAIRS_ELSEWHERE
-    images = max(1, pairs // maps.shape[1] ** 2)
+    numbers = _NUMBERS_ON_A_CPU if maps.device.type == "cpu" else _NUMBERS_ELSEWHERE
+    images = max(1, numbers // maps.shape[1:].numel())
     with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
         parts = zip(maps.split(images), centres.split(images), strict=True)
         return torch.cat([_groups(part.double(), first) for part, first in parts])
@@ -116,29 +115,3 @@ def _distances(points: Tensor, maps: Tensor) -> Tensor:
 def _rows(maps: Tensor, channels: Tensor) -> Tensor:
     """The maps of some channels of each image: ``(B, K, D)`` for channels ``(B, K)``."""
     return maps.gather(1, channels[:, :, None].expand(-1, -1, maps.shape[2]))
-
-
-def _lowest_equal(maps: Tensor) -> Tensor:
-    """For each channel the lowest one with the same values: ``(B, C)``.
-
-    A product of matrices may round equal rows in different ways; so equal channels, say all those that are zero for an
-    image, share the distances of the lowest. They are found by a hash of 64 bits, exact in any order of summation: two
-    channels that only have the same hash would be taken as equal, about once in 1e14 maps.
-    """
-    maps = maps if maps.dtype == torch.float64 else maps.float()
-    bits = (maps + 0.0).contiguous()  # -0.0 becomes 0.0
-    bits = bits.view(torch.int64 if bits.dtype == torch.float64 else torch.int32)
-    hashes, order = (bits * _hash_weights(bits.shape[2], bits.device)).sum(2).sort(dim=1, stable=True)
-    place = torch.arange(hashes.shape[1], device=bits.device)
-    starts = torch.ones_like(hashes, dtype=torch.bool)
-    starts[:, 1:] = hashes[:, 1:] != hashes[:, :-1]
-    first = torch.where(starts, place, 0).cummax(1).values  # where in the order the equal ones begin
-    return torch.empty_like(order).scatter_(1, order, order.gather(1, first))
-
-
-def _hash_weights(n: int, device: torch.device) -> Tensor:
-    """``n`` odd numbers of 64 random bits."""
-    counter = torch.arange(n, device=device)
-    zero = torch.zeros_like(counter)
-    high, low, _, _ = philox4x32((counter, zero, zero, zero), (0, 0))
-    return (high << 32) | low | 1
