@@ -26,7 +26,6 @@ from p2be_exp.config.schema import (
     PretrainableResidualBackboneConfig,
     RegimeConfig,
     SomeCorruptionConfig,
-    TenetConfig,
     TrainConfig,
     TrainerConfig,
 )
@@ -67,6 +66,7 @@ def check_config(command: str, config: Any) -> None:
     if isinstance(config, TrainConfig):
         _check_training(config)
         _check_inner_attack(config.regime)
+        _check_stages(config)
 
 
 def _check_plugins(names: list[str]) -> None:
@@ -178,6 +178,15 @@ def _check_inner_attack(regime: RegimeConfig) -> None:
         raise BadInput(f"regime.attack.eps_levels={inner.eps_levels}: training uses one radius")
 
 
+def _check_stages(config: TrainConfig) -> None:
+    needed_by = config.regime.needs_stages
+    if needed_by is None:
+        return
+    if config.model.name != "plain":
+        raise BadInput(f"model={config.model.name}: must be plain with {needed_by}, which needs a backbone's stages")
+    check_staged(config.backbone.name, needed_by)
+
+
 def _check_training(config: TrainConfig) -> None:
     if config.scale != "full" and config.sweeps is None:
         raise BadInput(f"scale={config.scale}: requires sweeps=NAME")
@@ -189,7 +198,6 @@ def _check_training(config: TrainConfig) -> None:
             f"batch_size={config.batch_size}: must be at least {processes}, since {processes} processes share it"
         )
     _check_weights(config.backbone)
-    _check_parts(config)
     optim = config.optim
     if optim.nesterov and optim.momentum == 0:
         raise BadInput("optim.momentum=0.0: must be above 0 for Nesterov's method, or set optim.nesterov=false")
@@ -211,16 +219,6 @@ def _check_weights(backbone: BackboneConfig) -> None:
             f"backbone.activation={backbone.activation}: published weights (backbone.weights) are those of a "
             "network with ReLU; with them allowed is relu"
         )
-
-
-def _check_parts(config: TrainConfig) -> None:
-    """A regime that takes the network apart."""
-    if not isinstance(config.regime, TenetConfig):
-        return
-    name = f"regime={config.regime.name}"
-    if config.model.name != "plain":
-        raise BadInput(f"model={config.model.name}: {name} goes with model=plain")
-    check_staged(config.backbone.name, name)
 
 
 def _check_schedule(optim: OptimConfig) -> None:
