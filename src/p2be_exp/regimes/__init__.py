@@ -13,6 +13,7 @@ from p2be_exp.regimes.mart import Mart
 from p2be_exp.regimes.noisymix import NoisyMix
 from p2be_exp.regimes.regime import Regime, RegimeLoss, When
 from p2be_exp.regimes.standard import Standard
+from p2be_exp.regimes.tenet import Tenet
 from p2be_exp.regimes.trades import Trades
 from p2be_exp.registry import built, option
 from p2be_exp.system.collectives import sum_over_ranks
@@ -29,6 +30,7 @@ __all__ = [
     "Regime",
     "RegimeLoss",
     "Standard",
+    "Tenet",
     "Trades",
     "When",
     "build_regime",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -64,24 +65,34 @@ class AugMixRegime(Regime):
         return torch.cat([clean[None], mixed])
 
     def _mix_for(self, model: Classifier) -> AugMix:
-        """Created at the first batch, since the rounding may depend on the model's encodings.
-
-        Raises:
-            BadInput: the encodings require different ones.
-        """
+        """Created at the first batch, since the rounding may depend on the model's encodings."""
         if self._mix is None:
-            rounding, buckets = self.view_rounding, None
-            if rounding == "reference":
-                wanted = {reference_rounding(encoding) for encoding in model.encodings}
-                if len(wanted) > 1:
-                    names = ", ".join(encoding.name for encoding in model.encodings)
-                    raise BadInput(
-                        f"regime.view_rounding=reference: the model's encodings ({names}) have different ones; "
-                        "allowed are floor, nearest"
-                    )
-                ((rounding, buckets),) = wanted
-            self._mix = AugMix(views=2, magnitude=self.magnitude, rounding=rounding, buckets=buckets)
+            self._mix = augmix_for(model.encodings, 2, self.magnitude, self.view_rounding)
         return self._mix
+
+
+def augmix_for(encodings: Sequence[TableEncoding], views: int, magnitude: float, view_rounding: str) -> AugMix:
+    """What makes AugMix views for a model.
+
+    Args:
+        encodings: the model's.
+        views: of each image.
+        magnitude, view_rounding: see :class:`AugMixRegime`.
+
+    Raises:
+        BadInput: the encodings require different roundings.
+    """
+    rounding, buckets = view_rounding, None
+    if rounding == "reference":
+        wanted = {reference_rounding(encoding) for encoding in encodings}
+        if len(wanted) > 1:
+            names = ", ".join(encoding.name for encoding in encodings)
+            raise BadInput(
+                f"regime.view_rounding=reference: the model's encodings ({names}) have different ones; "
+                "allowed are floor, nearest"
+            )
+        ((rounding, buckets),) = wanted
+    return AugMix(views=views, magnitude=magnitude, rounding=rounding, buckets=buckets)
 
 
 def reference_rounding(encoding: TableEncoding) -> tuple[Literal["floor", "nearest"], int | None]:

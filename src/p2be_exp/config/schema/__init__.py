@@ -77,6 +77,7 @@ from p2be_exp.config.schema.regime import (
     NoisyMixConfig,
     RegimeConfig,
     StandardConfig,
+    TenetConfig,
     TradesConfig,
 )
 from p2be_exp.config.schema.store import register_schemas
@@ -132,6 +133,7 @@ __all__ = [
     "SquareConfig",
     "StandardConfig",
     "SuiteConfig",
+    "TenetConfig",
     "TensorBoardLoggerConfig",
     "ThermometerConfig",
     "TrackingConfig",

@@ -79,6 +79,29 @@ class MartConfig(RegimeConfig):
 
 
 @dataclass
+class TenetConfig(RegimeConfig):
+    name: str = "tenet"
+    groups: int = number(2)
+    weight: float = number(0)
+    orthogonality: float = number(0)
+    from_step: int = number(0)
+    every: int = number(1)
+    augmented: bool = MISSING
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
+
+    @property
+    def needs_stages(self) -> str | None:
+        """Its second step starts from the input of the last stage."""
+        return f"regime={self.name}"
+
+    @property
+    def first_second_step(self) -> int:
+        """The batch, counted from 1, that is the first to have a second optimizer step."""
+        return -(-max(self.from_step, 1) // self.every) * self.every
+
+
+@dataclass
 class NoisyMixConfig(RegimeConfig):
     name: str = "noisymix"
     alpha: float = number(0)
