@@ -114,6 +114,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "trades": Option("TradesConfig", "regimes.trades:Trades"),
         "mart": Option("MartConfig", "regimes.mart:Mart"),
         "tenet": Option("TenetConfig", "regimes.tenet:Tenet", several_steps=True),
+        "noisymix": Option("NoisyMixConfig", "regimes.noisymix:NoisyMix"),
     },
     "corruption": {
         "none": Option("NoCorruptionConfig"),

@@ -10,6 +10,7 @@ from p2be_exp.regimes.advtrain import AdvTrain
 from p2be_exp.regimes.augmix import AugMixRegime
 from p2be_exp.regimes.contrain import ConTrain
 from p2be_exp.regimes.mart import Mart
+from p2be_exp.regimes.noisymix import NoisyMix
 from p2be_exp.regimes.regime import Regime, RegimeLoss, When
 from p2be_exp.regimes.standard import Standard
 from p2be_exp.regimes.tenet import Tenet
@@ -25,6 +26,7 @@ __all__ = [
     "AugMixRegime",
     "ConTrain",
     "Mart",
+    "NoisyMix",
     "Regime",
     "RegimeLoss",
     "Standard",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.augment import Augmentation, AugMix
@@ -52,12 +53,16 @@ class AugMixRegime(Regime):
 
     def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
-        clean = self.clean_view(batch, epoch)
-        mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
-        views = torch.cat([clean[None], mixed])
+        views = self.views(model, batch, epoch)
         logits = model(views.flatten(0, 1)).unflatten(0, views.shape[:2])
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(logits)}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
+
+    def views(self, model: Classifier, batch: Batch, epoch: int) -> Tensor:
+        """The clean view and two mixtures of each image: uint8 ``(3, B, 3, H, W)``."""
+        clean = self.clean_view(batch, epoch)
+        mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
+        return torch.cat([clean[None], mixed])
 
     def _mix_for(self, model: Classifier) -> AugMix:
         """Created at the first batch, since the rounding may depend on the model's encodings."""

@@ -22,6 +22,11 @@ class RegimeConfig:
         """Attack that it trains against."""
         return None
 
+    @property
+    def needs_stages(self) -> str | None:
+        """Why it needs ``model=plain`` and a backbone with stages: what a user has chosen; None if it does not."""
+        return None
+
 
 @dataclass
 class StandardConfig(RegimeConfig):
@@ -89,3 +94,21 @@ class TenetConfig(RegimeConfig):
     def first_second_step(self) -> int:
         """The batch, counted from 1, that is the first to have a second optimizer step."""
         return -(-max(self.from_step, 1) // self.every) * self.every
+
+
+@dataclass
+class NoisyMixConfig(RegimeConfig):
+    name: str = "noisymix"
+    alpha: float = number(0)
+    stages: int = number(0)
+    multiplicative: float = number(0)
+    additive: float = number(0)
+    noise_off: float = number(0, 1)
+    alpha_jsd: float = number(0)
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
+
+    @property
+    def needs_stages(self) -> str | None:
+        """Mixing at the readers' features alone needs none."""
+        return f"regime=noisymix with regime.stages={self.stages}" if self.stages else None
