@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ import pytest
 from commandline import HANGS, Outcome, wait_until
 from p2be_exp.errors import Interrupted
 from p2be_exp.system import watch as module
-from p2be_exp.system.peers import Ending, PeerFailed, Peers
-from p2be_exp.system.process_table import state_of
-from p2be_exp.system.watch import Watch
+from p2be_exp.system.launch import Children
+from p2be_exp.system.peers import Ending, PeerFailed, Peers, Registered
+from p2be_exp.system.process_table import number_space, state_of
+from p2be_exp.system.watch import Watch, reason_of
 
 REASON = Ending(1, 2, "seed=x: a number")
 STOP = Ending(1, 143, "stopped by signal 15", 15)
@@ -106,6 +108,27 @@ def test_a_stopped_rank_is_said_once_by_rank_0(watch, ranks, capfd, rank):
     said.append("rank x is stopped")
     wait_until(lambda: watch.waited_for != [])
     assert capfd.readouterr().err == "rank x is stopped\n" * 2 * (rank == 0)
+
+
+def test_a_child_that_ends_between_two_looks_at_it_is_told_by_how_it_ended(ranks, monkeypatch):
+    child = subprocess.Popen([sys.executable, "-S", "-E", "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(
+        ranks[0], "registered", lambda: [Registered(1, child.pid, socket.gethostname(), number_space())]
+    )
+    assert ranks[0].lost() is None  # it has been seen alive
+    children = Children()
+    children._by_rank[1] = child
+    monkeypatch.setattr(module, "children", children)
+
+    def kill_before_it_is_looked_for():
+        child.kill()
+        wait_until(lambda: state_of(child.pid) == "gone")
+        return lost()
+
+    lost = ranks[0].lost
+    monkeypatch.setattr(ranks[0], "lost", kill_before_it_is_looked_for)
+    assert reason_of(ranks[0]) == Ending(1, 1, "ended by SIGKILL; is there enough memory?")
+    child.stdin.close()
 
 
 def test_what_wakes_a_process_is_as_before_afterwards():

@@ -26,7 +26,6 @@ from p2be_exp.config.schema import (
     PretrainableResidualBackboneConfig,
     RegimeConfig,
     SomeCorruptionConfig,
-    TenetConfig,
     TrainConfig,
     TrainerConfig,
 )
@@ -199,7 +198,6 @@ def _check_training(config: TrainConfig) -> None:
             f"batch_size={config.batch_size}: must be at least {processes}, since {processes} processes share it"
         )
     _check_weights(config.backbone)
-    _check_parts(config)
     optim = config.optim
     if optim.nesterov and optim.momentum == 0:
         raise BadInput("optim.momentum=0.0: must be above 0 for Nesterov's method, or set optim.nesterov=false")
@@ -221,16 +219,6 @@ def _check_weights(backbone: BackboneConfig) -> None:
             f"backbone.activation={backbone.activation}: published weights (backbone.weights) are those of a "
             "network with ReLU; with them allowed is relu"
         )
-
-
-def _check_parts(config: TrainConfig) -> None:
-    """A regime that takes the network apart."""
-    if not isinstance(config.regime, TenetConfig):
-        return
-    name = f"regime={config.regime.name}"
-    if config.model.name != "plain":
-        raise BadInput(f"model={config.model.name}: {name} goes with model=plain")
-    check_staged(config.backbone.name, name)
 
 
 def _check_schedule(optim: OptimConfig) -> None:

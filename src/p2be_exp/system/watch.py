@@ -227,7 +227,11 @@ class Watch:
 
 def reason_of(peers: Peers) -> Ending | None:
     """How another rank ended before the job was done; None while none is known to have ended."""
-    return peers.ended() or children.failed(peers) or peers.lost()
+    if (ending := peers.ended() or children.failed(peers)) is not None:
+        return ending
+    if (lost := peers.lost()) is None:
+        return None
+    return children.failed(peers) or lost  # a child that has ended since it was checked: how it ended is known
 
 
 def _say(line: str) -> None:

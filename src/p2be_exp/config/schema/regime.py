@@ -91,6 +91,11 @@ class TenetConfig(RegimeConfig):
     view_rounding: str = choice("reference", "floor", "nearest")
 
     @property
+    def needs_stages(self) -> str | None:
+        """Its second step starts from the input of the last stage."""
+        return f"regime={self.name}"
+
+    @property
     def first_second_step(self) -> int:
         """The batch, counted from 1, that is the first to have a second optimizer step."""
         return -(-max(self.from_step, 1) // self.every) * self.every
