@@ -111,7 +111,9 @@ def _check_form(file: str, content: Any) -> None:
     sections |= {f"first.{name}": keys for name, keys in first.items()}
     for block, of in blocks.items():
         if not isinstance(block, str) or not _BLOCK.fullmatch(block):
-            raise BadInput(f"{file}: blocks: {block}: a name has small letters, digits and _, and is not first or report")
+            raise BadInput(
+                f"{file}: blocks: {block}: a name has small letters, digits and _, and is not first or report"
+            )
         if not isinstance(of, dict) or not {"full"} <= set(of) <= {"full", "small"}:
             raise BadInput(f"{file}: blocks.{block}={of}: its sections are full and small; full is required")
         sections |= {f"blocks.{block}.{name}": keys for name, keys in of.items()}
