@@ -57,6 +57,7 @@ def make_step(regime: str, backbone: str, batch_size: int, device: torch.device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             _, loss, _ = module.loss_terms(batch, epoch=0)
         loss.backward()
+        module.on_after_backward()
         optimizer.step()
 
     return step

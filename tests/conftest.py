@@ -37,15 +37,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)  # stable
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def signals():
-    """Processes that tests start heed a lost terminal and an interrupt, which are ignored under nohup and in the
-    background of a shell script, and what is ignored is inherited."""
-    handlers = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    """Processes that a test starts heed a lost terminal and an interrupt.
+
+    Both are ignored under nohup and in the background of a shell script, and Lightning ignores an interrupt from the
+    first that it got; what is ignored is inherited.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

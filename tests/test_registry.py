@@ -65,7 +65,7 @@ def test_an_option_that_is_not_there():
     with pytest.raises(BadInput) as raised:
         option("regime", "augmx")
     assert str(raised.value) == (
-        "regime=augmx: no such regime; available: advtrain, augmix, contrain, mart, standard, trades"
+        "regime=augmx: no such regime; available: advtrain, augmix, contrain, mart, noisymix, standard, tenet, trades"
     )
 
 

@@ -113,6 +113,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "advtrain": Option("AdvTrainConfig", "regimes.advtrain:AdvTrain"),
         "trades": Option("TradesConfig", "regimes.trades:Trades"),
         "mart": Option("MartConfig", "regimes.mart:Mart"),
+        "tenet": Option("TenetConfig", "regimes.tenet:Tenet", several_steps=True),
+        "noisymix": Option("NoisyMixConfig", "regimes.noisymix:NoisyMix"),
     },
     "corruption": {
         "none": Option("NoCorruptionConfig"),

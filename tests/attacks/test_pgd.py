@@ -143,8 +143,10 @@ def plain_pgd(model, image, label, attack, start):
     eps = attack.eps_levels
     slope = slopes(model.encoding, attack.gradient, max(eps, 1), attack.width)
     low, high = (b.double() for b in bounds(image, eps))
-    share = [0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99]
+    share = [0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99] if attack.adaptive else []
     marks = sorted({math.ceil(round(s * attack.steps, 6)) for s in share})
+    with torch.no_grad():
+        clean = model(image)[0]
 
     def ask(point):
         at = point.round().to(torch.uint8)
@@ -154,7 +156,11 @@ def plain_pgd(model, image, label, attack, start):
         logits = model.forward_codes(codes.permute(0, 1, 4, 2, 3).flatten(1, 2))
         ce = F.cross_entropy(logits, label)
         others = torch.cat([logits[0, :label], logits[0, label + 1 :]])
-        value = ce if attack.loss == "ce" else others.max() - logits[0, label[0]]
+        value = {
+            "ce": ce,
+            "margin": others.max() - logits[0, label[0]],
+            "kl": sum(p * (p / q).log() for p, q in zip(clean.softmax(0), logits[0].softmax(0), strict=True)),
+        }[attack.loss]
         (gradient,) = torch.autograd.grad(value, values)
         return without_last_bits(value).item(), ce.item(), without_last_bits(gradient), logits.argmax() != label
 
@@ -168,7 +174,7 @@ def plain_pgd(model, image, label, attack, start):
         return x, [ce] * attack.steps, zeros, steps
     for i in range(1, attack.steps + 1):
         z = torch.clamp(x + step * gradient.sign(), low, high)
-        a = 1.0 if i == 1 else attack.momentum
+        a = 1.0 if i == 1 or not attack.adaptive else attack.momentum
         x, before = torch.clamp(x + a * (z - x) + (1 - a) * (x - before), low, high), x
         steps.append(step)
         previous = value
@@ -188,7 +194,16 @@ def plain_pgd(model, image, label, attack, start):
             if halved_last:
                 step, x, before, value, gradient = step / 2, best_x, best_x, best, best_gradient
             last_mark, last_best, raised = i, best, 0
-    return best_x, seen, zeros, steps
+    return best_x if attack.adaptive else x, seen, zeros, steps
+
+
+def start_of(attack, image, random, restart):
+    """Where a search begins, and the random numbers of the image if it has any."""
+    if attack.start == "near":
+        return uniform_levels(image, min(attack.eps_levels, 1), random, restart)
+    if attack.start == "uniform" or restart > 0:
+        return uniform_levels(image, attack.eps_levels, random, restart)
+    return image
 
 
 def without_last_bits(values):
@@ -218,8 +233,12 @@ def asked_without_last_bits(monkeypatch):
         (Thermometer(16), {"loss": "ce", "steps": 30, "gradient": "interpolate", "momentum": 0.6}),
         (OneHot(16), {"loss": "margin", "steps": 11, "gradient": "smooth", "width": 3.0, "step_size": 0.5}),
         (P2BE(16), {"loss": "ce", "steps": 25, "gradient": "secant", "momentum": 1.0}),
+        (P2BE(16), {"loss": "kl", "start": "near", "adaptive": False, "steps": 10, "step_size": 0.25}),
+        (RGB(), {"loss": "ce", "start": "near", "adaptive": False, "steps": 10, "step_size": 0.25}),
+        (Thermometer(16), {"loss": "kl", "start": "uniform", "steps": 25}),
+        (OneHot(16), {"loss": "margin", "start": "uniform", "adaptive": False, "steps": 7, "step_size": 0.4}),
     ],
-    ids=["rgb", "thermometer", "onehot", "p2be"],
+    ids=["rgb", "thermometer", "onehot", "p2be", "p2be-kl-fixed", "rgb-fixed", "thermometer-kl", "onehot-uniform"],
 )
 def test_the_search_is_the_rule_as_written(encoding, options, stop):
     model, images, random = small(encoding), levels(12, seed=3), randoms(12)
@@ -230,15 +249,107 @@ def test_the_search_is_the_rule_as_written(encoding, options, stop):
         got = search(attack, model, images, labels, restart, random)
         for i in range(12):
             place = torch.tensor([i])
-            start = images[place]
-            if restart:
-                start = uniform_levels(start, eps_levels, random.select(place), restart)
+            start = start_of(attack, images[place], random.select(place), restart)
             point, seen, zeros, steps = plain_pgd(model, images[place], labels[place], attack, start)
             assert torch.equal(got.images[place], point.round().to(torch.uint8))
             assert got.losses[:, i].tolist() == pytest.approx(seen, rel=1e-5)
             assert got.zero_gradient[i].item() == pytest.approx(sum(zeros) / len(zeros), abs=1e-6)
             halved += len(set(steps)) > 2
-    assert stop or halved >= 4
+    assert stop or halved >= 4 or not attack.adaptive
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda e: e.name)
+def test_the_gradient_of_the_divergence_is_that_of_finite_differences(encoding):
+    """Along the codes; from there to the level it is the slope, as of every loss."""
+    model, images, step = small(encoding), levels(4), 1e-6
+    labels, at = torch.zeros(4, dtype=torch.long), uniform_levels(images, 6, randoms(4), 0)
+    attack = PGD(6, loss="kl", start="near")
+    with attacked(model):
+        answer = pgd._Asked(model, attack, images)(at, labels, torch.arange(4), with_gradient=True)
+    p = model(images).softmax(1)
+
+    def divergence(codes):
+        with torch.no_grad():
+            return (p * (p.log() - model.forward_codes(codes).log_softmax(1))).sum(1)
+
+    codes, slope = model.encoding(at).double(), slopes(encoding, "secant", 6, 8.0)
+    torch.testing.assert_close(answer.loss, divergence(codes))
+    for channel, row, column in ((0, 0, 0), (1, 3, 2), (2, 5, 5)):
+        along = torch.zeros(4, 3, encoding.M, 6, 6, dtype=torch.double)
+        along[:, channel, :, row, column] = slope[at[:, channel, row, column].long()].double()
+        along = along.flatten(1, 2)
+        expected = (divergence(codes + step * along) - divergence(codes - step * along)) / (2 * step)
+        torch.testing.assert_close(answer.gradient[:, channel, row, column].double(), expected, rtol=1e-4, atol=1e-9)
+        assert (expected.abs() > 1e-7).any()
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_of_a_linear_network_the_divergence_rises_to_the_corner_on_the_starts_side(adaptive):
+    """Two classes: it grows with the distance of the difference of the logits from the image's."""
+    model, images = small(RGB(), classes=2, linear=True), levels(40)
+    labels, random = torch.zeros(40, dtype=torch.long), randoms(40)
+
+    def difference(at):
+        with torch.no_grad():
+            return model(at).diff(dim=1).squeeze(1)
+
+    codes = model.encoding(images).double().requires_grad_()
+    (slope,) = torch.autograd.grad(model.forward_codes(codes).diff(dim=1).sum(), codes)
+    side = (difference(uniform_levels(images, 1, random, 0)) - difference(images)).sign().view(-1, 1, 1, 1)
+    assert 10 < (side > 0).sum() < 30
+    low, high = bounds(images, 8)
+    attack = PGD(8, loss="kl", steps=10, start="near", adaptive=adaptive, step_size=0.25, stop_when_wrong=False)
+    assert torch.equal(search(attack, model, images, labels).images, torch.where(slope * side > 0, high, low))
+
+
+def test_fixed_steps_return_the_last_point_and_steps_that_adapt_the_best():
+    """Steps as long as the radius jump over the best points."""
+    model, images = small(RGB()), levels(30)
+    labels, options = predict(model, images), {"steps": 9, "step_size": 1.0, "start": "near", "stop_when_wrong": False}
+    fixed = search(PGD(30, adaptive=False, **options), model, images, labels)
+    torch.testing.assert_close(ce_of(model, fixed.images, labels).float(), fixed.losses[-1])
+    assert (fixed.losses[-1] < fixed.losses.amax(0)).any()
+    best = search(PGD(30, **options), model, images, labels)
+    assert (ce_of(model, best.images, labels).float() >= best.losses.amax(0) - 1e-6).all()
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin", "kl"])
+def test_fixed_steps_stop_at_the_first_wrong_point(loss):
+    model, images = small(Thermometer(16)), levels(40)
+    labels, options = predict(model, images), {"loss": loss, "steps": 10, "step_size": 0.25, "start": "near"}
+    stopped = search(PGD(4, adaptive=False, **options), model, images, labels)
+    went_on = search(PGD(4, adaptive=False, stop_when_wrong=False, **options), model, images, labels)
+    wrong = predict(model, stopped.images) != labels
+    assert 3 < wrong.sum() < 40
+    assert torch.equal(stopped.images[~wrong], went_on.images[~wrong])
+    assert not torch.equal(stopped.images[wrong], went_on.images[wrong])
+
+
+def test_near_is_one_level_away_at_most_and_elsewhere_in_every_restart(monkeypatch):
+    model, images, starts = small(P2BE(16)), levels(40), []
+    images[0], images[1] = 0, 255
+    labels, at = predict(model, images), pgd._Climb.at
+    monkeypatch.setattr(pgd._Climb, "at", lambda start, *rest: starts.append(start) or at(start, *rest))
+    once = PGD(8, steps=1, start="near")
+    for restart in (0, 1, 0):
+        search(once, model, images, labels, restart)
+    first, second, again = starts
+    assert torch.equal(first, again)
+    for start in (first, second):
+        moved = start - images
+        assert moved.unique().tolist() == [-1, 0, 1]
+        assert start.min() >= 0
+        assert start.max() <= 255
+        assert all(0.28 < (moved[2:] == each).double().mean() < 0.39 for each in (-1, 0, 1))  # a third; 4 sd of 4,104
+    assert 0.6 < (first != second).double().mean() < 0.73
+    starts.clear()
+    options = {"loss": "kl", "steps": 2, "start": "near", "adaptive": False}
+    left = (~PGD(1, **options)(model, images, labels, randoms(40)).broken).nonzero().squeeze(1)
+    assert len(left) > 0
+    starts.clear()
+    PGD(1, restarts=2, **options)(model, images, labels, randoms(40))
+    assert torch.equal(starts[0], uniform_levels(images, 1, randoms(40), 0).float())
+    assert torch.equal(starts[1], uniform_levels(images[left], 1, randoms(40).select(left), 1).float())
 
 
 def test_checkpoints():
@@ -418,8 +529,9 @@ def test_every_image_is_levels_inside_the_ball(encoding, eps_levels):
     images[0], images[1] = 0, 255
     labels = predict(model, images)
     names = ["secant", "smooth"] + ["interpolate"] * (encoding.name != "p2be")
-    for name, loss, stop in itertools.product(names, ("ce", "margin"), (True, False)):
-        attack = PGD(eps_levels, name, loss, steps=3, stop_when_wrong=stop)
+    kinds = [{"loss": "ce"}, {"loss": "margin"}, {"loss": "kl", "start": "near", "adaptive": False, "step_size": 0.7}]
+    for name, kind, stop in itertools.product(names, kinds, (True, False)):
+        attack = PGD(eps_levels, name, steps=3, stop_when_wrong=stop, **kind)
         for restart in (0, 1):
             found = search(attack, model, images, labels, restart).images
             assert is_inside(found, images, eps_levels).all()
@@ -521,17 +633,22 @@ def test_names():
     attack = PGD(8, "smooth", "margin", restarts=5)
     assert (attack.id, attack.gradient, attack.restarts) == ("pgd_margin_smooth", "smooth", 5)
     assert PGD(8).id == "pgd_ce_secant"
+    assert PGD(8, loss="kl", start="near", adaptive=False).id == "pgd_kl_secant_near_fixed"
+    assert PGD(8, loss="margin", start="uniform").family == "pgd_margin_secant_uniform"
+    assert PGD(8, "smooth", adaptive=False, step_size=0.25).id == "pgd_ce_smooth_fixed"
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         ({"gradient": "exact"}, "gradient=exact: must be one of secant, smooth, interpolate"),
-        ({"loss": "dlr"}, "loss=dlr: must be one of ce, margin"),
+        ({"loss": "dlr"}, "loss=dlr: must be one of ce, margin, kl"),
         ({"steps": 0}, "steps=0: must be 1 or more"),
         ({"momentum": 0.0}, "momentum=0.0: must be above 0"),
         ({"momentum": 1.5}, "momentum=1.5: must be above 0"),
         ({"step_size": 0.0}, "step_size=0.0: must be above 0"),
+        ({"start": "far"}, r"start=far: must be image \| near \| uniform"),
+        ({"loss": "kl"}, r"start=image: must be near \| uniform, which loss=kl needs"),
     ],
 )
 def test_options_out_of_range_are_refused(options, line):

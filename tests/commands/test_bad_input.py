@@ -214,8 +214,8 @@ def test_a_number_beyond_every_count(workdir, command, arguments):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["backbone=wrn16_1", "backbone.activation=gelu"], "backbone.activation=gelu: allowed is relu, elu"),
-        (["backbone=resnet50", "backbone.activation=null"], "backbone.activation=null: a value is needed"),
+        (["backbone=wrn16_1", "backbone.activation=gelu"], "backbone.activation=gelu: must be one of relu, elu"),
+        (["backbone=resnet50", "backbone.activation=null"], "backbone.activation=null: a value is required"),
         (["backbone=allconv", "backbone.activation=elu"],
          "backbone.activation=elu: unknown key; backbone has: name"),
         (["backbone=resnet50", "backbone.activation=elu", "backbone.weights=none.pth"],

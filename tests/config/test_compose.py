@@ -14,6 +14,7 @@ from p2be_exp.data import list_datasets
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
 from p2be_exp.models.model import list_models
+from p2be_exp.optim import Steps
 from p2be_exp.regimes import list_regimes
 from p2be_exp.registry import OPTIONS
 
@@ -143,6 +144,27 @@ def test_the_defaults_are_the_published_recipe():
     optim = config["optim"]
     assert (optim["lr"], optim["momentum"], optim["weight_decay"]) == (0.1, 0.9, 5e-4)
     assert (optim["table_lr"], optim["table_betas"], optim["table_weight_decay"]) == (1e-4, [0.999, 0.999], 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "beta", "lr", "weight_decay", "epochs", "loss"),
+    [("trades_cifar10", 6, 0.1, 2e-4, 100, "kl"), ("mart_cifar10", 5, 0.01, 3.5e-3, 120, "ce")],
+)
+def test_experiments_of_other_methods_have_their_authors_settings(name, beta, lr, weight_decay, epochs, loss):
+    config = composed(f"experiment={name}", "encoding=thermometer", "regime.awp_gamma=0.005")
+    regime, optim = config["regime"], config["optim"]
+    chosen = [config["encoding"]["name"], config["backbone"]["name"], config["dataset"]["name"], regime["name"]]
+    assert chosen == ["thermometer", "resnet18", "cifar10", name.partition("_")[0]]
+    assert (regime["beta"], regime["awp_gamma"], regime["awp_warmup"]) == (beta, 0.005, 10)
+    attack = {"name": "pgd", "loss": loss, "eps_levels": 8, "steps": 10, "start": "near", "adaptive": False}
+    assert {key: regime["attack"][key] for key in attack} == attack
+    assert regime["attack"]["step_size"] * 8 == 2  # levels
+    assert (config["epochs"], config["batch_size"]) == (epochs, 128)
+    assert (optim["lr"], optim["momentum"], optim["nesterov"], optim["weight_decay"]) == (lr, 0.9, False, weight_decay)
+    rate, per_epoch = Steps(optim["milestones"], optim["gamma"], 391), 391
+    rates = [round(rate((epoch - 1) * per_epoch), 6) for epoch in (1, 74, 75, 89, 90, 99, 100)]  # counted from 1
+    assert rates == [1, 1, 0.1, 0.1, 0.01, 0.01, 0.001]
+    assert optim["schedule"] == "steps"
 
 
 def test_the_data_folder_comes_from_the_environment(monkeypatch):

@@ -350,7 +350,7 @@ def test_a_model_says_which_encodings_its_readers_have(plugin):
     assert config.model.share == 0.5
     assert config.encoding_names == ("onehot", "rgb")
     assert typed(composed("encoding=onehot")).encoding_names == ("onehot",)
-    assert refused("plugins=[plug]", "model=mine", "model.share=2") == "model.share=2.0: allowed is 0 to 1"
+    assert refused("plugins=[plug]", "model=mine", "model.share=2") == "model.share=2.0: must be between 0 and 1"
 
 
 def test_a_models_file_chooses_options_which_the_command_line_and_an_experiment_overrule(plugin, monkeypatch):
@@ -374,7 +374,7 @@ def test_a_models_file_chooses_options_which_the_command_line_and_an_experiment_
 def test_published_weights_are_a_plain_models(plugin):
     plugin(MODEL, group="model")
     assert refused("plugins=[plug]", "model=mine", "backbone=resnet50", "backbone.weights=some.pth") == (
-        "backbone.weights=some.pth: goes with model=plain, not mine"
+        "backbone.weights=some.pth: requires model=plain, not mine"
     )
 
 

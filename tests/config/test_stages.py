@@ -26,7 +26,7 @@ def test_a_backbone_with_stages_is_taken(name):
 
 
 def test_a_name_that_is_none():
-    with pytest.raises(BadInput, match=r"^backbone=wrn: there is no such backbone; there are: "):
+    with pytest.raises(BadInput, match=r"^backbone=wrn: no such backbone; available: "):
         check_staged("wrn", "regime=tenet")
 
 

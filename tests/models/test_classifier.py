@@ -44,7 +44,7 @@ def randoms(n=3):
 def climbed_gradient(model, attack):
     """PGD's gradient of the loss with respect to the levels, at the images."""
     with attacked(model):
-        return _Asked(model, attack)(images(), LABELS, with_gradient=True).gradient
+        return _Asked(model, attack, images())(images(), LABELS, torch.arange(3), with_gradient=True).gradient
 
 
 # -- what it says -----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_what_a_tanh_hides_is_climbed_and_the_logits_judge():
     attack = PGD(8, steps=5, stop_when_wrong=False)
     with attacked(flat):
         found, expected = (attack.search(each, images(), LABELS, randoms()) for each in (flat, plain))
-        answer = _Asked(flat, attack)(images(), LABELS, with_gradient=False)
+        answer = _Asked(flat, attack, images())(images(), LABELS, torch.arange(3), with_gradient=False)
     assert found.zero_gradient.max() < 0.5
     assert torch.equal(found.images, expected.images)
     assert torch.equal(answer.wrong, predict(flat, images()) != LABELS)

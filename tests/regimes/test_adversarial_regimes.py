@@ -165,7 +165,8 @@ def test_the_configuration_builds_them():
     overrides = ["regime=advtrain", "attack@regime.attack=pgd", "regime.attack.gradient=smooth", "encoding=rgb"]
     regime = build_regime(training_config(overrides).regime, SEED, "flip_crop")
     assert (regime.name, regime.attack.id, regime.attack.stop_when_wrong) == ("advtrain", "pgd_margin_smooth", False)
-    assert build_attack(PGDConfig(name="pgd", gradient="secant", loss="ce", steps=2, restarts=1), 4).stop_when_wrong
+    keys = {"gradient": "secant", "loss": "ce", "steps": 2, "start": "image", "adaptive": True, "step_size": 2.0}
+    assert build_attack(PGDConfig(name="pgd", restarts=1, **keys), 4).stop_when_wrong
 
 
 @pytest.mark.parametrize("inner", ["none", "suite", "suite_short", "transfer"])

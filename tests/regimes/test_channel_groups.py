@@ -1,6 +1,5 @@
 """Channel groups of many images at once: those of the method written out for one image, whatever is beside it."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,44 +7,9 @@ from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import channel_groups as module
 from p2be_exp.regimes.channel_groups import channel_groups, first_centres, membership
 from rounding import OtherRounding
+from tenet_by_image import slow_groups
 
 K = 6
-
-
-def slow_groups(points: np.ndarray, first: list[int]) -> list[int]:
-    """The groups of one image's channels ``(C, D)``, step by step; fails where rounding could decide."""
-    points = points.astype(np.float64)
-    centres = list(first)
-    for _ in range(50):
-        distances = np.array([[np.sum((x - points[centre]) ** 2) for centre in centres] for x in points])
-        assigned = [int(np.argmin(row)) for row in distances]
-        assert all(clear(np.unique(row)) for row in distances)
-        following: list[int] = []
-        for k in range(len(centres)):
-            members = [points[c] for c in range(len(points)) if assigned[c] == k]
-            left = [c for c in range(len(points)) if c not in following]
-            if not members:
-                following.append(left[0])
-                continue
-            mean = np.mean(members, axis=0)
-            to_mean = {c: np.sum((points[c] - mean) ** 2) for c in left}
-            smallest = min(to_mean.values())
-            nearest = [c for c in left if to_mean[c] <= smallest * (1 + 1e-6)]
-            assert clear(np.array([smallest, *(to_mean[c] for c in left if c not in nearest)]))
-            assert all(to_mean[c] <= smallest * (1 + 1e-9) for c in nearest)
-            following.append(nearest[0])
-        shift = sum(np.sqrt(np.sum((points[a] - points[b]) ** 2)) for a, b in zip(centres, following, strict=True))
-        assert not 0.99e-4 < shift**2 < 1.01e-4
-        centres = following
-        if shift**2 < 1e-4:
-            break
-    return assigned
-
-
-def clear(values: np.ndarray) -> bool:
-    """Whether the smallest is so by a margin."""
-    ordered = np.sort(values)
-    return len(ordered) == 1 or ordered[1] - ordered[0] > 3e-6 * ordered[1]
 
 
 def slowly(maps: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:

@@ -5,37 +5,9 @@ import pytest
 import torch
 
 from p2be_exp.regimes.inhibition import inhibition_mask, overlap
+from tenet_by_image import slow_mask, slow_overlap
 
 K = 4
-
-
-def slow_mask(features: np.ndarray, gradient: np.ndarray, groups: list[int]) -> np.ndarray:
-    """The mask of one image's map ``(C, H, W)``, in float64."""
-    features, gradient = features.astype(np.float64), gradient.astype(np.float64)
-    mask = np.ones_like(features)
-    for g in set(groups):
-        channels = [c for c, group in enumerate(groups) if group == g]
-        weight = {c: np.mean(gradient[c]) for c in channels}
-        strength = sum(weight.values())
-        assert abs(strength) > 1e-5 or not any(weight.values())  # its sign is not a matter of rounding
-        if strength <= 0:
-            continue
-        m = sum(weight[c] * features[c] for c in channels)
-        m = (m - np.mean(m)) / (np.sqrt(np.mean((m - np.mean(m)) ** 2)) + 1e-8)
-        for c in channels:
-            mask[c] = 1 / (1 + np.exp(m))
-    return mask
-
-
-def slow_overlap(features: np.ndarray, groups: list[int]) -> float:
-    """The overlap in one image's map ``(C, H, W)``, in float64."""
-    rows = []
-    for g in sorted(set(groups)):
-        rows.append(np.mean([features[c].ravel() for c in range(len(groups)) if groups[c] == g], axis=0, dtype=float))
-    products = np.abs(np.array(rows) @ np.array(rows).T)
-    k = len(rows)
-    total = sum(products[i, j] for i in range(k) for j in range(i + 1, k))
-    return total / (k * (k - 1) / 2 if k >= 2 else 1)
 
 
 def batch(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -174,7 +174,9 @@ def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(reg
 
 
 def test_registry():
-    assert list_regimes() == ["advtrain", "augmix", "contrain", "standard"]
+    assert list_regimes() == [
+        "advtrain", "augmix", "contrain", "mart", "noisymix", "standard", "tenet", "trades",
+    ]  # fmt: skip
     config = training_config(["regime=standard"]).regime
     assert type(build_regime(config, seed=4, augmentation="flip_crop")) is Standard
     config = training_config(["regime=augmix", "regime.alpha_jsd=3", "regime.view_rounding=nearest"])

@@ -61,6 +61,24 @@ def test_the_weights_are_those_of_the_reference_and_come_back_to_the_bit(network
     assert torch.equal(network[0].weight, before["0.weight"])
 
 
+def test_weights_that_were_not_set_back_are_before_they_move_again(network, data):
+    """As after an error in the pass that follows."""
+    before, perturbation = copy.deepcopy(network.state_dict()), WeightPerturbation(GAMMA, 0)
+    moved = []
+    for _ in range(2):
+        perturbation.ascend(network, network.parameters(), lambda: F.cross_entropy(network(data[0]), data[1]))
+        moved.append(network[0].weight.clone())
+    assert torch.equal(*moved)
+    perturbation.restore()
+    assert torch.equal(network[0].weight, before["0.weight"])
+
+
+def test_a_gradient_of_zero_moves_nothing(network, data):
+    before = copy.deepcopy(network.state_dict())
+    WeightPerturbation(GAMMA, 0).ascend(network, network.parameters(), lambda: 0 * network(data[0]).sum())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
 def test_it_raises_the_loss_and_leaves_no_gradient(network, data):
     def loss():
         return F.cross_entropy(network(data[0]), data[1])

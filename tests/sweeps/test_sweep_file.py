@@ -10,7 +10,13 @@ from p2be_exp.sweeps import FIRST, list_sweeps, plan_jobs, read_sweep, sweep_fil
 
 def planned(name, scale="full", *given):
     sweep = read_sweep(name, scale, given)
-    return [job.config for job in plan_jobs([each.replace(FIRST, "first_run") for each in sweep.grid])]
+    grids = sweep.grids.values()
+    return [job.config for grid in grids for job in plan_jobs([each.replace(FIRST, "first_run") for each in grid])]
+
+
+def grid_of(*arguments):
+    """The grid of a file without blocks."""
+    return read_sweep(*arguments).grids[""]
 
 
 @pytest.fixture
@@ -89,7 +95,7 @@ def test_tables_4_and_5_choose_lambda_by_data_set():
 def test_table_6_trains_each_length_by_itself():
     epochs = [c.epochs for c in planned("table6", "full", "seed=0", "encoding=rgb", "backbone=wrn40_2")]
     assert epochs == [50, 100, 200]
-    assert {"encoding=rgb,onehot,thermometer,p2be", "seed=0,1,2,3,4"} <= set(read_sweep("table6").grid)
+    assert {"encoding=rgb,onehot,thermometer,p2be", "seed=0,1,2,3,4"} <= set(grid_of("table6"))
 
 
 def test_table_7_needs_a_table_first_unless_one_is_named():
@@ -100,7 +106,7 @@ def test_table_7_needs_a_table_first_unless_one_is_named():
     assert tables == set(itertools.product(("cifar10", "cifar100"), (None, "first_run")))
     named = read_sweep("table7", "full", ["encoding.table_from=null,logs/mine"])
     assert named.first == ()
-    assert "encoding.table_from=null,logs/mine" in named.grid
+    assert "encoding.table_from=null,logs/mine" in named.grids[""]
 
 
 # -- how a file is read -----------------------------------------------------------------------------------------------
@@ -108,7 +114,7 @@ def test_table_7_needs_a_table_first_unless_one_is_named():
 
 def test_a_users_override_stands_where_the_files_stood(made):
     made("mine", "title: T\nfull: {encoding: [rgb, p2be], seed: [0, 1]}\nsmall: {note: few, epochs: 1, seed: drop}\n")
-    assert read_sweep("mine", "full", ["encoding=onehot", "epochs=3"]).grid == (
+    assert grid_of("mine", "full", ["encoding=onehot", "epochs=3"]) == (
         "encoding=onehot",
         "seed=0,1",
         "sweeps=mine",
@@ -116,7 +122,7 @@ def test_a_users_override_stands_where_the_files_stood(made):
         "epochs=3",
     )
     small = read_sweep("mine", "small")
-    assert small.grid == (
+    assert small.grids[""] == (
         "encoding=rgb,p2be",
         "epochs=1",
         "sweeps=mine",
@@ -132,11 +138,11 @@ def test_another_option_takes_the_files_keys_of_its_group_away(made):
         "title: T\nsmall: {}\nfull: {encoding: [onehot, p2be], encoding.M: 8, corruption: auto, corruption.names: fog}",
     )
     plain = ("sweeps=mine", "scale=full")
-    assert read_sweep("mine", "full", ["encoding=p2be", "corruption=none"]).grid == (
+    assert grid_of("mine", "full", ["encoding=p2be", "corruption=none"]) == (
         *("encoding=p2be", "encoding.M=8", "corruption=none"),
         *plain,
     )
-    assert read_sweep("mine", "full", ["encoding=rgb,p2be", "encoding.M=3"]).grid == (
+    assert grid_of("mine", "full", ["encoding=rgb,p2be", "encoding.M=3"]) == (
         *("encoding=rgb,p2be", "corruption=auto", "corruption.names=fog"),
         *plain,
         "encoding.M=3",

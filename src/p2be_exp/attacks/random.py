@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from p2be_exp.randomness.draws import ImageRandom, Purpose
-from p2be_exp.randomness.philox import fill_uniform
+from p2be_exp.randomness.draws import Purpose
+from p2be_exp.randomness.uniform import uniform_of_images
 
 _RESTARTS = 1000
 _HALF_STEP = 2.0**-54
@@ -40,12 +39,7 @@ class AttackRandom:
     def uniform(self, restart: int, n: int, start: int = 0) -> Tensor:
         """Draws ``start`` to ``start + n - 1`` of a restart (below 1000): float64 ``(B, n)`` in [0, 1)."""
         stream = self.epoch * _RESTARTS + restart
-        if self.images.device.type != "cpu":
-            return ImageRandom(self.seed, stream, self.images, self.purpose).uniform(n, start)
-        out = np.empty((len(self.images), n))
-        images = np.ascontiguousarray(self.images.numpy(), dtype=np.uint64)
-        fill_uniform(images, stream, int(self.purpose), self.seed, start, out)
-        return torch.from_numpy(out)
+        return uniform_of_images(self.images, self.seed, stream, self.purpose, n, start)
 
     def normal(self, restart: int, n: int, start: int = 0) -> Tensor:
         """Standard normal, float64 ``(B, n)``: the normal quantile of a uniform draw, one each."""

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from p2be_exp.randomness.draws import ImageRandom, Purpose
-from p2be_exp.randomness.philox import fill_uniform
+from p2be_exp.randomness.draws import Purpose
+from p2be_exp.randomness.uniform import uniform_of_images
 
 _PLACE_BITS = 28  # draws that one dropout has of an image: all its views and features are within
 
@@ -33,12 +32,7 @@ class DropoutRandom:
 
     def uniform(self, n: int, start: int) -> Tensor:
         """Draws ``start`` to ``start + n - 1`` of each image: float64 ``(B, n)`` in [0, 1), equal on every device."""
-        if self.images.device.type != "cpu":
-            return ImageRandom(self.seed, self.epoch, self.images, Purpose.DROPOUT).uniform(n, start)
-        out = np.empty((len(self.images), n))
-        images = np.ascontiguousarray(self.images.numpy(), dtype=np.uint64)
-        fill_uniform(images, self.epoch, int(Purpose.DROPOUT), self.seed, start, out)
-        return torch.from_numpy(out)
+        return uniform_of_images(self.images, self.seed, self.epoch, Purpose.DROPOUT, n, start)
 
 
 class ImageDropout(nn.Module):

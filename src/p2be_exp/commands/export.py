@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +107,8 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
     forms: list[StemForm] = ["folded" if each else "lookup" for each in folds]
     program = export.exported(model, forms, size, batch)
     batches = (1, 3) if batch is None else (batch,)
-    # A list of one reader would be new to those who read the file.
-    of_readers: dict[str, Sequence[int | str]] = {
-        "M": codes,
-        "stem": forms,
-    }  # a list of one reader's would be news to who reads the file
+    of_readers: dict[str, list[Any]] = {"M": codes, "stem": forms}
+    # Of one reader no list: who reads these files knows a number and a word.
     single = {key: values[0] if len(values) == 1 else values for key, values in of_readers.items()}
     metadata = {**description(run, settings, checkpoint, size[0]), **single}
     try:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -30,7 +31,7 @@ from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.runs.run import Run
-from p2be_exp.sweeps import FIRST, Sweep, labelled, plan_jobs, read_sweep
+from p2be_exp.sweeps import FIRST, JOB_NUMBER, Sweep, labelled, plan_jobs, read_sweep
 from p2be_exp.system.atomic import is_full, refuse_links
 from p2be_exp.system.command_line import as_override, quoted, typed
 from p2be_exp.system.forms import read_json, unusable
@@ -81,17 +82,24 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
         print(listed)
         return
     with _naming_file(sweep, given):
-        plans = [plan_jobs(stage) for stage in stages]
-    print(f"{sweep.title}\n{sum(map(len, plans))} jobs, scale={sweep.scale}, in {folder}", flush=True)
+        plans = [[plan_jobs(grid) for grid in stage] for stage in stages]
+    count = sum(len(grid) for plan in plans for grid in plan)
+    print(f"{sweep.title}\n{count} jobs, scale={sweep.scale}, in {folder}", flush=True)
     code = 0
-    for stage, jobs in zip(stages, plans, strict=True):
-        labels = {job.folder: label for job, label in labelled(jobs)}
-        code = code or multirun(stage, folder, labels)
-        if code and len(stages) > 1:
+    for stage, plan in zip(stages, plans, strict=True):
+        labels = {job.folder: label for job, label in labelled([*chain.from_iterable(plan)])}
+        code = _run_stage(stage, folder, [{job.folder: labels[job.folder] for job in grid} for grid in plan])
+        if code:
             break  # the others need the first
     if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
         _report(folder)
     sys.exit(code)
+
+
+def _run_stage(grids: Sequence[Sequence[str]], folder: Path, labels: Sequence[Mapping[str, str]]) -> int:
+    """Run grids one after another, also behind one with a failed job; the exit code."""
+    codes = {multirun(grid, folder, names) for grid, names in zip(grids, labels, strict=True)} - {0}
+    return 0 if not codes else 2 if codes == {2} else 1
 
 
 @contextmanager
@@ -161,30 +169,31 @@ def _new_folder(task_name: str) -> str:
     return f"logs/{task_name}/multiruns/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
 
 
-def _stages(sweep: Sweep, folder: Path) -> list[list[str]]:
-    """The overrides of each multirun, in order: the run that the others need, and the others."""
+def _stages(sweep: Sweep, folder: Path) -> list[list[list[str]]]:
+    """The overrides of each multirun, by stage: the run that the others need, if any, and the others."""
     where = [as_override("hydra.sweep.dir", folder)]
-    grid = [each for each in sweep.grid if not each.startswith("hydra.sweep.dir=")]
-    if not sweep.first:
-        return [[*grid, *where]]
     first = quoted(folder / FIRST_FOLDER)
-    return [
-        [*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"],
-        [*(each.replace(FIRST, first) for each in grid), *where],
-    ]
+    grids = []
+    for block, overrides in sweep.grids.items():
+        own = [each.replace(FIRST, first) for each in overrides if not each.startswith("hydra.sweep.dir=")]
+        # Every multirun counts its jobs from 0.
+        subdir = [f"hydra.sweep.subdir={block}-{JOB_NUMBER}"] if block else []
+        grids.append([*own, *where, *subdir])
+    return [[[*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"]], grids] if sweep.first else [grids]
 
 
-def list_jobs(*stages: Sequence[str], title: str = "", folder: Path | None = None) -> str:
+def list_jobs(*stages: Sequence[Sequence[str]], title: str = "", folder: Path | None = None) -> str:
     """The jobs of one or more grids with an estimate of their time, as text.
 
     Args:
-        stages: overrides of each grid.
+        stages: overrides of each grid of each stage.
         title: one or two lines at the top.
         folder: of the sweep, to find the jobs that are already finished.
     """
     from p2be_exp.sweeps.listing import jobs_table
 
-    return jobs_table([plan_jobs(stage) for stage in stages], title=title, folder=folder)
+    plans = [[job for grid in stage for job in plan_jobs(grid)] for stage in stages]
+    return jobs_table(plans, title=title, folder=folder)
 
 
 # -- a grid -----------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def _command() -> None:
         named_sweep(given, overrides)
     elif wants_list(overrides):
         check_one_process("dry_run=true")
-        print(list_jobs(given))
+        print(list_jobs([given]))
     elif _MULTIRUN_FLAGS & set(flags):
         check_one_process("a sweep")
         if "hydra/sweeper" not in overrides:  # other sweepers interpret the values differently

@@ -29,6 +29,7 @@ from p2be_exp.config.schema import (
     TrainConfig,
     TrainerConfig,
 )
+from p2be_exp.config.stages import check_staged
 from p2be_exp.config.typed import checked
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
@@ -65,6 +66,7 @@ def check_config(command: str, config: Any) -> None:
     if isinstance(config, TrainConfig):
         _check_training(config)
         _check_inner_attack(config.regime)
+        _check_stages(config)
 
 
 def _check_plugins(names: list[str]) -> None:
@@ -174,6 +176,15 @@ def _check_inner_attack(regime: RegimeConfig) -> None:
     check_attack("regime.attack", inner)
     if isinstance(inner.eps_levels, list):
         raise BadInput(f"regime.attack.eps_levels={inner.eps_levels}: training uses one radius")
+
+
+def _check_stages(config: TrainConfig) -> None:
+    needed_by = config.regime.needs_stages
+    if needed_by is None:
+        return
+    if config.model.name != "plain":
+        raise BadInput(f"model={config.model.name}: must be plain with {needed_by}, which needs a backbone's stages")
+    check_staged(config.backbone.name, needed_by)
 
 
 def _check_training(config: TrainConfig) -> None:

@@ -32,7 +32,6 @@ _REGIME: dict[str, dict[str, Any]] = {
 }
 _PGD: dict[str, Any] = {"start": "image", "adaptive": True, "step_size": 2.0}
 
-
 _RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn16_1", "wrn40_2")
 """The networks whose activation was ReLU before it became a key."""
 
@@ -52,10 +51,18 @@ def fill_in(config: dict[str, Any]) -> None:
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():
             regime.setdefault(key, value)
     for attack in (config.get("attack"), regime.get("attack") if isinstance(regime, dict) else None):
-        if isinstance(attack, dict) and attack.get("name") == "pgd":
-            for key, value in _PGD.items():
-                attack.setdefault(key, value)
+        fill_in_attack(attack)
     if isinstance(dataset, dict) and "workers" in dataset:
         dataset.setdefault("timeout", 300.0)
     if isinstance(backbone, dict) and backbone.get("name") in _RESIDUAL:
         backbone.setdefault("activation", "relu")
+
+
+def fill_in_attack(attack: Any) -> None:
+    """Add the keys that are newer than an ``attack`` group, of a configuration or of the settings of results.
+
+    It is changed in place; what is damaged is left unchanged.
+    """
+    if isinstance(attack, dict) and attack.get("name") == "pgd":
+        for key, value in _PGD.items():
+            attack.setdefault(key, value)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from p2be_exp.config.older import fill_in_attack
 from p2be_exp.system.foreign_files import open_file, read_text
 from p2be_exp.system.forms import read_json
 
@@ -28,7 +29,7 @@ _FLOATS = ("error", "ci_low", "ci_high", "seconds")
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """The settings in a ``results.json``.
+    """The settings in a ``results.json``, with the keys of their attack that are newer.
 
     Raises:
         OSError: it cannot be read.
@@ -37,6 +38,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     settings = read_json(file)["settings"]
     if not isinstance(settings, dict):
         raise TypeError(f"settings: {settings}")
+    fill_in_attack(settings.get("attack"))
     return settings
 
 

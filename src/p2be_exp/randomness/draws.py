@@ -32,6 +32,9 @@ class Purpose(IntEnum):
     DROPOUT = 6
     RESIZED_CROP = 7
     TENET_GROUPS = 8
+    MIXED_BATCH = 11  # of a batch, by its number; 9 and 10 are kept for other methods
+    MIXING_PARTNER = 12
+    FEATURE_NOISE = 13
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

@@ -10,8 +10,10 @@ from p2be_exp.regimes.advtrain import AdvTrain
 from p2be_exp.regimes.augmix import AugMixRegime
 from p2be_exp.regimes.contrain import ConTrain
 from p2be_exp.regimes.mart import Mart
+from p2be_exp.regimes.noisymix import NoisyMix
 from p2be_exp.regimes.regime import Regime, RegimeLoss, When
 from p2be_exp.regimes.standard import Standard
+from p2be_exp.regimes.tenet import Tenet
 from p2be_exp.regimes.trades import Trades
 from p2be_exp.registry import built, option
 from p2be_exp.system.collectives import sum_over_ranks
@@ -24,9 +26,11 @@ __all__ = [
     "AugMixRegime",
     "ConTrain",
     "Mart",
+    "NoisyMix",
     "Regime",
     "RegimeLoss",
     "Standard",
+    "Tenet",
     "Trades",
     "When",
     "build_regime",

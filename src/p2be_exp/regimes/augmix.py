@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.augment import Augmentation, AugMix
@@ -51,32 +53,46 @@ class AugMixRegime(Regime):
 
     def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
-        clean = self.clean_view(batch, epoch)
-        mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
-        views = torch.cat([clean[None], mixed])
+        views = self.views(model, batch, epoch)
         logits = model(views.flatten(0, 1)).unflatten(0, views.shape[:2])
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(logits)}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
 
-    def _mix_for(self, model: Classifier) -> AugMix:
-        """Created at the first batch, since the rounding may depend on the model's encodings.
+    def views(self, model: Classifier, batch: Batch, epoch: int) -> Tensor:
+        """The clean view and two mixtures of each image: uint8 ``(3, B, 3, H, W)``."""
+        clean = self.clean_view(batch, epoch)
+        mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))
+        return torch.cat([clean[None], mixed])
 
-        Raises:
-            BadInput: the encodings require different ones.
-        """
+    def _mix_for(self, model: Classifier) -> AugMix:
+        """Created at the first batch, since the rounding may depend on the model's encodings."""
         if self._mix is None:
-            rounding, buckets = self.view_rounding, None
-            if rounding == "reference":
-                wanted = {reference_rounding(encoding) for encoding in model.encodings}
-                if len(wanted) > 1:
-                    names = ", ".join(encoding.name for encoding in model.encodings)
-                    raise BadInput(
-                        f"regime.view_rounding=reference: the model's encodings ({names}) have different ones; "
-                        "allowed are floor, nearest"
-                    )
-                ((rounding, buckets),) = wanted
-            self._mix = AugMix(views=2, magnitude=self.magnitude, rounding=rounding, buckets=buckets)
+            self._mix = augmix_for(model.encodings, 2, self.magnitude, self.view_rounding)
         return self._mix
+
+
+def augmix_for(encodings: Sequence[TableEncoding], views: int, magnitude: float, view_rounding: str) -> AugMix:
+    """What makes AugMix views for a model.
+
+    Args:
+        encodings: the model's.
+        views: of each image.
+        magnitude, view_rounding: see :class:`AugMixRegime`.
+
+    Raises:
+        BadInput: the encodings require different roundings.
+    """
+    rounding, buckets = view_rounding, None
+    if rounding == "reference":
+        wanted = {reference_rounding(encoding) for encoding in encodings}
+        if len(wanted) > 1:
+            names = ", ".join(encoding.name for encoding in encodings)
+            raise BadInput(
+                f"regime.view_rounding=reference: the model's encodings ({names}) have different ones; "
+                "allowed are floor, nearest"
+            )
+        ((rounding, buckets),) = wanted
+    return AugMix(views=views, magnitude=magnitude, rounding=rounding, buckets=buckets)
 
 
 def reference_rounding(encoding: TableEncoding) -> tuple[Literal["floor", "nearest"], int | None]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from p2be_exp.errors import BadInput
+from p2be_exp.system.collectives import sum_over_ranks, world_size
 
-_TINY = 1e-20
-_ASCENT_RATE = 0.01
+_TINY = 1e-20  # of the reference code: a gradient of 0 moves nothing
 
 
 class WeightPerturbation:
@@ -21,8 +21,8 @@ class WeightPerturbation:
     weights as they were.
 
     The reference finds the direction by one step of SGD on a copy of the network, and subtracts the perturbation after
-    the optimizer's step. The direction is the same without the copy; subtracting before the step differs by weight
-    decay and rounding alone (``w + d - d`` is not always ``w``).
+    the optimizer's step. The direction is the same without the copy, and the rate of that step cancels; subtracting
+    before the optimizer's step differs by weight decay and rounding alone (``w + d - d`` is not always ``w``).
 
     Args:
         gamma: size of the perturbation, as a share of each tensor's norm; 0 does nothing.
@@ -46,7 +46,7 @@ class WeightPerturbation:
         return self.gamma > 0 and epoch >= self.warmup
 
     def ascend(self, model: nn.Module, network: Iterable[nn.Parameter], loss: Callable[[], Tensor]) -> None:
-        """Perturb the weights; :meth:`restore` must follow.
+        """Perturb the weights; :meth:`restore` must follow, and is done first where it did not.
 
         The forward pass is one of training mode, but leaves running statistics as they were. With several processes
         the direction is that of the mean gradient over all of them, so that their weights stay equal.
@@ -58,6 +58,7 @@ class WeightPerturbation:
             loss: called once: the loss of the batch as a scalar, scaled so that its mean over processes is that of the
                 global batch.
         """
+        self.restore()
         weights = [weight for weight in network if weight.requires_grad and weight.dim() >= 2]
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
@@ -67,12 +68,11 @@ class WeightPerturbation:
             for weight, gradient in zip(weights, gradients, strict=True):
                 if gradient is not None:
                     self._saved.append((weight, weight.clone()))
-                    weight.add_(self._step(weight, _mean_over_processes(gradient)))
+                    weight.add_(self._step(weight, sum_over_ranks(gradient) / world_size()))
         torch.clear_autocast_cache()  # which may hold copies of the weights in bfloat16
 
     def _step(self, weight: Tensor, gradient: Tensor) -> Tensor:
-        direction = _ASCENT_RATE * gradient
-        return self.gamma * weight.norm() / (direction.norm() + _TINY) * direction
+        return self.gamma * weight.norm() / (gradient.norm() + _TINY) * gradient
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -80,11 +80,3 @@ class WeightPerturbation:
         for weight, before in self._saved:
             weight.copy_(before)
         self._saved = []
-
-
-def _mean_over_processes(gradient: Tensor) -> Tensor:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return gradient
-    total = gradient.clone()
-    torch.distributed.all_reduce(total)
-    return total / torch.distributed.get_world_size()

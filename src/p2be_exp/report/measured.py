@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.saved_results import open_arrays
+from p2be_exp.evaluation.saved_results import open_arrays, read_settings
 from p2be_exp.runs.run import Run
 from p2be_exp.system.foreign_files import read_text
 from p2be_exp.system.forms import read_json, unusable
@@ -205,7 +205,7 @@ def _of_run(key: str, path: Path, evaluation: str | None) -> Measured:
 
 def _read(key: str, folder: Path, run: Run) -> Measured:
     try:
-        settings = dict(read_json(folder / "results.json")["settings"])
+        settings = read_settings(folder / "results.json")
         _check_settings(settings)
         rows = list(csv.DictReader(io.StringIO(read_text(folder / "results.csv"), newline="")))
         counts = {row["condition"]: _counts(row) for row in rows}

@@ -92,6 +92,7 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
                 _, loss, _ = module.loss_terms(batch, epoch=0)
             optimizer.zero_grad()
             loss.backward()
+            module.on_after_backward()
             optimizer.step()
 
         def forward() -> None:

@@ -17,7 +17,7 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
     """One line per job: its folder, the overrides that distinguish it, its estimated time; the total at the end.
 
     Args:
-        stages: the jobs of each grid.
+        stages: the jobs of each stage, each labelled by what distinguishes it from the others of its stage.
         title: the first lines.
         folder: of the sweep; finished jobs in it take no time.
     """

@@ -21,6 +21,9 @@ from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 
+JOB_NUMBER = "${hydra.job.num}"
+"""In the name of a job's folder, its number in its grid."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -119,11 +122,15 @@ def _job(number: int, overrides: Sequence[str], composed: dict[tuple[str, ...], 
             config["seed"] = int(seed.removeprefix("seed="))
         built = typed(config)
         check_config("train", built)
-    subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), str(number))
-    return Job(subdir, tuple(overrides), built)
+    subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), JOB_NUMBER)
+    return Job(subdir.replace(JOB_NUMBER, str(number)), tuple(overrides), built)
 
 
 def labelled(jobs: Sequence[Job]) -> list[tuple[Job, str]]:
     """Every job with the overrides that distinguish it, as text; empty for a single job."""
     common = set.intersection(*(set(job.overrides) for job in jobs))
-    return [(job, " ".join(each for each in job.overrides if each not in common)) for job in jobs]
+
+    def distinguishes(override: str) -> bool:
+        return override not in common and not override.startswith("hydra.sweep.")
+
+    return [(job, " ".join(filter(distinguishes, job.overrides))) for job in jobs]

@@ -21,8 +21,10 @@ SCALES = ("full", "small")
 FIRST = "{first}"
 """Placeholder in a value for the folder of the run that must be trained before the others."""
 
-_SECTIONS = {"title", "about", "first", "full", "small"}
+_SECTIONS = {"title", "about", "first", "full", "small", "blocks"}
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
+_BLOCK = re.compile(r"(?!(first|report)$)[a-z][a-z0-9_]*")
+"""Names of blocks, which begin the names of folders beside these two."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Sweep:
         scale: ``full`` or ``small``.
         title: the table or figure, and what is in it.
         about: remarks on it at this scale; may be empty.
-        grid: overrides ``KEY=VALUE``; those with several values, joined by commas, span the grid.
+        grids: by block, overrides ``KEY=VALUE``; those with several values, joined by commas, span the block's grid.
+            A file without blocks has one grid, with an empty name.
         first: overrides of the one run that the others need; empty if they need none.
     """
 
@@ -42,7 +45,7 @@ class Sweep:
     scale: str
     title: str
     about: str
-    grid: tuple[str, ...]
+    grids: Mapping[str, tuple[str, ...]]
     first: tuple[str, ...] = ()
 
 
@@ -60,7 +63,8 @@ def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Swe
         given: the user's overrides; one with several values replaces the file's in the grid.
 
     Raises:
-        BadInput: there is no such sweep or scale, or its file does not follow ``docs/sweeps.md``.
+        BadInput: there is no such sweep or scale, its file does not follow ``docs/sweeps.md``, or the overrides leave
+            none of its blocks.
     """
     if name not in (known := list_sweeps()):
         raise BadInput(f"sweeps={name}: no such sweep; available: {', '.join(known)}{did_you_mean(name, known)}")
@@ -73,9 +77,14 @@ def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Swe
     common = {"sweeps": name, "scale": scale}
     if scale == "small":
         common["departs_from_paper"] = f"scale=small of sweeps={name}: {about}"
-    grid = _overrides({**_at_scale(content, scale), **common}, given)
-    first = _overrides({**_first(name, content, scale), **common}, _shared(given)) if _needs_first(grid) else ()
-    return Sweep(name, scale, content["title"], about, grid, first)
+    grids = {
+        block: _overrides({**keys, **common}, of_block)
+        for block, (keys, of_block) in _chosen(_blocks(content, scale), given).items()
+    }
+    if not grids:
+        raise BadInput(f"sweeps={name}: no block of its file has {' '.join(given)}")
+    first = _overrides({**_first(name, content, scale), **common}, _shared(given)) if _needs_first(grids) else ()
+    return Sweep(name, scale, content["title"], about, grids, first)
 
 
 def _check_form(file: str, content: Any) -> None:
@@ -95,8 +104,20 @@ def _check_form(file: str, content: Any) -> None:
     first = content.get("first", {"full": {}})
     if not isinstance(first, dict) or not {"full"} <= set(first) <= {"full", "small"}:
         raise BadInput(f"{file}: first={first}: its sections are full and small; full is required")
+    blocks = content.get("blocks", {"a": {"full": {}}})
+    if not isinstance(blocks, dict) or not blocks:
+        raise BadInput(f"{file}: blocks={blocks}: must be names with sections")
     sections = {name: content[name] for name in ("full", "small")}
-    for name, section in {**sections, **{f"first.{name}": keys for name, keys in first.items()}}.items():
+    sections |= {f"first.{name}": keys for name, keys in first.items()}
+    for block, of in blocks.items():
+        if not isinstance(block, str) or not _BLOCK.fullmatch(block):
+            raise BadInput(
+                f"{file}: blocks: {block}: a name has small letters, digits and _, and is not first or report"
+            )
+        if not isinstance(of, dict) or not {"full"} <= set(of) <= {"full", "small"}:
+            raise BadInput(f"{file}: blocks.{block}={of}: its sections are full and small; full is required")
+        sections |= {f"blocks.{block}.{name}": keys for name, keys in of.items()}
+    for name, section in sections.items():
         if not isinstance(section, dict):
             raise BadInput(f"{file}: {name}={section}: must be keys with values")
         for key, value in section.items():
@@ -108,19 +129,73 @@ def _check_form(file: str, content: Any) -> None:
 
 def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
     """The keys of a section at a scale; a key with the value ``drop`` in ``small`` is left out."""
-    keys = {**section["full"], **(section["small"] if scale == "small" else {})}
+    keys = {**section["full"], **(section.get("small", {}) if scale == "small" else {})}
     return {key: value for key, value in keys.items() if value != "drop"}
 
 
 def _first(name: str, content: Mapping[str, Any], scale: str) -> dict[str, Any]:
     if "first" not in content:
         raise BadInput(f"sweeps/{name}.yaml: {FIRST} requires a section first")
-    return _at_scale({"small": {}, **content["first"]}, scale)
+    return _at_scale(content["first"], scale)
 
 
-def _needs_first(grid: Sequence[str]) -> bool:
-    return any(FIRST in override for override in grid)
+def _needs_first(grids: Mapping[str, Sequence[str]]) -> bool:
+    return any(FIRST in override for grid in grids.values() for override in grid)
 
+
+# -- blocks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The keys of a block at a scale with those of the whole file, and which of them it sets itself."""
+
+    keys: Mapping[str, Any]
+    own: frozenset[str]
+
+
+def _blocks(content: Mapping[str, Any], scale: str) -> dict[str, _Block]:
+    """The blocks of a file at a scale; a file without any is one, with an empty name.
+
+    A block's keys win over the file's of the same scale, and ``small`` over ``full``: what is small stays small.
+    """
+    found = {}
+    for name, block in content.get("blocks", {"": {"full": {}}}).items():
+        parts = [{**content[part], **block.get(part, {})} for part in SCALES]
+        keys = _at_scale(dict(zip(SCALES, parts, strict=True)), scale)
+        own = {key for part in SCALES for key in block.get(part, {})}
+        found[name] = _Block(keys, frozenset(own & set(keys)))
+    return found
+
+
+def _chosen(blocks: Mapping[str, _Block], given: Sequence[str]) -> dict[str, tuple[Mapping[str, Any], list[str]]]:
+    """By block that is left, its keys and the user's overrides in it.
+
+    An override of a key that blocks set chooses among their values: it leaves each block those of its values that the
+    block has, and leaves out the blocks that have none. Where no block has any of them, they replace the values of all
+    blocks that set the key. Blocks that do not set it keep out of it. Other overrides are for every block.
+    """
+    kept = {name: (block.keys, list[str]()) for name, block in blocks.items()}
+    for override in given:
+        key, wanted = _key(override), override.partition("=")[2].split(",")
+        setting = [name for name, block in blocks.items() if key in block.own]
+        theirs = {name: _values(blocks[name].keys[key]).split(",") for name in setting}
+        has = {name: [value for value in wanted if value in theirs[name]] for name in setting}
+        for name in list(kept):
+            if name not in setting:
+                more = [] if setting else [override]
+            elif has[name]:
+                more = [f"{override.partition('=')[0]}={','.join(has[name])}"]
+            elif not any(has.values()):
+                more = [override]
+            else:
+                del kept[name]
+                continue
+            kept[name][1].extend(more)
+    return kept
+
+
+# -- overrides --------------------------------------------------------------------------------------------------------
 
 _SHARED = re.compile(r"(trainer|logger)(\..+)?|data_dir|limit_train|limit_test|encoding\.M")
 
@@ -137,9 +212,14 @@ def _overrides(keys: Mapping[str, Any], given: Sequence[str]) -> tuple[str, ...]
     """
     theirs = {_key(override): override for override in given}
     replaced = [key for key in keys if key in theirs and not _within(theirs[key], keys[key])]
-    kept = {key: value for key, value in keys.items() if not any(key.startswith(f"{group}.") for group in replaced)}
+    kept = {key: value for key, value in keys.items() if not any(_of_group(key, group) for group in replaced)}
     mine = [theirs.pop(key, f"{key}={_values(value)}") for key, value in kept.items()]
     return (*mine, *theirs.values())
+
+
+def _of_group(key: str, group: str) -> bool:
+    """Whether a key is one of a group's, or chooses an option within it: ``regime.beta``, ``attack@regime.attack``."""
+    return key.startswith(f"{group}.") or f"@{group}." in key
 
 
 def _within(override: str, value: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from p2be_exp.backbones import size_advice
-from p2be_exp.config.schema import TrainConfig, TrainerConfig
+from p2be_exp.config.schema import TenetConfig, TrainConfig, TrainerConfig
 from p2be_exp.data import ImageDataModule
 from p2be_exp.system.ranks import processes
 from p2be_exp.system.trainer import on_gpu, precision_of
@@ -45,6 +45,8 @@ def run_header(
         lines["sizes"] = advice
     if weights:
         lines["weights"] = weights
+    if never := _never_starts(config, len(data.train_dataloader())):
+        lines["tenet"] = never
     if config.departs_from_paper:
         lines["note"] = f"not the paper's recipe: {config.departs_from_paper}"
     if config.encoding.smoothness == "sum":
@@ -69,6 +71,17 @@ def _data(config: TrainConfig, data: ImageDataModule) -> str:
 def _recipe(config: TrainConfig, batches: int) -> str:
     length = f"{config.epochs} epochs of {batches} batches of {config.batch_size}"
     return f"{config.regime.name}; {length}; preset {config.preset.name}; seed {config.seed}"
+
+
+def _never_starts(config: TrainConfig, batches: int) -> str | None:
+    """What to say of a TENET training that ends before its first second step."""
+    regime, last = config.regime, config.epochs * batches
+    if not isinstance(regime, TenetConfig) or regime.first_second_step <= last:
+        return None
+    return (
+        f"never starts: the first batch with a second step would be {regime.first_second_step:,} "
+        f"(regime.from_step={regime.from_step}, regime.every={regime.every}), the last batch is {last:,}"
+    )
 
 
 def device_line(trainer: TrainerConfig, precision: str) -> str:

@@ -25,6 +25,7 @@ from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
+from p2be_exp.regimes.tenet import check_groups
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links
@@ -86,6 +87,7 @@ def train(
         data = build_data(config, training=True)
         data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
         check_image_size(config.backbone.name, data.image_size)
+        check_groups(config, data.image_size)
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
         weights = read_weights(config.backbone) if checkpoint is None else None  # likewise

@@ -74,8 +74,10 @@ from p2be_exp.config.schema.regime import (
     AugMixConfig,
     ConTrainConfig,
     MartConfig,
+    NoisyMixConfig,
     RegimeConfig,
     StandardConfig,
+    TenetConfig,
     TradesConfig,
 )
 from p2be_exp.config.schema.store import register_schemas
@@ -112,6 +114,7 @@ __all__ = [
     "ModelConfig",
     "NoAttackConfig",
     "NoCorruptionConfig",
+    "NoisyMixConfig",
     "OneHotConfig",
     "OptimConfig",
     "OwnConfig",
@@ -130,6 +133,7 @@ __all__ = [
     "SquareConfig",
     "StandardConfig",
     "SuiteConfig",
+    "TenetConfig",
     "TensorBoardLoggerConfig",
     "ThermometerConfig",
     "TrackingConfig",

@@ -22,6 +22,11 @@ class RegimeConfig:
         """Attack that it trains against."""
         return None
 
+    @property
+    def needs_stages(self) -> str | None:
+        """Why it needs ``model=plain`` and a backbone with stages: what a user has chosen; None if it does not."""
+        return None
+
 
 @dataclass
 class StandardConfig(RegimeConfig):
@@ -71,3 +76,44 @@ class MartConfig(RegimeConfig):
     awp_gamma: float = number(0)
     awp_warmup: int = number(0)
     attack: Group[AttackConfig] = MISSING
+
+
+@dataclass
+class TenetConfig(RegimeConfig):
+    name: str = "tenet"
+    groups: int = number(2)
+    weight: float = number(0)
+    orthogonality: float = number(0)
+    from_step: int = number(0)
+    every: int = number(1)
+    augmented: bool = MISSING
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
+
+    @property
+    def needs_stages(self) -> str | None:
+        """Its second step starts from the input of the last stage."""
+        return f"regime={self.name}"
+
+    @property
+    def first_second_step(self) -> int:
+        """The batch, counted from 1, that is the first to have a second optimizer step."""
+        return -(-max(self.from_step, 1) // self.every) * self.every
+
+
+@dataclass
+class NoisyMixConfig(RegimeConfig):
+    name: str = "noisymix"
+    alpha: float = number(0)
+    stages: int = number(0)
+    multiplicative: float = number(0)
+    additive: float = number(0)
+    noise_off: float = number(0, 1)
+    alpha_jsd: float = number(0)
+    magnitude: float = number(0.1, 10)
+    view_rounding: str = choice("reference", "floor", "nearest")
+
+    @property
+    def needs_stages(self) -> str | None:
+        """Mixing at the readers' features alone needs none."""
+        return f"regime=noisymix with regime.stages={self.stages}" if self.stages else None

@@ -1,0 +1,46 @@
+"""The two parts of a backbone with stages: up to the input of its last stage, and from there to the logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from p2be_exp.backbones.backbone import Backbone
+
+
+def to_last_stage(backbone: Backbone, features: Tensor) -> Tensor:
+    """Stem features ``(B, stem.out_channels, H, W)`` to the input of the last stage, ``(B, C, H', W')``.
+
+    Raises:
+        NotImplementedError: the backbone has no stages.
+    """
+    features = backbone.begin(features)
+    for stage in backbone.stage_modules()[:-1]:
+        features = stage(features)
+    return features
+
+
+def from_last_stage(backbone: Backbone, features: Tensor) -> Tensor:
+    """The input of the last stage to logits ``(B, classes)``.
+
+    Raises:
+        NotImplementedError: the backbone has no stages.
+    """
+    return backbone.end(backbone.stage_modules()[-1](features))
+
+
+def last_stage_channels(backbone: Backbone, size: int) -> int:
+    """Number of channels that the last stage reads, found by a forward pass of one image; the mode stays as it is.
+
+    Args:
+        backbone: a network with stages, on the CPU.
+        size: height and width of the images in pixels.
+    """
+    stem, training = backbone.stem, backbone.training
+    side = (size + 2 * stem.padding - stem.kernel_size) // stem.stride + 1
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            return to_last_stage(backbone, torch.zeros(1, stem.out_channels, side, side)).shape[1]
+    finally:
+        backbone.train(training)
