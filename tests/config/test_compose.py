@@ -188,7 +188,7 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
         (["regime.alpha_jsd=1", "regime=standard"], "regime.alpha_jsd=1: unknown key; regime has: name"),
         (
             ["regime.alpha_jsd=1", "experiment=quickstart"],
-            "regime.alpha_jsd=1: unknown key; it belongs to regime=augmix or contrain",
+            "regime.alpha_jsd=1: unknown key; it belongs to regime=augmix or contrain or noisymix",
         ),
         (["run=some"], "run=some: unknown key; it belongs to evaluate.py or python -m p2be_exp.export"),
         (["project=mine"], "project=mine: unknown key; did you mean logger.project?"),

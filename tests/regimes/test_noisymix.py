@@ -80,13 +80,13 @@ def rewritten(model, batch, layer, share, multiplicative, additive):
 
     def noisy_mixture(features):
         changed = []
+        u, n = random.elements(features.shape[1:], 0.65)
         for view in range(3):
             of_view = features[view * B : (view + 1) * B]
-            u, n = random.elements(features.shape[1:], 0.65, view)
             for image, partner in enumerate(partners):
                 mixture = share * of_view[image] + (1 - share) * of_view[partner]
-                factor = 1 + 0.5 * multiplicative[view] * u[image]
-                changed.append(mixture * factor + 0.5 * (view + 1) * additive[view] * n[image])
+                factor = 1 + 0.5 * multiplicative[view] * u[view, image]
+                changed.append(mixture * factor + 0.5 * (view + 1) * additive[view] * n[view, image])
         return torch.stack(changed)
 
     trunk = model.trunk
@@ -184,13 +184,12 @@ def test_each_readers_features_are_mixed_alike_and_have_noise_of_their_own(batch
     partners = draw_partners(SEED, WHEN.epoch, batch.indices)
     random = ElementRandom(SEED, WHEN.epoch, batch.indices)
     for reader, (mine, clean) in enumerate(zip(given[0], read, strict=True)):
+        u, n = random.elements(clean.shape[1:], 0.65, reader)
         for view in range(3):
             of_view = clean[view * B : (view + 1) * B]
-            u, n = random.elements(clean.shape[1:], 0.65, 3 * reader + view)
             mixture = 0.3 * of_view + 0.7 * of_view[partners]
-            expected = (
-                mixture * (1 + 0.5 * drawn.multiplicative[view] * u) + 0.5 * (view + 1) * drawn.additive[view] * n
-            )
+            expected = mixture * (1 + 0.5 * drawn.multiplicative[view] * u[view])
+            expected += 0.5 * (view + 1) * drawn.additive[view] * n[view]
             torch.testing.assert_close(mine[view * B : (view + 1) * B], expected, rtol=1e-10, atol=1e-12)
 
 

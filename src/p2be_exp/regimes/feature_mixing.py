@@ -13,7 +13,7 @@ from p2be_exp.randomness.uniform import uniform_of_images
 from p2be_exp.regimes.regime import When
 
 VIEWS = 3
-_ELEMENT_BITS = 28  # draws that the features of one view have, one per element
+_READER_BITS = 30  # draws that the features of a reader have: one for each view and element
 _HALF = 2.0**26  # a draw of 53 bits is taken apart into two numbers, of 26 bits and of 27
 
 
@@ -92,13 +92,14 @@ class FeatureNoise:
         """
         if not self.multiplicative and not self.additive:
             return features
+        uniform, normal = random.elements(features.shape[1:], self.off, reader)
+        strengths = zip(drawn.multiplicative, drawn.additive, strict=True)
+        for view, (multiplicative, additive) in enumerate(strengths):
+            uniform[view] *= self.multiplicative * multiplicative
+            normal[view] *= self.additive * (view + 1) * additive
         precise = torch.promote_types(features.dtype, torch.float32)
-        factors, offsets = [], []
-        for view, (first, second) in enumerate(zip(drawn.multiplicative, drawn.additive, strict=True)):
-            uniform, normal = random.elements(features.shape[1:], self.off, VIEWS * reader + view)
-            factors.append((1 + self.multiplicative * first * uniform).to(precise))
-            offsets.append((self.additive * (view + 1) * second * normal).to(precise))
-        return (features.to(precise) * torch.cat(factors) + torch.cat(offsets)).to(features.dtype)
+        factors, offsets = (1 + uniform.flatten(0, 1)).to(precise), normal.flatten(0, 1).to(precise)
+        return (features.to(precise) * factors + offsets).to(features.dtype)
 
 
 @dataclass(frozen=True)
@@ -115,27 +116,26 @@ class ElementRandom:
     epoch: int
     images: Tensor
 
-    def elements(self, shape: torch.Size, off: float, place: int) -> tuple[Tensor, Tensor]:
+    def elements(self, shape: torch.Size, off: float, reader: int = 0) -> tuple[Tensor, Tensor]:
         """A number in (-1, 1) and a standard normal one for each element, both 0 where they are switched off.
 
         Args:
-            shape: of one image's features.
+            shape: of one image's features in one view.
             off: probability of either to be switched off.
-            place: 0 or more; another place has other numbers.
+            reader: number of the reader that the features are of, from 0; another one has other numbers.
 
         Returns:
-            Both float64 ``(B, *shape)``, channels-last.
+            Both float64 ``(3, B, *shape)``; each view is channels-last.
         """
-        n = shape.numel()
-        draws = uniform_of_images(
-            self.images, self.seed, self.epoch, Purpose.FEATURE_NOISE, n, start=place << _ELEMENT_BITS
-        )
-        draws = draws.view(-1, *shape[1:], shape[0]).movedim(-1, 1) * _HALF
+        # All views by one call: on a GPU its many small kernels cost more than what they compute.
+        n, start = VIEWS * shape.numel(), reader << _READER_BITS
+        draws = uniform_of_images(self.images, self.seed, self.epoch, Purpose.FEATURE_NOISE, n, start)
+        draws = draws.view(-1, VIEWS, *shape[1:], shape[0]).transpose(0, 1).contiguous().movedim(-1, 2) * _HALF
         whole = draws.floor()
         first, second = (whole + 0.5) / _HALF, draws - whole + 2.0**-28  # both inside (0, 1)
         uniform = 2 * _rescaled(first, off) - 1
         normal = torch.special.ndtri(_rescaled(second, off))
-        return uniform.masked_fill(first < off, 0.0), normal.masked_fill(second < off, 0.0)
+        return uniform.masked_fill_(first < off, 0.0), normal.masked_fill_(second < off, 0.0)
 
 
 def _rescaled(draws: Tensor, off: float) -> Tensor:
