@@ -15,6 +15,7 @@ def take_turns(
     device: torch.device,
     warm_up: int = 2,
     within: float = float("inf"),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds that each work takes in each round.
 
@@ -24,6 +25,7 @@ def take_turns(
         device: waited for at the end of each call.
         warm_up: rounds before, that do not count.
         within: seconds after which no further round begins, if there are three that count.
+        clock: of the seconds; ``time.process_time`` is the processor's, which do not grow when others use the machine.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     begin = time.perf_counter()
@@ -31,11 +33,11 @@ def take_turns(
         if round_ >= warm_up + FEWEST_ROUNDS and time.perf_counter() - begin > within:
             break
         for name, work in works.items():
-            start = time.perf_counter()
+            start = clock()
             work()
             synchronize(device)
             if round_ >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

@@ -16,9 +16,10 @@ import omegaconf._utils
 import omegaconf.base
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core import config_store
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.base import Metadata
@@ -26,6 +27,7 @@ from omegaconf.grammar_parser import parse
 
 _load, _get_mode, _structured = OmegaConf.load, Hydra.get_mode, OmegaConf.structured
 _interpolation_map = defaults_list._create_interpolation_map
+_load_part = ConfigRepository.load_config
 _merge, _parse_rule = ConfigLoaderImpl._compose_config_from_defaults_list, OverridesParser.parse_rule
 
 MOST = 1000
@@ -36,10 +38,7 @@ def _load_once(file):
     """Each text is parsed once; the parser is Python's own and takes a third of a composition."""
     if not isinstance(file, io.TextIOBase):
         return _load(file)
-    text = file.read()
-    config = copy.deepcopy(_parsed(text))
-    config.__dict__["_text"] = text
-    return config
+    return copy.deepcopy(_parsed(file.read()))
 
 
 @functools.lru_cache(maxsize=MOST)
@@ -57,28 +56,61 @@ def _of_schema(schema: type):
     return _structured(schema)
 
 
-_merged: dict[tuple, object] = {}
+_loaded = {}
+_merged = {}
+
+
+def _load_part_once(self, config_path):
+    """Each file of the same text, and each schema, is made ready once; what is kept is only read."""
+    source = self._find_object_source(config_path, ObjectType.CONFIG)
+    scheme = None if source is None else source.scheme()
+    if scheme == "file":
+        origin = Path(source.path, source._normalize_file_name(config_path)).read_bytes()
+    elif scheme == "structured":
+        stored = source.store._load(source._normalize_file_name(config_path))
+        origin = (_Same(stored.node), stored.package, stored.provider)
+    elif scheme == "pkg" and source.path == "hydra.conf":
+        origin = "Hydra's own"
+    else:
+        return _load_part(self, config_path)
+    key = (source.path, source.provider, config_path, origin)
+    if key not in _loaded:
+        _keep(_loaded, key, _load_part(self, config_path))
+        _loaded[key].key = key
+    return copy.copy(_loaded[key])
 
 
 def _merge_once(self, defaults, repo):
     """Files and schemas that are chosen are merged once, before what is typed: half of a composition."""
-    origins = [_origin(repo.load_config(each.config_path).config) for each in defaults]
-    if None in origins:
-        return _merge(self, defaults, repo)
-    key = tuple((each.config_path, each.package, origin) for each, origin in zip(defaults, origins, strict=True))
+    parts = [repo.load_config(each.config_path) for each in defaults]
+    key = tuple((each.package, getattr(part, "key", None)) for each, part in zip(defaults, parts, strict=True))
     if key not in _merged:
-        if len(_merged) >= MOST:
-            _merged.clear()
-        _merged[key] = _merge(self, defaults, repo)
+        for part in parts:
+            part.config = copy.deepcopy(part.config)
+        merged = _merge(self, defaults, repo)
+        if any(origin is None for _, origin in key):
+            return merged
+        _keep(_merged, key, merged)
     return copy.deepcopy(_merged[key])
 
 
-def _origin(config):
-    """What a part of a configuration is made of: a file's text, or a schema; None for anything else."""
-    if (text := config.__dict__.get("_text")) is not None:
-        return text
-    schema = OmegaConf.get_type(config)
-    return None if schema in (dict, list) else schema
+class _Same:
+    """Equal to what holds the same object, which is kept as long as this."""
+
+    def __init__(self, held):
+        self.held = held
+
+    def __hash__(self):
+        return id(self.held)
+
+    def __eq__(self, other):
+        return isinstance(other, _Same) and self.held is other.held
+
+
+def _keep(results, key, result):
+    if len(results) >= MOST:
+        results.clear()
+    results[key] = result
 
 
 def _parse_rule_once(self, text, rule):
@@ -132,6 +164,7 @@ def quick_hydra():
     """Within the block, for this process."""
     with (
         mock.patch.object(OmegaConf, "load", staticmethod(_load_once)),
+        mock.patch.object(ConfigRepository, "load_config", _load_part_once),
         mock.patch.object(ConfigLoaderImpl, "_compose_config_from_defaults_list", _merge_once),
         mock.patch.object(OverridesParser, "parse_rule", _parse_rule_once),
         mock.patch.object(omegaconf.base, "parse", _tree_of),

@@ -47,6 +47,9 @@ def test_measurements_come_one_by_one():
     assert first.over_images > 0
     regime = next(iter(adversarial_step.measure("wrn16_1", 2, 1, CPU)))
     assert (regime.regime, regime.over_standard) == ("standard", 1.0)
+    medians, ratio = adversarial_step.trades_over_advtrain("wrn16_1", 2, 1, CPU)
+    assert set(medians) == {"advtrain", "trades"}
+    assert ratio > 0
     assert {len(times) for times in augmix.measure(CPU, 1).values()} == {1}
 
 

@@ -349,10 +349,10 @@ def test_an_experiment_that_is_wrong_names_file_key_and_value(workdir, monkeypat
     [
         ("title: T\n\tfull: {}\n", ", line 2: a tab; YAML is indented with spaces"),
         ("title: T\nfull: {seed: 0}\nfull: {}\nsmall: {}\n", ", line 3: found duplicate key full"),
-        ("title: T\nfull: {seed: 0}\n", ": sections are about, first, full, small, title; title, full and small are "
-                                        "required; found: title, full"),
-        ("- title\n", ": sections are about, first, full, small, title; title, full and small are required; found: no "
-                      "sections (['title'])"),
+        ("title: T\nfull: {seed: 0}\n", ": sections are about, blocks, first, full, small, title; title, full and "
+                                        "small are required; found: title, full"),
+        ("- title\n", ": sections are about, blocks, first, full, small, title; title, full and small are required; "
+                      "found: no sections (['title'])"),
         ("title: T\nfull: 3\nsmall: {}\n", ": full=3: must be keys with values"),
         ("title: [T]\nfull: {seed: 0}\nsmall: {}\n", ": title=['T']: must be text"),
         ("title: T\nfull: {encoding: {M: 3}}\nsmall: {}\n",

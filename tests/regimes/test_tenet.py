@@ -445,7 +445,7 @@ def test_the_attack_suite_on_a_run(run):
     outcome = evaluate(f"run={run}", *suite, *small, "name=suite")
     assert outcome.code == 0, outcome.err
     results = json.loads((run / "evaluations/suite/results.json").read_text())
-    assert results["worst_case_error"]["8"] >= results["clean"]["error"]
+    assert results["worst_case_error"]["8"] >= results["clean_error"]
 
 
 def test_export_of_a_run(run, workdir):
@@ -476,6 +476,22 @@ def test_stopped_in_an_epoch_and_resumed_to_the_same_bits(monkeypatch, workdir):
     for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "train_meter"):
         assert_equal(left[part], right[part], part)
     assert untimed(Path("run/metrics.csv")) == untimed(Path("whole/metrics.csv"))
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_the_experiments_are_the_published_settings(classes):
+    config = training_config([f"experiment=tenet_cifar{classes}"])
+    assert (config.encoding.name, config.backbone.name, config.dataset.name) == (
+        "rgb",
+        "resnext29_4x32d",
+        f"cifar{classes}",
+    )
+    assert (config.epochs, config.batch_size) == (200, 128)
+    regime, optim = config.regime, config.optim
+    assert (regime.groups, regime.weight, regime.orthogonality) == (6, 0.1, 0.001)
+    assert (regime.from_step, regime.every, regime.magnitude, regime.augmented) == (500, 3, 3, True)
+    assert (optim.lr, optim.momentum, optim.nesterov, optim.weight_decay) == (0.1, 0.9, True, 5e-4)
+    assert (optim.schedule, optim.lr_end) == ("cosine", 1e-6)
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def made(tmp_path, monkeypatch):
 
 def test_a_file_for_each_table_and_figure_of_the_paper():
     assert list_sweeps() == [
-        *("fig2", "fig3", "m_lambda", "seeds"),
+        *("fig2", "fig3", "m_lambda", "other_methods", "seeds"),
         *("table2", "table3", "table4", "table5", "table6", "table7"),
     ]
 

@@ -30,3 +30,19 @@ def test_a_network_for_small_images_on_large_pictures_and_the_reverse():
     for backbone, side in (("wrn40_2", 32), ("resnet50", 224)):
         lines = header(f"backbone={backbone}", image_size=side)
         assert not any(line.startswith("sizes") for line in lines)
+
+
+def test_a_tenet_training_that_ends_before_its_first_second_step():
+    def said(*overrides):
+        lines = header("regime=tenet", "backbone=wrn40_2", *overrides, image_size=32)
+        return [line for line in lines if line.startswith("tenet")]
+
+    assert said("epochs=500") == [
+        "tenet   never starts: the first batch with a second step would be 501 (regime.from_step=500, regime.every=3), "
+        "the last batch is 500"
+    ]
+    assert said("epochs=501") == []
+    assert said("epochs=4", "regime.from_step=5", "regime.every=1") != []
+    assert said("epochs=5", "regime.from_step=5", "regime.every=1") == []
+    assert said("epochs=3", "regime.from_step=0") == []
+    assert said("epochs=2", "regime.from_step=0") != []

@@ -66,8 +66,6 @@ class PGD(Attack):
     Athalye et al.'s BPDA (2018).
     """
 
-    climbs = True
-
     def __init__(
         self,
         eps_levels: int,
@@ -90,6 +88,7 @@ class PGD(Attack):
         _check("step_size", step_size, step_size > 0, "above 0")
         _check("start", start, start in get_args(Start), " | ".join(get_args(Start)))
         _check("start", start, loss != "kl" or start != "image", "near | uniform, which loss=kl needs")
+        self.climbs = loss != "kl"  # a divergence grows on either side of an image, and it is wrong on one of them
         self.trace = steps
         self.gradient: Surrogate = gradient
         self.loss, self.steps, self.momentum, self.step_size = loss, steps, momentum, step_size

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from p2be_exp.randomness.draws import ImageRandom, philox4x32
+from p2be_exp.randomness.draws import ImageRandom
 
 MOST_ROUNDS = 50
 SETTLED = 1e-4
 """Squared sum of the distances that the centres of an image moved, below which its groups are final."""
 TIE = 1e-6
 """How much farther than the nearest channel, relative to its squared distance, one is still as near to a mean."""
-_PAIRS_ON_A_CPU = 2**21  # distances held at a time: 16 MiB, near to what a cache holds
-_PAIRS_ELSEWHERE = 2**25  # 256 MiB: 128 maps of 512 channels
+_NUMBERS_ON_A_CPU = 2**19  # of the maps in float64 held at a time: 4 MiB, near to what a cache holds
+_NUMBERS_ELSEWHERE = 2**25  # 256 MiB: 256 maps of 512 x 16 x 16
 
 
 def first_centres(random: ImageRandom, channels: int, groups: int) -> Tensor:
@@ -45,8 +45,7 @@ def channel_groups(features: Tensor, centres: Tensor) -> Tensor:
     moved by less than 0.01 in all, or after 50 rounds; its groups are the last that were assigned. They depend on
     nothing but its own map and first centres. There is no gradient, and autocast does not apply.
 
-    Distances are in float64: among channels that differ little, beside others that are large, float32 has no right
-    digits, and no setting of a GPU lowers the precision of float64's products.
+    Means and distances are in float64: the mean of a pair is then in its middle, whatever else is in the map.
 
     Args:
         features: ``(B, C, H, W)``, or with any other shape behind C. Maps with nan end too, in any groups.
@@ -59,11 +58,11 @@ def channel_groups(features: Tensor, centres: Tensor) -> Tensor:
     there the last bit decides.
     """
     maps = features.detach().flatten(2)
-    pairs = _PAIRS_ON_A_CPU if maps.device.type == "cpu" else _PAIRS_ELSEWHERE
-    images = max(1, pairs // maps.shape[1] ** 2)
+    numbers = _NUMBERS_ON_A_CPU if maps.device.type == "cpu" else _NUMBERS_ELSEWHERE
+    images = max(1, numbers // maps.shape[1:].numel())
     with torch.no_grad(), torch.autocast(maps.device.type, enabled=False):
         parts = zip(maps.split(images), centres.split(images), strict=True)
-        return torch.cat([_groups(*part) for part in parts])
+        return torch.cat([_groups(part.double(), first) for part, first in parts])
 
 
 def membership(groups: Tensor, count: int) -> Tensor:
@@ -72,29 +71,31 @@ def membership(groups: Tensor, count: int) -> Tensor:
 
 
 def _groups(maps: Tensor, centres: Tensor) -> Tensor:
-    """:func:`channel_groups` of as many images as fit."""
-    equal = _lowest_equal(maps)
-    distances = _squared_distances(maps.double())
-    groups = torch.zeros_like(equal)
+    """:func:`channel_groups` of as many images as fit: maps ``(B, C, D)`` in float64."""
+    groups = torch.zeros(maps.shape[:2], dtype=torch.int64, device=maps.device)
     running = torch.ones(len(maps), 1, dtype=torch.bool, device=maps.device)
     for _ in range(MOST_ROUNDS):
-        to_centres = _distances_from(centres, distances, equal)
+        to_centres = _distances(_rows(maps, centres), maps)
         groups = torch.where(running, to_centres.argmin(1), groups)
-        following = _next_centres(groups, centres.shape[1], distances, equal)
-        moved = to_centres.gather(2, following[:, :, None]).clamp(min=0).sqrt().sum(1)
-        running = running & ~(moved.square() < SETTLED)  # nan runs on
+        following = _next_centres(groups, centres.shape[1], maps)
+        moved = to_centres.gather(2, following[:, :, None]).squeeze(2).masked_fill(following == centres, 0.0).sum(1)
+        running = running & ~(moved.square() < SETTLED)[:, None]  # nan runs on
         centres = following  # of an image that is done too: nobody asks any more
         if not running.any():  # the one wait for the device in a round
             break
     return groups
 
 
-def _next_centres(groups: Tensor, count: int, distances: Tensor, equal: Tensor) -> Tensor:
+def _next_centres(groups: Tensor, count: int, maps: Tensor) -> Tensor:
     """For each group in turn the channel nearest to its mean among those not taken: ``(B, K)``."""
-    to_means = _distances_to_means(membership(groups, count), distances, equal)
+    members = membership(groups, count)
+    size = members.sum(2, keepdim=True)
+    means = members.to(maps.dtype) @ maps / size
+    # To the mean of no channels all are equally near.
+    squares = _distances(means, maps).square().masked_fill(size == 0, 0.0)
     taken = torch.zeros_like(groups, dtype=torch.bool)
     chosen = []
-    for to_mean in to_means.unbind(1):
+    for to_mean in squares.unbind(1):
         left = to_mean.masked_fill(taken, torch.inf)
         nearest = left <= left.amin(1, keepdim=True) * (1 + TIE)
         chosen.append(nearest.to(torch.uint8).argmax(1, keepdim=True))  # the first of them
@@ -102,58 +103,15 @@ def _next_centres(groups: Tensor, count: int, distances: Tensor, equal: Tensor) 
     return torch.cat(chosen, 1)
 
 
-def _distances_to_means(members: Tensor, distances: Tensor, equal: Tensor) -> Tensor:
-    """Squared distances ``(B, K, C)`` of all channels to the mean of each group, 0 where a group has no members.
+def _distances(points: Tensor, maps: Tensor) -> Tensor:
+    """Euclidean distances ``(B, K, C)`` of all channels to K points ``(B, K, D)``.
 
-    For n members, sum_j d(c, j) / n - sum_ij d(i, j) / (2 n^2): the distances between channels are all that it takes,
-    and what is equal by symmetry comes out equal.
+    They are sums of squared differences, each made in the same way: equal channels are equally far from a point, and a
+    channel is at distance 0 from itself. A product of matrices would be faster and have neither.
     """
-    size = members.sum(2, keepdim=True)
-    # Equal channels are counted at the lowest of them, whose distance to itself is exactly 0.
-    index = equal[:, None].expand_as(members)
-    counts = torch.zeros_like(index, dtype=distances.dtype).scatter_add(2, index, members.to(distances.dtype))
-    sums = counts @ distances
-    spread = (counts * sums).sum(2, keepdim=True) / (2 * size.square())
-    to_means = (sums / size - spread).clamp(min=0).gather(2, index)
-    return to_means.masked_fill(size == 0, 0.0)
+    return torch.cdist(points, maps, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _distances_from(centres: Tensor, distances: Tensor, equal: Tensor) -> Tensor:
-    """Squared distances ``(B, K, C)`` of all channels to the centres; equal to the bit for channels that are equal."""
-    C = distances.shape[-1]
-    rows = distances.gather(1, equal.gather(1, centres)[:, :, None].expand(-1, -1, C))
-    return rows.gather(2, equal[:, None].expand_as(rows))
-
-
-def _squared_distances(maps: Tensor) -> Tensor:
-    """``(B, C, C)`` between the channels of each map, from one product of matrices; 0 from a channel to itself."""
-    norms = maps.square().sum(2)
-    distances = (norms[:, :, None] + norms[:, None, :]).baddbmm_(maps, maps.mT, alpha=-2)
-    distances.diagonal(dim1=1, dim2=2).zero_()
-    return distances
-
-
-def _lowest_equal(maps: Tensor) -> Tensor:
-    """For each channel the lowest one with the same values: ``(B, C)``.
-
-    A product of matrices may round equal rows in different ways; so equal channels, say all those that are zero for an
-    image, share the distances of the lowest. They are found by a hash of 64 bits, exact in any order of summation: two
-    channels that only have the same hash would be taken as equal, about once in 1e14 maps.
-    """
-    maps = maps if maps.dtype == torch.float64 else maps.float()
-    bits = (maps + 0.0).contiguous()  # -0.0 becomes 0.0
-    bits = bits.view(torch.int64 if bits.dtype == torch.float64 else torch.int32)
-    hashes, order = (bits * _hash_weights(bits.shape[2], bits.device)).sum(2).sort(dim=1, stable=True)
-    place = torch.arange(hashes.shape[1], device=bits.device)
-    starts = torch.ones_like(hashes, dtype=torch.bool)
-    starts[:, 1:] = hashes[:, 1:] != hashes[:, :-1]
-    first = torch.where(starts, place, 0).cummax(1).values  # where in the order the equal ones begin
-    return torch.empty_like(order).scatter_(1, order, order.gather(1, first))
-
-
-def _hash_weights(n: int, device: torch.device) -> Tensor:
-    """``n`` odd numbers of 64 random bits."""
-    counter = torch.arange(n, device=device)
-    zero = torch.zeros_like(counter)
-    high, low, _, _ = philox4x32((counter, zero, zero, zero), (0, 0))
-    return (high << 32) | low | 1
+def _rows(maps: Tensor, channels: Tensor) -> Tensor:
+    """The maps of some channels of each image: ``(B, K, D)`` for channels ``(B, K)``."""
+    return maps.gather(1, channels[:, :, None].expand(-1, -1, maps.shape[2]))

@@ -123,7 +123,8 @@ def _job(number: int, overrides: Sequence[str], composed: dict[tuple[str, ...], 
         built = typed(config)
         check_config("train", built)
     subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), JOB_NUMBER)
-    return Job(subdir.replace(JOB_NUMBER, str(number)), tuple(overrides), built)
+    folder = subdir.replace("\\", "").replace(JOB_NUMBER, str(number))  # Hydra's parser escapes the braces
+    return Job(folder, tuple(overrides), built)
 
 
 def labelled(jobs: Sequence[Job]) -> list[tuple[Job, str]]:

@@ -16,7 +16,7 @@ from p2be_exp.report.paper.measures import value
 from p2be_exp.report.paper.published import FAMILIES, Published
 from p2be_exp.report.paper.recipe import Departures, departures
 from p2be_exp.report.paper.reference import compare_cells
-from p2be_exp.report.paper.tables import OTHER, TABLES, TableSpec, blocks_with_several_rows, family
+from p2be_exp.report.paper.tables import OTHER, TABLES, TableSpec, blocks_with_several_rows, family, takes
 
 Runs = dict[int, tuple[Result, float]]
 """By seed, the run and its value in percent."""
@@ -147,7 +147,7 @@ def _tables(spec: TableSpec, results: Iterable[Result]) -> list[Table]:
     for result in results:
         if result.scale == "small" and result.sweep not in spec.sweeps and spec is not OTHER:
             continue  # a small sweep is about its own table
-        if not spec.cells(result, ""):
+        if not takes(spec, result) or not spec.cells(result, ""):
             continue
         found = departures(result, spec.recipe)
         cells = tuple(spec.cells(result, ", ".join(found.row)))
@@ -181,6 +181,8 @@ def _worth_showing(spec: TableSpec, sections: dict[_Section, list[_Placed]]) -> 
 
 def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
+    if spec.methods:
+        return ()
     network, epochs = result.config.backbone.name, str(result.config.epochs)
     expected = ("resnet50",) if spec.recipe.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
@@ -259,7 +261,7 @@ def _whole(block: Key) -> Key:
 def _layout(spec: TableSpec, runs: dict[CellKey, Runs], full: bool) -> list[CellKey]:
     """Every cell of a table in its order; what is measured in one that no run fills is what it is in the others."""
     # Without the complete ImageNet-C, the corruptions that there are.
-    every = full or not spec.corruption_a_row
+    every = (full or not spec.corruption_a_row) and not spec.methods
     shown = [key for key, cell in runs.items() if cell or every]
     measured = [key.column for key, cell in runs.items() if cell or not spec.along]
     columns = _ordered(spec.columns, measured, (full and not spec.along) or spec.corruption_a_row)

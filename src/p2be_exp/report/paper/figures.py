@@ -134,7 +134,8 @@ def _has_interval(cell: Cell) -> bool:
 
 
 def _style(key: Key, number: int = 0) -> tuple[str, str]:
-    return STYLES.get(key.name) or _OTHERS[number % len(_OTHERS)]
+    encoding = key.within[0] if key.within else key.name  # a method's row is one of an encoding, too
+    return STYLES.get(encoding) or _OTHERS[number % len(_OTHERS)]
 
 
 def _ruled(axes: Axes, along: Any) -> None:

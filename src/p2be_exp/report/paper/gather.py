@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,15 @@ class Result(Measured):
         left_out: requested corruptions that there were no images of.
         other_evaluations: names of the run's evaluations that were not taken.
         identical: corruptions whose images are known to be the published ones.
+        worst_case: by radius in levels, percent of the images that some attack broke at it or below; None where an
+            attack is missing.
     """
 
     info: dict[str, Any]
     left_out: tuple[str, ...]
     other_evaluations: tuple[str, ...]
     identical: tuple[str, ...] = ()
+    worst_case: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def sweep(self) -> str | None:
@@ -109,7 +112,12 @@ def _result(measured: Measured) -> Result:
     section = summary.get("corruptions") or {}
     left_out, identical = (tuple(section.get(key) or ()) for key in ("left_out", "identical"))
     return Result(
-        **vars(measured), info=info, left_out=left_out, other_evaluations=tuple(sorted(names)), identical=identical
+        **vars(measured),
+        info=info,
+        left_out=left_out,
+        other_evaluations=tuple(sorted(names)),
+        identical=identical,
+        worst_case=summary.get("worst_case_error") or {},
     )
 
 
@@ -157,6 +165,8 @@ _SUMMARY: Form = {
     "corruptions.left_out": (dict, list, _NONE),
     "corruptions.identical": (list, _NONE),
     "corruptions.identical.*": str,
+    "worst_case_error": (dict, _NONE),
+    "worst_case_error.*": (int, float, _NONE),
 }
 _SETTINGS: Form = {
     "attack": (dict, _NONE),

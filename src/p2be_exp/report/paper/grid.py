@@ -209,7 +209,8 @@ def _warning(table: Table) -> str:
     if table.full:
         return ""
     start = "Small scale or another recipe: not comparable with the published numbers."
-    return f"{start} These runs depart from the paper in: {'; '.join(table.departures)}."
+    recipe = "full scale of sweeps=other_methods" if table.spec.methods else "paper"
+    return f"{start} These runs depart from the {recipe} in: {'; '.join(table.departures)}."
 
 
 def _sentence(table: Table) -> str:

@@ -65,7 +65,7 @@ class Measure:
     """What is reported of a run, see :func:`p2be_exp.report.paper.measures.weights`.
 
     Attributes:
-        kind: ``clean``, ``corruption``, ``lspga``, ``mce``; ``error`` and ``ce`` of one corruption.
+        kind: ``clean``, ``corruption``, ``lspga``, ``mce``, ``worst``; ``error`` and ``ce`` of one corruption.
         corruption: that corruption.
     """
 

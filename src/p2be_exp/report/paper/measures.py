@@ -19,8 +19,15 @@ MEASURES = {
     "corruption": "error under corruptions",
     "lspga": "error under LS-PGA",
     "mce": "mCE",
+    "worst": "worst case of the attacks",
 }
 """Measures in words."""
+
+SUITES = ("suite", "suite_short")
+"""Attacks that a worst case is over: of a single attack it would be that attack alone."""
+
+WORST_RADIUS = 8
+"""Levels of the worst case."""
 
 NORMALISED = frozenset({"mce", "ce"})
 """Kinds of measures that are in percent of AlexNet's error."""
@@ -53,11 +60,26 @@ def weights(result: Result, measure: Measure) -> Mapping[str, float] | None:
 
 
 def value(result: Result, measure: Measure) -> float | None:
-    """The measure in percent; None where the run does not have it."""
+    """The measure in percent; None where the run does not have it.
+
+    Args:
+        measure: as :func:`weights` has it, or ``worst``, the worst case over the attacks of a suite.
+    """
+    if measure.kind == "worst":
+        return worst_case(result)
     found = weights(result, measure)
     if found is None:
         return None
     return sum(weight * result.counts[condition].error for condition, weight in found.items())
+
+
+def worst_case(result: Result) -> float | None:
+    """Percent of the images that some attack of a suite broke within :data:`WORST_RADIUS` levels.
+
+    None without a suite, or where one of its attacks is missing.
+    """
+    suite = (result.settings.get("attack") or {}).get("name") in SUITES
+    return result.worst_case.get(str(WORST_RADIUS)) if suite else None
 
 
 def corruptions(result: Result) -> tuple[str, ...]:

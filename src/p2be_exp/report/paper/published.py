@@ -1,4 +1,4 @@
-"""What the paper printed, read from ``published.yaml`` beside this module."""
+"""What the paper printed, and what others publish of their methods, read from ``published.yaml`` beside this module."""
 
 from __future__ import annotations
 
@@ -85,8 +85,51 @@ def _table(name: str, entry: Mapping[str, Any]) -> PublishedTable:
     return PublishedTable(name, entry["source"], tuple(blocks), rows, columns, numbers, tuple(entry.get("notes", ())))
 
 
-PUBLISHED: dict[str, PublishedTable] = {
-    name: _table(name, entry)
-    for name, entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
-}
+_PRINTED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_OTHERS = _PRINTED.pop("other_methods")
+
+PUBLISHED: dict[str, PublishedTable] = {name: _table(name, entry) for name, entry in _PRINTED.items()}
 """The paper's tables and figures by the ID of the report's table."""
+
+
+@dataclass(frozen=True)
+class OtherRow:
+    """One method as published.
+
+    Attributes:
+        method: its name, as its source has it.
+        dataset, network: trained on; the network is empty where the source does not give it.
+        clean: on the test images, percent, as it is printed.
+        shifted: under corruptions or an attack, the same.
+    """
+
+    method: str
+    dataset: str
+    network: str
+    clean: str
+    shifted: str
+
+
+@dataclass(frozen=True)
+class OtherMethods:
+    """Methods of one source that were measured in one way.
+
+    Attributes:
+        measured: what its numbers are.
+        source: where they are printed.
+        rows: the methods.
+    """
+
+    measured: str
+    source: str
+    rows: tuple[OtherRow, ...]
+
+
+OTHER_METHODS: tuple[OtherMethods, ...] = tuple(
+    OtherMethods(each["title"], each["source"], tuple(OtherRow(*row) for row in each["rows"]))
+    for each in _OTHERS["tables"]
+)
+"""Other methods, as their sources publish them; none of the numbers is the same measurement as this project's."""
+
+OTHER_METHODS_NOTES: tuple[str, ...] = tuple(_OTHERS["notes"])
+"""On all of them."""

@@ -18,8 +18,9 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.measures import IMAGENET_IMAGES
 from p2be_exp.report.comparable import NOT_THE_METHOD, flat, mean_over
 from p2be_exp.report.paper.gather import Result
+from p2be_exp.report.paper.inner_attack import inner_attack
 from p2be_exp.report.paper.keys import format_value
-from p2be_exp.report.paper.measures import LSPGA, corruptions, severities
+from p2be_exp.report.paper.measures import LSPGA, WORST_RADIUS, corruptions, severities, worst_case
 from p2be_exp.report.paper.published import ENCODINGS
 
 _COMMON = {
@@ -49,6 +50,9 @@ _NOT_COMPARED = NOT_THE_METHOD | {
 _ROW = ("encoding.", "optim.table_", "regime.table_learns_from_adversarial")
 """Keys that concern an encoding only: a departure in them goes into the label of its row, and the other rows stay."""
 
+METHOD_ROW = (*_ROW, "regime.")
+"""The same of tables with a method in each row: its own settings, too."""
+
 _TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": IMAGENET_IMAGES}
 _FIRST = ("epochs", "limit_train", "batch_size")
 _SHORT = {"encoding.M": "M", "encoding.lambda_smooth": "lambda", "encoding.init": "table starts as"}
@@ -64,6 +68,7 @@ class Recipe:
         free: keys that vary within the table, besides encoding and backbone.
         measures: kinds of measures in the table: ``corruption``, ``lspga``.
         networks: its backbones, where the table does not name them; none: any.
+        of_row: beginnings of the keys that concern a row only.
     """
 
     datasets: tuple[str, ...]
@@ -71,6 +76,7 @@ class Recipe:
     free: frozenset[str] = frozenset()
     measures: frozenset[str] = frozenset()
     networks: tuple[str, ...] = ()
+    of_row: tuple[str, ...] = _ROW
 
     @property
     def imagenet(self) -> bool:
@@ -126,8 +132,13 @@ def training_departures(config: TrainConfig, recipe: Recipe) -> tuple[tuple[str,
         for key, value in here.items()
         if key not in expected or not _same(*(_in_effect(key, each, config) for each in (value, expected[key])))
     }
-    of_row = [key for key in changed if _is_row(key, config)]
-    row = tuple(f"{_SHORT.get(key, key)} = {format_value(changed[key])}" for key in of_row if _has_effect(key, config))
+    of_row = [key for key in changed if _is_row(key, config, recipe)]
+    named = [key for key in of_row if _has_effect(key, config)]
+    row: tuple[str, ...] = ()
+    if "regime." in recipe.of_row:
+        named = [key for key in named if not key.startswith("regime.attack.")]
+        row = inner_attack(here, expected)
+    row += tuple(f"{_SHORT.get(key, key)} = {format_value(changed[key])}" for key in named)
     general = [key for key in _FIRST if key in changed]
     general += sorted(set(changed) - set(general) - set(of_row))
     found = [
@@ -176,9 +187,9 @@ def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: s
     return {}
 
 
-def _is_row(key: str, config: TrainConfig) -> bool:
-    """Whether a key concerns the encoding only; RGB cannot be trained against LS-PGA and needs another attack."""
-    return key.startswith(_ROW) or (key.startswith("regime.attack.") and config.encoding.name == "rgb")
+def _is_row(key: str, config: TrainConfig, recipe: Recipe) -> bool:
+    """Whether a key concerns a row only; RGB cannot be trained against LS-PGA and needs another attack."""
+    return key.startswith(recipe.of_row) or (key.startswith("regime.attack.") and config.encoding.name == "rgb")
 
 
 def _has_effect(key: str, config: TrainConfig) -> bool:
@@ -227,6 +238,8 @@ def _evaluation(result: Result, recipe: Recipe) -> list[str]:
         found += _corrupted(result)
     if "lspga" in recipe.measures and LSPGA in counts:
         found += _attacked(result)
+    if "worst" in recipe.measures and worst_case(result) is not None:
+        found += _suite(result)
     return found
 
 
@@ -259,6 +272,29 @@ def _attacked(result: Result) -> list[str]:
     if seed not in (None, 0, result.seed):  # 0 is what evaluate.py draws with
         found.append(f"attacked under seed {seed}")
     return found
+
+
+def _suite(result: Result) -> list[str]:
+    """How a suite of attacks departs from that of ``attack=suite``; radii above that of the worst case play no part."""
+    attack = result.settings["attack"]
+    expected = _suite_keys()
+    found = [
+        f"attacks with {key} = {format_value(attack[key])} instead of {format_value(expected[key])}"
+        for key in sorted(expected)
+        if key in attack and attack[key] != expected[key] and key not in ("name", "save_images", "eps_levels")
+    ]
+    radii = attack.get("eps_levels", expected["eps_levels"])
+    usual, here = ([each for each in _listed(of) if each <= WORST_RADIUS] for of in (expected["eps_levels"], radii))
+    return found if here == usual else [*found, f"attacks at {' '.join(map(str, here))} levels"]
+
+
+@functools.cache
+def _suite_keys() -> dict[str, Any]:
+    return to_plain(compose_config("train", ["attack=suite"]))["attack"]
+
+
+def _listed(radii: Any) -> list[int]:
+    return sorted(radii) if isinstance(radii, list) else [radii]
 
 
 def over(result: Result) -> str:

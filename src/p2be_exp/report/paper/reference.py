@@ -35,6 +35,8 @@ def compare_cells(
     in_part = len(reference) > 1 or len(cell) > 1
     shares = weights(a, measure)
     try:
+        if measure.kind == "worst":
+            raise BadInput("a worst case over attacks is compared over seeds alone")
         if shares is None or shares != weights(b, measure):
             raise BadInput("not measured under the same conditions")
         wrong = wrong_images(a, b, list(shares))

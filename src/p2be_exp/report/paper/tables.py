@@ -11,9 +11,9 @@ from p2be_exp.config.typed import has_key
 from p2be_exp.corruptions.names import TEST
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import CellKey, Key, Measure, Setting
-from p2be_exp.report.paper.measures import MEASURES, is_official_imagenet
+from p2be_exp.report.paper.measures import MEASURES, WORST_RADIUS, is_official_imagenet, worst_case
 from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS, PUBLISHED, PublishedTable
-from p2be_exp.report.paper.recipe import Recipe, smooth_weight, training_departures
+from p2be_exp.report.paper.recipe import METHOD_ROW, Recipe, smooth_weight, training_departures
 from p2be_exp.runs.run import Run
 
 
@@ -41,6 +41,8 @@ class TableSpec:
         labels: of rows that are not options of the configuration.
         block_details: added to a block's label in the table.
         remarks: notes on the runs in it.
+        papers_alone: whether it takes the paper's regimes and ``model=plain`` alone.
+        methods: whether rows are methods with an encoding each, on any network; of these, only what was measured.
     """
 
     printed: PublishedTable
@@ -61,6 +63,8 @@ class TableSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     block_details: Mapping[str, str] = field(default_factory=dict)
     remarks: Callable[[Sequence[Result]], list[str]] = lambda results: []
+    papers_alone: bool = False
+    methods: bool = False
 
     @property
     def id(self) -> str:
@@ -88,9 +92,9 @@ class TableSpec:
         return self.columns_are == "encodings"
 
     def row_label(self, key: Key) -> str:
-        """A row in words: P2BE, M = 32."""
+        """A row in words: P2BE, M = 32; TENET, RGB."""
         name = str(key.published)
-        label = self.labels.get(name) or option_label(name)
+        label = self.labels.get(name) or ", ".join(map(option_label, (name.split("/") if key.within else (name,))))
         return f"{label}, {key.variant}" if key.variant else label
 
     def column_label(self, key: Key) -> str:
@@ -124,6 +128,11 @@ _NAMES = {
     "imagenet": "ImageNet",
     "contrain": "ConTrain",
     "advtrain": "AdvTrain",
+    "augmix": "AugMix",
+    "noisymix": "NoisyMix",
+    "tenet": "TENET",
+    "trades": "TRADES",
+    "mart": "MART",
 }
 
 
@@ -161,6 +170,15 @@ def _learns_its_table(result: Result) -> bool:
 def _cells(block: Key, row: Key, *kinds: str) -> list[CellKey]:
     """A row of a table whose columns are measures."""
     return [CellKey(block, row, Key(kind), Measure(kind)) for kind in kinds]
+
+
+def takes(spec: TableSpec, result: Result) -> bool:
+    """Whether a table takes a run's method; the paper's tables take the paper's alone."""
+    return not spec.papers_alone or (_name(result, "regime") in _PAPERS and _name(result, "model") == "plain")
+
+
+_PAPERS = ("standard", "augmix", "contrain", "advtrain")
+"""The paper's regimes, with the plain training that small sweeps have in their place."""
 
 
 # -- common corruptions -----------------------------------------------------------------------------------------------
@@ -298,6 +316,34 @@ def _cells_other(result: Result, variant: str) -> list[CellKey]:
     return _cells(Key(dataset, within=tuple(within)), row, *_ALL)
 
 
+# -- other methods ----------------------------------------------------------------------------------------------------
+
+METHODS = ("standard", "augmix", "noisymix", "tenet", "advtrain", "contrain", "trades", "mart")
+"""Regimes in the order of their table."""
+
+_BESIDE_THE_PAPER = frozenset(METHODS) - frozenset(_PAPERS)
+
+
+def _cells_methods(result: Result, variant: str) -> list[CellKey]:
+    if _name(result, "regime") not in METHODS or not _learns_its_table(result):
+        return []
+    block = Key(_name(result, "dataset"), within=(_name(result, "backbone"),))
+    row = Key(_name(result, "regime"), variant, within=(_name(result, "encoding"),))
+    return _cells(block, row, "clean", "corruption", "worst")
+
+
+def _about_methods(results: Sequence[Result]) -> list[str]:
+    note = (
+        "Worst case: an image counts as wrong if the network is wrong on it, or if any attack of the suite breaks "
+        f"it by moving its values by at most {WORST_RADIUS} whole levels."
+    )
+    return [note] if any(worst_case(each) is not None for each in results) else []
+
+
+def _has_other_methods(cells: Sequence[CellKey]) -> bool:
+    return any(cell.row.name in _BESIDE_THE_PAPER for cell in cells)
+
+
 def blocks_with_several_rows(cells: Iterable[CellKey]) -> set[Key]:
     """The blocks that have several rows among some cells."""
     rows: dict[Key, set[Key]] = {}
@@ -326,6 +372,7 @@ _IMAGENET = Recipe(("imagenet",), ("augmix",), measures=_CORRUPTION)
 _FIXED = Recipe(("imagenet",), ("augmix",), networks=("resnet50",))
 _SMOOTHNESS = Recipe(_BOTH, ("contrain",), frozenset({"encoding.lambda_smooth"}), _LSPGA, _WRN)
 _ANY = _BOTH, ("augmix", *_ADVERSARIAL)
+_METHODS = Recipe(_BOTH, (), measures=frozenset({"corruption", "worst"}), of_row=METHOD_ROW)
 
 TABLES: tuple[TableSpec, ...] = (
     TableSpec(
@@ -336,6 +383,7 @@ TABLES: tuple[TableSpec, ...] = (
         sweeps=("table2", "seeds"),
         shown_by="table6",
         pictures=("differences", "corruptions"),
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["table3"],
@@ -344,6 +392,7 @@ TABLES: tuple[TableSpec, ...] = (
         _cells_3,
         sweeps=("table3",),
         pictures=("differences", "corruptions"),
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["table3_ce"],
@@ -355,6 +404,7 @@ TABLES: tuple[TableSpec, ...] = (
         differences=False,
         pictures=(),
         row_head="corruption",
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["table4"],
@@ -364,6 +414,7 @@ TABLES: tuple[TableSpec, ...] = (
         reference=Key("onehot"),
         against="one-hot",
         sweeps=("table4",),
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["table5"],
@@ -378,6 +429,7 @@ TABLES: tuple[TableSpec, ...] = (
         row_head="smoothness",
         labels={"off": "off: lambda = 0"},
         block_details={"cifar10": "on: lambda = 1.0", "cifar100": "on: lambda = 0.1"},
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["table6"],
@@ -387,6 +439,7 @@ TABLES: tuple[TableSpec, ...] = (
         sweeps=("table6",),
         wanted=_several_columns,
         columns_are="lengths",
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["table7"],
@@ -400,6 +453,7 @@ TABLES: tuple[TableSpec, ...] = (
         row_head="table",
         labels={"learned": "its own table", "fixed": "a fixed table"},
         remarks=_fixed_tables,
+        papers_alone=True,
     ),
     TableSpec(
         PUBLISHED["figure3"],
@@ -427,8 +481,26 @@ TABLES: tuple[TableSpec, ...] = (
         pictures=("heat_maps",),
         row_head="smoothness",
     ),
+    TableSpec(
+        PublishedTable(
+            "other_methods",
+            rows=tuple(f"{method}/{encoding}" for method in METHODS for encoding in ENCODINGS),
+            columns=("clean", "corruption", "worst"),
+        ),
+        "other methods, by method and encoding",
+        _METHODS,
+        _cells_methods,
+        reference=Key("standard", within=("rgb",)),
+        against="standard, RGB",
+        sweeps=("other_methods",),
+        wanted=_has_other_methods,
+        variants_apart=False,
+        row_head="method",
+        remarks=_about_methods,
+        methods=True,
+    ),
 )
-"""The tables of the paper, and of what its figures show, in the order of the report."""
+"""The tables of the paper, of what its figures show, and of other methods, in the order of the report."""
 
 OTHER = TableSpec(
     PublishedTable("other", rows=tuple(ENCODINGS), columns=_ALL),

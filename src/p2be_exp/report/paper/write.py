@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from p2be_exp.report.paper.figures import Picture, table_pictures
 from p2be_exp.report.paper.folder import write_files
 from p2be_exp.report.paper.gather import NotUsed, Result, gather
 from p2be_exp.report.paper.grid import Grid, grids
+from p2be_exp.report.paper.other_methods import published_csv, published_methods
 from p2be_exp.report.paper.page import page
 from p2be_exp.report.paper.runs_table import number_of_runs, runs_table
 from p2be_exp.runs.provenance import now
@@ -26,11 +27,19 @@ TITLE = "Runs beside the paper"
 
 @dataclass(frozen=True)
 class Section:
-    """A table as it is reported: filled, in words, and its pictures."""
+    """A table as it is reported.
+
+    Attributes:
+        table: filled.
+        grid: the same in words.
+        pictures: of it.
+        published: what others publish, where that has a table of its own beneath it.
+    """
 
     table: Table
     grid: Grid
     pictures: tuple[Picture, ...]
+    published: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +74,18 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
     """
     results, not_used = gather(paths, evaluation)
     tables = fill_tables(results)
-    pairs = zip(tables, grids(tables), strict=True)
-    sections = [Section(table, grid, tuple(table_pictures(table, grid))) for table, grid in pairs]
+    sections = [_section(table, grid) for table, grid in zip(tables, grids(tables), strict=True)]
+    methods = [number for number, section in enumerate(sections) if section.table.spec.methods]
+    for number in methods[-1:]:  # once, however many tables of methods there are
+        published = published_methods(sections[number].table.spec.id)
+        sections[number] = replace(sections[number], published=published)
     learned = any(result.config.encoding.name == "p2be" for result in results)
     maps, notes = code_maps(results) if learned else ([], [])
     return Report(results, not_used, sections, maps, notes)
+
+
+def _section(table: Table, grid: Grid) -> Section:
+    return Section(table, grid, tuple(table_pictures(table, grid)))
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -84,6 +100,9 @@ def write_report(report: Report, out: Path) -> None:
     for section in report.sections:
         files[f"tables/{section.grid.id}.csv"] = as_csv(section.table, section.grid.id)
         files[f"tables/{section.grid.id}.tex"] = as_latex(section.grid)
+        if section.published:
+            files[f"tables/{section.published.id}.csv"] = published_csv()
+            files[f"tables/{section.published.id}.tex"] = as_latex(section.published)
     for picture in (*chain.from_iterable(section.pictures for section in report.sections), *report.maps):
         files[f"figures/{picture.name}.svg"] = picture.svg
     files["report.md"] = _markdown(report)
@@ -94,6 +113,8 @@ def write_report(report: Report, out: Path) -> None:
 def report_text(report: Report) -> str:
     """The tables for a terminal, and which runs are not in them."""
     lines = [as_text(section.grid) for section in report.sections]
+    if any(section.published for section in report.sections):
+        lines.append("Other methods as published: on the page, with what each number is.")
     if report.not_used:
         lines.append("\n".join(f"not used: {each.folder}: {each.reason}" for each in report.not_used))
     return "\n\n".join([*lines, *report.notes])
@@ -121,6 +142,7 @@ def _markdown(report: Report) -> str:
     parts = [f"# {TITLE}", *map(escaped, intro(report))]
     for section in report.sections:
         parts += [as_markdown(section.grid), *map(_shown, section.pictures)]
+        parts += [as_markdown(section.published)] if section.published else []
     parts += [*map(_shown, report.maps), *map(escaped, report.notes), as_markdown(report.runs)]
     return "\n\n".join(parts) + "\n"
 
