@@ -58,7 +58,7 @@ def test_along_m_and_lambda(lengths):
     pictures = drawn(*lengths)
     assert {"figure3", "m_lambda-1"} <= set(pictures)
     along = pictures["figure3"].alt
-    assert re.search(r"P2BE, wrn40_2, CIFAR-100, augmix, clean error: M = 16: 22.12, M = 64: 22.12", along)
+    assert re.search(r"P2BE, wrn40_2, CIFAR-100, AugMix, clean error: M = 16: 22.12, M = 64: 22.12", along)
     both = pictures["m_lambda-1"].alt
     assert len(re.findall(r"clean error at M = \d+, lambda = [01]: 22.12", both)) == 4
 
@@ -85,7 +85,7 @@ def test_maps_of_codes(workdir):
         "learned": "1.00",
     }
     assert 0.4 < float(told["random"]) < 0.6  # half of the bits are ones, a quarter are ones in both
-    assert "learned on CIFAR-100, M = 64, wrn40_2, augmix, 200 epochs, lambda = 1, seed 1" in picture.alt
+    assert "learned on CIFAR-100, M = 64, wrn40_2, AugMix, 200 epochs, lambda = 1, seed 1" in picture.alt
 
 
 def test_no_map_without_a_table(workdir):
