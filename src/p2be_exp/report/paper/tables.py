@@ -334,8 +334,8 @@ def _cells_methods(result: Result, variant: str) -> list[CellKey]:
 
 def _about_methods(results: Sequence[Result]) -> list[str]:
     note = (
-        "Worst case: an image counts as wrong if the network is wrong on it, or if any attack of the suite breaks it by "
-        f"moving its values by at most {WORST_RADIUS} whole levels."
+        "Worst case: an image counts as wrong if the network is wrong on it, or if any attack of the suite breaks it "
+        f"by moving its values by at most {WORST_RADIUS} whole levels."
     )
     return [note] if any(worst_case(each) is not None for each in results) else []
 
