@@ -10,6 +10,7 @@ import pytest
 from commandline import copy_of, refusal, rows_of, train, untimed, weights_of
 from p2be_exp.commands import sweep
 from p2be_exp.runs.run import Run
+from p2be_exp.sweeps import sweep_file
 from p2be_exp.training.module import TrainingModule
 
 pytestmark = [pytest.mark.usefixtures("workdir"), pytest.mark.slow]
@@ -196,6 +197,49 @@ def test_a_table_comes_from_the_run_that_is_trained_first():
     assert fixed.equal(first)
     assert not own.equal(first)
     assert train(*arguments).out.count("already finished") == 3
+
+
+BLOCKS = """\
+title: T
+full: {backbone: wrn16_1, dataset: digits, encoding: rgb, corruption: none, attack: none, seed: 0}
+small: {note: few}
+blocks:
+  plain:
+    full: {regime: standard, seed: [0, 1]}
+  adversarial:
+    full: {regime: [contrain, advtrain], attack@regime.attack: pgd_fixed, regime.attack.steps: 1}
+"""
+"""The second has keys of an option with several values."""
+
+
+@pytest.mark.usefixtures("no_report")
+def test_blocks_run_one_after_another_behind_a_failed_job_too(monkeypatch, workdir):
+    (workdir / "files").mkdir()
+    (workdir / "files" / "mine.yaml").write_text(BLOCKS)
+    monkeypatch.setattr(sweep_file, "SWEEPS_DIR", workdir / "files")
+
+    failed = []
+
+    def fail_once():
+        if not failed:
+            failed.append(True)
+            raise RuntimeError("no memory left")
+
+    with monkeypatch.context() as patched:
+        in_job(patched, "plain-1", fail_once)
+        outcome = train("sweeps=mine", *TINY)
+    assert outcome.code == 1
+    assert "1 of 2 jobs failed:" in outcome.err
+    assert "== plain-0: seed=0 regime=standard" in outcome.out
+    others = dict.fromkeys(("plain-0", "adversarial-0", "adversarial-1"), "finished")
+    assert states() == {**others, "plain-1": "failed"}
+    outcome = train("sweeps=mine", *TINY)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("already finished") == 3
+    assert states() == {**others, "plain-1": "finished"}
+    (first, second) = (Run(Path("sweep") / f"adversarial-{number}").config().regime for number in (0, 1))
+    assert (first.name, second.name) == ("contrain", "advtrain")
+    assert {regime.attack.start for regime in (first, second)} == {"near"}
 
 
 def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):

@@ -44,3 +44,9 @@ def test_a_label_says_what_tells_a_job_from_the_others():
         "encoding=p2be seed=1",
     ]
     assert [label for _, label in labelled(jobs[:1])] == [""]
+
+
+def test_a_folder_may_be_named_by_a_jobs_number():
+    jobs = plan_jobs(["dataset=digits", "seed=0,1", "hydra.sweep.subdir=tenet-${hydra.job.num}"])
+    assert [job.folder for job in jobs] == ["tenet-0", "tenet-1"]
+    assert [label for _, label in labelled(jobs)] == ["seed=0", "seed=1"]

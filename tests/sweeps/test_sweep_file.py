@@ -1,6 +1,7 @@
 """The sweep files ask for the paper's rows, and a user's overrides stand in the place of theirs."""
 
 import itertools
+import math
 
 import pytest
 
@@ -109,6 +110,21 @@ def test_table_7_needs_a_table_first_unless_one_is_named():
     assert "encoding.table_from=null,logs/mine" in named.grids[""]
 
 
+def test_other_methods_train_each_on_its_encodings():
+    found = {(c.regime.name, c.encoding.name) for c in planned("other_methods", "full", "seed=0")}
+    views = itertools.product(("standard", "augmix", "noisymix", "tenet"), ("rgb", "p2be"))
+    adversarial = itertools.product(("advtrain", "contrain", "trades", "mart"), ("rgb", "thermometer", "p2be"))
+    assert found == {*views, *adversarial}
+    assert len(planned("other_methods")) == 3 * len(found)
+
+
+def test_a_third_of_tenets_steps_lie_behind_its_start_at_the_small_scale():
+    (config,) = planned("other_methods", "small", "regime=tenet", "encoding=rgb", "seed=0")
+    steps = config.epochs * math.ceil(config.limit_train / config.batch_size)
+    assert steps - config.regime.from_step >= steps / 3
+    assert config.regime.first_second_step <= steps
+
+
 # -- how a file is read -----------------------------------------------------------------------------------------------
 
 
@@ -186,4 +202,98 @@ def test_what_there_is_not_is_refused():
 def test_a_file_of_another_form_is_an_error(made, text, message):
     made("mine", text)
     with pytest.raises(ValueError, match=message):
+        read_sweep("mine")
+
+
+# -- blocks -----------------------------------------------------------------------------------------------------------
+
+BLOCKS = """\
+title: T
+full: {dataset: cifar10, epochs: 9, seed: [0, 1]}
+small: {note: few, dataset: digits, epochs: 1}
+blocks:
+  plain:
+    full: {regime: [standard, augmix], encoding: [rgb, p2be], epochs: 12}
+  tenet:
+    full: {regime: tenet, encoding: p2be, regime.every: 2, seed: drop}
+    small: {regime.from_step: 3}
+"""
+
+
+def grids(*arguments):
+    """By block, its overrides without those that every sweep has."""
+    common = ("sweeps=", "scale=", "departs_from_paper=")
+    found = read_sweep("mine", *arguments).grids
+    return {name: [each for each in grid if not each.startswith(common)] for name, grid in found.items()}
+
+
+def test_each_block_is_a_grid_on_top_of_the_shared_keys(made):
+    made("mine", BLOCKS)
+    assert grids() == {
+        "plain": ["dataset=cifar10", "epochs=12", "seed=0,1", "regime=standard,augmix", "encoding=rgb,p2be"],
+        "tenet": ["dataset=cifar10", "epochs=9", "regime=tenet", "encoding=p2be", "regime.every=2"],
+    }
+    small = grids("small")
+    assert "epochs=1" in small["plain"]  # what is small stays small
+    assert "regime.from_step=3" in small["tenet"]
+
+
+@pytest.mark.parametrize(
+    ("given", "blocks"),
+    [
+        (["regime=tenet"], {"tenet": {"regime=tenet", "encoding=p2be"}}),
+        (["regime=augmix,tenet", "encoding=rgb"], {"plain": {"regime=augmix", "encoding=rgb"}}),
+        (
+            ["encoding=onehot"],
+            {
+                "plain": {"regime=standard,augmix", "encoding=onehot"},
+                "tenet": {"regime=tenet", "encoding=onehot"},
+            },
+        ),
+        (
+            ["epochs=3"],  # the key of one block, and of the file for the other
+            {"plain": {"regime=standard,augmix", "epochs=3"}, "tenet": {"regime=tenet", "epochs=9"}},
+        ),
+        (
+            ["regime.every=5"],
+            {"plain": {"encoding=rgb,p2be"}, "tenet": {"regime.every=5"}},
+        ),
+        (["batch_size=7"], {"plain": {"batch_size=7"}, "tenet": {"batch_size=7"}}),
+    ],
+)
+def test_a_users_override_chooses_among_the_blocks(made, given, blocks):
+    made("mine", BLOCKS)
+    found = grids("full", given)
+    assert set(found) == set(blocks)
+    for name, expected in blocks.items():
+        assert expected <= set(found[name])
+    assert "regime.every=5" not in found.get("plain", [])
+
+
+def test_another_regime_takes_the_attack_within_it_away(made):
+    made("mine", "title: T\nsmall: {}\nfull: {regime: advtrain, attack@regime.attack: pgd_fixed, encoding: rgb}\n")
+    assert not any("attack" in each for each in grid_of("mine", "full", ["regime=standard"]))
+
+
+def test_overrides_that_leave_no_block_are_refused(made):
+    made("mine", BLOCKS)
+    with pytest.raises(BadInput, match=r"sweeps=mine: no block of its file has regime=tenet encoding=rgb"):
+        read_sweep("mine", "full", ["regime=tenet", "encoding=rgb"])
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ("[{regime: tenet}]", "blocks=.*: must be names with sections"),
+        ("{}", "blocks=.*: must be names with sections"),
+        ("{first: {full: {}}}", "blocks: first: a name"),
+        ("{a/b: {full: {}}}", "blocks: a/b: a name"),
+        ("{a: {small: {}}}", "blocks.a=.*full is required"),
+        ("{a: {full: {regime: []}}}", r"blocks.a.full: regime=\[\]: at least one"),
+        ("{a: {full: {regime: {name: x}}}}", "blocks.a.full: regime=.*GROUP.KEY"),
+    ],
+)
+def test_blocks_of_another_form_are_an_error(made, blocks, message):
+    made("mine", f"title: T\nfull: {{}}\nsmall: {{}}\nblocks: {blocks}\n")
+    with pytest.raises(BadInput, match=message):
         read_sweep("mine")

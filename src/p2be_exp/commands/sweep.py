@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from p2be_exp.commands.hydra_app import hydra_main
@@ -32,6 +33,7 @@ from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import FIRST, JOB_NUMBER, Sweep, labelled, plan_jobs, read_sweep
+from p2be_exp.sweeps.sweep_file import of_group
 from p2be_exp.system.atomic import is_full, refuse_links
 from p2be_exp.system.command_line import as_override, quoted, typed
 from p2be_exp.system.forms import read_json, unusable
@@ -178,8 +180,27 @@ def _stages(sweep: Sweep, folder: Path) -> list[list[list[str]]]:
         own = [each.replace(FIRST, first) for each in overrides if not each.startswith("hydra.sweep.dir=")]
         # Every multirun counts its jobs from 0.
         subdir = [f"hydra.sweep.subdir={block}-{JOB_NUMBER}"] if block else []
-        grids.append([*own, *where, *subdir])
+        grids.append([*_with_their_option(own), *where, *subdir])
     return [[[*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"]], grids] if sweep.first else [grids]
+
+
+def _with_their_option(overrides: Sequence[str]) -> list[str]:
+    """The same grid, for Hydra, which first composes a configuration without the overrides that have several values.
+
+    A key of one of those options (``regime.attack.steps`` with ``regime=contrain,advtrain``) would be unknown there;
+    as a choice of one value it is left out with its option.
+
+    >>> _with_their_option(["regime=contrain,advtrain", "regime.attack.steps=2", "epochs=1"])
+    ['regime=contrain,advtrain', 'regime.attack.steps=choice(2)', 'epochs=1']
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    several = [each.key_or_group for each in parsed if each.is_sweep_override()]
+    found = []
+    for text, each in zip(overrides, parsed, strict=True):
+        key, _, value = text.partition("=")
+        depends = any(of_group(key, group) for group in several)
+        found.append(f"{key}=choice({value})" if depends and not each.is_sweep_override() else text)
+    return found
 
 
 def list_jobs(*stages: Sequence[Sequence[str]], title: str = "", folder: Path | None = None) -> str:

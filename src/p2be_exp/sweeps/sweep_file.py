@@ -212,12 +212,12 @@ def _overrides(keys: Mapping[str, Any], given: Sequence[str]) -> tuple[str, ...]
     """
     theirs = {_key(override): override for override in given}
     replaced = [key for key in keys if key in theirs and not _within(theirs[key], keys[key])]
-    kept = {key: value for key, value in keys.items() if not any(_of_group(key, group) for group in replaced)}
+    kept = {key: value for key, value in keys.items() if not any(of_group(key, group) for group in replaced)}
     mine = [theirs.pop(key, f"{key}={_values(value)}") for key, value in kept.items()]
     return (*mine, *theirs.values())
 
 
-def _of_group(key: str, group: str) -> bool:
+def of_group(key: str, group: str) -> bool:
     """Whether a key is one of a group's, or chooses an option within it: ``regime.beta``, ``attack@regime.attack``."""
     return key.startswith(f"{group}.") or f"@{group}." in key
 
