@@ -138,7 +138,7 @@ def recipe_of(overrides):
     """The configuration that a command line gives; single keys are set in it, which is quicker than composing them."""
     words = overrides.split()
     keys = [word for word in words if word.partition("=")[0] not in (*GROUP_SCHEMAS, "experiment")]
-    keys = [word for word in keys if not word.startswith("preset.")]
+    keys = [word for word in keys if not word.startswith("preset.") and "@" not in word]
     config = copy.deepcopy(_recipe(*(word for word in words if word not in keys)))
     for word in keys:
         key, _, value = word.partition("=")
@@ -159,11 +159,12 @@ def write_recipe(
     status="finished",
     evaluation_seed=None,
     facts=None,
+    worst_case=None,
     **settings,
 ):
     """A run of a recipe as the command line gives it, ``"encoding=rgb epochs=50"``; errors as :func:`write_counts`.
 
-    ``facts`` are further entries of ``run.json``.
+    ``facts`` are further entries of ``run.json``; ``worst_case`` is the error at 8 levels over its attacks.
     """
     run = Run(folder)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -176,6 +177,9 @@ def write_recipe(
         dataset = config["dataset"]["name"]
         settings |= {"seed": seed if evaluation_seed is None else evaluation_seed}
         write_counts(folder, errors, n, **{"dataset": dataset} | settings)
+        if worst_case is not None:
+            summary = json.loads((Path(folder) / "results.json").read_text())
+            (Path(folder) / "results.json").write_text(json.dumps(summary | {"worst_case_error": {"8": worst_case}}))
     return Path(folder)
 
 

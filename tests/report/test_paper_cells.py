@@ -4,18 +4,21 @@ import csv
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
 
 from measured_runs import GENERATED, OFFICIAL, cell_at, texts, write_recipe, write_results, wrong_images
+from p2be_exp.config.schema import ModelConfig
 from p2be_exp.errors import BadInput
 from p2be_exp.report.paper.as_csv import as_csv
 from p2be_exp.report.paper.cells import fill_tables
 from p2be_exp.report.paper.gather import gather
 from p2be_exp.report.paper.grid import grids
 from p2be_exp.report.paper.keys import Key
+from p2be_exp.report.paper.tables import TABLES, takes
 
 ALEXNET = {"gaussian_noise": 88.6428, "fog": 81.9324}  # two of AugMix's normalisers, imagenet.py
 
@@ -335,6 +338,72 @@ def test_runs_of_no_table_are_not_lost(workdir):
     write("a", "regime=standard")
     table = filled("a")["other", True]
     assert cell_at(table, "cifar100/standard/wrn40_2", "p2be", "clean").mean == 20.0
+
+
+@pytest.mark.parametrize("regime", ["trades", "tenet", "noisymix", "mart"])
+def test_another_method_is_in_none_of_the_papers_tables(workdir, regime):
+    """Not even where a sweep of the paper is asked for it."""
+    sweep = {"name": "table2", "scale": "full"}
+    for number, recipe in enumerate(("", "dataset=cifar10", "dataset=cifar10 attack=lspga", "experiment=imagenet")):
+        recipe = f"{recipe} backbone=resnet18 regime={regime}"
+        write_recipe(f"{number}", recipe, {"clean": 20.0, "attack/lspga/8": 50.0}, sweep=sweep)
+    tables = fill_tables(gather(["0", "1", "2", "3"])[0])
+    assert {table.spec.id for table in tables} == {"other_methods"}
+    rows = {cell.key.row for table in tables for cell in table.cells if cell.runs}
+    assert {str(row.published) for row in rows} == {f"{regime}/p2be"}
+
+
+def test_another_model_is_in_none_of_the_papers_tables(workdir):
+    write("a", "")
+    results, _ = gather(["a"])
+    (other,) = [replace(each, config=replace(each.config, model=ModelConfig("mine"))) for each in results]
+    papers = [spec for spec in TABLES if spec.id.startswith("table")]
+    assert len(papers) == 7
+    assert not any(takes(spec, other) for spec in papers)
+    assert all(takes(spec, results[0]) for spec in TABLES)
+
+
+SUITE = {"name": "suite", "eps_levels": [2, 4, 8, 16, 32], "steps": 40, "restarts": 1, "queries": 500, "source": None}
+METHOD = "backbone=resnet18 dataset=cifar10"
+
+
+def methods(**errors):
+    """The tables of methods with two seeds each, by ID; the clean errors of the first seeds by method."""
+    for name, clean in errors.items():
+        regime, encoding = name.split("_")
+        for seed in (0, 1):
+            recipe = f"{METHOD} regime={regime} encoding={encoding}"
+            shown = {"clean": clean + seed, "attack/pgd/8": 70.0}
+            write_recipe(f"{name}_{seed}", recipe, shown, seed, attack=SUITE, worst_case=80.0 + 2 * seed)
+    return {table.spec.id: table for table in fill_tables(gather([f"{n}_{s}" for n in errors for s in (0, 1)])[0])}
+
+
+def test_other_methods_by_method_and_encoding(workdir):
+    found = methods(standard_rgb=10.0, mart_p2be=20.0, tenet_rgb=9.0)
+    table = found["other_methods"]
+    assert (list(found), table.full) == (["other_methods"], True)
+    assert texts(table.blocks[Key("cifar10", within=("resnet18",))]) == ("standard/rgb", "tenet/rgb", "mart/p2be")
+    assert table.spec.row_label(Key("tenet", within=("rgb",))) == "TENET, RGB"
+    place = "cifar10/resnet18"
+    cell = cell_at(table, place, "mart/p2be", "clean")
+    assert (cell.mean, cell.compared.difference, cell.compared.kind) == (20.5, 10.0, "paired")
+    worst = cell_at(table, place, "tenet/rgb", "worst")
+    assert (worst.mean, worst.compared.difference) == (81.0, 0.0)
+    assert all(each.published is None for each in table.cells)  # never in one column with ours
+
+
+def test_a_worst_case_is_over_a_suite_and_compared_over_seeds(workdir):
+    for name, attack in (("standard", SUITE), ("mart", SUITE), ("trades", {"name": "lspga"})):
+        recipe = f"{METHOD} regime={name} encoding=rgb"
+        write_recipe(name, recipe, {"clean": 20.0, "attack/lspga/8": 70.0}, attack=attack, worst_case=70.0)
+    (table,) = fill_tables(gather(["standard", "mart", "trades"])[0])
+    cells = {row: cell_at(table, "cifar10/resnet18", f"{row}/rgb", "worst") for row in ("standard", "mart", "trades")}
+    assert {row: cell.mean for row, cell in cells.items()} == {"standard": 70.0, "mart": 70.0, "trades": None}
+    assert cells["mart"].compared.why_not == "a worst case over attacks is compared over seeds alone"
+
+
+def test_the_papers_regimes_alone_make_no_table_of_methods(workdir):
+    assert "other_methods" not in methods(standard_rgb=10.0, augmix_rgb=12.0)
 
 
 def test_what_cannot_be_used_is_told(workdir):

@@ -65,6 +65,7 @@ def test_full_scale(workdir, table, overrides, settings):
         ("table2", "encoding=onehot regime.view_rounding=floor", "regime.view_rounding = floor instead of reference"),
         ("table2", "dataset.val_size=1000", "dataset.val_size = 1000 instead of 0"),
         ("table2", "departs_from_paper=trial", "trial"),
+        ("table2", "backbone=resnet18 backbone.activation=elu", "backbone.activation = elu instead of relu"),
         ("table4", "experiment=adversarial_cifar10 backbone=wrn16_1", "network wrn16_1"),
         ("table4", "experiment=adversarial_cifar10 regime.attack.steps=2", "regime.attack.steps = 2 instead of 7"),
     ],
@@ -163,3 +164,43 @@ def test_an_encoding_of_the_users_own(workdir):
     (result,), _ = gather(["run"])
     mine = replace(result, config=replace(result.config, encoding=Mine()))
     assert departures(mine, SPECS["table2"].recipe).row == ("encoding.width = 7",)
+
+
+# -- methods ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ("regime=tenet", ()),
+        ("regime=tenet regime.from_step=7", ("regime.from_step = 7",)),
+        ("regime=advtrain", ()),
+        ("regime=advtrain regime.attack.steps=2", ("attack steps = 2",)),
+        ("regime=advtrain attack@regime.attack=pgd_fixed encoding=rgb", ("attack pgd_fixed",)),
+        (
+            "regime=contrain attack@regime.attack=pgd_fixed encoding=rgb regime.attack.steps=2",
+            ("attack pgd_fixed", "attack steps = 2"),
+        ),
+        ("regime=trades regime.beta=3 encoding=thermometer", ("regime.beta = 3",)),
+    ],
+)
+def test_a_methods_own_settings_are_told_in_its_row(workdir, overrides, told):
+    departed = found(workdir, f"backbone=resnet18 dataset=cifar10 {overrides}", "other_methods")
+    assert (departed.all, departed.row) == ((), told)
+
+
+@pytest.mark.parametrize(
+    ("attack", "told"),
+    [
+        ({"name": "suite", "eps_levels": [2, 4, 8, 16, 32], "steps": 40, "restarts": 1, "queries": 500}, ()),
+        ({"name": "suite", "eps_levels": [2, 4, 8], "steps": 40}, ()),  # no smaller radius is missing
+        (
+            {"name": "suite_short", "eps_levels": 8, "steps": 3},
+            ("attacks with steps = 3 instead of 40", "attacks at 8 levels"),
+        ),
+        ({"name": "lspga", "steps": 7}, ()),  # no worst case
+    ],
+)
+def test_how_a_worst_case_was_measured_is_told(workdir, attack, told):
+    departed = found(workdir, "regime=mart dataset=cifar10", "other_methods", attack=attack, worst_case=60.0)
+    assert departed.all == told
