@@ -157,8 +157,7 @@ def test_published_weights_go_with_relu():
     check_config("train", config)
     config["backbone"]["weights"] = "resnet50-11ad3fa6.pth"
     assert refused(config) == (
-        "backbone.activation=elu: published weights (backbone.weights) are those of a network with ReLU; "
-        "with them allowed is relu"
+        "backbone.activation=elu: must be relu with backbone.weights, which are those of a network with ReLU"
     )
     config["backbone"]["activation"] = "relu"
     check_config("train", config)

@@ -29,11 +29,10 @@ from commandline import (
 )
 from grids import in_turn
 from p2be_exp.attacks.divergence import kl_divergence
-from p2be_exp.config import training_config
 from p2be_exp.config.schema import TrainConfig
-from p2be_exp.data import ImageDataModule
 from p2be_exp.system.trainer import build_trainer
 from p2be_exp.training.module import TrainingModule
+from small_training import small_config, small_data
 from two_ranks import on_two_ranks
 
 SEED, LAMBDA, CLIP, GAMMA = 5, 0.1, 0.5, 0.02
@@ -47,17 +46,7 @@ SHORT = ("regime.attack.steps=2",)
 
 
 def config_of(*overrides: str) -> TrainConfig:
-    given = ["dataset=digits", "trainer=cpu", "backbone=wrn16_1", f"seed={SEED}", "encoding.M=4", *SHORT]
-    sizes = ["epochs=2", "batch_size=4", "limit_train=21", f"encoding.lambda_smooth={LAMBDA}"]
-    return training_config([*given, *sizes, *overrides])
-
-
-def data_of(config: TrainConfig) -> ImageDataModule:
-    """Six batches an epoch, the last one of a single image."""
-    given = {"seed": SEED, "batch_size": 4, "eval_batch_size": 4, "limit_train": config.limit_train, "limit_test": 4}
-    data = ImageDataModule("digits", "no folder", **given, val_size=0, split_seed=0, download=False)
-    data.setup()
-    return data
+    return small_config(f"seed={SEED}", f"encoding.lambda_smooth={LAMBDA}", *SHORT, *overrides)
 
 
 def module_of(config: TrainConfig, norm: bool) -> TrainingModule:
@@ -101,7 +90,7 @@ def fit(module: TrainingModule, folder: Path) -> Watch:
         enable_checkpointing=False,
         enable_progress_bar=False,
         default_root_dir=folder,
-    ).fit(module, data_of(config))
+    ).fit(module, small_data(config))
     return watch
 
 

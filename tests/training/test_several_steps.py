@@ -15,9 +15,9 @@ from commandline import TINY, assert_equal, at_batch, checkpoint_of, refusal, ro
 from extension_pages import write_files
 from p2be_exp.augment import random_flip_crop
 from p2be_exp.backbones.dropout import DropoutRandom, ImageDropout, dropout_from, dropout_images
-from p2be_exp.config import plugins, training_config
+from p2be_exp.config import plugins
 from p2be_exp.config.schema import TrainConfig
-from p2be_exp.data import Batch, ImageDataModule
+from p2be_exp.data import Batch
 from p2be_exp.errors import Diverged
 from p2be_exp.optim import Cosine, Steps
 from p2be_exp.randomness.draws import ImageRandom, Purpose
@@ -26,6 +26,7 @@ from p2be_exp.runs.run import Run
 from p2be_exp.system.trainer import build_trainer
 from p2be_exp.training.callbacks import EpochRows
 from p2be_exp.training.module import TrainingModule
+from small_training import small_config, small_data
 from two_ranks import on_two_ranks
 
 SEED, LAMBDA, CLIP = 5, 0.1, 0.05
@@ -70,17 +71,7 @@ class Recorder(pl.Callback):
 
 
 def config_of(*overrides: str) -> TrainConfig:
-    given = ["dataset=digits", "trainer=cpu", "backbone=wrn16_1", "regime=standard", f"seed={SEED}", "encoding.M=4"]
-    sizes = ["epochs=2", "batch_size=4", "limit_train=21", f"encoding.lambda_smooth={LAMBDA}"]
-    return training_config([*given, *sizes, *overrides])
-
-
-def data_of(config: TrainConfig) -> ImageDataModule:
-    """Six batches an epoch, the last one of a single image."""
-    given = {"seed": SEED, "batch_size": 4, "eval_batch_size": 4, "limit_train": config.limit_train, "limit_test": 4}
-    data = ImageDataModule("digits", "no folder", **given, val_size=0, split_seed=0, download=False)
-    data.setup()
-    return data
+    return small_config("regime=standard", f"seed={SEED}", f"encoding.lambda_smooth={LAMBDA}", *overrides)
 
 
 def module_of(config: TrainConfig, regime: Regime) -> TrainingModule:
@@ -105,7 +96,7 @@ def fit(module: TrainingModule, folder: Path, *callbacks: pl.Callback) -> Record
         enable_checkpointing=False,
         enable_progress_bar=False,
         default_root_dir=folder,
-    ).fit(module, data_of(config))
+    ).fit(module, small_data(config))
     return recorder
 
 
@@ -196,7 +187,7 @@ def test_a_step_in_bf16_sees_the_new_weights(tmp_path):
     pl.Trainer(
         accelerator="cpu", max_epochs=1, precision="bf16-mixed", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
-    ).fit(module, data_of(module.config))  # fmt: skip
+    ).fit(module, small_data(module.config))  # fmt: skip
     (first, one), (second, two) = seen
     assert first == second == torch.bfloat16
     assert not torch.equal(one, two)
@@ -282,7 +273,7 @@ def test_each_step_of_a_batch_has_dropout_of_its_own_and_each_batch_the_same():
     seen: list[torch.Tensor] = []
     module = module_of(config_of(), Twice(SEED, random_flip_crop))
     module.model.trunk = small_trunk()
-    batch = next(iter(data_of(module.config).train_dataloader()))
+    batch = next(iter(small_data(module.config).train_dataloader()))
     for _ in range(4):
         module.training_step(batch, 0)
     assert torch.equal(seen[0], seen[2])
@@ -381,7 +372,7 @@ def test_processes_that_disagree_about_another_step_end_with_the_reason(tmp_path
     def train(rank: int) -> None:
         module = module_of(config_of(), Disagreeing())
         with pytest.raises(RuntimeError, match=r"^Disagreeing\.steps: more must be equal on all ranks$"):
-            module.training_step(next(iter(data_of(module.config).train_dataloader())), 0)
+            module.training_step(next(iter(small_data(module.config).train_dataloader())), 0)
 
     on_two_ranks(tmp_path, train)
 
@@ -407,7 +398,7 @@ def losses_of(*losses: RegimeLoss, several: bool = True) -> None:
             yield from losses
 
     module = module_of(config_of(), Given(SEED, random_flip_crop))
-    batch = next(iter(data_of(module.config).train_dataloader()))
+    batch = next(iter(small_data(module.config).train_dataloader()))
     for _ in range(2):
         module.training_step(batch, 0)
 

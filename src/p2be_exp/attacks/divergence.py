@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from p2be_exp.models.precision import at_least_float32
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -12,5 +13,5 @@ def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
     Args:
         p, q: logits ``(B, K)``; gradients flow through both.
     """
-    log_p, log_q = (each.to(torch.promote_types(each.dtype, torch.float32)).log_softmax(1) for each in (p, q))
+    log_p, log_q = (at_least_float32(each).log_softmax(1) for each in (p, q))
     return (log_p.exp() * (log_p - log_q)).sum(1)

@@ -20,6 +20,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.errors import BadInput
 from p2be_exp.models.classifier import Classifier
+from p2be_exp.models.precision import at_least_float32
 from p2be_exp.models.surrogate import Surrogate, slopes
 
 Loss = Literal["ce", "margin", "kl"]
@@ -188,7 +189,7 @@ class _Asked:
             # The graph starts behind the readers: their weights need no gradient, and their own way back is shorter.
             features = [each.detach().requires_grad_(with_gradient) for each in self._features(levels)]
             logits, climbed = self.model.answers(*features)
-            climbed = climbed.to(torch.promote_types(climbed.dtype, torch.float32))
+            climbed = at_least_float32(climbed)
             cross_entropy = F.cross_entropy(climbed, labels, reduction="none")
             loss = cross_entropy
             if self.clean is not None:

@@ -216,8 +216,8 @@ def _check_weights(backbone: BackboneConfig) -> None:
         return
     if backbone.activation != "relu":
         raise BadInput(
-            f"backbone.activation={backbone.activation}: published weights (backbone.weights) are those of a "
-            "network with ReLU; with them allowed is relu"
+            f"backbone.activation={backbone.activation}: must be relu with backbone.weights, which are those of a "
+            "network with ReLU"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,7 +58,7 @@ class AdversarialRegime(Regime):
         return model.read(adversarial, learn=self.table_learns_from_adversarial)
 
 
-class RobustRegime(AdversarialRegime):
+class RobustRegime(AdversarialRegime, ABC):
     """An adversarial regime under which the weights may be perturbed, too.
 
     The views of a batch are made first, at the weights as they are.
@@ -100,6 +100,30 @@ class RobustRegime(AdversarialRegime):
     def after_backward(self) -> None:
         """Set perturbed weights back."""
         self.perturbation.restore()
+
+
+class ConsistencyRegime(RobustRegime):
+    """A robust regime whose loss has a term of how far the predictions for both views are apart.
+
+    Args:
+        seed, attack, table_learns_from_adversarial: see :class:`AdversarialRegime`.
+        beta: weight of that term.
+        augment: see :class:`Regime`.
+        awp_gamma, awp_warmup: see :class:`RobustRegime`.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        attack: Attack,
+        table_learns_from_adversarial: bool,
+        beta: float,
+        augment: Augmentation,
+        awp_gamma: float = 0.0,
+        awp_warmup: int = 0,
+    ) -> None:
+        super().__init__(seed, attack, table_learns_from_adversarial, augment, awp_gamma, awp_warmup)
+        self.beta = beta
 
 
 def in_one_pass(model: Classifier, *views: tuple[Tensor, ...]) -> list[Tensor]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from p2be_exp.attacks.attack import Attack
-from p2be_exp.augment import Augmentation
-from p2be_exp.regimes.adversarial import RobustRegime, in_one_pass
+from p2be_exp.models.precision import at_least_float32
+from p2be_exp.regimes.adversarial import ConsistencyRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
@@ -19,34 +17,15 @@ if TYPE_CHECKING:
 _TINY = 1e-12
 
 
-class Mart(RobustRegime):
+class Mart(ConsistencyRegime):
     """Misclassification-aware adversarial training.
 
     Both views are in one forward pass of 2B images; the reference makes two, so that batch norms see one view each.
-
-    Args:
-        seed, attack, table_learns_from_adversarial: see :class:`AdversarialRegime`.
-        beta: weight of the consistency.
-        augment: see :class:`Regime`.
-        awp_gamma, awp_warmup: see :class:`RobustRegime`.
 
     Source: Wang et al. 2020, "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", Eq. 11.
     """
 
     name = "mart"
-
-    def __init__(
-        self,
-        seed: int,
-        attack: Attack,
-        table_learns_from_adversarial: bool,
-        beta: float,
-        augment: Augmentation,
-        awp_gamma: float = 0.0,
-        awp_warmup: int = 0,
-    ) -> None:
-        super().__init__(seed, attack, table_learns_from_adversarial, augment, awp_gamma, awp_warmup)
-        self.beta = beta
 
     def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The terms ``bce`` (on the adversarial view) and ``kl`` (between both, weighted by image)."""
@@ -67,7 +46,7 @@ def boosted_cross_entropy(adversarial: Tensor, labels: Tensor) -> Tensor:
 
     Source: Wang et al. 2020, Eq. 9, with the constants of the reference code.
     """
-    adversarial = _precise(adversarial)
+    adversarial = at_least_float32(adversarial)
     right = F.one_hot(labels, adversarial.shape[1]).bool()
     best_wrong = adversarial.softmax(1).masked_fill(right, 0.0).amax(1)
     return F.cross_entropy(adversarial, labels) - (1.0001 - best_wrong + _TINY).log().mean()
@@ -82,12 +61,8 @@ def weighted_consistency(clean: Tensor, adversarial: Tensor, labels: Tensor) -> 
 
     Source: Wang et al. 2020, Eq. 10, with the constants of the reference code.
     """
-    log_clean = _precise(clean).log_softmax(1)
-    log_adversarial = (_precise(adversarial).softmax(1) + _TINY).log()
+    log_clean = at_least_float32(clean).log_softmax(1)
+    log_adversarial = (at_least_float32(adversarial).softmax(1) + _TINY).log()
     divergence = (log_clean.exp() * (log_clean - log_adversarial)).sum(1)
     p_right = log_clean.exp().gather(1, labels[:, None]).squeeze(1)
     return (divergence * (1.0000001 - p_right)).mean()
-
-
-def _precise(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -16,6 +16,7 @@ from p2be_exp.backbones.dropout import dropout_images
 from p2be_exp.backbones.last_stage import from_last_stage, last_stage_channels, to_last_stage
 from p2be_exp.data import Batch
 from p2be_exp.errors import BadInput
+from p2be_exp.models.precision import at_least_float32
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes.augmix import augmix_for
 from p2be_exp.regimes.channel_groups import channel_groups, first_centres
@@ -115,7 +116,7 @@ class Tenet(Regime):
             features = to_last_stage(model.trunk, *model.read(images)).detach().requires_grad_()
             logits = from_last_stage(model.trunk, features)
             # In bfloat16 the sigmoid of a large logit is 1, without a gradient.
-            certainty = torch.sigmoid(_at_least_float32(logits).gather(1, labels[:, None])).sum()
+            certainty = torch.sigmoid(at_least_float32(logits).gather(1, labels[:, None])).sum()
             (gradient,) = torch.autograd.grad(certainty, features)
         groups = channel_groups(features, first_centres(random, features.shape[1], self.groups))
         return groups, inhibition_mask(features, gradient, groups, self.groups)
@@ -173,7 +174,3 @@ def _statistics(model: nn.Module, learn: bool) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -7,45 +7,24 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional as F
 
-from p2be_exp.attacks.attack import Attack
 from p2be_exp.attacks.divergence import kl_divergence
-from p2be_exp.augment import Augmentation
-from p2be_exp.regimes.adversarial import RobustRegime, in_one_pass
+from p2be_exp.regimes.adversarial import ConsistencyRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
 
 if TYPE_CHECKING:
     from p2be_exp.models.classifier import Classifier
 
 
-class Trades(RobustRegime):
+class Trades(ConsistencyRegime):
     """Both views in one forward pass of 2B images; the reference makes two, so that batch norms see one view each.
 
     The published inner attack takes 10 sign steps that raise the divergence, from a point beside the image:
     ``conf/regime/trades.yaml``.
 
-    Args:
-        seed, attack, table_learns_from_adversarial: see :class:`AdversarialRegime`.
-        beta: weight of the divergence.
-        augment: see :class:`Regime`.
-        awp_gamma, awp_warmup: see :class:`RobustRegime`.
-
     Source: Zhang et al. 2019, "Theoretically Principled Trade-off between Robustness and Accuracy", Eq. 5.
     """
 
     name = "trades"
-
-    def __init__(
-        self,
-        seed: int,
-        attack: Attack,
-        table_learns_from_adversarial: bool,
-        beta: float,
-        augment: Augmentation,
-        awp_gamma: float = 0.0,
-        awp_warmup: int = 0,
-    ) -> None:
-        super().__init__(seed, attack, table_learns_from_adversarial, augment, awp_gamma, awp_warmup)
-        self.beta = beta
 
     def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``kl``."""

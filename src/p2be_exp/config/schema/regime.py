@@ -50,8 +50,9 @@ class ConTrainConfig(RegimeConfig):
 
 
 @dataclass
-class AdvTrainConfig(RegimeConfig):
-    name: str = "advtrain"
+class RobustConfig(RegimeConfig):
+    """What the regimes have under which weights may be perturbed."""
+
     table_learns_from_adversarial: bool = MISSING
     awp_gamma: float = number(0)
     awp_warmup: int = number(0)
@@ -59,23 +60,20 @@ class AdvTrainConfig(RegimeConfig):
 
 
 @dataclass
-class TradesConfig(RegimeConfig):
+class AdvTrainConfig(RobustConfig):
+    name: str = "advtrain"
+
+
+@dataclass
+class TradesConfig(RobustConfig):
     name: str = "trades"
     beta: float = number(0)
-    table_learns_from_adversarial: bool = MISSING
-    awp_gamma: float = number(0)
-    awp_warmup: int = number(0)
-    attack: Group[AttackConfig] = MISSING
 
 
 @dataclass
-class MartConfig(RegimeConfig):
+class MartConfig(RobustConfig):
     name: str = "mart"
     beta: float = number(0)
-    table_learns_from_adversarial: bool = MISSING
-    awp_gamma: float = number(0)
-    awp_warmup: int = number(0)
-    attack: Group[AttackConfig] = MISSING
 
 
 @dataclass
