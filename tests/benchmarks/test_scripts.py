@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import adversarial_step, augmix, evaluation, lspga, training_step
+from benchmarks import adversarial_step, against, augmix, evaluation, lspga, training_step
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 
 ROOT = Path(__file__).parents[2]
@@ -75,3 +75,15 @@ def test_memory_on_a_gpu_is_what_a_work_adds():
     peak = peak_since(before, lambda: torch.zeros(2**22, device=device), device)
     assert 20 / 1024 <= peak <= 24 / 1024  # 4 and 16 MiB
     assert kept.numel() == 2**20
+
+
+def test_a_commit_against_another_has_the_ratio_of_each_round():
+    rounds = [1.0, 2.0, 4.0, 1.0, 1.0], [1.1, 2.0, 4.8, 0.9, 1.0]
+    assert against.row("a step", *rounds) == "| a step | 1000 | 1100 | 1.00 (0.95 to 1.15) |"
+
+
+def test_every_work_of_that_comparison_can_be_done():
+    with against.works() as made:
+        assert list(made) == list(against.NAMES)
+        made["LS-PGA, WRN-16-1, P2BE, batch 16"]()
+        made[against.CELLS]()

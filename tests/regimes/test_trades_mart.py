@@ -13,6 +13,7 @@ from p2be_exp.config import training_config
 from p2be_exp.data import Batch
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.regimes import Mart, Trades, build_regime
+from p2be_exp.regimes.adversarial import RobustRegime
 from p2be_exp.regimes.mart import boosted_cross_entropy, weighted_consistency
 from usual import P2BE
 
@@ -38,6 +39,14 @@ def mart_reference(clean, adversarial, labels, beta):
         torch.sum(kl(torch.log(probabilities + 1e-12), natural), dim=1) * (1.0000001 - right)
     )
     return boosted, robust, boosted + float(beta) * robust
+
+
+def test_a_robust_regime_without_a_loss_of_its_views_cannot_be_made():
+    class Lossless(RobustRegime):
+        name = "lossless"
+
+    with pytest.raises(TypeError, match="loss_of_views"):
+        Lossless(0, None, True, None)
 
 
 @pytest.fixture
