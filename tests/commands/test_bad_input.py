@@ -219,8 +219,7 @@ def test_a_number_beyond_every_count(workdir, command, arguments):
         (["backbone=allconv", "backbone.activation=elu"],
          "backbone.activation=elu: unknown key; backbone has: name"),
         (["backbone=resnet50", "backbone.activation=elu", "backbone.weights=none.pth"],
-         "backbone.activation=elu: published weights (backbone.weights) are those of a network with ReLU; "
-         "with them allowed is relu"),
+         "backbone.activation=elu: must be relu with backbone.weights, which are those of a network with ReLU"),
     ],
 )  # fmt: skip
 def test_an_activation_that_does_not_go_with_the_network(workdir, arguments, said):
