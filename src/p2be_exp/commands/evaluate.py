@@ -34,15 +34,14 @@ from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.evaluation.out_folder import check_out_folder
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
-from p2be_exp.system.atomic import is_leftover, refuse_links
+from p2be_exp.system.atomic import refuse_links
 from p2be_exp.system.command_line import typed
-from p2be_exp.system.forms import read_json
-from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
-from p2be_exp.system.peers import FOLDER, Ending
+from p2be_exp.system.peers import Ending
 from p2be_exp.system.program import name_of, words_of
 from p2be_exp.system.ranks import check_launcher, rank
 
@@ -105,20 +104,8 @@ def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> P
         raise BadInput(f"out={settings.out}: replaces name={settings.name}; give only one of them")
     folder = user_path("out", settings.out)
     check_writable(folder, "out")
-    there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    foreign = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
-    if foreign and ("run.json" in foreign or not _is_evaluation(folder)):
-        named = "results.json" if "results.json" in foreign and "run.json" not in foreign else foreign[0]
-        raise BadInput(f"out={folder}: holds {named}, which no evaluation wrote; choose another folder")
+    check_out_folder(folder)
     return folder
-
-
-def _is_evaluation(folder: Path) -> bool:
-    """Whether the ``results.json`` in a folder is one of ours."""
-    try:
-        return isinstance(read_json(folder / "results.json")["settings"], dict)
-    except (OSError, KeyError, TypeError, ValueError):
-        return False
 
 
 def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
