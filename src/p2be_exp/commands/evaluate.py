@@ -1,4 +1,4 @@
-"""``evaluate.py``: measure a trained run, from its own configuration."""
+"""``evaluate.py``: measure a trained run, from its own configuration, or anybody's network (``model=``)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.early_checks import check_early
+from p2be_exp.commands.evaluate_model import evaluate_model
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
@@ -58,7 +59,10 @@ def _command() -> None:
     if "--version" in sys.argv[1:]:
         print(version())
         return
-    given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    models = [each.removeprefix("model=") for each in sys.argv[1:] if each.startswith("model=")]
+    given = [each for each in sys.argv[1:] if not each.startswith("model=")]
+    if not models:  # the run chooses its data set; where its pictures are may be chosen again
+        given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in given]
     arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
         load_requested(arguments)
@@ -69,6 +73,10 @@ def _command() -> None:
         raise BadInput(f"{flags[0]}: not a flag of {name_of('evaluate')}, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
+    if models:
+        _check_no_run(models, overrides)
+        evaluate_model(models[0], arguments, default_name, _printing_how_to_continue)
+        return
     if "run" not in overrides:
         raise BadInput("run: required; the run to evaluate, run=FOLDER")
     if overrides["run"] == "null":
@@ -85,6 +93,15 @@ def _command() -> None:
     folder = results_folder(run, config, settings)
     source = check_early(config, training=False)
     _evaluate(run, load_checkpoint(run, settings.checkpoint), config, settings, folder, source)
+
+
+def _check_no_run(models: Sequence[str], overrides: Mapping[str, str]) -> None:
+    """Check that a command line that gives a network of one's own gives one, and no run."""
+    if len(models) > 1:
+        raise BadInput(f"model={models[1]}: given twice; only one network is evaluated")
+    for key in ("run", "checkpoint"):
+        if key in overrides:
+            raise BadInput(f"{key}={overrides[key]}: not with model={models[0]}, a network without a run")
 
 
 def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> Path:

@@ -110,7 +110,7 @@ def benchmark(
     check_config("evaluate_model", checked)
     config = module_evaluation_config(checked)
     about = {"name": type(model).__name__ if name is None else name}
-    with _folder(out) as folder, _interruptible():
+    with _folder(out) as folder, _interruptible(), job_process(config.trainer, folder, "out"):
         output = Output(folder, "out", title=about["name"], prints=verbose and out is not None, draws=out is not None)
         results = evaluate_module(config, classifier, about, output)
         if verbose and out is None:
@@ -125,9 +125,8 @@ def evaluate_module(
     output: Output,
     key: str = "model",
     source: Run | None = None,
-    process: Callable[..., Any] = job_process,
 ) -> dict[str, Any]:
-    """Check a network on a few images and evaluate it.
+    """Check a network on a few images and evaluate it; the process has been set up by ``job_process``.
 
     Args:
         config: of :func:`p2be_exp.config.module_evaluation.module_evaluation_config`.
@@ -136,7 +135,6 @@ def evaluate_module(
         output: where the results go.
         key: names the network in messages.
         source: the run that its attacks transfer from, if it is already open.
-        process: the set-up of the process, see :func:`p2be_exp.system.job_process.job_process`.
 
     Returns:
         The content of ``results.json``.
@@ -144,7 +142,7 @@ def evaluate_module(
     Raises:
         BadInput: see :func:`benchmark`.
     """
-    with process(config.trainer, output.folder, output.key), _as_before(model):
+    with _as_before(model):
         plan = module_plan(config, model, source)
         data = build_data(config)
         data.prepare_data()
