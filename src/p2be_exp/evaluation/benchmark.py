@@ -198,10 +198,13 @@ def _option(group: str, wanted: Any, argument: str = "") -> dict[str, Any]:
     """
     found = {"name": wanted} if isinstance(wanted, str) else dict(wanted) if isinstance(wanted, Mapping) else {}
     name, options = found.get("name"), options_of(group)
+    if found and name is None:
+        raise BadInput(f"{argument or group}={wanted}: 'name' is required, one of {', '.join(options)}")
     if name not in options:
-        given = wanted if isinstance(wanted, str) else name if found else type(wanted).__name__
-        hint = did_you_mean(str(given), options)
-        raise BadInput(f"{argument or group}={given}: must be one of {', '.join(options)}{hint}")
+        given = name if found else type(wanted).__name__
+        raise BadInput(
+            f"{argument or group}={given}: must be one of {', '.join(options)}{did_you_mean(str(given), options)}"
+        )
     return found
 
 

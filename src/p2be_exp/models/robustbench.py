@@ -127,7 +127,8 @@ def load_robustbench(name: str, file: str | os.PathLike[str]) -> NormalisedNetwo
         BadInput: an unknown name; no such file; a file that is damaged, or has other names and shapes.
     """
     if name not in _ZOO:
-        raise BadInput(f"{name}: not known here{did_you_mean(name, list(_ZOO))}; available: {', '.join(sorted(_ZOO))}")
+        hint = did_you_mean(name, list(_ZOO))
+        raise BadInput(f"{name}: not known here; available: {', '.join(list_robustbench())}{hint}")
     published, where = _ZOO[name], f"file={os.fspath(file)}"
     weights = _unwrapped(_read(file, where), where)
     named = dict(_renamed(weights, _WIDE_RESNET if published.trunk == "wide_resnet" else _RESNEXT, name, where))
