@@ -233,8 +233,8 @@ def _trainer(device: str | torch.device) -> str:
 def _folder(out: str | Path | None) -> Iterator[Path]:
     """The folder of the results, or one that is there while the block runs."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="p2be_benchmark_") as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix="p2be_benchmark_") as temporary:
+            yield Path(temporary)
         return
     folder = user_path("out", out)
     check_out_folder(folder)

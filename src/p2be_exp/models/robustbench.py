@@ -87,8 +87,11 @@ class NormalisedNetwork(nn.Module):
 
     Args:
         trunk: says which convolution it wants.
-        mean, std: by colour; None for images as they are.
+        mean, std: by colour, ``(3, 1, 1)``; None for images as they are.
     """
+
+    mean: Tensor | None
+    std: Tensor | None
 
     def __init__(self, trunk: Backbone, mean: Tensor | None = None, std: Tensor | None = None) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class NormalisedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` to ``(B, classes)``."""
-        if self.mean is not None:
+        if self.mean is not None and self.std is not None:
             images = (images - self.mean) / self.std
         return self.trunk(self.stem(images))
 
