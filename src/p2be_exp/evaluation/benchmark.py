@@ -32,6 +32,7 @@ from p2be_exp.runs.run import Run
 from p2be_exp.system.job_process import job_process
 from p2be_exp.system.paths import user_path
 from p2be_exp.system.suggestions import did_you_mean
+from p2be_exp.system.trainer import on_gpu
 
 PROBED = 4
 """Test images on which a network is checked before it is evaluated."""
@@ -148,6 +149,7 @@ def evaluate_module(
         data.prepare_data()
         data.setup()
         plan.check(data)
+        model.to("cuda" if on_gpu(config.trainer) else "cpu")  # a surrogate that stays elsewhere is found now
         check_on_images(model, data, plan, key)
         return evaluate(plan, model, data, {"model": {**about, **model.about()}}, output)
 

@@ -68,7 +68,7 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
 
 def _live(model: Classifier, data: ImageDataModule, attacks: list[Attack], seed: int) -> list[Check]:
     """The checks that ask the model, on the first test images, where the model is."""
-    device = model.encodings[0].table().device  # a network may have no parameters
+    device = next(model.parameters(), model.encodings[0].table()).device  # a network may have no parameters
     first = data.test_set().first(LIVE_IMAGES).to(device)
     images, labels, indices = first.images, first.labels, first.indices
     random = AttackRandom(seed, indices)
