@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +40,14 @@ class Search:
         zero_gradient: ``(B,)``, the share of an image's values whose gradient was exactly 0, mean over the steps; None
             without a gradient.
         losses: ``(steps, B)``, each image's cross-entropy along the steps, as the attack saw it; None without steps.
+        found_at: ``(B,)``, after how much of its effort (see :attr:`Attack.effort`) an image had its result; None where
+            that is at its end.
     """
 
     images: Tensor
     zero_gradient: Tensor | None = None
     losses: Tensor | None = None
+    found_at: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,15 @@ class Adversarial:
         zero_gradient: ``(B,)``, see :class:`Search`, mean over restarts; nan for images that were wrong from the start.
             None without a gradient.
         losses: ``(trace, B)`` of the first restart, nan likewise. None without a trace.
+        broken_at: float32 ``(B,)``, the effort (:attr:`Attack.effort`, summed over restarts) after which an image was
+            broken: 0 if it was wrong as it was, nan if it is not broken.
     """
 
     images: Tensor
     broken: Tensor
     zero_gradient: Tensor | None
     losses: Tensor | None
+    broken_at: Tensor
 
 
 class Attack(ABC):
@@ -84,6 +91,7 @@ class Attack(ABC):
             then plants a direction that it must find.
         stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
             for which it is optional has an argument of this name.
+        scaled_from: of an attack made by :meth:`scaled`, the ID of the one that it was made from; else "".
     """
 
     id: str
@@ -94,6 +102,7 @@ class Attack(ABC):
     queries: int = 0
     climbs: bool = False
     stop_when_wrong: bool = False
+    scaled_from: str = ""
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
         self.eps_levels, self.restarts = eps_levels, restarts
@@ -106,7 +115,36 @@ class Attack(ABC):
     @property
     def family(self) -> str:
         """The same for attacks that differ in steps or restarts alone."""
-        return self.id
+        return self.scaled_from or self.id
+
+    @property
+    def effort(self) -> int:
+        """What one search spends on an image that it does not break: gradients, or queries where it takes none."""
+        return self.steps or self.queries or 1
+
+    def scaled(self, factor: float) -> Attack | None:
+        """The same attack with another effort: of one with steps or queries the number of these, else its restarts.
+
+        Args:
+            factor: 2 for twice the effort, 0.5 for half of it (rounded down).
+
+        Returns:
+            A copy, with ``id`` unchanged; None where that effort is not possible, as half of a single step is not.
+        """
+        for name in ("steps", "queries", "restarts"):
+            if now := getattr(self, name):
+                return self._with(name, now * factor)
+        return None
+
+    def _with(self, name: str, value: float) -> Attack | None:
+        """A copy with another whole number of steps, queries or restarts."""
+        if value < 1:
+            return None
+        other = copy.copy(self)
+        setattr(other, name, int(value))
+        if name == "steps" and self.trace:
+            other.trace = other.steps
+        return other
 
     @property
     def work(self) -> Work:
@@ -136,6 +174,7 @@ class Attack(ABC):
         """
         with attacked(model):
             found, broken = images.clone(), predict(model, images) != labels
+            broken_at = torch.where(broken, 0.0, torch.nan)
             searches: list[tuple[Tensor, Search]] = []
             for restart in range(self.restarts):
                 left = (~broken).nonzero().squeeze(1)
@@ -146,9 +185,16 @@ class Attack(ABC):
                     raise RuntimeError(f"{self.id}: a candidate is not uint8 inside {self.eps_levels} levels")
                 found[left] = search.images
                 broken[left] = predict(model, search.images) != labels[left]
+                broken_at[left] = torch.where(broken[left], self._spent(search, restart), torch.nan)
                 searches.append((left, search))
         zeros = _mean_zeros(searches, images) if self.gradient else None
-        return Adversarial(found, broken, zeros, _first_losses(searches, images, self.trace) if self.trace else None)
+        losses = _first_losses(searches, images, self.trace) if self.trace else None
+        return Adversarial(found, broken, zeros, losses, broken_at)
+
+    def _spent(self, search: Search, restart: int) -> Tensor:
+        """The effort after which each image of a search had its result, ``(B,)``."""
+        most = torch.full((len(search.images),), float(self.effort), device=search.images.device)
+        return restart * most + (most if search.found_at is None else search.found_at)
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.divergence import kl_divergence
+from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.errors import BadInput
@@ -113,6 +114,7 @@ class PGD(Attack):
         found = images.clone()
         losses = torch.zeros(self.steps, len(images), device=images.device)
         zeros, gradients = torch.zeros(2, len(images), device=images.device)
+        found_at = torch.full((len(images),), float(self.steps), device=images.device)
         for done in range(self.steps + 1):
             if not len(climb.place):
                 break
@@ -125,13 +127,14 @@ class PGD(Attack):
                 gradients[climb.place] += 1
             if self.stop_when_wrong and answer.wrong.any():
                 found[climb.place[answer.wrong]] = _levels(climb.x[answer.wrong])
+                found_at[climb.place[answer.wrong]] = done
                 climb = climb.select(~answer.wrong)
             if done in halving:
                 climb.halve_where_stuck(done - halving[done])
             if done < self.steps:
                 climb.move(self.momentum if done and self.adaptive else 1.0)
         found[climb.place] = _levels(climb.best if self.adaptive else climb.x)
-        return Search(found, zeros / gradients, losses)
+        return Search(found, zeros / gradients, losses, found_at)
 
     def _start(self, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> _Climb:
         if self.start == "near":
@@ -209,12 +212,6 @@ class _Asked:
         parts = [reader.level_gradient(gradient, levels, slope) for reader, gradient, slope in of_readers]
         # A network that has diverged is wrong, or has no gradient: it must not send the point out of the ball.
         return functools.reduce(operator.add, parts).nan_to_num(0.0)
-
-
-def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """Highest wrong logit minus the right one, ``(B,)``: above 0 where the model is wrong."""
-    right = F.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(right, -math.inf).amax(1) - logits[right]
 
 
 @dataclass

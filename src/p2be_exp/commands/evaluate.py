@@ -95,7 +95,7 @@ def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> P
         BadInput: it cannot be written, or holds other files.
     """
     if settings.out is None:
-        name = settings.name or default_name(config, settings.checkpoint)
+        name = settings.name or _default_name(run, config, settings.checkpoint)
         check_path("name", name)
         refuse_links(run.path, f"evaluations/{name}", key="run")
         if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
@@ -146,6 +146,13 @@ def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
     return config
 
 
+def _default_name(run: Run, config: TrainConfig, checkpoint: str) -> str:
+    """The default name, or the one that earlier versions gave to an evaluation that is there."""
+    name = default_name(config, checkpoint)
+    older = name.replace(f"_random{config.limit_test}", f"_first{config.limit_test}")
+    return older if (run.path / "evaluations" / older / "results.json").exists() else name
+
+
 def default_name(config: TrainConfig, checkpoint: str) -> str:
     """A folder name from the settings: checkpoint, conditions, and values other than the defaults."""
     parts = [checkpoint, "clean"]
@@ -163,7 +170,7 @@ def default_name(config: TrainConfig, checkpoint: str) -> str:
     if attack.name != "none":
         parts.append(attack.name + "-".join(map(str, attack.radii)))
     if config.limit_test is not None:
-        parts.append(f"first{config.limit_test}")
+        parts.append(f"random{config.limit_test}")
     if config.seed != 0:
         parts.append(f"seed{config.seed}")
     return "_".join(parts)

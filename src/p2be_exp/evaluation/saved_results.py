@@ -21,7 +21,7 @@ from p2be_exp.system.forms import read_json
 MOST_IMAGES = 10_000_000
 """Maximum number of images behind one row of results; the largest test set in use has 50,000."""
 
-_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient")
+_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient", "broken_at")
 """Arrays with one value per image."""
 
 _INTEGERS = ("severity", "eps_levels", "n", "n_wrong")
@@ -93,9 +93,10 @@ def check_arrays(images: Mapping[str, np.ndarray], n: int, n_wrong: int) -> None
         raise ValueError("a confidence outside [0, 1]")
     if int(images["wrong"].sum()) != n_wrong:
         raise ValueError("the number of wrong images is not the row's")
-    zeros = images.get("zero_gradient")
-    if zeros is not None and (zeros.shape != (n,) or zeros.dtype.kind != "f"):
-        raise ValueError(f"zero_gradient is {zeros.dtype} {zeros.shape}")
+    for name in ("zero_gradient", "broken_at"):
+        optional = images.get(name)
+        if optional is not None and (optional.shape != (n,) or optional.dtype.kind != "f"):
+            raise ValueError(f"{name} is {optional.dtype} {optional.shape}")
 
 
 @contextmanager

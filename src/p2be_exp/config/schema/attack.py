@@ -64,6 +64,7 @@ class LSPGAConfig(AttackConfig):
     anneal: str = choice("soften", "sharpen")
     step_rule: str = choice("sign", "raw")
     init: str = choice("normal", "zero")
+    loss: str = choice("ce", "margin")
     restarts: int = number(1, 1000)
 
 

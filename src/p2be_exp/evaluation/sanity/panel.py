@@ -11,7 +11,8 @@ from p2be_exp.attacks.attack import Attack
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.data import ImageDataModule
-from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.evaluation.condition import CLEAN, Condition
+from p2be_exp.evaluation.results import Results
 from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
