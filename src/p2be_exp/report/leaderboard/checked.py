@@ -80,7 +80,7 @@ class Checked:
             BadInput: it is not, or is out of range.
         """
         if not isinstance(self.value, int) or isinstance(self.value, bool) or not low <= self.value <= high:
-            raise self.refused(f"a whole number between {low:,} and {high:,}")
+            raise self.refused(f"a whole number between {low:,} and {high:,}" if low < high else str(low))
         return self.value
 
     def number(self, low: float, high: float) -> float:
