@@ -211,8 +211,14 @@ def test_help(flag):
     ("arguments", "told"),
     [
         ([], "RUNS: required; run folders, folders of runs, or the command compare (see --help)"),
-        (["compere", "a", "b"], "compere: neither a folder nor a command; commands are compare, leaderboard (see --help)"),
-        (["p2be", "nowhere"], "nowhere: neither a folder nor a command; commands are compare, leaderboard (see --help)"),
+        (
+            ["compere", "a", "b"],
+            "compere: neither a folder nor a command; commands are compare, leaderboard (see --help)",
+        ),
+        (
+            ["p2be", "nowhere"],
+            "nowhere: neither a folder nor a command; commands are compare, leaderboard (see --help)",
+        ),
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
         (["p2be", "output=x"], "output=x: unknown key; the keys are evaluation, out, plugins, strict_plugins"),
         (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file, must be a folder"),

@@ -212,3 +212,14 @@ def test_contrast(shown, contrast, scheme):
     driver.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
     ratio, where = driver.execute_script(contrast)
     assert ratio >= 4.5, where  # WCAG 2.2 AA
+
+
+@pytest.mark.browser
+def test_print_cuts_no_table(shown):
+    """A4 landscape without its margins is 273 mm wide: 1031 CSS pixels."""
+    driver = shown(1031, media="print")
+    assert (
+        driver.execute_script("""return [...document.querySelectorAll('table')]
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1).length""")
+        == 0
+    )
