@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp.attacks.gradient import gradient_of
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.window import Window
 from p2be_exp.errors import BadInput
@@ -157,7 +158,7 @@ class LSPGA(Attack):
             shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
             features = [reader.of_codes(window.mix(shares, its)) for reader, its in zip(readers, rows, strict=True)]
             losses = F.cross_entropy(model.climbed(*features), labels, reduction="none")
-            (slopes,) = torch.autograd.grad(losses.sum(), shares)
+            (slopes,) = gradient_of(losses.sum(), [shares])
             gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
             zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)
             u.add_(gradient.sign_() if self.step_rule == "sign" else gradient, alpha=self.xi)
