@@ -10,8 +10,9 @@ from leaderboard_entries import CHECK, N, row, summary_of, with_corruptions, wri
 from measured_runs import settings_of, write_run
 from p2be_exp.corruptions.names import SEVERITIES, TEST
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.measures import ALEXNET, Plan
-from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+from p2be_exp.evaluation.results import Results, Row
 from p2be_exp.evaluation.sanity.checks import Verdict
 from p2be_exp.report.leaderboard.conditions import interval
 from p2be_exp.report.leaderboard.sanity import VERDICTS

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp.attacks.gradient import gradient_of
 from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.window import Window
@@ -171,7 +172,7 @@ class LSPGA(Attack):
             climbed = model.climbed(*features)
             losses = F.cross_entropy(climbed, labels, reduction="none")
             goal = margins(at_least_float32(climbed), labels) if self.loss == "margin" else losses
-            (slopes,) = torch.autograd.grad(goal.sum(), shares)
+            (slopes,) = gradient_of(goal.sum(), [shares])
             gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
             zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)
             u.add_(gradient.sign_() if self.step_rule == "sign" else gradient, alpha=self.xi)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import operator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +14,7 @@ from torch.nn import functional as F
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.divergence import kl_divergence
+from p2be_exp.attacks.gradient import level_gradient_of
 from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
@@ -199,19 +198,14 @@ class _Asked:
                 loss = kl_divergence(self.clean[place], climbed)
             elif self.loss == "margin":
                 loss = margins(climbed, labels)
-        gradient = self._level_gradient(loss, features, levels) if with_gradient else None
+        gradient = None
+        if with_gradient:
+            gradient = level_gradient_of(loss.sum(), self.readers, features, levels, self.slopes)
         return _Answer(loss.detach(), cross_entropy.detach(), logits.argmax(1) != labels, gradient)
 
     def _features(self, levels: Tensor) -> list[Tensor]:
         of_readers = zip(self.readers, self.tables, strict=True)
         return [reader.of_levels(levels, table) for reader, table in of_readers]
-
-    def _level_gradient(self, loss: Tensor, features: list[Tensor], levels: Tensor) -> Tensor:
-        behind = torch.autograd.grad(loss.sum(), features)
-        of_readers = zip(self.readers, behind, self.slopes, strict=True)
-        parts = [reader.level_gradient(gradient, levels, slope) for reader, gradient, slope in of_readers]
-        # A network that has diverged is wrong, or has no gradient: it must not send the point out of the ball.
-        return functools.reduce(operator.add, parts).nan_to_num(0.0)
 
 
 @dataclass
