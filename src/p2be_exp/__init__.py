@@ -8,9 +8,18 @@ from typing import Any
 from p2be_exp.system.foreign import hide_run_folder
 
 __version__ = "0.1.0"
-__all__ = ["load_run", "register_attack", "register_backbone", "register_encoding", "register_model", "register_regime"]
+__all__ = [
+    "benchmark",
+    "load_run",
+    "register_attack",
+    "register_backbone",
+    "register_encoding",
+    "register_model",
+    "register_regime",
+]
 
-_HOMES = {"load_run": "p2be_exp.runs.load"} | dict.fromkeys(__all__[1:], "p2be_exp.config.register")
+_HOMES = {"benchmark": "p2be_exp.evaluation.benchmark", "load_run": "p2be_exp.runs.load"}
+_HOMES |= dict.fromkeys(__all__[len(_HOMES) :], "p2be_exp.config.register")
 
 hide_run_folder()  # before anything else is imported
 

@@ -1,4 +1,4 @@
-"""``evaluate.py``: measure a trained run, from its own configuration."""
+"""``evaluate.py``: measure a trained run, from its own configuration, or anybody's network (``model=``)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.early_checks import check_early
+from p2be_exp.commands.evaluate_model import evaluate_model
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
@@ -34,15 +35,14 @@ from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.corruptions.names import GROUPS, SEVERITIES, TEST, select_names, select_severities
 from p2be_exp.corruptions.official import resolved, tell_generated
 from p2be_exp.errors import BadInput, Interrupted
+from p2be_exp.evaluation.out_folder import check_out_folder
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
-from p2be_exp.system.atomic import is_leftover, refuse_links
+from p2be_exp.system.atomic import refuse_links
 from p2be_exp.system.command_line import typed
-from p2be_exp.system.forms import read_json
-from p2be_exp.system.ownership import LOCK
 from p2be_exp.system.paths import check_path, user_path
-from p2be_exp.system.peers import FOLDER, Ending
+from p2be_exp.system.peers import Ending
 from p2be_exp.system.program import name_of, words_of
 from p2be_exp.system.ranks import check_launcher, rank
 
@@ -59,7 +59,10 @@ def _command() -> None:
     if "--version" in sys.argv[1:]:
         print(version())
         return
-    given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in sys.argv[1:]]
+    models = [each.removeprefix("model=") for each in sys.argv[1:] if each.startswith("model=")]
+    given = [each for each in sys.argv[1:] if not each.startswith("model=")]
+    if not models:  # the run chooses its data set; where its pictures are may be chosen again
+        given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in given]
     arguments = read_arguments(given)
     if {"-h", "--help"} & set(arguments):
         load_requested(arguments)
@@ -70,6 +73,10 @@ def _command() -> None:
         raise BadInput(f"{flags[0]}: not a flag of {name_of('evaluate')}, which takes KEY=VALUE (see --help)")
     overrides = parse_overrides(arguments)
     allow_requested(arguments)
+    if models:
+        _check_no_run(models, overrides)
+        evaluate_model(models[0], arguments, default_name, _printing_how_to_continue)
+        return
     if "run" not in overrides:
         raise BadInput("run: required; the run to evaluate, run=FOLDER")
     if overrides["run"] == "null":
@@ -86,6 +93,15 @@ def _command() -> None:
     folder = results_folder(run, config, settings)
     source = check_early(config, training=False)
     _evaluate(run, load_checkpoint(run, settings.checkpoint), config, settings, folder, source)
+
+
+def _check_no_run(models: Sequence[str], overrides: Mapping[str, str]) -> None:
+    """Check that a command line that gives a network of one's own gives one, and no run."""
+    if len(models) > 1:
+        raise BadInput(f"model={models[1]}: given twice; only one network is evaluated")
+    for key in ("run", "checkpoint"):
+        if key in overrides:
+            raise BadInput(f"{key}={overrides[key]}: not with model={models[0]}, a network without a run")
 
 
 def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> Path:
@@ -105,20 +121,8 @@ def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> P
         raise BadInput(f"out={settings.out}: replaces name={settings.name}; give only one of them")
     folder = user_path("out", settings.out)
     check_writable(folder, "out")
-    there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    foreign = sorted(name for name in there if name not in (LOCK, FOLDER) and not is_leftover(name))
-    if foreign and ("run.json" in foreign or not _is_evaluation(folder)):
-        named = "results.json" if "results.json" in foreign and "run.json" not in foreign else foreign[0]
-        raise BadInput(f"out={folder}: holds {named}, which no evaluation wrote; choose another folder")
+    check_out_folder(folder)
     return folder
-
-
-def _is_evaluation(folder: Path) -> bool:
-    """Whether the ``results.json`` in a folder is one of ours."""
-    try:
-        return isinstance(read_json(folder / "results.json")["settings"], dict)
-    except (OSError, KeyError, TypeError, ValueError):
-        return False
 
 
 def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:

@@ -34,7 +34,7 @@ _TRAIN_EXAMPLES = (
 )
 
 _EVALUATE = """\
-Evaluate a trained run.
+Evaluate a trained run, or anybody's network.
 
 {examples}
 
@@ -44,7 +44,12 @@ Options, chosen with GROUP=OPTION:
 Keys, set with KEY=VALUE:
 {keys}
 
-The results are in RUN/evaluations/NAME (or out=FOLDER): results.csv, results.json, per_image/, figures/. The same name
+model=FILE.py:NAME takes the place of run: NAME() in that file returns a torch.nn.Module, images in [0, 1] to logits
+(docs/benchmark.md). The defaults are then dataset=cifar10, attack=suite and corruption=none; dataset is one of
+{datasets}
+
+The results are in RUN/evaluations/NAME, of a model in
+logs/evaluate/FILE/NAME (or out=FOLDER): results.csv, results.json, per_image/, figures/. The same name
 and settings continue where they stopped; the same name with other settings is refused.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM."""
@@ -57,6 +62,7 @@ _EVALUATE_EXAMPLES = (
     ("run=RUN corruption=own corruption.dir=FOLDER", "your own files in the layout of CIFAR-10-C"),
     ("run=RUN checkpoint=best limit_test=1000 name=first_thousand", ""),
     ("run=/shared/RUN out=my_evaluation", "a run in a read-only folder"),
+    ("model=my_model.py:build dataset=cifar10 attack=suite attack.eps_levels=8", "anybody's network"),
 )
 
 
@@ -69,8 +75,8 @@ def train_help() -> str:
 def evaluate_help() -> str:
     """The help of ``evaluate.py``."""
     groups = _groups(["corruption", "attack", "trainer"])
-    examples = _examples("evaluate", _EVALUATE_EXAMPLES)
-    return _EVALUATE.format(examples=examples, groups=groups, keys=keys_of("evaluate"))
+    examples, datasets = _examples("evaluate", _EVALUATE_EXAMPLES), f"  {' '.join(options_of('dataset'))}"
+    return _EVALUATE.format(examples=examples, groups=groups, keys=keys_of("evaluate"), datasets=datasets)
 
 
 def version() -> str:

@@ -6,7 +6,7 @@ They run before any data is read or any model is built.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2be_exp.config.fields import LARGEST
@@ -19,6 +19,7 @@ from p2be_exp.config.schema import (
     CorruptionsConfig,
     DatasetConfig,
     EvaluateConfig,
+    EvaluateModelConfig,
     ExportConfig,
     OptimConfig,
     PGDConfig,
@@ -41,7 +42,7 @@ def check_config(command: str, config: Any) -> None:
     """Check a resolved configuration.
 
     Args:
-        command: ``train``, ``evaluate``, ``corruptions``, ``export`` or ``tracking``.
+        command: ``train``, ``evaluate``, ``evaluate_model``, ``corruptions``, ``export`` or ``tracking``.
         config: typed, or plain dictionaries as :func:`p2be_exp.config.compose.to_plain` gives.
 
     Raises:
@@ -50,16 +51,16 @@ def check_config(command: str, config: Any) -> None:
     config = checked(config, COMMAND_SCHEMAS[command]) if isinstance(config, Mapping) else config
     if isinstance(config, TrainConfig):
         check_path("task_name", config.task_name)
-    if isinstance(config, TrainConfig | EvaluateConfig | ExportConfig):
+    if isinstance(config, TrainConfig | EvaluateConfig | EvaluateModelConfig | ExportConfig):
         _check_plugins(config.plugins)
-    if isinstance(config, TrainConfig | CorruptionsConfig):
+    if isinstance(config, TrainConfig | EvaluateModelConfig | CorruptionsConfig):
         _check_pictures(config.dataset)
     if isinstance(config, CorruptionsConfig):
         select_names(config.names)
         select_severities(config.severities)
     if isinstance(config, ExportConfig):
         _check_batch(config.batch)
-    if isinstance(config, TrainConfig | EvaluateConfig):
+    if isinstance(config, TrainConfig | EvaluateConfig | EvaluateModelConfig):
         _check_trainer(config.trainer)
         _check_corruption(config)
         check_attack("attack", config.attack)
@@ -87,14 +88,14 @@ def _check_trainer(trainer: TrainerConfig) -> None:
         raise BadInput(f"trainer.devices={trainer.devices}: several devices require trainer=ddp")
 
 
-def _check_corruption(config: TrainConfig | EvaluateConfig) -> None:
+def _check_corruption(config: TrainConfig | EvaluateConfig | EvaluateModelConfig) -> None:
     corruption = config.corruption
     if not isinstance(corruption, SomeCorruptionConfig):
         return
     select_names(corruption.names, key="corruption.names")
     select_severities(corruption.severities, key="corruption.severities")
     check_folder(corruption)
-    if isinstance(config, TrainConfig):
+    if isinstance(config, TrainConfig | EvaluateModelConfig):
         check_source(corruption.name, config.dataset.name)
 
 
@@ -140,19 +141,31 @@ def check_attack(key: str, attack: AttackChoice) -> None:
     """
     if attack.name == "none":
         return
-    radii = attack.radii
-    if not radii:
-        raise BadInput(f"{key}.eps_levels=[]: at least one radius is required")
-    for radius in radii:
-        _check_radius(f"{key}.eps_levels", radius)
-    if len(set(radii)) < len(radii):
-        raise BadInput(f"{key}.eps_levels={radii}: each radius must occur only once")
+    check_radii(f"{key}.eps_levels", attack.radii)
     if isinstance(attack, PGDConfig) and attack.loss == "kl" and attack.start == "image":
         raise BadInput(
             f"{key}.start=image: must be near or uniform with {key}.loss=kl, whose gradient is zero at the image itself"
         )
     if attack.name == "transfer" and attack.source is None:
         raise BadInput(f"{key}.source: required; the run to transfer from, {key}.source=RUN")
+
+
+def check_radii(key: str, radii: Sequence[Any]) -> None:
+    """Check that the radii of an attack are whole numbers of levels, each once.
+
+    Args:
+        key: that gives them.
+        radii: one or several.
+
+    Raises:
+        BadInput: there is none, or one that is no such number or is there twice.
+    """
+    if not radii:
+        raise BadInput(f"{key}=[]: at least one radius is required")
+    for radius in radii:
+        _check_radius(key, radius)
+    if len(set(radii)) < len(radii):
+        raise BadInput(f"{key}={radii}: each radius must occur only once")
 
 
 def _check_radius(key: str, radius: Any) -> None:

@@ -34,7 +34,7 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
     """Compose the configuration of a command, with the plug-ins that the overrides (or P2BE_PLUGINS) name.
 
     Args:
-        command: ``train``, ``evaluate``, ``corruptions``, ``export`` or ``tracking``.
+        command: ``train``, ``evaluate``, ``evaluate_model``, ``corruptions``, ``export`` or ``tracking``.
         overrides: ``KEY=VALUE`` and ``GROUP=OPTION``, as on the command line.
         with_hydra: keep Hydra's own node, ``hydra``.
 
@@ -45,7 +45,7 @@ def compose_config(command: str, overrides: Sequence[str], with_hydra: bool = Fa
 
     load_requested(overrides)
     if command != "train" and (of_hydra := next((each for each in overrides if _key(each).startswith("hydra")), None)):
-        where = "; use out=FOLDER to choose where the results go" if command == "evaluate" else ""
+        where = "; use out=FOLDER to choose where the results go" if command.startswith("evaluate") else ""
         raise BadInput(f"{of_hydra}: is for {name_of('train')}; {name_of(command)} has no keys of Hydra's{where}")
     register_schemas()
     _check_options(overrides)

@@ -44,6 +44,9 @@ class Output:
         run: the run that was evaluated, where the folder is outside its own.
         loggers: to send results and figures to.
         figures: drawn earlier, to be sent as well.
+        title: names the network in figures; empty: by the run's configuration and checkpoint.
+        prints: whether the table is printed.
+        draws: whether figures are drawn.
     """
 
     folder: Path
@@ -51,6 +54,9 @@ class Output:
     run: Run | None = None
     loggers: Sequence[Logger] = ()
     figures: Sequence[Path] = ()
+    title: str = ""
+    prints: bool = True
+    draws: bool = True
 
 
 def evaluate(
@@ -152,8 +158,11 @@ def _measure(
 def _show(
     plan: EvaluationPlan, data: ImageDataModule, results: Results, summary: dict[str, Any], output: Output
 ) -> None:
-    title = f"{run_name(plan.config)}, {results.settings['checkpoint']} checkpoint"
-    figures = [*output.figures, *draw_results(results, data, plan.corrupted, title)]
-    print(f"\n{results_table(summary)}\n\nresults in {output.folder}", flush=True)
+    figures = [*output.figures]
+    if output.draws:
+        title = output.title or f"{run_name(plan.config)}, {results.settings['checkpoint']} checkpoint"
+        figures += draw_results(results, data, plan.corrupted, title)
+    if output.prints:
+        print(f"\n{results_table(summary)}\n\nresults in {output.folder}", flush=True)
     rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
     log_results(output.loggers, summary, rows, figures)

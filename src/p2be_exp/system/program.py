@@ -30,8 +30,10 @@ def name_of(command: str) -> str:
     It follows the way in which this process was started, if that is one of :data:`PROGRAMS`; else the installation.
 
     Args:
-        command: one of :data:`PROGRAMS`, or a module with a command line.
+        command: one of :data:`PROGRAMS`, a module with a command line, or ``evaluate_model``.
     """
+    if command == "evaluate_model":
+        return f"{name_of('evaluate')} model=FILE.py"
     if command not in PROGRAMS:
         return f"python -m p2be_exp.{command}"
     return _script(command) if _by_script() else _file(command)

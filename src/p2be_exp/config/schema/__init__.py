@@ -30,6 +30,7 @@ from p2be_exp.config.schema.commands import (
     COMMAND_SCHEMAS,
     CorruptionsConfig,
     EvaluateConfig,
+    EvaluateModelConfig,
     ExportConfig,
     TrackingConfig,
     TrainConfig,
@@ -66,6 +67,7 @@ from p2be_exp.config.schema.logger import (
     WandbLoggerConfig,
 )
 from p2be_exp.config.schema.model import ModelConfig, PlainModelConfig
+from p2be_exp.config.schema.module import ModuleConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.option import Group
 from p2be_exp.config.schema.preset import PresetConfig
@@ -103,6 +105,7 @@ __all__ = [
     "DownloadableDatasetConfig",
     "EncodingConfig",
     "EvaluateConfig",
+    "EvaluateModelConfig",
     "ExportConfig",
     "FolderDatasetConfig",
     "GeneratedConfig",
@@ -112,6 +115,7 @@ __all__ = [
     "LoggerConfig",
     "MartConfig",
     "ModelConfig",
+    "ModuleConfig",
     "NoAttackConfig",
     "NoCorruptionConfig",
     "NoisyMixConfig",

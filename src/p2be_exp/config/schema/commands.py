@@ -79,6 +79,22 @@ class EvaluateConfig:
 
 
 @dataclass
+class EvaluateModelConfig:
+    name: str | None = MISSING
+    out: str | None = path()
+    dataset: Group[DatasetConfig] = MISSING
+    attack: Group[AttackChoice] = MISSING
+    corruption: Group[CorruptionConfig] = MISSING
+    trainer: Group[TrainerConfig] = MISSING
+    seed: int = number(0, 2**32 - 1)
+    eval_batch_size: int | None = number(1)
+    limit_test: int | None = number(1)
+    data_dir: str = path()
+    plugins: list[str] = MISSING
+    strict_plugins: bool = MISSING
+
+
+@dataclass
 class CorruptionsConfig:
     dataset: Group[DatasetConfig] = MISSING
     folder: str | None = path()
@@ -117,8 +133,9 @@ class TrackingConfig:
 COMMAND_SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "evaluate_model": EvaluateModelConfig,
     "corruptions": CorruptionsConfig,
     "export": ExportConfig,
     "tracking": TrackingConfig,
 }
-"""The configuration of every command, by command."""
+"""The configuration of every command, by command; ``evaluate.py`` has one for runs and one for anybody's models."""

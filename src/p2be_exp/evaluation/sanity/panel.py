@@ -61,7 +61,7 @@ def check_sanity(
     clean = results.rows[CLEAN.id]
     clean_row = Measured("clean", "random", 0, clean.n, clean.n_wrong, wrong[CLEAN.id])
     used = list(attacks.values())
-    images = data.test_set().first(FIRST_IMAGES).to(next(model.parameters()).device)
+    images = data.test_set().first(FIRST_IMAGES).to(device_of(model))
     control = _positive_control(model, images, used, rows, seed)
     checks = panel(rows, clean_row, [*control, *_live(model, images.first(LIVE_IMAGES), used, seed)])
     return [asdict(check) for check in checks]
@@ -83,6 +83,11 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
         gradient=attack.gradient,
         zero_gradient=results.zero_gradient(condition.id),
     )
+
+
+def device_of(model: Classifier) -> torch.device:
+    """Where a model is; one of somebody else's may have no parameters, but each has a table."""
+    return model.encodings[0].table().device
 
 
 def _positive_control(
@@ -109,7 +114,7 @@ def _positive_control(
 
 def _steps(model: Classifier, kind: Kind, images: ImageSet, radius: int) -> Steps:
     """On the images that the model, attacked or a transfer's source, gets right itself."""
-    given = images.to(next(model.parameters()).device)
+    given = images.to(device_of(model))
     right = right_places(model, given.images, given.labels)
     return steps_of(model, kind, given.images[right], given.labels[right], radius)
 

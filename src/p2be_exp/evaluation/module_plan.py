@@ -1,0 +1,57 @@
+"""The plan of an evaluation of anybody's network, which may have a surrogate of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+from p2be_exp.attacks import Attack
+from p2be_exp.config.schema import ModuleConfig, TrainConfig
+from p2be_exp.evaluation.module import list_conditions
+from p2be_exp.evaluation.plan import EvaluationPlan
+from p2be_exp.evaluation.results import Condition
+from p2be_exp.models.module_classifier import ModuleClassifier
+from p2be_exp.runs.run import Run
+
+
+@dataclass(frozen=True)
+class SurrogatePlan(EvaluationPlan):
+    """The plan for a network with a surrogate of its own, which the rows of the attacks that climb it name."""
+
+    @cached_property
+    def attack_of(self) -> dict[Condition, Attack]:
+        """See :class:`~p2be_exp.evaluation.plan.EvaluationPlan`."""
+        named = {"relaxed": "relaxed surrogate"}
+        return {
+            dataclasses.replace(condition, gradient=named.get(attack.gradient, "surrogate"))
+            if attack.kind == "white-box"
+            else condition: attack
+            for condition, attack in super().attack_of.items()
+        }
+
+    @cached_property
+    def conditions(self) -> list[Condition]:
+        """See :class:`~p2be_exp.evaluation.plan.EvaluationPlan`."""
+        return [*list_conditions(self.corrupted), *self.attack_of]
+
+
+def module_plan(config: TrainConfig, model: ModuleClassifier, source: Run | None = None) -> EvaluationPlan:
+    """The plan of an evaluation of a network.
+
+    Args:
+        config: of :func:`p2be_exp.config.module_evaluation.module_evaluation_config`.
+        model: the network.
+        source: the run that its attacks transfer from, if it is already open.
+
+    Raises:
+        BadInput: see :meth:`~p2be_exp.evaluation.plan.EvaluationPlan.of`.
+    """
+    names = tuple(encoding.name for encoding in model.encodings)
+    config = dataclasses.replace(config, model=ModuleConfig(encodings=names))
+    return (EvaluationPlan if model.own_surrogate is None else SurrogatePlan).of(config, source)
+
+
+def climbs(plan: EvaluationPlan) -> bool:
+    """Whether an attack of a plan follows the attacked network's gradient."""
+    return any(attack.kind == "white-box" for attack in plan.attacks)
