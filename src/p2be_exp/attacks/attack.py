@@ -39,11 +39,15 @@ class Search:
         zero_gradient: ``(B,)``, the share of an image's values whose gradient was exactly 0, mean over the steps; None
             without a gradient.
         losses: ``(steps, B)``, each image's cross-entropy along the steps, as the attack saw it; None without steps.
+        clamped: bool ``(B,)``, whether the image had to be moved into the ball; None of an attack that never leaves it.
+        lost: bool ``(B,)``, whether the model got it wrong before that move and not after it; None likewise.
     """
 
     images: Tensor
     zero_gradient: Tensor | None = None
     losses: Tensor | None = None
+    clamped: Tensor | None = None
+    lost: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,16 @@ class Adversarial:
         zero_gradient: ``(B,)``, see :class:`Search`, mean over restarts; nan for images that were wrong from the start.
             None without a gradient.
         losses: ``(trace, B)`` of the first restart, nan likewise. None without a trace.
+        clamped: bool ``(B,)``, see :class:`Search`, in any restart. None of an attack that never leaves the ball.
+        lost: bool ``(B,)``, likewise, and not broken by another restart.
     """
 
     images: Tensor
     broken: Tensor
     zero_gradient: Tensor | None
     losses: Tensor | None
+    clamped: Tensor | None = None
+    lost: Tensor | None = None
 
 
 class Attack(ABC):
@@ -82,6 +90,7 @@ class Attack(ABC):
         queries: forward passes of one search, at most, where it has no gradient; 0 where it does not count them.
         climbs: whether it follows the gradient of the attacked model itself, whatever that is made of: the sanity panel
             then plants a direction that it must find.
+        clamps: whether its searches may leave the ball, so that images are moved into it and counted.
         stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
             for which it is optional has an argument of this name.
     """
@@ -93,6 +102,7 @@ class Attack(ABC):
     steps: int = 0
     queries: int = 0
     climbs: bool = False
+    clamps: bool = False
     stop_when_wrong: bool = False
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
@@ -113,6 +123,10 @@ class Attack(ABC):
         """What it asks of the model for one image, at most; the forward pass on the image as it is does not count."""
         gradients = self.steps * self.restarts
         return Work(gradients, self.queries * self.restarts + (0 if gradients else self.restarts))
+
+    def remark(self, classes: int) -> str:
+        """What a reader of its rows should know, on a data set of so many classes; "" for nothing."""
+        return ""
 
     @abstractmethod
     def search(
@@ -148,7 +162,9 @@ class Attack(ABC):
                 broken[left] = predict(model, search.images) != labels[left]
                 searches.append((left, search))
         zeros = _mean_zeros(searches, images) if self.gradient else None
-        return Adversarial(found, broken, zeros, _first_losses(searches, images, self.trace) if self.trace else None)
+        losses = _first_losses(searches, images, self.trace) if self.trace else None
+        clamped, lost = _moved(searches, images) if self.clamps else (None, None)
+        return Adversarial(found, broken, zeros, losses, clamped, None if lost is None else lost & ~broken)
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:
@@ -191,3 +207,13 @@ def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor, trace: 
         assert search.losses is not None  # of an attack with a trace
         losses[:, left] = search.losses.float()
     return losses
+
+
+def _moved(searches: list[tuple[Tensor, Search]], images: Tensor) -> tuple[Tensor, Tensor]:
+    """``clamped`` and ``lost`` of all images, in any restart."""
+    clamped, lost = (torch.zeros(len(images), dtype=torch.bool, device=images.device) for _ in range(2))
+    for left, search in searches:
+        assert search.clamped is not None and search.lost is not None  # noqa: PT018  # of an attack that clamps
+        clamped[left] |= search.clamped
+        lost[left] |= search.lost
+    return clamped, lost

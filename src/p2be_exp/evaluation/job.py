@@ -89,7 +89,16 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
     if (digest := data.files_digest()) is not None:
         settings["test_files"] = digest
     cells = plan.corrupted.plan if plan.corrupted else None
-    return Results(output.folder, settings, key=output.key, plan=cells, attacks=list(plan.attack_of), run=output.run)
+    remarks = {attack.id: remark for attack in plan.attacks if (remark := attack.remark(len(data.classes)))}
+    return Results(
+        output.folder,
+        settings,
+        key=output.key,
+        plan=cells,
+        attacks=list(plan.attack_of),
+        run=output.run,
+        remarks=remarks,
+    )
 
 
 def _measure(plan: EvaluationPlan, model: Classifier, data: ImageDataModule, results: Results, main: bool) -> None:

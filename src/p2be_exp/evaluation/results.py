@@ -16,7 +16,7 @@ import numpy as np
 
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import measures
-from p2be_exp.evaluation.saved_results import check_arrays, open_arrays, read_lines, read_settings
+from p2be_exp.evaluation.saved_results import MOVED, check_arrays, open_arrays, read_lines, read_settings
 from p2be_exp.runs.provenance import now, versions
 from p2be_exp.runs.run import FORMAT_VERSION, Run
 from p2be_exp.statistics.calibration import calibration_errors
@@ -104,6 +104,7 @@ class Results:
         plan: the corrupted images that are measured, if any.
         attacks: the attack conditions that are measured, in their order.
         run: the run that was evaluated, where the folder is outside its own.
+        remarks: what a reader of an attack's rows should know, by its ID.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -117,11 +118,13 @@ class Results:
         plan: measures.Plan | None = None,
         attacks: Sequence[Condition] = (),
         run: Run | None = None,
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.run = run
         self.plan = plan
         self.attacks = attacks
+        self.remarks = remarks or {}
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         self._key = key
@@ -134,6 +137,7 @@ class Results:
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}
         self._zeros: dict[str, float | None] = {}
+        self._moved: dict[str, dict[str, int]] = {}
         for row in self.rows.values():
             self._read_images(row)
         try:
@@ -165,8 +169,8 @@ class Results:
             row: the counts.
             images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
                 one value per image, in data set order; for an attack also ``examples``, the first adversarial
-                images, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
-                it has them.
+                images, and ``zero_gradient``, ``clamped``, ``lost``, ``losses`` ``(N, trace)`` and ``adversarial``
+                ``(N, 3, H, W)`` where it has them.
         """
         compressed = io.BytesIO()
         np.savez_compressed(compressed, **cast("dict[str, Any]", images))
@@ -250,6 +254,10 @@ class Results:
             entry["error"][str(condition.eps_levels)] = row.error if row else None
             if condition.gradient:
                 entry.setdefault("zero_gradient", {})[str(condition.eps_levels)] = self._zeros.get(condition.id)
+            for name, count in self._moved.get(condition.id, {}).items():
+                entry.setdefault(name, {})[str(condition.eps_levels)] = count
+            if condition.name in self.remarks:
+                entry["remark"] = self.remarks[condition.name]
         return {"attacks": attacks, "worst_case_error": self.worst_case()}
 
     def worst_case(self) -> dict[str, float | None]:
@@ -273,6 +281,7 @@ class Results:
         """Keep what the summary needs from the images behind a row."""
         self._calibration[condition] = calibration_errors(images["confidence"], images["wrong"])
         self._wrong[condition] = images["wrong"]
+        self._moved[condition] = {name: int(images[name].sum()) for name in MOVED if name in images}
         if "zero_gradient" in images:
             measured = images["zero_gradient"][~np.isnan(images["zero_gradient"])]
             self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None

@@ -19,7 +19,7 @@ def results_table(results: dict[str, Any]) -> str:
         if not name.startswith("corruption/"):
             interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
             line = f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval:<16}"
-            lines.append(f"{line}{_gradient(name, results)}".rstrip())
+            lines.append(f"{line}{_gradient(name, results)}{_moved(name, results)}".rstrip())
     lines += [
         f"{f'worst case, {radius} levels':<48}{_number(error):>9}"
         for radius, error in results["worst_case_error"].items()
@@ -54,6 +54,19 @@ def _gradient(condition: str, results: dict[str, Any]) -> str:
         return "   no gradient"
     zeros = attack["zero_gradient"].get(radius)
     return f"   gradient {attack['gradient']}" + ("" if zeros is None else f", {100 * zeros:.1f} % of it 0")
+
+
+def _moved(condition: str, results: dict[str, Any]) -> str:
+    """How many images of an attack had to be moved into the ball, and its remark."""
+    if not condition.startswith("attack/"):
+        return ""
+    _, name, radius = condition.split("/")
+    attack = results["attacks"].get(name, {})
+    said = ""
+    if (clamped := attack.get("clamped", {}).get(radius)) is not None:
+        lost = attack["lost"][radius]
+        said = f"; {clamped} moved into the ball" + (f", {lost} of them no longer wrong" if clamped else "")
+    return said + (f"; {attack['remark']}" if "remark" in attack else "")
 
 
 def _corruptions(results: dict[str, Any]) -> list[str]:
