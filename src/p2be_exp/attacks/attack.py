@@ -42,12 +42,16 @@ class Search:
         losses: ``(steps, B)``, each image's cross-entropy along the steps, as the attack saw it; None without steps.
         found_at: ``(B,)``, after how much of its effort (see :attr:`Attack.effort`) an image had its result; None where
             that is at its end.
+        clamped: bool ``(B,)``, whether the image had to be moved into the ball; None of an attack that never leaves it.
+        lost: bool ``(B,)``, whether the model got it wrong before that move and not after it; None likewise.
     """
 
     images: Tensor
     zero_gradient: Tensor | None = None
     losses: Tensor | None = None
     found_at: Tensor | None = None
+    clamped: Tensor | None = None
+    lost: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Adversarial:
         losses: ``(trace, B)`` of the first restart, nan likewise. None without a trace.
         broken_at: float32 ``(B,)``, the effort (:attr:`Attack.effort`, summed over restarts) after which an image was
             broken: 0 if it was wrong as it was, nan if it is not broken.
+        clamped: bool ``(B,)``, see :class:`Search`, in any restart. None of an attack that never leaves the ball.
+        lost: bool ``(B,)``, likewise, and not broken by another restart.
     """
 
     images: Tensor
@@ -70,6 +76,8 @@ class Adversarial:
     zero_gradient: Tensor | None
     losses: Tensor | None
     broken_at: Tensor
+    clamped: Tensor | None = None
+    lost: Tensor | None = None
 
 
 class Attack(ABC):
@@ -89,6 +97,7 @@ class Attack(ABC):
         queries: forward passes of one search, at most, where it has no gradient; 0 where it does not count them.
         climbs: whether it follows the gradient of the attacked model itself, whatever that is made of: the sanity panel
             then plants a direction that it must find.
+        clamps: whether its searches may leave the ball, so that images are moved into it and counted.
         stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
             for which it is optional has an argument of this name.
         scaled_from: of an attack made by :meth:`scaled`, the ID of the one that it was made from; else "".
@@ -101,6 +110,7 @@ class Attack(ABC):
     steps: int = 0
     queries: int = 0
     climbs: bool = False
+    clamps: bool = False
     stop_when_wrong: bool = False
     scaled_from: str = ""
 
@@ -152,6 +162,10 @@ class Attack(ABC):
         gradients = self.steps * self.restarts
         return Work(gradients, self.queries * self.restarts + (0 if gradients else self.restarts))
 
+    def remark(self, classes: int) -> str:
+        """What a reader of its rows should know, on a data set of so many classes; "" for nothing."""
+        return ""
+
     @abstractmethod
     def search(
         self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
@@ -189,7 +203,9 @@ class Attack(ABC):
                 searches.append((left, search))
         zeros = _mean_zeros(searches, images) if self.gradient else None
         losses = _first_losses(searches, images, self.trace) if self.trace else None
-        return Adversarial(found, broken, zeros, losses, broken_at)
+        clamped, lost = _moved(searches, images) if self.clamps else (None, None)
+        lost = None if lost is None else lost & ~broken
+        return Adversarial(found, broken, zeros, losses, broken_at, clamped, lost)
 
     def _spent(self, search: Search, restart: int) -> Tensor:
         """The effort after which each image of a search had its result, ``(B,)``."""
@@ -237,3 +253,13 @@ def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor, trace: 
         assert search.losses is not None  # of an attack with a trace
         losses[:, left] = search.losses.float()
     return losses
+
+
+def _moved(searches: list[tuple[Tensor, Search]], images: Tensor) -> tuple[Tensor, Tensor]:
+    """``clamped`` and ``lost`` of all images, in any restart."""
+    clamped, lost = (torch.zeros(len(images), dtype=torch.bool, device=images.device) for _ in range(2))
+    for left, search in searches:
+        assert search.clamped is not None and search.lost is not None  # noqa: PT018  # of an attack that clamps
+        clamped[left] |= search.clamped
+        lost[left] |= search.lost
+    return clamped, lost

@@ -25,10 +25,15 @@ from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import (
+    AttackChoice,
+    AutoAttackConfig,
     EvaluateConfig,
     FolderDatasetConfig,
+    FoolboxConfig,
     PicturesDatasetConfig,
     SomeCorruptionConfig,
+    SuiteConfig,
+    TorchattacksConfig,
     TrainConfig,
 )
 from p2be_exp.config.typed import typed as typed_config
@@ -172,12 +177,19 @@ def default_name(config: TrainConfig, checkpoint: str) -> str:
         if corruption.seed != 0:
             parts.append(f"images{corruption.seed}")
     if attack.name != "none":
-        parts.append(attack.name + "-".join(map(str, attack.radii)))
+        parts.append(_attack_name(attack) + "-".join(map(str, attack.radii)))
+        parts += attack.also if isinstance(attack, SuiteConfig) else []
     if config.limit_test is not None:
         parts.append(f"random{config.limit_test}")
     if config.seed != 0:
         parts.append(f"seed{config.seed}")
     return "_".join(parts)
+
+
+def _attack_name(attack: AttackChoice) -> str:
+    if isinstance(attack, FoolboxConfig | TorchattacksConfig):
+        return f"{attack.name}_{attack.method}_"
+    return f"{attack.name}_{attack.version}_" if isinstance(attack, AutoAttackConfig) else attack.name
 
 
 def _evaluate(

@@ -33,6 +33,8 @@ _REGIME: dict[str, dict[str, Any]] = {
 _ATTACK: dict[str, dict[str, Any]] = {
     "pgd": {"start": "image", "adaptive": True, "step_size": 2.0},
     "lspga": {"loss": "ce"},
+    "suite": {"also": []},
+    "suite_short": {"also": []},
 }
 
 _RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn16_1", "wrn40_2")
@@ -68,4 +70,4 @@ def fill_in_attack(attack: Any) -> None:
     """
     if isinstance(attack, dict):
         for key, value in _ATTACK.get(str(attack.get("name")), {}).items():
-            attack.setdefault(key, value)
+            attack.setdefault(key, copy.deepcopy(value))

@@ -11,6 +11,7 @@ from p2be_exp.attacks.build import attack_serves, build_attack
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.config.defaults import defaults_of
+from p2be_exp.config.joined import joined
 from p2be_exp.config.schema import AttackChoice, AttackConfig, SquareConfig, SuiteConfig, TransferConfig
 from p2be_exp.config.typed import typed_group
 from p2be_exp.errors import BadInput
@@ -53,6 +54,8 @@ def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source 
     if not isinstance(config, AttackConfig):
         return []
     check_serves("attack", config, encodings)
+    for each in joined(config):
+        check_serves("attack.also", each, encodings)
     attacks: list[Attack] = []
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
@@ -134,6 +137,7 @@ def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: S
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
         build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),
+        *(build_attack(each, radius) for each in joined(config)),
     ]
 
 

@@ -102,6 +102,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
     if (digest := data.files_digest()) is not None:
         settings["test_files"] = digest
     cells = plan.corrupted.plan if plan.corrupted else None
+    remarks = {attack.id: remark for attack in plan.attacks if (remark := attack.remark(len(data.classes)))}
     return Results(
         output.folder,
         settings,
@@ -110,6 +111,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
         attacks=list(plan.attack_of),
         suite=plan.suite,
         run=output.run,
+        remarks=remarks,
     )
 
 

@@ -79,6 +79,8 @@ class EvaluationModule(pl.LightningModule):
             found["zero_gradient"] = adversarial.zero_gradient
         if adversarial.losses is not None:
             found["losses"] = adversarial.losses.T
+        if adversarial.clamped is not None and adversarial.lost is not None:
+            found |= {"clamped": adversarial.clamped, "lost": adversarial.lost}
         if self.save_images:
             found["adversarial"] = adversarial.images
         kept = sum(len(seen["example_index"]) for seen in self._seen)  # the first of this rank, for inspection

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from p2be_exp.attacks import Attack
+from p2be_exp.config.joined import check_installed, joined
 from p2be_exp.config.plugin_digests import digests_of_attack
 from p2be_exp.config.schema import SuiteConfig, TrainConfig
 from p2be_exp.config.typed import plain
@@ -50,9 +51,11 @@ class EvaluationPlan:
             source: the run that its attacks transfer from, if it is already open.
 
         Raises:
-            BadInput: corrupted images that are not what they should be; no such run to transfer from, or one on another
-                data set or image size; an attack that does not serve the encodings.
+            BadInput: an attack's library is not installed; corrupted images that are not what they should be; no such
+                run to transfer from, or one on another data set or image size; an attack that does not serve the
+                encodings.
         """
+        check_installed(config.attack)
         corrupted, source = corrupted_images(config), source or attack_source(config)
         return cls(config, corrupted, _attacks(config, source), source)
 
@@ -74,6 +77,8 @@ class EvaluationPlan:
     def settings(self) -> dict[str, Any]:
         """The settings that determine the results, apart from the weights (and the plug-ins that these need)."""
         config, plugins = self.config, digests_of_attack(self.config.attack.name)
+        for each in joined(config.attack):
+            plugins |= digests_of_attack(each.name)
         return {
             "dataset": config.dataset.name,
             "split_seed": config.dataset.split_seed,

@@ -18,7 +18,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import measures
 from p2be_exp.evaluation.broken import alone, growth
 from p2be_exp.evaluation.condition import CLEAN, Condition
-from p2be_exp.evaluation.saved_results import check_arrays, open_arrays, read_lines, read_settings
+from p2be_exp.evaluation.saved_results import MOVED, check_arrays, open_arrays, read_lines, read_settings
 from p2be_exp.runs.provenance import now, versions
 from p2be_exp.runs.run import FORMAT_VERSION, Run
 from p2be_exp.statistics.calibration import calibration_errors
@@ -78,6 +78,7 @@ class Results:
         attacks: the attack conditions that are measured, in their order.
         suite: the suite that they are of, which alone has a worst case; None for a single attack.
         run: the run that was evaluated, where the folder is outside its own.
+        remarks: what a reader of an attack's rows should know, by its ID.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -92,12 +93,14 @@ class Results:
         attacks: Sequence[Condition] = (),
         suite: str | None = None,
         run: Run | None = None,
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.run = run
         self.plan = plan
         self.attacks = attacks
         self.suite = suite
+        self.remarks = remarks or {}
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         self._key = key
@@ -111,6 +114,7 @@ class Results:
         self._wrong: dict[str, np.ndarray] = {}
         self._zeros: dict[str, float | None] = {}
         self._growth: dict[str, list[list[int]]] = {}
+        self._moved: dict[str, dict[str, int]] = {}
         for row in self.rows.values():
             self._read_images(row)
         try:
@@ -143,7 +147,7 @@ class Results:
             images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
                 one value per image, in data set order; for an attack also ``examples``, the first adversarial
                 images, ``broken_at`` (see :class:`~p2be_exp.attacks.attack.Adversarial`), and ``zero_gradient``,
-                ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where it has them.
+                ``clamped``, ``lost``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where it has them.
         """
         compressed = io.BytesIO()
         np.savez_compressed(compressed, **cast("dict[str, Any]", images))
@@ -231,6 +235,10 @@ class Results:
             entry["error"][radius] = row.error if row else None
             if condition.gradient:
                 entry.setdefault("zero_gradient", {})[radius] = self._zeros.get(condition.id)
+            for name, count in self._moved.get(condition.id, {}).items():
+                entry.setdefault(name, {})[radius] = count
+            if condition.name in self.remarks:
+                entry["remark"] = self.remarks[condition.name]
             if condition.id in self._growth:
                 entry.setdefault("growth", {})[radius] = self._growth[condition.id]
         if self.suite is None:
@@ -271,6 +279,7 @@ class Results:
         self._wrong[condition] = images["wrong"]
         if "broken_at" in images:
             self._growth[condition] = growth(images["broken_at"])
+        self._moved[condition] = {name: int(images[name].sum()) for name in MOVED if name in images}
         if "zero_gradient" in images:
             measured = images["zero_gradient"][~np.isnan(images["zero_gradient"])]
             self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None

@@ -20,7 +20,7 @@ def results_table(results: dict[str, Any]) -> str:
         if not name.startswith("corruption/"):
             interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
             line = f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval:<16}"
-            lines.append(f"{line}{_remarks(name, results)}".rstrip())
+            lines.append(f"{line}{_remarks(name, results)}{_moved(name, results)}".rstrip())
     lines += _worst_case(results)
     if results["sanity"]:
         lines += ["", *_sanity(results["sanity"])]
@@ -66,6 +66,19 @@ def _remarks(condition: str, results: dict[str, Any]) -> str:
         said = f"gradient {attack['gradient']}" + ("" if zeros is None else f", {100 * zeros:.1f} % of it 0")
     alone = attack.get("alone", {}).get(radius)
     return f"   {said}" + (f", {alone} alone" if alone else "")
+
+
+def _moved(condition: str, results: dict[str, Any]) -> str:
+    """How many images of an attack had to be moved into the ball, and its remark."""
+    if not condition.startswith("attack/"):
+        return ""
+    _, name, radius = condition.split("/")
+    attack = results["attacks"].get(name, {})
+    said = ""
+    if (clamped := attack.get("clamped", {}).get(radius)) is not None:
+        lost = attack["lost"][radius]
+        said = f"; {clamped} moved into the ball" + (f", {lost} of them no longer wrong" if clamped else "")
+    return said + (f"; {attack['remark']}" if "remark" in attack else "")
 
 
 def _corruptions(results: dict[str, Any]) -> list[str]:
