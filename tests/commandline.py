@@ -37,9 +37,9 @@ QUICKSTART = (
     "experiment=quickstart",
     "corruption=none",
     "attack=none",
-    "limit_train=64",
+    "limit_train=32",
     "limit_test=40",
-    "batch_size=16",
+    "batch_size=8",
     "epochs=2",
     "trainer.progress=false",
 )

@@ -35,6 +35,7 @@ class Option:
         preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
         several_steps: of a regime: whether it may take several optimizer steps per batch.
         staged: of a backbone: whether it can be taken apart into stages.
+        library: a module that it needs and that this package does not require; "" for none.
         owner: the plug-in module that registered it; "" for an option of this package.
     """
 
@@ -47,6 +48,7 @@ class Option:
     preset_of: str = ""
     several_steps: bool = False
     staged: bool = False
+    library: str = ""
     owner: str = ""
 
     def keys(self) -> type:
@@ -133,6 +135,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "random_in_ball": Option("RandomInBallConfig", "attacks.random_in_ball:RandomInBall", trains=True),
         "square": Option("SquareConfig", "attacks.square:Square", trains=True),
         "transfer": Option("TransferConfig"),
+        "autoattack": Option("AutoAttackConfig", "attacks.libraries.autoattack:AutoAttack", library="pyautoattack"),
+        "foolbox": Option("FoolboxConfig", "attacks.libraries.foolbox:FoolboxAttack", library="foolbox"),
+        "torchattacks": Option(
+            "TorchattacksConfig", "attacks.libraries.torchattacks:TorchAttack", library="torchattacks"
+        ),
         "suite": Option("SuiteConfig"),
         "suite_short": Option("SuiteConfig"),
     },

@@ -1,5 +1,7 @@
 """What every attack does around its search: the model's state, the ball, who leaves, what is kept."""
 
+from math import nan
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,28 @@ def test_finished_images_leave_and_the_first_wrong_image_is_kept():
     assert found.images[:, 0, 0, 0].tolist() == [102, 150, 105, 80]
     assert (found.zero_gradient, found.losses) == (None, None)
     assert IMAGES[0, 0, 0, 0] == 97
+
+
+def test_it_says_after_how_much_effort_an_image_was_broken():
+    attack = Raising(20, [5, 15, 20])
+    assert attack.effort == 1
+    assert attack(Bright(), IMAGES, LABELS, RANDOM).broken_at.tolist() == pytest.approx([1, 0, 2, nan], nan_ok=True)
+    attack = Raising(20, [5, 15, 20], found_at=3.0)  # the double adds the restart's number
+    attack.steps = 10
+    assert attack(Bright(), IMAGES, LABELS, RANDOM).broken_at.tolist() == pytest.approx([3, 0, 14, nan], nan_ok=True)
+
+
+def test_the_same_attack_with_another_effort():
+    attack = Raising(20, [5, 15])
+    assert attack.scaled(2).restarts == 4
+    assert attack.scaled(0.5).restarts == 1
+    assert attack.scaled(0.5).scaled(0.5) is None
+    attack.queries = 7
+    assert (attack.scaled(2).queries, attack.scaled(2).restarts) == (14, 2)
+    attack.steps = attack.trace = 5
+    other = attack.scaled(0.5)
+    assert (other.steps, other.trace, other.queries, other.restarts) == (2, 2, 7, 2)
+    assert (attack.steps, attack.trace, other.family) == (5, 5, "raising")
 
 
 def test_zero_gradients_are_means_over_restarts_and_losses_those_of_the_first():

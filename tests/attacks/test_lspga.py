@@ -93,7 +93,7 @@ def allowed_rows(images: torch.Tensor, n_rows: int, eps_levels: int) -> torch.Te
     return mask
 
 
-def plain_lspga(model, images, labels, noise, mask, steps, xi, delta, anneal, step_rule):
+def plain_lspga(model, images, labels, noise, mask, steps, xi, delta, anneal, step_rule, loss):
     """All rows, the elementwise product of shares and table, autograd; yields u and the losses of every step."""
     table = code_table(model.encoding)
     u = torch.where(mask, noise, noise - 1e10).requires_grad_()
@@ -108,7 +108,11 @@ def plain_lspga(model, images, labels, noise, mask, steps, xi, delta, anneal, st
     for _ in range(steps):
         logits = model.trunk(F.conv2d(z, model.stem.weight, padding=1))
         losses = F.cross_entropy(logits, labels, reduction="none")
-        (gradient,) = torch.autograd.grad(losses.sum(), u)
+        climbed = losses
+        if loss == "margin":
+            climbed = torch.stack([max(its[k] for k in range(4) if k != label) - its[label]
+                                   for its, label in zip(logits, labels, strict=True)])  # fmt: skip
+        (gradient,) = torch.autograd.grad(climbed.sum(), u)
         step = gradient.sign() if step_rule == "sign" else gradient
         u = (u + xi * step).detach().requires_grad_()
         yield u.detach(), losses.detach()
@@ -136,22 +140,28 @@ def noise_of_rows(mask: torch.Tensor, random: AttackRandom, restart: int, places
 
 @pytest.mark.parametrize("name", ENCODINGS)
 @pytest.mark.parametrize(
-    ("anneal", "step_rule", "init"),
-    [("soften", "sign", "normal"), ("sharpen", "raw", "normal"), ("soften", "raw", "zero")],
+    ("anneal", "step_rule", "init", "loss"),
+    [
+        ("soften", "sign", "normal", "ce"),
+        ("sharpen", "raw", "normal", "ce"),
+        ("soften", "raw", "zero", "ce"),
+        ("soften", "sign", "normal", "margin"),
+    ],
 )
-def test_every_step_equals_the_algorithm_over_all_levels(name, anneal, step_rule, init):
+def test_every_step_equals_the_algorithm_over_all_levels(name, anneal, step_rule, init, loss):
     model, images = smooth_model(ENCODINGS[name]()), some_images()
     if name == "rgb" and init == "zero":
         # From equal shares of a line's rows the middle one has gradient 0, whose sign is that of a rounding error.
         model.encoding.values += torch.linspace(0, 1, 256).unsqueeze(1) ** 2 / 3
     settings = {"steps": 5, "xi": 0.7 if step_rule == "sign" else 40.0, "delta": 1.2}
-    attack_ = attack(anneal=anneal, step_rule=step_rule, init=init, **settings)
+    attack_ = attack(anneal=anneal, step_rule=step_rule, init=init, loss=loss, **settings)
     table = code_table(model.encoding)
     mask = allowed_rows(images, len(table), 8)
     every_level = torch.arange(256).view(1, 1, 256, 1).expand(1, 3, 256, 1)
     places = int(allowed_rows(every_level, len(table), 8).sum(2).max())
     noise = noise_of_rows(mask, RANDOM, 2, places) if init == "normal" else torch.zeros(mask.shape).double()
-    plain = list(plain_lspga(model, images, LABELS, noise, mask, anneal=anneal, step_rule=step_rule, **settings))
+    rules = {"anneal": anneal, "step_rule": step_rule, "loss": loss}
+    plain = list(plain_lspga(model, images, LABELS, noise, mask, **rules, **settings))
 
     with attacked(model):
         window = Window([model.encoding], images, 8)
@@ -335,6 +345,7 @@ def test_gradient_of_softmax_equals_autograd():
         ({}, "lspga"),
         ({"steps": 20, "delta": 1.0, "restarts": 3}, "lspga"),
         ({"xi": 0.031}, "lspga_xi0.031"),
+        ({"loss": "margin", "restarts": 5}, "lspga_margin"),
         ({"xi": 0.01, "anneal": "sharpen", "step_rule": "raw", "init": "zero"}, "lspga_raw_sharpen_zero_xi0.01"),
     ],
 )
@@ -345,7 +356,7 @@ def test_id_names_what_differs(settings, id_):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"anneal": "cool"}, {"step_rule": "sharpen"}, {"init": "uniform"}], ids=str
+    "wrong", [{"steps": 0}, {"anneal": "cool"}, {"step_rule": "sharpen"}, {"init": "uniform"}, {"loss": "kl"}], ids=str
 )
 def test_wrong_options_are_refused(wrong):
     ((name, value),) = wrong.items()

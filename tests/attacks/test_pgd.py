@@ -253,6 +253,7 @@ def test_the_search_is_the_rule_as_written(encoding, options, stop):
             point, seen, zeros, steps = plain_pgd(model, images[place], labels[place], attack, start)
             assert torch.equal(got.images[place], point.round().to(torch.uint8))
             assert got.losses[:, i].tolist() == pytest.approx(seen, rel=1e-5)
+            assert got.found_at[i] == len(steps) or not stop
             assert got.zero_gradient[i].item() == pytest.approx(sum(zeros) / len(zeros), abs=1e-6)
             halved += len(set(steps)) > 2
     assert stop or halved >= 4 or not attack.adaptive

@@ -202,16 +202,19 @@ def test_equal_margins_are_not_accepted(images, labels):
 
 def test_queries_are_spent_exactly_and_broken_images_leave(alike, labels):
     spy = Spy(unbreakable())
-    Square(8, 57).search(spy, alike, labels, randoms())
+    assert Square(8, 57).search(spy, alike, labels, randoms()).found_at.tolist() == [57] * 6
     assert [len(asked) for asked in spy.asked] == [6] * 57
     weight = weights()
     spy = Spy(Linear(weight, threshold_at(alike, weight, 8, 0.5)))
-    found = Square(8, 300).search(spy, alike, labels, randoms()).images
+    search = Square(8, 300).search(spy, alike, labels, randoms())
+    found = search.images
     sizes = [len(asked) for asked in spy.asked]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) > 3, "one after the other"
     assert (margins(spy.model, found, labels) < 0).all()
     assert len(sizes) < 300
+    # So many images are still asked after each query as are found later.
+    assert [int((search.found_at >= query + 1).sum()) for query in range(len(sizes))] == sizes
 
 
 def test_margins_of_any_size_are_lowered(alike, labels):

@@ -27,6 +27,7 @@ from commandline import (
     train,
     trained,
 )
+from grids import in_turn
 from p2be_exp import load_run
 from p2be_exp.config.plugins import forget
 from p2be_exp.config.ranges import MOST_JOBS
@@ -143,8 +144,9 @@ def test_a_working_folder_that_was_removed(workdir, monkeypatch):
 # -- keys and values --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["3", "null", "{a:1}", "true"])
-@pytest.mark.parametrize("command", ["train", "evaluate", "make", "list"])
+@pytest.mark.parametrize(
+    ("command", "value"), in_turn(["train", "evaluate", "make", "list"], ["3", "null", "{a:1}", "true"])
+)
 def test_corruptions_that_are_no_names(workdir, four_epochs, command, value):
     calls = {
         "train": (train, [*TINY, "corruption=generated", f"corruption.names={value}"]),
@@ -163,8 +165,9 @@ def test_a_list_in_a_list_of_corruptions(workdir):
     assert said.startswith("corruption.names=['fog']: must be one of test, extra, all")
 
 
-@pytest.mark.parametrize("value", ["null", "3", "[wandb,csv]", "[csv]", "true"])
-@pytest.mark.parametrize("group", ["logger", "encoding", "dataset"])
+@pytest.mark.parametrize(
+    ("group", "value"), in_turn(["logger", "encoding", "dataset"], ["null", "3", "[wandb,csv]", "[csv]", "true"])
+)
 def test_one_option_of_a_group_is_chosen_by_its_name(workdir, group, value):
     said = refused(workdir, train, f"{group}={value}")
     assert said.startswith(f"{group}={value}: must be the name of one option: ")
@@ -267,19 +270,22 @@ def test_lists_that_are_nested_without_end(workdir):
 
 
 @pytest.mark.parametrize(
-    ("argument", "values"),
-    [
-        ("seed=range(1000000)", "1,000,000"),
-        ("seed=range(0,1000000000000)", "1,000,000,000,000"),
-        ("seed=shuffle(range(1000000000))", "1,000,000,000"),
-        ("optim.lr=range(0.1,1.0,0.0000001)", "9,000,000"),
-        ("seed=range(start=0,stop=10001)", "10,001"),
-        ("seed=range(3,3)", "0"),
-        ("seed=range(0,3,0)", "inf"),
-    ],
+    ("counted", "how"),
+    in_turn(
+        [
+            ("seed=range(1000000)", "1,000,000"),
+            ("seed=range(0,1000000000000)", "1,000,000,000,000"),
+            ("seed=shuffle(range(1000000000))", "1,000,000,000"),
+            ("optim.lr=range(0.1,1.0,0.0000001)", "9,000,000"),
+            ("seed=range(start=0,stop=10001)", "10,001"),
+            ("seed=range(3,3)", "0"),
+            ("seed=range(0,3,0)", "inf"),
+        ],
+        [["-m"], ["-m", "dry_run=true"], ["sweeps=table2"]],
+    ),
 )
-@pytest.mark.parametrize("how", [["-m"], ["-m", "dry_run=true"], ["sweeps=table2"]])
-def test_a_range_of_a_million_values_is_counted_and_not_listed(workdir, argument, values, how):
+def test_a_range_of_a_million_values_is_counted_and_not_listed(workdir, counted, how):
+    argument, values = counted
     said = refused(workdir, train, *how, argument)
     assert said.startswith(f"{argument}: ")
     assert said.endswith(f" has {values} values; must have between 1 and {MOST_JOBS:,}")
@@ -365,12 +371,12 @@ def test_an_experiment_that_is_wrong_names_file_key_and_value(workdir, monkeypat
                                                         "onehot, p2be, rgb, thermometer; did you mean p2be?"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("how", [[], ["dry_run=true"]])
-def test_a_sweep_file_that_is_wrong_names_file_key_and_value(workdir, monkeypatch, text, said, how):
+def test_a_sweep_file_that_is_wrong_names_file_key_and_value(workdir, monkeypatch, text, said):
     folder = workdir / "sweeps"
     folder.mkdir()
     monkeypatch.setattr(sweep_file, "SWEEPS_DIR", folder)
     (folder / "mine.yaml").write_text(text)
+    how = ["dry_run=true"] if len(text) % 2 else []  # the same is said in both ways
     message = refused(workdir, train, "sweeps=mine", *how)
     assert message.removeprefix(f"{folder.parent}/") == f"sweeps/mine.yaml{said}"
 
@@ -397,12 +403,15 @@ def test_a_status_with_odd_content_is_no_status(workdir, run, content):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("classes", [None]), ("classes", 3), ("plugins", {"a": 3}), ("versions", {"torch": 2}), ("files", []),
-     ("command", 3), ("trained_on", 3), ("sweep", "x"), ("format_version", "1")],
+    ("changed", "command"),
+    in_turn(
+        [("classes", [None]), ("classes", 3), ("plugins", {"a": 3}), ("versions", {"torch": 2}), ("files", []),
+         ("command", 3), ("trained_on", 3), ("sweep", "x"), ("format_version", "1")],
+        [evaluate_clean, export],
+    ),
 )  # fmt: skip
-@pytest.mark.parametrize("command", [evaluate_clean, export])
-def test_what_made_a_run_with_odd_content(workdir, run, key, value, command):
+def test_what_made_a_run_with_odd_content(workdir, run, changed, command):
+    key, value = changed
     info = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**info, key: value}))
     said = refused(workdir, command, "run=run")
@@ -463,8 +472,9 @@ def test_a_finished_job_of_a_sweep_without_its_results(workdir):
     assert "error: hydra.sweep.dir=sweep: job 0: results.json is damaged\n" in outcome.err
 
 
-@pytest.mark.parametrize("key", ["frost_textures", "versions", "constants", "left_out", "blocks"])
-@pytest.mark.parametrize("value", [3, "missing"])
+@pytest.mark.parametrize(
+    ("key", "value"), in_turn(["frost_textures", "versions", "constants", "left_out", "blocks"], [3, "missing"])
+)
 def test_a_manifest_with_odd_content_is_not_gone_on_with(workdir, key, value):
     made = ("make", "dataset=digits", "names=fog", "severities=[1]", "limit_test=2", "out=set")
     assert corruptions(*made).code == 0

@@ -22,6 +22,7 @@ IDS = (
     "random_in_ball",
     "pgd_ce_secant_1step",
     "lspga",
+    "lspga_margin",
     "pgd_ce_secant",
     "pgd_margin_secant",
     "pgd_margin_smooth",
@@ -62,7 +63,9 @@ def images_of(folder, condition):
 def test_a_row_an_attack_and_radius(suite):
     rows = rows_of(suite[0] / "results.csv")
     wanted = ["clean", *(f"attack/{name}/{radius}" for radius in RADII for name in IDS)]
-    assert [row["condition"] for row in rows] == wanted
+    found = [row["condition"] for row in rows]
+    assert found[: len(wanted)] == wanted
+    assert all(name.split("/")[1].endswith(("_half", "_twice")) for name in found[len(wanted) :])
     by_name = {row["condition"]: row for row in rows}
     lspga = by_name["attack/lspga/64"]
     assert (lspga["kind"], lspga["name"], lspga["eps_levels"], lspga["gradient"]) == (
@@ -100,8 +103,9 @@ def test_the_worst_case_by_hand(suite):
     found = summary(folder)
     broken = images_of(folder, "clean")["wrong"]
     for radius in RADII:
-        for name in IDS:
+        for name in found["worst_case"]["attacks"][str(radius)]:
             broken = broken | images_of(folder, f"attack/{name}/{radius}")["wrong"]
+        assert set(IDS) <= set(found["worst_case"]["attacks"][str(radius)])
         assert found["worst_case_error"][str(radius)] == pytest.approx(100 * broken.mean(), abs=1e-4)
         assert f"{f'worst case, {radius} levels':<48}{100 * broken.mean():>9.2f}" in outcome.out
     errors = {row["condition"]: float(row["error"]) for row in rows_of(folder / "results.csv")}
@@ -140,7 +144,7 @@ def test_the_noise_is_that_of_seed_and_image(suite, four_epochs):
 def test_beside_ls_pga_stands_a_random_choice(run):
     outcome = commandline.evaluate("run=run", "limit_test=20", "corruption=none")
     assert outcome.code == 0, outcome.err
-    folder = run / "evaluations" / "last_clean_lspga8_first20"
+    folder = run / "evaluations" / "last_clean_lspga8_random20"
     assert [row["condition"] for row in rows_of(folder / "results.csv")] == [
         "clean", "attack/random_in_ball/8", "attack/lspga/8"
     ]  # fmt: skip
@@ -191,7 +195,7 @@ def test_transfer_from_another_run(run, workdir, rgb_run):
     assert outcome.code == 0, outcome.err
     folder = run / "evaluations" / "mine"
     row = rows_of(folder / "results.csv")[1]
-    assert (row["condition"], row["gradient"]) == ("attack/transfer_rgb_wrn16_1/32", "secant")
+    assert (row["condition"], row["gradient"]) == ("attack/transfer_rgb_wrn16_1/32", "exact")
     assert evaluate("attack=suite", "attack.source=rgb", "attack.eps_levels=4", "attack.steps=1", "attack.queries=1",
                     "name=suite").code == 0  # fmt: skip
     assert "transfer_rgb_wrn16_1" in summary(run / "evaluations" / "suite")["attacks"]
@@ -203,8 +207,42 @@ def test_training_ends_with_the_attack(workdir):
     outcome = train(*arguments, "encoding=thermometer", "encoding.M=16", *short, "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
     names = [row["name"] for row in rows_of(workdir / "run" / "results.csv")]
-    assert names == ["", *IDS[:-1], "pgd_margin_interpolate", "square"]
-    assert summary(workdir / "run")["worst_case_error"]["8"] >= summary(workdir / "run")["clean_error"]
+    first = ["", *IDS[:-1], "pgd_margin_interpolate", "square"]
+    assert names[: len(first)] == first
+    found = summary(workdir / "run")
+    assert found["worst_case_error"]["8"] >= found["clean_error"]
+    # Where an image stands, the attack that decides was run again, with half and with twice its effort.
+    again = names[len(first) :]
+    decided = {name.rsplit("_", 1)[0] for name in again}
+    assert {name.rsplit("_", 1)[1] for name in again} <= {"half", "twice"}
+    assert (len(decided), decided <= set(first)) == (found["worst_case_error"]["8"] < 100, True)
+    assert found["worst_case"] == {"suite": "suite_short", "attacks": {"8": names[1:]}}
+
+
+def test_more_effort_where_it_decides(run):
+    """With a radius of one level and two steps, some of the twenty images stand."""
+    arguments = ("attack=suite", "attack.eps_levels=1", "attack.steps=2", "attack.queries=2", "name=effort")
+    outcome = evaluate(*arguments)
+    assert outcome.code == 0, outcome.err
+    folder = run / "evaluations" / "effort"
+    found, rows = summary(folder), [row["name"] for row in rows_of(folder / "results.csv")]
+    broken = np.logical_or.reduce([images_of(folder, f"attack/{name}/1")["wrong"] for name in IDS])
+    assert not broken.all()
+    wrong = {name: int(images_of(folder, f"attack/{name}/1")["wrong"].sum()) for name in IDS}
+    decided = rows[len(IDS) + 1].rsplit("_", 1)[0]
+    assert wrong[decided] == max(wrong.values())
+    assert set(rows[len(IDS) + 1 :]) <= {f"{decided}_half", f"{decided}_twice"}
+    last = rows[-1]
+    assert last == f"{decided}_twice"
+    broken |= images_of(folder, f"attack/{last}/1")["wrong"]
+    assert found["worst_case_error"]["1"] == pytest.approx(100 * broken.mean(), abs=1e-4)
+    broken_at = images_of(folder, f"attack/{last}/1")["broken_at"]
+    assert (np.isnan(broken_at) == ~images_of(folder, f"attack/{last}/1")["wrong"]).all()
+    assert found["attacks"][last]["growth"]["1"][-1][1] == int((~np.isnan(broken_at)).sum())
+    assert set(found["attacks"][decided]["alone"]) == {"1"}
+    checks = {check["name"]: check for check in found["sanity"]}
+    assert last in checks["twice the steps or restarts change little"]["detail"]
+    assert (folder / "figures" / "error_over_effort.png").exists()
 
 
 @pytest.mark.parametrize(

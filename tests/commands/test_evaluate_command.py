@@ -45,7 +45,7 @@ def test_the_clean_row_is_that_of_the_training(workdir, run):
     before = content(run)
     outcome = evaluate_clean("run=run", "limit_test=40")
     assert outcome.code == 0, outcome.err
-    folder = run / "evaluations" / "last_clean_first40"
+    folder = run / "evaluations" / "last_clean_random40"
     assert {file.name for file in folder.rglob("*")} == {
         ".lock",
         "results.csv",
@@ -90,7 +90,7 @@ def test_an_interrupted_evaluation_goes_on(run, monkeypatch, number):
 
     monkeypatch.setattr(EvaluationModule, "test_step", test_step)
     assert evaluate_clean("run=run", "limit_test=40", "eval_batch_size=10").code == 128 + number
-    folder = run / "evaluations" / "last_clean_first40"
+    folder = run / "evaluations" / "last_clean_random40"
     assert not (folder / "results.csv").exists()
     assert evaluate_clean("run=run", "limit_test=40", "eval_batch_size=10").code == 0
     assert without_times(folder / "results.csv") == without_times(run / "results.csv")
@@ -107,7 +107,7 @@ def test_a_missing_row_alone_is_measured_again(run):
 
 def test_settings_are_in_the_default_name_and_in_the_results(run):
     assert evaluate_clean("run=run", "limit_test=20", "seed=3").code == 0
-    summary = json.loads((run / "evaluations" / "last_clean_first20_seed3" / "results.json").read_text())
+    summary = json.loads((run / "evaluations" / "last_clean_random20_seed3" / "results.json").read_text())
     wanted = {"checkpoint": "last", "limit_test": 20, "seed": 3, "dataset": "digits", "step": 16, "precision": "32"}
     assert {key: summary["settings"][key] for key in wanted} == wanted
 
@@ -124,13 +124,13 @@ def test_other_weights_under_the_same_name_are_refused(run):
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save({**checkpoint, "global_step": 20}, run / "checkpoints" / "last.ckpt")
     message = refused(run, "run=run", "limit_test=20")
-    assert message == "name=last_clean_first20: holds results of other settings (step=16); choose another name"
+    assert message == "name=last_clean_random20: holds results of other settings (step=16); choose another name"
 
 
 def test_the_best_checkpoint(workdir, with_validation):
     run = copy_of(with_validation, workdir / "run")
     assert evaluate_clean("run=run", "checkpoint=best", "limit_test=20").code == 0
-    summary = json.loads((run / "evaluations" / "best_clean_first20" / "results.json").read_text())
+    summary = json.loads((run / "evaluations" / "best_clean_random20" / "results.json").read_text())
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     assert summary["settings"]["step"] == best["global_step"]
 
@@ -187,7 +187,7 @@ def test_a_checkpoint_that_does_not_fit_is_named(workdir, run):
 def test_a_folder_that_cannot_be_written(workdir, run):
     (run / "evaluations").write_text("")
     message = refused(workdir, "run=run", "limit_test=20")
-    assert "run/evaluations/last_clean_first20: cannot be written" in message
+    assert "run/evaluations/last_clean_random20: cannot be written" in message
 
 
 def test_hydra_full_error_shows_the_traceback(run, monkeypatch):
@@ -212,7 +212,7 @@ def test_the_process_itself_ends_with_the_code(workdir, run):
     )
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""
-    assert rows_of(run / "evaluations" / "last_clean_first20" / "results.csv")[0]["n"] == "20"
+    assert rows_of(run / "evaluations" / "last_clean_random20" / "results.csv")[0]["n"] == "20"
 
 
 def test_training_is_resumed_with_the_other_command(run):

@@ -79,7 +79,7 @@ def settings_of(folder):
 def test_a_network_is_attacked_and_its_results_say_what_it_is(workdir, file):
     outcome = evaluate("model=net.py:build", *SHORT)
     assert outcome.code == 0, outcome.err
-    folder = workdir / "logs" / "evaluate" / "net" / "digits_clean_suite_short8_first12"
+    folder = workdir / "logs" / "evaluate" / "net" / "digits_clean_suite_short8_random12"
     assert {each.name for each in folder.iterdir()} >= {"results.csv", "results.json", "per_image", "figures"}
     assert "attack/pgd_margin_secant/8" in outcome.out
     assert "can these numbers be trusted?" in outcome.out
@@ -108,7 +108,7 @@ def test_the_same_command_continues_and_a_changed_file_is_refused(workdir, file)
 def test_another_function_and_a_folder_of_one_s_own(workdir, file):
     assert evaluate("model=net.py:of_levels", *CLEAN).code == 0
     assert evaluate("model=net.py:build", *CLEAN, "out=results").code == 0
-    of_levels = workdir / "logs" / "evaluate" / "net_of_levels" / "digits_clean_first12"
+    of_levels = workdir / "logs" / "evaluate" / "net_of_levels" / "digits_clean_random12"
     assert settings_of(of_levels)["model"]["input"] == "levels"
     with np.load(of_levels / "per_image" / "clean.npz") as one, np.load("results/per_image/clean.npz") as other:
         assert np.array_equal(one["index"], other["index"])

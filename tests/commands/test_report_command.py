@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from commandline import HANGS, Outcome, refusal
+from leaderboard_entries import summary_of, write_entry
 from measured_runs import write_group, write_results, write_run, wrong_images
 from p2be_exp.commands.report import main
 
@@ -100,6 +101,50 @@ def test_the_report_without_torch(runs):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_leaderboard(workdir):
+    """What is on it is tested with it; nothing that takes seconds to import is needed."""
+    write_entry("in/a", summary_of(10, {4: 20, 8: 40}), "name: First")
+    write_entry("in/b", summary_of(10, {8: 30}))
+    out = printed("leaderboard", "in", "out=board", "radius=4")
+    assert "Ranked by the worst case at 4 levels" in out
+    assert out.endswith("leaderboard in board: leaderboard.html, leaderboard.json, leaderboard.csv\n")
+    code = NO_TORCH + "sys.argv = ['report', 'leaderboard', 'in', 'out=board']\n"
+    code += "runpy.run_module('p2be_exp.report', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((workdir / "board" / "leaderboard.json").read_text())["radius"] == 8
+
+
+def test_a_leaderboard_has_a_folder_of_its_own(workdir):
+    write_entry("in/a")
+    out = printed("leaderboard", "in")
+    (folder,) = (workdir / "reports").iterdir()
+    assert f"leaderboard in reports/{folder.name}: " in out
+    assert "radius=LEVELS" in printed("leaderboard", "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "leaderboard: takes one FOLDER, not 0 (none)"),
+        (("in", "in"), "leaderboard: takes one FOLDER, not 2 (in in)"),
+        (("none",), "FOLDER=none: no such folder"),
+        (("in", "radius=x"), "radius=x: must be a whole number of levels"),
+        (("in", "radius=3"), "radius=3: no results have a worst case there, must be one of: 8"),
+        (("in", "evaluation=a"), "evaluation=a: unknown key; the keys are out, radius"),
+        (("in", "out=in/a/results.json"), "out=in/a/results.json: is a file, must be a folder"),
+        (("in", "out=in/a/results.json/x"), "out=in/a/results.json/x: cannot be written (Not a directory)"),
+        (("other",), "other/results.json: format_version is missing, must be 1"),
+    ],
+)
+def test_no_leaderboard(workdir, arguments, told):
+    write_entry("in/a", summary_of(10, {8: 30}))
+    write_entry("other", {"accuracy": 0.9})
+    message = refusal(report("leaderboard", *arguments))
+    assert message.endswith(told)
+    assert not (workdir / "reports").exists()
+
+
 def test_groups(runs):
     out = printed("compare", "p2be", "rgb")
     assert out.startswith("two groups of trained networks")
@@ -166,8 +211,14 @@ def test_help(flag):
     ("arguments", "told"),
     [
         ([], "RUNS: required; run folders, folders of runs, or the command compare (see --help)"),
-        (["compere", "a", "b"], "compere: neither a folder nor a command; commands are compare (see --help)"),
-        (["p2be", "nowhere"], "nowhere: neither a folder nor a command; commands are compare (see --help)"),
+        (
+            ["compere", "a", "b"],
+            "compere: neither a folder nor a command; commands are compare, leaderboard (see --help)",
+        ),
+        (
+            ["p2be", "nowhere"],
+            "nowhere: neither a folder nor a command; commands are compare, leaderboard (see --help)",
+        ),
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
         (["p2be", "output=x"], "output=x: unknown key; the keys are evaluation, out, plugins, strict_plugins"),
         (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file, must be a folder"),
@@ -217,4 +268,4 @@ def test_as_a_module(runs):
         [sys.executable, "-m", "p2be_exp.report", "x"], capture_output=True, text=True, timeout=HANGS
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "error: x: neither a folder nor a command; commands are compare (see --help)\n"
+    assert wrong.stderr == "error: x: neither a folder nor a command; commands are compare, leaderboard (see --help)\n"

@@ -1,6 +1,7 @@
 """Which attacks a configuration comes to, and how the panel sees them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from p2be_exp.config import compose_config, to_plain
 from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, plan_attacks
+from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, gradient_name, plan_attacks
 from p2be_exp.registry import inner_attacks
 
 
@@ -42,7 +43,7 @@ def test_none_and_single_attacks():
 
 def test_the_suite_radius_by_radius_cheapest_first():
     ids = [
-        "random_in_ball", ONE_STEP, "lspga", "pgd_margin_secant_half", "pgd_ce_secant", "pgd_margin_secant",
+        "random_in_ball", ONE_STEP, "lspga", "lspga_margin", "pgd_ce_secant", "pgd_margin_secant",
         "pgd_margin_smooth", "square",
     ]  # fmt: skip
     assert planned("attack=suite") == [(name, radius) for radius in (2, 4, 8, 16, 32) for name in ids]
@@ -61,13 +62,30 @@ def test_the_suites_effort_is_the_configurations():
     assert (attacks[ONE_STEP].steps, attacks[ONE_STEP].restarts) == (1, 1)
     assert (attacks["pgd_margin_secant"].steps, attacks["pgd_margin_secant"].restarts) == (7, 3)
     assert (attacks["lspga"].steps, attacks["lspga"].restarts) == (7, 3)
+    assert (attacks["lspga_margin"].steps, attacks["lspga_margin"].restarts) == (7, 3)
     assert attacks["square"].queries == 11
+    attacks = {each.id: each for each in plan_attacks(group("attack=suite"), ["onehot"])}
+    assert (attacks["lspga_margin"].steps, attacks["lspga_margin"].restarts) == (7, 5)  # about PGD's 40 gradients
 
 
 def test_the_suites_ls_pga_and_random_choice_are_the_default_ones():
     suite = {each.id: each for each in plan_attacks(group("attack=suite_short"), ["p2be"])}
     for name in ("lspga", "random_in_ball"):
         assert vars(suite[name]) == vars(build_attack(group(f"attack={name}"), 8))
+
+
+def test_the_gradient_of_rgb_is_exact_and_a_transfer_has_its_sources():
+    def named(encodings, source):
+        attacks = plan_attacks(group("attack=suite", "attack.eps_levels=4"), encodings, Source("other", source))
+        return {each.id: gradient_name(each, encodings) for each in attacks}
+
+    rgb, thermometer = (SimpleNamespace(encodings=[SimpleNamespace(name=name)]) for name in ("rgb", "thermometer"))
+    found = named(["rgb"], thermometer)
+    assert found["pgd_margin_secant"] == found[ONE_STEP] == "exact"
+    assert (found["lspga"], found["square"], found["transfer_other"]) == ("relaxed", "", "secant")
+    found = named(["thermometer"], rgb)
+    assert (found["pgd_margin_smooth"], found["transfer_other"]) == ("smooth", "exact")
+    assert named(["rgb", "p2be"], rgb)["pgd_margin_secant"] == "secant"
 
 
 def test_interpolate_needs_buckets():
@@ -87,7 +105,6 @@ def test_the_panel_knows_their_kinds_and_families():
     assert kinds["transfer_rgb"] == "transfer"
     assert {kinds[name] for name in kinds if name.startswith(("pgd", "lspga"))} == {"white-box"}
     assert attacks[ONE_STEP].family == attacks["pgd_ce_secant"].family == "pgd_ce_secant"
-    assert attacks["pgd_margin_secant_half"].family == attacks["pgd_margin_secant"].family
     assert attacks["lspga"].family == "lspga"
 
 

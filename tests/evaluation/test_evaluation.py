@@ -16,8 +16,9 @@ from p2be_exp.config.typed import typed
 from p2be_exp.data import Batch, ImageDataModule, ImageSet, ResidentLoader
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import module as evaluation
+from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
-from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.evaluation.results import Results
 from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.system.trainer import build_trainer
 from two_ranks import on_two_ranks
@@ -202,7 +203,7 @@ class Brighter:
     id, eps_levels, gradient = "brighter", 1, None
 
     def __call__(self, model, images, labels, random):
-        return SimpleNamespace(images=images + 1, zero_gradient=None, losses=None)
+        return SimpleNamespace(images=images + 1, zero_gradient=None, losses=None, broken_at=labels.float())
 
 
 def attacked_examples(tmp_path, changes, batch_size):

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+from p2be_exp.evaluation.condition import CLEAN, Condition
+from p2be_exp.evaluation.results import Results, Row
 from p2be_exp.system import atomic
 
 FOG = Condition("corruption", "fog", severity=3)
@@ -26,6 +27,7 @@ SUMMARY = {
     "corruptions",
     "attacks",
     "worst_case_error",
+    "worst_case",
     "sanity",
     "settings",
 }

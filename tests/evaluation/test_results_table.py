@@ -14,7 +14,7 @@ def row(n, n_wrong, error, low, high):
 
 
 def results(conditions, **parts):
-    nothing = {"attacks": {}, "worst_case_error": {}, "sanity": None, **measures.nothing_measured()}
+    nothing = {"attacks": {}, "worst_case_error": None, "sanity": None, **measures.nothing_measured()}
     return {"conditions": conditions, **nothing, **parts}
 
 
@@ -162,6 +162,27 @@ ATTACKED = {
         {"name": "three", "verdict": "not measured", "detail": "nothing there."},
     ],
 }
+
+
+def test_a_single_attack_is_no_worst_case_and_a_short_suite_is_said():
+    conditions = {"clean": row(100, 2, 2.0, 0.6, 7.0)}
+    lines = results_table(results(conditions, **{**ATTACKED, "worst_case_error": None})).splitlines()
+    assert lines[2].split() == ["error", "under", "pgd_ce_secant", "alone,", "8", "levels", "40.00"]
+    assert not any("worst case" in line for line in lines)
+    short = {"suite": "suite_short", "attacks": {"8": ["random_in_ball", "pgd_ce_secant"]}}
+    lines = results_table(results(conditions, **ATTACKED, worst_case=short)).splitlines()
+    assert lines[2].split() == ["worst", "case,", "8", "levels", "(short", "suite)", "41.25"]
+
+
+def test_an_attack_says_what_it_alone_broke():
+    conditions = {"clean": row(100, 2, 2.0, 0.6, 7.0), "attack/random_in_ball/8": row(100, 2, 2.0, 0.6, 7.0),
+                  "attack/pgd_ce_secant/8": row(100, 40, 40.0, 30.9, 49.8)}  # fmt: skip
+    attacks = {
+        name: {**attack, "alone": {"8": 3 * (name != "random_in_ball")}} for name, attack in ATTACKED["attacks"].items()
+    }
+    lines = results_table(results(conditions, **{**ATTACKED, "attacks": attacks})).splitlines()
+    assert lines[2].endswith("   no gradient")
+    assert lines[3].endswith("   gradient secant, 12.5 % of it 0, 3 alone")
 
 
 def test_attacks_say_their_gradient_the_worst_case_and_the_panel():

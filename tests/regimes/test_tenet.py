@@ -428,7 +428,8 @@ DIGITS = (*QUICKSTART, "regime=tenet", "regime.from_step=4", "regime.every=2")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A trained network on P2BE."""
-    return trained(tmp_path_factory.mktemp("tenet") / "run", *DIGITS[len(QUICKSTART) :])
+    images = ("limit_train=64", "batch_size=16")
+    return trained(tmp_path_factory.mktemp("tenet") / "run", *DIGITS[len(QUICKSTART) :], *images)
 
 
 def test_rows_of_a_run(run):

@@ -1,6 +1,7 @@
-"""Runs as the paper's sweeps leave them, and the report made of them once."""
+"""Runs as the paper's sweeps leave them, and the report made of them once; a browser for its pages."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,6 +10,21 @@ from p2be_exp.report.paper.write import make_report, write_report
 
 # error under corruptions (before the severities' spread), clean error
 TABLE_2 = {"rgb": (33.1, 22.4), "onehot": (32.0, 23.9), "p2be": (31.8, 22.9)}
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+CONTRAST = """
+const parse = text => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(v => { v /= 255;
+    return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4 }); return .2126 * x + .7152 * y + .0722 * z };
+const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length == 3 || c[3] > 0) return c } return [255, 255, 255] };
+return [...document.querySelectorAll('h1, h2, p, li, a, th, td, td span, caption span, figcaption, strong, small')]
+    .filter(e => e.textContent.trim())
+    .map(e => { const [a, b] = [parse(getComputedStyle(e).color), ground(e)].map(light).sort((x, y) => y - x);
+        return [(a + .05) / (b + .05), e.tagName + '.' + e.className] }).sort((x, y) => x[0] - y[0])[0]"""
 SMALL = {"name": "table2", "scale": "small"}
 DIGITS = "backbone=wrn16_1 dataset=digits regime=augmix epochs=3 batch_size=32 limit_test=200"
 
@@ -72,3 +88,24 @@ def tables(report):
 def words(report):
     """The same in words."""
     return {section.grid.id: section.grid for section in report.sections}
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    selenium = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install -e '.[browser]'")
+    if BROWSER is None or shutil.which("chromedriver") is None:
+        pytest.skip("no chromium with chromedriver: apt-get install chromium chromium-driver")
+    options = selenium.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options, selenium.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def contrast():
+    """A script that returns the lowest contrast of a text to its ground, and where."""
+    return CONTRAST

@@ -8,7 +8,8 @@ import pytest
 
 from measured_runs import config_of, settings_of, write_group, write_results, write_run, wrong_images
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+from p2be_exp.evaluation.condition import CLEAN, Condition
+from p2be_exp.evaluation.results import Results, Row
 from p2be_exp.report.measured import Counts, find_measured
 from p2be_exp.runs.run import Run
 

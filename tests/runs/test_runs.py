@@ -73,7 +73,7 @@ def test_run_json_says_what_made_it(four_epochs):
     assert info["seed"] == 0
     assert info["command"][0] == "train.py"
     assert f"hydra.run.dir={four_epochs}" in info["command"]
-    assert info["dataset"] == {"train": 64, "test": 40}
+    assert info["dataset"] == {"train": 32, "test": 40}
     assert info["versions"]["torch"] == torch.__version__.split("+")[0]
     model = load_run(four_epochs)
     assert info["parameters"] == {"total": sum(p.numel() for p in model.parameters()), "table": 256 * 8}
@@ -241,7 +241,7 @@ def test_another_seed_gives_other_weights_on_the_same_images(workdir, monkeypatc
     monkeypatch.setattr(TrainingModule, "training_step", training_step)
     zero, one = trained("zero", "epochs=2"), trained("one", "epochs=2", "seed=1")
     assert sorted(seen[0, 0]) == sorted(seen[1, 0]) == sorted(seen[0, 1])
-    assert len(set(seen[0, 0])) == 64
+    assert len(set(seen[0, 0])) == 32
     assert seen[0, 0] != seen[1, 0]
     assert seen[0, 0] != seen[0, 1]
     name = "model.stem.weight"

@@ -29,7 +29,8 @@ from commandline import (
 )
 from p2be_exp import load_run
 from p2be_exp.errors import BadInput, InUse
-from p2be_exp.evaluation.results import CLEAN, Results, Row
+from p2be_exp.evaluation.condition import CLEAN
+from p2be_exp.evaluation.results import Results, Row
 from p2be_exp.runs.run import Run
 from p2be_exp.system import ownership
 from p2be_exp.system.ownership import LOCK, holds, owned
@@ -345,7 +346,7 @@ def test_a_row_is_added_to_the_file_as_it_is(tmp_path):
         "index": np.arange(4), "label": np.zeros(4, int), "prediction": np.zeros(4, int),
         "confidence": np.full(4, 0.5), "wrong": np.array([False, False, False, True]),
     }  # fmt: skip
-    from p2be_exp.evaluation.results import Condition
+    from p2be_exp.evaluation.condition import Condition
 
     paused, other = Results(tmp_path, {"a": 1}), Results(tmp_path, {"a": 1})
     names = [f"corruption/fog/{severity}" for severity in range(1, 6)]

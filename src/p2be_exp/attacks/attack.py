@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +40,18 @@ class Search:
         zero_gradient: ``(B,)``, the share of an image's values whose gradient was exactly 0, mean over the steps; None
             without a gradient.
         losses: ``(steps, B)``, each image's cross-entropy along the steps, as the attack saw it; None without steps.
+        found_at: ``(B,)``, after how much of its effort (see :attr:`Attack.effort`) an image had its result; None where
+            that is at its end.
+        clamped: bool ``(B,)``, whether the image had to be moved into the ball; None of an attack that never leaves it.
+        lost: bool ``(B,)``, whether the model got it wrong before that move and not after it; None likewise.
     """
 
     images: Tensor
     zero_gradient: Tensor | None = None
     losses: Tensor | None = None
+    found_at: Tensor | None = None
+    clamped: Tensor | None = None
+    lost: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,19 @@ class Adversarial:
         zero_gradient: ``(B,)``, see :class:`Search`, mean over restarts; nan for images that were wrong from the start.
             None without a gradient.
         losses: ``(trace, B)`` of the first restart, nan likewise. None without a trace.
+        broken_at: float32 ``(B,)``, the effort (:attr:`Attack.effort`, summed over restarts) after which an image was
+            broken: 0 if it was wrong as it was, nan if it is not broken.
+        clamped: bool ``(B,)``, see :class:`Search`, in any restart. None of an attack that never leaves the ball.
+        lost: bool ``(B,)``, likewise, and not broken by another restart.
     """
 
     images: Tensor
     broken: Tensor
     zero_gradient: Tensor | None
     losses: Tensor | None
+    broken_at: Tensor
+    clamped: Tensor | None = None
+    lost: Tensor | None = None
 
 
 class Attack(ABC):
@@ -82,8 +97,10 @@ class Attack(ABC):
         queries: forward passes of one search, at most, where it has no gradient; 0 where it does not count them.
         climbs: whether it follows the gradient of the attacked model itself, whatever that is made of: the sanity panel
             then plants a direction that it must find.
+        clamps: whether its searches may leave the ball, so that images are moved into it and counted.
         stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
             for which it is optional has an argument of this name.
+        scaled_from: of an attack made by :meth:`scaled`, the ID of the one that it was made from; else "".
     """
 
     id: str
@@ -93,7 +110,9 @@ class Attack(ABC):
     steps: int = 0
     queries: int = 0
     climbs: bool = False
+    clamps: bool = False
     stop_when_wrong: bool = False
+    scaled_from: str = ""
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
         self.eps_levels, self.restarts = eps_levels, restarts
@@ -106,13 +125,46 @@ class Attack(ABC):
     @property
     def family(self) -> str:
         """The same for attacks that differ in steps or restarts alone."""
-        return self.id
+        return self.scaled_from or self.id
+
+    @property
+    def effort(self) -> int:
+        """What one search spends on an image that it does not break: gradients, or queries where it takes none."""
+        return self.steps or self.queries or 1
+
+    def scaled(self, factor: float) -> Attack | None:
+        """The same attack with another effort: of one with steps or queries the number of these, else its restarts.
+
+        Args:
+            factor: 2 for twice the effort, 0.5 for half of it (rounded down).
+
+        Returns:
+            A copy, with ``id`` unchanged; None where that effort is not possible, as half of a single step is not.
+        """
+        for name in ("steps", "queries", "restarts"):
+            if now := getattr(self, name):
+                return self._with(name, now * factor)
+        return None
+
+    def _with(self, name: str, value: float) -> Attack | None:
+        """A copy with another whole number of steps, queries or restarts."""
+        if value < 1:
+            return None
+        other = copy.copy(self)
+        setattr(other, name, int(value))
+        if name == "steps" and self.trace:
+            other.trace = other.steps
+        return other
 
     @property
     def work(self) -> Work:
         """What it asks of the model for one image, at most; the forward pass on the image as it is does not count."""
         gradients = self.steps * self.restarts
         return Work(gradients, self.queries * self.restarts + (0 if gradients else self.restarts))
+
+    def remark(self, classes: int) -> str:
+        """What a reader of its rows should know, on a data set of so many classes; "" for nothing."""
+        return ""
 
     @abstractmethod
     def search(
@@ -136,6 +188,7 @@ class Attack(ABC):
         """
         with attacked(model):
             found, broken = images.clone(), predict(model, images) != labels
+            broken_at = torch.where(broken, 0.0, torch.nan)
             searches: list[tuple[Tensor, Search]] = []
             for restart in range(self.restarts):
                 left = (~broken).nonzero().squeeze(1)
@@ -146,9 +199,18 @@ class Attack(ABC):
                     raise RuntimeError(f"{self.id}: a candidate is not uint8 inside {self.eps_levels} levels")
                 found[left] = search.images
                 broken[left] = predict(model, search.images) != labels[left]
+                broken_at[left] = torch.where(broken[left], self._spent(search, restart), torch.nan)
                 searches.append((left, search))
         zeros = _mean_zeros(searches, images) if self.gradient else None
-        return Adversarial(found, broken, zeros, _first_losses(searches, images, self.trace) if self.trace else None)
+        losses = _first_losses(searches, images, self.trace) if self.trace else None
+        clamped, lost = _moved(searches, images) if self.clamps else (None, None)
+        lost = None if lost is None else lost & ~broken
+        return Adversarial(found, broken, zeros, losses, broken_at, clamped, lost)
+
+    def _spent(self, search: Search, restart: int) -> Tensor:
+        """The effort after which each image of a search had its result, ``(B,)``."""
+        most = torch.full((len(search.images),), float(self.effort), device=search.images.device)
+        return restart * most + (most if search.found_at is None else search.found_at)
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:
@@ -191,3 +253,13 @@ def _first_losses(searches: list[tuple[Tensor, Search]], images: Tensor, trace: 
         assert search.losses is not None  # of an attack with a trace
         losses[:, left] = search.losses.float()
     return losses
+
+
+def _moved(searches: list[tuple[Tensor, Search]], images: Tensor) -> tuple[Tensor, Tensor]:
+    """``clamped`` and ``lost`` of all images, in any restart."""
+    clamped, lost = (torch.zeros(len(images), dtype=torch.bool, device=images.device) for _ in range(2))
+    for left, search in searches:
+        assert search.clamped is not None and search.lost is not None  # noqa: PT018  # of an attack that clamps
+        clamped[left] |= search.clamped
+        lost[left] |= search.lost
+    return clamped, lost

@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import Attack, Search
+from p2be_exp.attacks.gradient import gradient_of
+from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.window import Window
 from p2be_exp.errors import BadInput
+from p2be_exp.models.precision import at_least_float32
 
 if TYPE_CHECKING:
     from p2be_exp.models.classifier import Classifier
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 Anneal = Literal["soften", "sharpen"]
 StepRule = Literal["sign", "raw"]
 Init = Literal["normal", "zero"]
+Loss = Literal["ce", "margin"]
 
 # Pixels that are attacked together. On a CPU a few images at a time are as fast as many and need less memory.
 _PIXELS_CPU = 32 * 1024
@@ -49,8 +53,8 @@ class LSPGA(Attack):
 
     Every value of an image has a logit u for each of its choices (:class:`~p2be_exp.attacks.window.Window`). The
     network sees the mixture of their codes by softmax(u / T), in each of its readers by the same shares; u climbs the
-    cross-entropy of the true label, untargeted. At the end the choice with the largest u is made. What the reference
-    implementations do with 256 levels is done here with the choices alone, and gives the same u.
+    cross-entropy of the true label (untargeted), or the margin. At the end the choice with the largest u is made. What
+    the reference implementations do with 256 levels is done here with the choices alone, and gives the same u.
 
     Args:
         eps_levels: radius of the ball in levels.
@@ -64,10 +68,12 @@ class LSPGA(Attack):
             size).
         init: ``normal`` draws u from N(0, 1), anywhere in the ball; ``zero`` starts from equal shares.
         restarts: see :class:`Attack`; with ``zero`` each is the same.
+        loss: ``ce``, as published; ``margin``, the highest wrong logit minus the right one, which does not saturate
+            where the model is very sure.
 
     Attributes:
-        id: ``lspga``, then what differs from the usual form: ``_raw``, ``_sharpen``, ``_zero``, ``_xi`` and its value
-            where it is not 1.
+        id: ``lspga``, then what differs from the usual form: ``_margin``, ``_raw``, ``_sharpen``, ``_zero``, ``_xi``
+            and its value where it is not 1.
 
     Raises:
         BadInput: no step, or an option without that value.
@@ -89,6 +95,7 @@ class LSPGA(Attack):
         step_rule: StepRule,
         init: Init,
         restarts: int,
+        loss: Loss = "ce",
     ) -> None:
         super().__init__(eps_levels, restarts)
         if steps < 1:
@@ -97,14 +104,20 @@ class LSPGA(Attack):
             ("anneal", anneal, Anneal),
             ("step_rule", step_rule, StepRule),
             ("init", init, Init),
+            ("loss", loss, Loss),
         ):
             if value not in get_args(allowed):
                 raise BadInput(f"{name}={value}: must be one of {', '.join(get_args(allowed))}")
         self.trace = self.steps = steps
         self.xi, self.delta = xi, delta
-        self.anneal, self.step_rule, self.init = anneal, step_rule, init
-        unusual = [option for option in (step_rule, anneal, init) if option in ("raw", "sharpen", "zero")]
+        self.anneal, self.step_rule, self.init, self.loss = anneal, step_rule, init, loss
+        named = ("margin", "raw", "sharpen", "zero")
+        unusual = [option for option in (loss, step_rule, anneal, init) if option in named]
         self.id = "_".join(["lspga", *unusual, *([f"xi{xi:g}"] if xi != 1 else [])])
+
+    def scaled(self, factor: float) -> Attack | None:
+        """See :meth:`Attack.scaled`. More restarts: more steps would end at another temperature."""
+        return self._with("restarts", self.restarts * factor) or super().scaled(factor)
 
     def search(
         self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
@@ -156,8 +169,10 @@ class LSPGA(Attack):
             temperature = self.temperature(number)
             shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
             features = [reader.of_codes(window.mix(shares, its)) for reader, its in zip(readers, rows, strict=True)]
-            losses = F.cross_entropy(model.climbed(*features), labels, reduction="none")
-            (slopes,) = torch.autograd.grad(losses.sum(), shares)
+            climbed = model.climbed(*features)
+            losses = F.cross_entropy(climbed, labels, reduction="none")
+            goal = margins(at_least_float32(climbed), labels) if self.loss == "margin" else losses
+            (slopes,) = gradient_of(goal.sum(), [shares])
             gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
             zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)
             u.add_(gradient.sign_() if self.step_rule == "sign" else gradient, alpha=self.xi)

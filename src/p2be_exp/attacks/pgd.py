@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import operator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +14,8 @@ from torch.nn import functional as F
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.divergence import kl_divergence
+from p2be_exp.attacks.gradient import level_gradient_of
+from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
 from p2be_exp.errors import BadInput
@@ -113,6 +113,7 @@ class PGD(Attack):
         found = images.clone()
         losses = torch.zeros(self.steps, len(images), device=images.device)
         zeros, gradients = torch.zeros(2, len(images), device=images.device)
+        found_at = torch.full((len(images),), float(self.steps), device=images.device)
         for done in range(self.steps + 1):
             if not len(climb.place):
                 break
@@ -125,13 +126,14 @@ class PGD(Attack):
                 gradients[climb.place] += 1
             if self.stop_when_wrong and answer.wrong.any():
                 found[climb.place[answer.wrong]] = _levels(climb.x[answer.wrong])
+                found_at[climb.place[answer.wrong]] = done
                 climb = climb.select(~answer.wrong)
             if done in halving:
                 climb.halve_where_stuck(done - halving[done])
             if done < self.steps:
                 climb.move(self.momentum if done and self.adaptive else 1.0)
         found[climb.place] = _levels(climb.best if self.adaptive else climb.x)
-        return Search(found, zeros / gradients, losses)
+        return Search(found, zeros / gradients, losses, found_at)
 
     def _start(self, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> _Climb:
         if self.start == "near":
@@ -196,25 +198,14 @@ class _Asked:
                 loss = kl_divergence(self.clean[place], climbed)
             elif self.loss == "margin":
                 loss = margins(climbed, labels)
-        gradient = self._level_gradient(loss, features, levels) if with_gradient else None
+        gradient = None
+        if with_gradient:
+            gradient = level_gradient_of(loss.sum(), self.readers, features, levels, self.slopes)
         return _Answer(loss.detach(), cross_entropy.detach(), logits.argmax(1) != labels, gradient)
 
     def _features(self, levels: Tensor) -> list[Tensor]:
         of_readers = zip(self.readers, self.tables, strict=True)
         return [reader.of_levels(levels, table) for reader, table in of_readers]
-
-    def _level_gradient(self, loss: Tensor, features: list[Tensor], levels: Tensor) -> Tensor:
-        behind = torch.autograd.grad(loss.sum(), features)
-        of_readers = zip(self.readers, behind, self.slopes, strict=True)
-        parts = [reader.level_gradient(gradient, levels, slope) for reader, gradient, slope in of_readers]
-        # A network that has diverged is wrong, or has no gradient: it must not send the point out of the ball.
-        return functools.reduce(operator.add, parts).nan_to_num(0.0)
-
-
-def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """Highest wrong logit minus the right one, ``(B,)``: above 0 where the model is wrong."""
-    right = F.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(right, -math.inf).amax(1) - logits[right]
 
 
 @dataclass

@@ -48,6 +48,8 @@ class Square(Attack):
         n_stripes = 3 * images.shape[3]
         best = _stripes(low, high, random.uniform(restart, n_stripes))
         margin = margins(model, best, labels)
+        asked = torch.full((len(images),), float(self.queries), device=images.device)
+        asked[margin < 0] = 1
         left = (margin >= 0).nonzero().squeeze(1)
         for step in range(1, self.queries):
             if not len(left):
@@ -63,8 +65,9 @@ class Square(Attack):
             falls = now < margin[left]
             best[left[falls]], margin[left[falls]] = candidates[falls], now[falls]
             stays = margin[left] >= 0
+            asked[left[~stays]] = step + 1
             left, draws = left[stays], draws[stays]
-        return Search(best)
+        return Search(best, found_at=asked)
 
 
 def margins(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -50,6 +50,17 @@ class Transfer(Attack):
         searches = self.restarts
         return Work(searches * self.inner.steps, searches * (self.inner.queries + 1))
 
+    @property
+    def effort(self) -> int:
+        """Of a search on the source."""
+        return self.inner.effort
+
+    def scaled(self, factor: float) -> Attack | None:
+        """See :meth:`Attack.scaled`: another effort on the source."""
+        if (inner := self.inner.scaled(factor)) is None:
+            return None
+        return Transfer(self.eps_levels, self.source, self.id.removeprefix("transfer_"), inner, self.restarts)
+
     def search(
         self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2be_exp.config.image_sizes import TAKEN, check_taken
+from p2be_exp.config.joined import check_installed
 from p2be_exp.config.schema import CorruptionsConfig, SomeCorruptionConfig, TrainConfig
 from p2be_exp.corruptions.names import select_names
 from p2be_exp.corruptions.official import OFFICIAL_FOLDERS, resolved
@@ -34,10 +35,11 @@ def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) 
         The run that its attacks transfer from, opened; None if there is none or nothing was checked.
 
     Raises:
-        BadInput: this machine lacks a device, a file or folder is missing, or a run is unsuitable.
+        BadInput: this machine lacks a library or a device, a file or folder is missing, or a run is unsuitable.
     """
     if "torch" in sys.modules:
         return None
+    check_installed(config.attack)
     check_devices_early(config.trainer)
     _check_corruption(config)
     source = attack_source(config)

@@ -25,10 +25,15 @@ from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import (
+    AttackChoice,
+    AutoAttackConfig,
     EvaluateConfig,
     FolderDatasetConfig,
+    FoolboxConfig,
     PicturesDatasetConfig,
     SomeCorruptionConfig,
+    SuiteConfig,
+    TorchattacksConfig,
     TrainConfig,
 )
 from p2be_exp.config.typed import typed as typed_config
@@ -111,7 +116,7 @@ def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> P
         BadInput: it cannot be written, or holds other files.
     """
     if settings.out is None:
-        name = settings.name or default_name(config, settings.checkpoint)
+        name = settings.name or _default_name(run, config, settings.checkpoint)
         check_path("name", name)
         refuse_links(run.path, f"evaluations/{name}", key="run")
         if not os.access(existing_part(run.path / "evaluations" / name), os.W_OK):
@@ -150,6 +155,13 @@ def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
     return config
 
 
+def _default_name(run: Run, config: TrainConfig, checkpoint: str) -> str:
+    """The default name, or the one that earlier versions gave to an evaluation that is there."""
+    name = default_name(config, checkpoint)
+    older = name.replace(f"_random{config.limit_test}", f"_first{config.limit_test}")
+    return older if (run.path / "evaluations" / older / "results.json").exists() else name
+
+
 def default_name(config: TrainConfig, checkpoint: str) -> str:
     """A folder name from the settings: checkpoint, conditions, and values other than the defaults."""
     parts = [checkpoint, "clean"]
@@ -165,12 +177,19 @@ def default_name(config: TrainConfig, checkpoint: str) -> str:
         if corruption.seed != 0:
             parts.append(f"images{corruption.seed}")
     if attack.name != "none":
-        parts.append(attack.name + "-".join(map(str, attack.radii)))
+        parts.append(_attack_name(attack) + "-".join(map(str, attack.radii)))
+        parts += attack.also if isinstance(attack, SuiteConfig) else []
     if config.limit_test is not None:
-        parts.append(f"first{config.limit_test}")
+        parts.append(f"random{config.limit_test}")
     if config.seed != 0:
         parts.append(f"seed{config.seed}")
     return "_".join(parts)
+
+
+def _attack_name(attack: AttackChoice) -> str:
+    if isinstance(attack, FoolboxConfig | TorchattacksConfig):
+        return f"{attack.name}_{attack.method}_"
+    return f"{attack.name}_{attack.version}_" if isinstance(attack, AutoAttackConfig) else attack.name
 
 
 def _evaluate(

@@ -6,8 +6,9 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from p2be_exp.commands.exit_codes import exit_code_of
 from p2be_exp.commands.help import version
@@ -24,6 +25,7 @@ Collect and compare the results of runs.
 
   python -m p2be_exp.report RUNS... [out=FOLDER] [evaluation=NAME]    the paper's tables and figures
   python -m p2be_exp.report compare A B                               two methods, or two trained networks
+  python -m p2be_exp.report leaderboard FOLDER [out=FOLDER]           anybody's results, ranked on one page
 
 RUNS are run folders, folders of runs (as a sweep leaves them), or evaluations (RUN/evaluations/NAME). Every table
 and figure of the paper that they cover is made, beside the published numbers; runs at a smaller scale, or with another
@@ -39,7 +41,7 @@ Keys, set with KEY=VALUE:
 In the folder: index.html (one page with everything), report.md, tables/*.csv (one row per cell, in full precision),
 tables/*.tex (booktabs), figures/*.svg.
 
-For comparisons: python -m p2be_exp.report compare --help.
+For comparisons: python -m p2be_exp.report compare --help; for leaderboards: leaderboard --help.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 
@@ -64,6 +66,24 @@ Keys, set with KEY=VALUE:
   strict_plugins  true: refuse a run if a plug-in's file has changed since; default: only warn
 
 Differences are B - A: negative where B has fewer errors.
+
+Exit codes: 0 done, 1 failed, 2 bad input."""
+
+_LEADERBOARD_HELP = """\
+Rank the results of anybody's networks on one page.
+
+  python -m p2be_exp.report leaderboard FOLDER [out=FOLDER] [radius=LEVELS]
+
+FOLDER holds the results.json of evaluations at any depth; beside each, an entry.yaml may say what it is, with the keys
+name, authors, paper, training_data, note. Results of other data sets or other test images are not ranked against each
+other. Ranked is the worst case over a suite of attacks, else the clean error; not ranked are worst cases whose sanity
+panel has a failed check. A damaged or foreign file is refused.
+
+Keys, set with KEY=VALUE:
+  out          the folder of the page; an earlier leaderboard in it is replaced; default: reports/<time>
+  radius       of the worst case that decides, in levels; default: 8 if there is one, else what most results have
+
+In the folder: leaderboard.html (one page that needs nothing else), leaderboard.json, leaderboard.csv.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 
@@ -98,14 +118,13 @@ def _report(arguments: Sequence[str]) -> None:
         check_path("RUNS", first := path.split(",")[0])
         if not is_folder(path) and not is_folder(first):
             raise BadInput(f"{path}: neither a folder nor a command; commands are {', '.join(_COMMANDS)} (see --help)")
-    out = user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+    out = _out(keys)
 
     from p2be_exp.report.paper.folder import check_folder
     from p2be_exp.report.paper.write import make_report, report_text, write_report
 
     check_folder(out)
-    if not existing_part(out).is_dir():  # reported now, not after everything has been read and drawn
-        raise BadInput(f"out={out}: cannot be written ({os.strerror(errno.ENOTDIR)})")
+    _check_writable(out)
     report = make_report(paths, keys.get("evaluation"))
     write_report(report, out)
     print(for_terminal(report_text(report)))
@@ -133,6 +152,39 @@ def _compare(arguments: Sequence[str]) -> None:
         print(for_terminal(comparison_table(comparison)))
         write_comparison(comparison, user_path("out", keys["out"]))
         print(f"\ncompare.csv and compare.json in {keys['out']}")
+
+
+def _leaderboard(arguments: Sequence[str]) -> None:
+    if {"-h", "--help"} & set(arguments):
+        print(_LEADERBOARD_HELP)
+        return
+    folders, keys = _parsed(arguments, keys=("out", "radius"))
+    if len(folders) != 1:
+        raise BadInput(f"leaderboard: takes one FOLDER, not {len(folders)} ({' '.join(folders) or 'none'})")
+    radius = keys.get("radius")
+    if radius is not None and not re.fullmatch(r"[0-9]{1,3}", radius):
+        raise BadInput(f"radius={radius}: must be a whole number of levels")
+    folder, out = user_path("FOLDER", folders[0]), _out(keys)
+
+    from p2be_exp.report.leaderboard.write import check_out, leaderboard_text, make_leaderboard, write_leaderboard
+
+    check_out(out)
+    _check_writable(out)
+    leaderboard = make_leaderboard(folder, None if radius is None else int(radius))
+    write_leaderboard(leaderboard, out)
+    print(for_terminal(leaderboard_text(leaderboard)))
+    print(f"\nleaderboard in {out}: leaderboard.html, leaderboard.json, leaderboard.csv")
+
+
+def _out(keys: Mapping[str, str]) -> Path:
+    """The folder of a report."""
+    return user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+
+
+def _check_writable(out: Path) -> None:
+    """Reported now, not after everything has been read and drawn."""
+    if not existing_part(out).is_dir():
+        raise BadInput(f"out={out}: cannot be written ({os.strerror(errno.ENOTDIR)})")
 
 
 def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -163,4 +215,4 @@ def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], d
     return positional, found
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": _compare}
+_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": _compare, "leaderboard": _leaderboard}

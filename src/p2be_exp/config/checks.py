@@ -11,6 +11,7 @@ from typing import Any
 
 from p2be_exp.config.fields import LARGEST
 from p2be_exp.config.folders import PLUGIN_FOLDERS
+from p2be_exp.config.joined import joined
 from p2be_exp.config.schema import (
     COMMAND_SCHEMAS,
     AttackChoice,
@@ -137,7 +138,8 @@ def check_attack(key: str, attack: AttackChoice) -> None:
         attack: its group.
 
     Raises:
-        BadInput: a radius is not a whole number of levels, or a transfer attack has no source.
+        BadInput: a radius is not a whole number of levels, a transfer attack has no source, or a suite is to be joined
+            by what there is not.
     """
     if attack.name == "none":
         return
@@ -148,6 +150,7 @@ def check_attack(key: str, attack: AttackChoice) -> None:
         )
     if attack.name == "transfer" and attack.source is None:
         raise BadInput(f"{key}.source: required; the run to transfer from, {key}.source=RUN")
+    joined(attack)
 
 
 def check_radii(key: str, radii: Sequence[Any]) -> None:

@@ -30,7 +30,12 @@ _REGIME: dict[str, dict[str, Any]] = {
     "augmix": {"view_rounding": "floor"},
     "advtrain": {"awp_gamma": 0.0, "awp_warmup": 0},
 }
-_PGD: dict[str, Any] = {"start": "image", "adaptive": True, "step_size": 2.0}
+_ATTACK: dict[str, dict[str, Any]] = {
+    "pgd": {"start": "image", "adaptive": True, "step_size": 2.0},
+    "lspga": {"loss": "ce"},
+    "suite": {"also": []},
+    "suite_short": {"also": []},
+}
 
 _RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn16_1", "wrn40_2")
 """The networks whose activation was ReLU before it became a key."""
@@ -63,6 +68,6 @@ def fill_in_attack(attack: Any) -> None:
 
     It is changed in place; what is damaged is left unchanged.
     """
-    if isinstance(attack, dict) and attack.get("name") == "pgd":
-        for key, value in _PGD.items():
-            attack.setdefault(key, value)
+    if isinstance(attack, dict):
+        for key, value in _ATTACK.get(str(attack.get("name")), {}).items():
+            attack.setdefault(key, copy.deepcopy(value))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from p2be_exp.attacks.attack import Attack
 from p2be_exp.attacks.build import attack_serves, build_attack
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.config.defaults import defaults_of
+from p2be_exp.config.joined import joined
 from p2be_exp.config.schema import AttackChoice, AttackConfig, SquareConfig, SuiteConfig, TransferConfig
 from p2be_exp.config.typed import typed_group
 from p2be_exp.errors import BadInput
 from p2be_exp.models.surrogate import Surrogate
 from p2be_exp.registry import bucketed_encodings
+
+if TYPE_CHECKING:
+    from p2be_exp.models.classifier import Classifier
 
 ONE_STEP = "pgd_ce_secant_1step"
 """A single step along the sign of the gradient: the baseline for the other attacks."""
@@ -50,6 +54,8 @@ def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source 
     if not isinstance(config, AttackConfig):
         return []
     check_serves("attack", config, encodings)
+    for each in joined(config):
+        check_serves("attack.also", each, encodings)
     attacks: list[Attack] = []
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
@@ -57,6 +63,22 @@ def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source 
         else:
             attacks += _single(config, radius, source)
     return attacks
+
+
+def gradient_name(attack: Attack, encodings: Sequence[str]) -> str:
+    """How the rows of an attack name its gradient.
+
+    ``exact`` where an attack follows a surrogate through RGB alone, whose table is a line; else the attack's own word.
+    A transfer names its source's gradient.
+
+    Args:
+        attack: of a plan.
+        encodings: names of the attacked network's encodings.
+    """
+    if isinstance(attack, Transfer):
+        encodings = [each.name for each in cast("Classifier", attack.source).encodings]
+    surrogate = attack.gradient in get_args(Surrogate)
+    return "exact" if surrogate and set(encodings) == {"rgb"} else attack.gradient
 
 
 def check_serves(key: str, config: AttackChoice, encodings: Sequence[str]) -> None:
@@ -105,17 +127,17 @@ def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: S
     others: list[Surrogate] = []
     if set(encodings) != {"rgb"}:
         others = ["smooth", "interpolate"] if _interpolates(encodings) else ["smooth"]
-    half = PGD(radius, gradient="secant", loss="margin", steps=max(steps // 2, 1), restarts=restarts)
-    half.id = f"{half.id}_half"
+    lspga = _default("lspga")
     return [
         _random(radius),
         one_step,
-        build_attack(replace(_default("lspga"), restarts=restarts), radius),  # as the reference code runs it
-        *([half] if half.steps > 1 else []),  # does doubling the steps change anything?
+        build_attack(replace(lspga, restarts=restarts), radius),  # as the reference code runs it
+        build_attack(replace(lspga, loss="margin", restarts=restarts * max(steps // lspga.steps, 1)), radius),
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
         build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),
+        *(build_attack(each, radius) for each in joined(config)),
     ]
 
 

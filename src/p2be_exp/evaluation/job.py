@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,12 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from p2be_exp.attacks import Attack
 from p2be_exp.data import ImageDataModule
+from p2be_exp.evaluation.condition import Condition
+from p2be_exp.evaluation.effort import decisive, with_other_efforts
 from p2be_exp.evaluation.figures.draw import draw_results
-from p2be_exp.evaluation.module import EvaluationModule, condition_loader
+from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
 from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.progress import EvaluationProgress
 from p2be_exp.evaluation.results import Results
@@ -21,6 +24,7 @@ from p2be_exp.evaluation.table import results_table
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links, remove_leftovers
+from p2be_exp.system.collectives import from_first_rank
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.ranks import rank
 from p2be_exp.system.trainer import (
@@ -81,9 +85,12 @@ def evaluate(
             refuse_links(output.folder, "per_image", "figures", key=output.key)
             remove_leftovers(output.folder, output.folder / "per_image", output.folder / "figures")
         results = _results(plan, data, weights, output)
-        _measure(plan, model, data, results, main)
+        _measure(plan, model, data, results, plan.attack_of, main)
+        attack_of = plan.attack_of | _other_efforts(plan, results)
+        results.attacks = list(attack_of)
+        _measure(plan, model, data, results, attack_of, main)
         if main and plan.attacks:
-            results.add_sanity(check_sanity(model, data, plan.attack_of, results, plan.config.seed))
+            results.add_sanity(check_sanity(model, data, attack_of, results, plan.config.seed))
         summary = results.summary()
         if main:
             _show(plan, data, results, summary, output)
@@ -95,12 +102,38 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
     if (digest := data.files_digest()) is not None:
         settings["test_files"] = digest
     cells = plan.corrupted.plan if plan.corrupted else None
-    return Results(output.folder, settings, key=output.key, plan=cells, attacks=list(plan.attack_of), run=output.run)
+    remarks = {attack.id: remark for attack in plan.attacks if (remark := attack.remark(len(data.classes)))}
+    return Results(
+        output.folder,
+        settings,
+        key=output.key,
+        plan=cells,
+        attacks=list(plan.attack_of),
+        suite=plan.suite,
+        run=output.run,
+        remarks=remarks,
+    )
 
 
-def _measure(plan: EvaluationPlan, model: Classifier, data: ImageDataModule, results: Results, main: bool) -> None:
-    """The conditions that have no row yet."""
-    config, conditions = plan.config, results.missing(plan.conditions)
+def _other_efforts(plan: EvaluationPlan, results: Results) -> dict[Condition, Attack]:
+    """Of a suite, the attack that decides at each radius with half and with twice its effort."""
+    if plan.suite is None:
+        return {}
+    # Only the first rank has the rows of this process.
+    chosen = from_first_rank([each.id for each in decisive(plan.attack_of, results.wrong())])
+    return with_other_efforts(plan.attack_of, chosen)
+
+
+def _measure(
+    plan: EvaluationPlan,
+    model: Classifier,
+    data: ImageDataModule,
+    results: Results,
+    attack_of: Mapping[Condition, Attack],
+    main: bool,
+) -> None:
+    """The conditions that have no row yet, clean and corrupted images before the attacks."""
+    config, conditions = plan.config, results.missing(list_conditions(plan.corrupted, attack_of))
     if not conditions:
         return
     progress = config.trainer.progress and len(conditions) > 1
@@ -115,7 +148,7 @@ def _measure(plan: EvaluationPlan, model: Classifier, data: ImageDataModule, res
         model,
         conditions,
         results if main else None,
-        {condition.id: attack for condition, attack in plan.attack_of.items()},
+        {condition.id: attack for condition, attack in attack_of.items()},
         config.seed,
         config.attack.save_images,
     )

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from p2be_exp.attacks import Attack, AttackRandom
 from p2be_exp.data import Batch, ImageDataModule
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
-from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+from p2be_exp.evaluation.results import Results, Row
 
 EXAMPLES = 8
 """Number of adversarial images that are kept for each attack."""
@@ -73,11 +74,13 @@ class EvaluationModule(pl.LightningModule):
 
     def _attacked(self, attack: Attack, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         adversarial = attack(self.model, batch.images, batch.labels, AttackRandom(self.seed, batch.indices))
-        found = {}
+        found = {"broken_at": adversarial.broken_at}
         if adversarial.zero_gradient is not None:
             found["zero_gradient"] = adversarial.zero_gradient
         if adversarial.losses is not None:
             found["losses"] = adversarial.losses.T
+        if adversarial.clamped is not None and adversarial.lost is not None:
+            found |= {"clamped": adversarial.clamped, "lost": adversarial.lost}
         if self.save_images:
             found["adversarial"] = adversarial.images
         kept = sum(len(seen["example_index"]) for seen in self._seen)  # the first of this rank, for inspection
@@ -105,7 +108,7 @@ class EvaluationModule(pl.LightningModule):
         self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
 
 
-def list_conditions(corrupted: CorruptedImages | None = None, attacks: Iterable[Attack] = ()) -> list[Condition]:
+def list_conditions(corrupted: CorruptedImages | None = None, attacks: Iterable[Condition] = ()) -> list[Condition]:
     """The conditions of an evaluation.
 
     Clean images first, then corruption by corruption with ascending severities, then the attacks in their order.
@@ -114,13 +117,19 @@ def list_conditions(corrupted: CorruptedImages | None = None, attacks: Iterable[
     return [
         CLEAN,
         *(Condition("corruption", name, severity=severity) for name, severity in cells),
-        *(attack_condition(attack) for attack in attacks),
+        *attacks,
     ]
 
 
-def attack_condition(attack: Attack) -> Condition:
-    """The condition that an attack makes."""
-    return Condition("attack", attack.id, eps_levels=attack.eps_levels, gradient=attack.gradient)
+def attack_condition(attack: Attack, gradient: str | None = None) -> Condition:
+    """The condition that an attack makes.
+
+    Args:
+        attack: of one radius.
+        gradient: how its row names the gradient; None for the attack's own word.
+    """
+    gradient = attack.gradient if gradient is None else gradient
+    return Condition("attack", attack.id, eps_levels=attack.eps_levels, gradient=gradient)
 
 
 def condition_loader(

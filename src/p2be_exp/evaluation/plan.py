@@ -8,17 +8,18 @@ from functools import cached_property
 from typing import Any
 
 from p2be_exp.attacks import Attack
+from p2be_exp.config.joined import check_installed, joined
 from p2be_exp.config.plugin_digests import digests_of_attack
-from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.schema import SuiteConfig, TrainConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.agreement import check_images, check_source_classes
-from p2be_exp.evaluation.attack_plan import Source, check_serves, plan_attacks
+from p2be_exp.evaluation.attack_plan import Source, check_serves, gradient_name, plan_attacks
 from p2be_exp.evaluation.attack_source import attack_source
+from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.corrupted.source import corrupted_images
 from p2be_exp.evaluation.module import attack_condition, list_conditions
-from p2be_exp.evaluation.results import Condition
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.run import Run
 from p2be_exp.system.trainer import evaluation_precision
@@ -50,25 +51,34 @@ class EvaluationPlan:
             source: the run that its attacks transfer from, if it is already open.
 
         Raises:
-            BadInput: corrupted images that are not what they should be; no such run to transfer from, or one on another
-                data set or image size; an attack that does not serve the encodings.
+            BadInput: an attack's library is not installed; corrupted images that are not what they should be; no such
+                run to transfer from, or one on another data set or image size; an attack that does not serve the
+                encodings.
         """
+        check_installed(config.attack)
         corrupted, source = corrupted_images(config), source or attack_source(config)
         return cls(config, corrupted, _attacks(config, source), source)
 
     @cached_property
     def conditions(self) -> list[Condition]:
         """Clean images, then corruption by corruption, then the attacks."""
-        return list_conditions(self.corrupted, self.attacks)
+        return list_conditions(self.corrupted, self.attack_of)
 
     @cached_property
     def attack_of(self) -> dict[Condition, Attack]:
         """The attacks by their conditions, in their order."""
-        return {attack_condition(attack): attack for attack in self.attacks}
+        return {attack_condition(each, gradient_name(each, self.config.encoding_names)): each for each in self.attacks}
+
+    @property
+    def suite(self) -> str | None:
+        """The suite that the attacks are of, which alone has a worst case; None for a single attack."""
+        return self.config.attack.name if isinstance(self.config.attack, SuiteConfig) else None
 
     def settings(self) -> dict[str, Any]:
         """The settings that determine the results, apart from the weights (and the plug-ins that these need)."""
         config, plugins = self.config, digests_of_attack(self.config.attack.name)
+        for each in joined(config.attack):
+            plugins |= digests_of_attack(each.name)
         return {
             "dataset": config.dataset.name,
             "split_seed": config.dataset.split_seed,
@@ -100,4 +110,5 @@ def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
         return plan_attacks(wanted, encodings)
     other, key = source.config(), "attack.source"
     name = f"{other.encoding.name}_{other.backbone.name}"
-    return plan_attacks(wanted, encodings, Source(name, model_of(source, load_checkpoint(source, key=key), key=key)))
+    model = model_of(source, load_checkpoint(source, key=key), key=key)
+    return plan_attacks(wanted, encodings, Source(name, model))

@@ -16,42 +16,15 @@ import numpy as np
 
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import measures
-from p2be_exp.evaluation.saved_results import check_arrays, open_arrays, read_lines, read_settings
+from p2be_exp.evaluation.broken import alone, growth
+from p2be_exp.evaluation.condition import CLEAN, Condition
+from p2be_exp.evaluation.saved_results import MOVED, check_arrays, open_arrays, read_lines, read_settings
 from p2be_exp.runs.provenance import now, versions
 from p2be_exp.runs.run import FORMAT_VERSION, Run
 from p2be_exp.statistics.calibration import calibration_errors
 from p2be_exp.statistics.intervals import wilson_interval
 from p2be_exp.system.atomic import is_full, write_bytes, write_json, write_text
 from p2be_exp.system.forms import unusable
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One thing that a model is tested on.
-
-    Attributes:
-        kind: ``clean``, ``corruption`` or ``attack``.
-        name: of the corruption, or the attack's ID; empty for clean images.
-        severity: 1 to 5, of a corruption.
-        eps_levels: radius in levels, of an attack.
-        gradient: the gradient that an attack used.
-    """
-
-    kind: str
-    name: str = ""
-    severity: int | None = None
-    eps_levels: int | None = None
-    gradient: str = ""
-
-    @property
-    def id(self) -> str:
-        """``clean``, ``corruption/NAME/SEVERITY`` or ``attack/ID/EPS_LEVELS``."""
-        if self.kind == "clean":
-            return "clean"
-        return f"{self.kind}/{self.name}/{self.severity if self.kind == 'corruption' else self.eps_levels}"
-
-
-CLEAN = Condition("clean")
 
 
 @dataclass(frozen=True)
@@ -103,7 +76,9 @@ class Results:
         key: the option that named the folder, for error messages.
         plan: the corrupted images that are measured, if any.
         attacks: the attack conditions that are measured, in their order.
+        suite: the suite that they are of, which alone has a worst case; None for a single attack.
         run: the run that was evaluated, where the folder is outside its own.
+        remarks: what a reader of an attack's rows should know, by its ID.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -116,12 +91,16 @@ class Results:
         key: str = "name",
         plan: measures.Plan | None = None,
         attacks: Sequence[Condition] = (),
+        suite: str | None = None,
         run: Run | None = None,
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.run = run
         self.plan = plan
         self.attacks = attacks
+        self.suite = suite
+        self.remarks = remarks or {}
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
         self._key = key
@@ -134,6 +113,8 @@ class Results:
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}
         self._zeros: dict[str, float | None] = {}
+        self._growth: dict[str, list[list[int]]] = {}
+        self._moved: dict[str, dict[str, int]] = {}
         for row in self.rows.values():
             self._read_images(row)
         try:
@@ -165,8 +146,8 @@ class Results:
             row: the counts.
             images: arrays ``index``, ``label``, ``prediction``, ``confidence`` (the largest probability) and ``wrong``,
                 one value per image, in data set order; for an attack also ``examples``, the first adversarial
-                images, and ``zero_gradient``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where
-                it has them.
+                images, ``broken_at`` (see :class:`~p2be_exp.attacks.attack.Adversarial`), and ``zero_gradient``,
+                ``clamped``, ``lost``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where it has them.
         """
         compressed = io.BytesIO()
         np.savez_compressed(compressed, **cast("dict[str, Any]", images))
@@ -200,6 +181,10 @@ class Results:
     def zero_gradient(self, condition: str) -> float | None:
         """Mean share of an image's values whose gradient was exactly 0 under an attack; None without a gradient."""
         return self._zeros.get(condition)
+
+    def growth(self, condition: str) -> list[list[int]] | None:
+        """How many images an attack broke after how much effort, see :func:`~p2be_exp.evaluation.broken.growth`."""
+        return self._growth.get(condition)
 
     def add_sanity(self, checks: list[dict[str, Any]]) -> None:
         """Add the verdicts of the sanity panel to the summary."""
@@ -242,28 +227,47 @@ class Results:
         return measures.summarise(cells, self.plan, clean_error, min((row.n for row in rows), default=None))
 
     def _attacks(self) -> dict[str, Any]:
-        """Errors by attack and radius, and the worst case; a radius is null until all its attacks are measured."""
+        """What each attack did at each radius, and the worst case; a radius is null until its attacks are measured."""
         attacks: dict[str, Any] = {}
         for condition in self.attacks:
-            row = self.rows.get(condition.id)
+            row, radius = self.rows.get(condition.id), str(condition.eps_levels)
             entry = attacks.setdefault(condition.name, {"gradient": condition.gradient or None, "error": {}})
-            entry["error"][str(condition.eps_levels)] = row.error if row else None
+            entry["error"][radius] = row.error if row else None
             if condition.gradient:
-                entry.setdefault("zero_gradient", {})[str(condition.eps_levels)] = self._zeros.get(condition.id)
-        return {"attacks": attacks, "worst_case_error": self.worst_case()}
+                entry.setdefault("zero_gradient", {})[radius] = self._zeros.get(condition.id)
+            for name, count in self._moved.get(condition.id, {}).items():
+                entry.setdefault(name, {})[radius] = count
+            if condition.name in self.remarks:
+                entry["remark"] = self.remarks[condition.name]
+            if condition.id in self._growth:
+                entry.setdefault("growth", {})[radius] = self._growth[condition.id]
+        if self.suite is None:
+            return {"attacks": attacks, "worst_case_error": None, "worst_case": None}
+        errors, of_radius = self.worst_case(), self._of_radius()
+        for radius in (each for each, error in errors.items() if error is not None):
+            for condition_id, images in alone(of_radius[radius], self._wrong).items():
+                attacks[condition_id.split("/")[1]].setdefault("alone", {})[radius] = images
+        of = {
+            "suite": self.suite,
+            "attacks": {radius: [each.name for each in here] for radius, here in of_radius.items()},
+        }
+        return {"attacks": attacks, "worst_case_error": errors, "worst_case": of}
+
+    def _of_radius(self) -> dict[str, list[Condition]]:
+        radii = sorted({each.eps_levels for each in self.attacks if each.eps_levels is not None})
+        return {str(radius): [each for each in self.attacks if each.eps_levels == radius] for radius in radii}
 
     def worst_case(self) -> dict[str, float | None]:
         """Percent of the images that are misclassified when clean or broken by an attack, by radius.
 
         An image broken at a radius is broken at every larger one: its adversarial image is inside the larger ball too.
         """
-        radii = sorted({each.eps_levels for each in self.attacks if each.eps_levels is not None})
         broken, found = self._wrong.get(CLEAN.id), {}
-        for radius in radii:
-            here = [self._wrong.get(each.id) for each in self.attacks if each.eps_levels == radius]
+        for radius, conditions in self._of_radius().items():
+            here = [self._wrong.get(each.id) for each in conditions]
             known = [wrong for wrong in (broken, *here) if wrong is not None]
             broken = np.logical_or.reduce(known) if len(known) == 1 + len(here) else None
-            found[str(radius)] = None if broken is None else round(100 * float(broken.mean()), 4)
+            found[radius] = None if broken is None else round(100 * float(broken.mean()), 4)
         return found
 
     def _images_file(self, condition: str) -> Path:
@@ -273,6 +277,9 @@ class Results:
         """Keep what the summary needs from the images behind a row."""
         self._calibration[condition] = calibration_errors(images["confidence"], images["wrong"])
         self._wrong[condition] = images["wrong"]
+        if "broken_at" in images:
+            self._growth[condition] = growth(images["broken_at"])
+        self._moved[condition] = {name: int(images[name].sum()) for name in MOVED if name in images}
         if "zero_gradient" in images:
             measured = images["zero_gradient"][~np.isnan(images["zero_gradient"])]
             self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None

@@ -21,7 +21,10 @@ from p2be_exp.system.forms import read_json
 MOST_IMAGES = 10_000_000
 """Maximum number of images behind one row of results; the largest test set in use has 50,000."""
 
-_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient")
+MOVED = ("clamped", "lost")
+"""Whether an image of an attack had to be moved into the ball, and whether that cost the attack its success."""
+
+_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient", "broken_at", *MOVED)
 """Arrays with one value per image."""
 
 _INTEGERS = ("severity", "eps_levels", "n", "n_wrong")
@@ -93,9 +96,14 @@ def check_arrays(images: Mapping[str, np.ndarray], n: int, n_wrong: int) -> None
         raise ValueError("a confidence outside [0, 1]")
     if int(images["wrong"].sum()) != n_wrong:
         raise ValueError("the number of wrong images is not the row's")
-    zeros = images.get("zero_gradient")
-    if zeros is not None and (zeros.shape != (n,) or zeros.dtype.kind != "f"):
-        raise ValueError(f"zero_gradient is {zeros.dtype} {zeros.shape}")
+    for name in ("zero_gradient", "broken_at"):
+        optional = images.get(name)
+        if optional is not None and (optional.shape != (n,) or optional.dtype.kind != "f"):
+            raise ValueError(f"{name} is {optional.dtype} {optional.shape}")
+    for name in MOVED:
+        moved = images.get(name)
+        if moved is not None and (moved.shape != (n,) or moved.dtype.kind != "b"):
+            raise ValueError(f"{name} is {moved.dtype} {moved.shape}")
 
 
 @contextmanager

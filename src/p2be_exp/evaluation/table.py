@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.corruptions.provenance import provenance
 
 
@@ -19,16 +20,26 @@ def results_table(results: dict[str, Any]) -> str:
         if not name.startswith("corruption/"):
             interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
             line = f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval:<16}"
-            lines.append(f"{line}{_gradient(name, results)}".rstrip())
-    lines += [
-        f"{f'worst case, {radius} levels':<48}{_number(error):>9}"
-        for radius, error in results["worst_case_error"].items()
-    ]
+            lines.append(f"{line}{_remarks(name, results)}{_moved(name, results)}".rstrip())
+    lines += _worst_case(results)
     if results["sanity"]:
         lines += ["", *_sanity(results["sanity"])]
     if results["corruptions"]:
         lines += ["", *_corruptions(results)]
     return "\n".join(lines)
+
+
+def _worst_case(results: dict[str, Any]) -> list[str]:
+    """The worst case by radius; without a suite the error under each attack, which is none."""
+    if (errors := results["worst_case_error"]) is not None:
+        short = " (short suite)" if (results.get("worst_case") or {}).get("suite") == "suite_short" else ""
+        return [f"{f'worst case, {radius} levels{short}':<48}{_number(error):>9}" for radius, error in errors.items()]
+    named = {name: attack["error"] for name, attack in results["attacks"].items() if name != RandomInBall.id}
+    return [
+        f"{f'error under {name} alone, {radius} levels':<48}{_number(error):>9}"
+        for name, of_radius in named.items()
+        for radius, error in of_radius.items()
+    ]
 
 
 def _sanity(checks: list[dict[str, str]]) -> list[str]:
@@ -44,16 +55,30 @@ def _sanity(checks: list[dict[str, str]]) -> list[str]:
     return lines
 
 
-def _gradient(condition: str, results: dict[str, Any]) -> str:
-    """The gradient that an attack used, and the share of it that was 0."""
+def _remarks(condition: str, results: dict[str, Any]) -> str:
+    """The gradient that an attack used, the share of it that was 0, and what it alone broke."""
+    if not condition.startswith("attack/"):
+        return ""
+    _, name, radius = condition.split("/")
+    attack, said = results["attacks"].get(name, {}), "no gradient"
+    if attack.get("gradient"):
+        zeros = attack["zero_gradient"].get(radius)
+        said = f"gradient {attack['gradient']}" + ("" if zeros is None else f", {100 * zeros:.1f} % of it 0")
+    alone = attack.get("alone", {}).get(radius)
+    return f"   {said}" + (f", {alone} alone" if alone else "")
+
+
+def _moved(condition: str, results: dict[str, Any]) -> str:
+    """How many images of an attack had to be moved into the ball, and its remark."""
     if not condition.startswith("attack/"):
         return ""
     _, name, radius = condition.split("/")
     attack = results["attacks"].get(name, {})
-    if not attack.get("gradient"):
-        return "   no gradient"
-    zeros = attack["zero_gradient"].get(radius)
-    return f"   gradient {attack['gradient']}" + ("" if zeros is None else f", {100 * zeros:.1f} % of it 0")
+    said = ""
+    if (clamped := attack.get("clamped", {}).get(radius)) is not None:
+        lost = attack["lost"][radius]
+        said = f"; {clamped} moved into the ball" + (f", {lost} of them no longer wrong" if clamped else "")
+    return said + (f"; {attack['remark']}" if "remark" in attack else "")
 
 
 def _corruptions(results: dict[str, Any]) -> list[str]:

@@ -1,9 +1,13 @@
-"""Sums over the ranks of a training; without other ranks, the values themselves."""
+"""What the ranks of a job exchange; without other ranks, the values themselves."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -24,3 +28,16 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     total = values.clone()
     torch.distributed.all_reduce(total)
     return total
+
+
+def from_first_rank(value: T) -> T:
+    """The first rank's value, on every rank. Every rank must call it.
+
+    Args:
+        value: of this rank, which can be pickled; only the first one's plays a part.
+    """
+    if world_size() == 1:
+        return value
+    shared = [value]
+    torch.distributed.broadcast_object_list(shared)
+    return shared[0]

@@ -25,7 +25,7 @@ def summary_numbers(summary: dict[str, Any]) -> dict[str, float]:
         numbers |= {f"corruption_error/{kind}": mean["error"] for kind, mean in kinds}
     lspga = summary["attacks"].get("lspga", {"error": {}})["error"]
     numbers |= {f"lspga_error/{radius}": error for radius, error in lspga.items()}
-    numbers |= {f"worst_case_error/{radius}": error for radius, error in summary["worst_case_error"].items()}
+    numbers |= {f"worst_case_error/{radius}": error for radius, error in (summary["worst_case_error"] or {}).items()}
     numbers |= {f"{name}/error": row["error"] for name, row in summary["conditions"].items()}
     return {name: float(number) for name, number in numbers.items() if number is not None}
 

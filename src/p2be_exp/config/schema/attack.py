@@ -64,6 +64,7 @@ class LSPGAConfig(AttackConfig):
     anneal: str = choice("soften", "sharpen")
     step_rule: str = choice("sign", "raw")
     init: str = choice("normal", "zero")
+    loss: str = choice("ce", "margin")
     restarts: int = number(1, 1000)
 
 
@@ -102,3 +103,41 @@ class SuiteConfig(AttackConfig):
     restarts: int = number(1, 1000)
     queries: int = number(1)
     source: str | None = path()
+    also: list[str] = MISSING  # names of other attacks, see config.joined
+
+
+@dataclass
+class AutoAttackConfig(AttackConfig):
+    version: str = choice("standard", "rand")
+    gradient: str = choice("secant", "smooth", "interpolate")
+
+
+@dataclass
+class FoolboxConfig(AttackConfig):
+    method: str = choice(
+        "LinfPGD",
+        "LinfAdamPGD",
+        "LinfFastGradientAttack",
+        "LinfBasicIterativeAttack",
+        "LinfAdamBasicIterativeAttack",
+        "LinfMomentumIterativeFastGradientMethod",
+        "LinfDeepFoolAttack",
+        "LInfFMNAttack",
+        "LinfRepeatedAdditiveUniformNoiseAttack",
+    )
+    gradient: str = choice("secant", "smooth", "interpolate")
+    steps: int | None = number(1)
+    restarts: int = number(1, 1000)
+    params: Any = MISSING  # null, or a dictionary
+
+
+@dataclass
+class TorchattacksConfig(AttackConfig):
+    method: str = choice(
+        *("FGSM", "BIM", "RFGSM", "PGD", "EOTPGD", "FFGSM", "TPGD", "MIFGSM", "UPGD", "APGD", "APGDT", "DIFGSM"),
+        *("TIFGSM", "Jitter", "NIFGSM", "SINIFGSM", "VMIFGSM", "VNIFGSM", "FAB", "Square"),
+    )
+    gradient: str = choice("secant", "smooth", "interpolate")
+    steps: int | None = number(1)
+    restarts: int = number(1, 1000)
+    params: Any = MISSING  # null, or a dictionary

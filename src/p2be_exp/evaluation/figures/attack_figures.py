@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.evaluation.results import CLEAN, Condition, Results
+from p2be_exp.evaluation.results import Results
 from p2be_exp.system.atomic import replacing
 
 SHOWN_IMAGES = 6
@@ -26,10 +28,12 @@ def draw_attack_figures(results: Results, clean_images: NDArray[np.uint8], title
         title: names the network and the images.
 
     Returns:
-        The files: ``error_over_radius.png``; ``loss_over_steps.png`` where an attack has steps;
-        ``adversarial_images.png``.
+        The files: ``error_over_radius.png``; ``error_over_effort.png`` of a suite; ``loss_over_steps.png`` where an
+        attack has steps; ``adversarial_images.png``.
     """
     figures = {"error_over_radius": error_over_radius(results, title)}
+    if (growing := error_over_effort(results, title)) is not None:
+        figures["error_over_effort"] = growing
     if (losses := loss_over_steps(results, title)) is not None:
         figures["loss_over_steps"] = losses
     figures["adversarial_images"] = adversarial_images(results, clean_images, title)
@@ -45,10 +49,40 @@ def error_over_radius(results: Results, title: str) -> Figure:
         marker = _MARKERS[number % len(_MARKERS)]
         axes.plot([0, *points], [clean, *points.values()], marker=marker, markersize=5, linewidth=1.2, label=name)
     worst = {int(radius): error for radius, error in results.worst_case().items()}
-    axes.plot([0, *worst], [clean, *worst.values()], color="black", linewidth=3, label="worst case", zorder=1)
+    if results.suite is not None:
+        axes.plot([0, *worst], [clean, *worst.values()], color="black", linewidth=3, label="worst case", zorder=1)
     axes.set(xlabel="radius in levels", ylabel="error %", ylim=(0, 102))
     axes.set_xticks([0, *worst])
     _finish(axes, title)
+    return figure
+
+
+def error_over_effort(results: Results, title: str) -> Figure | None:
+    """How the error of the attack that decides at each radius grew with its effort: half, once and twice as much.
+
+    Curves that are level at their right end, and no higher for twice the effort, say that more would not help.
+    """
+    decisive = [each for each in results.attacks if any(other.name == f"{each.name}_twice" and
+                other.eps_levels == each.eps_levels for other in results.attacks)]  # fmt: skip
+    if not decisive:
+        return None
+    figure, grid = new_figure(1, len(decisive), figsize=(1.4 + 2.5 * len(decisive), 3.4), squeeze=False, sharey=True,
+                              layout="constrained")  # fmt: skip
+    for axes, condition in zip(grid[0], decisive, strict=True):
+        for style, effort in zip((":", "-", "--"), ("half", "once", "twice"), strict=True):
+            name = condition.name if effort == "once" else f"{condition.name}_{effort}"
+            row = replace(condition, name=name).id
+            if (curve := results.growth(row)) is None:
+                continue
+            spent, broken = np.array(curve).T
+            axes.step(spent, 100 * broken / results.rows[row].n, style, where="post", color="black", label=effort)
+        axes.set_xscale("symlog", base=2, linthresh=1)
+        axes.set(xlabel=f"{'gradients' if condition.gradient else 'queries'} an image", ylim=(0, 102), xlim=(0, None))
+        axes.set_title(f"{condition.eps_levels} levels\n{condition.name}", fontsize=8)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.tick_params(labelsize=7)
+    grid[0, 0].set_ylabel("error %")
+    _finish(grid[0, -1], title)
     return figure
 
 

@@ -238,7 +238,11 @@ def more_work_changes_little(rows: Sequence[Measured]) -> Check:
 
 
 def gradients_are_not_zero(rows: Sequence[Measured]) -> Check:
-    """Few values have a gradient of exactly 0, which an attack cannot follow."""
+    """Few values have a gradient of exactly 0, which an attack cannot follow.
+
+    What counts is the gradient of each attack's own loss at the points that it visits: the cross-entropy's may vanish
+    where the margin's does not.
+    """
     name = "gradients are not zero"
     shares = [row for row in rows if row.zero_gradient is not None and not math.isnan(row.zero_gradient)]
     if not shares:
@@ -248,7 +252,8 @@ def gradients_are_not_zero(rows: Sequence[Measured]) -> Check:
     verdict: Verdict = "suspicious" if share > ZERO_GRADIENTS else "ok"
     if share >= ALL_ZERO_GRADIENTS:
         verdict = "failed"
-    detail = f"At most {100 * share:.1f} % of an attack's gradients are exactly 0 ({worst})."
+    which = "All" if share == 1 else f"At most {100 * share:.1f} %"
+    detail = f"{which} of the values of an attack's gradient, along its way, are exactly 0 ({worst})."
     return Check(name, verdict, detail)
 
 

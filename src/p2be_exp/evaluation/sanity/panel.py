@@ -10,19 +10,35 @@ import torch
 from p2be_exp.attacks.attack import Attack
 from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.data import ImageDataModule
-from p2be_exp.evaluation.results import CLEAN, Condition, Results
-from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
+from p2be_exp.data import ImageDataModule, ImageSet
+from p2be_exp.evaluation.condition import CLEAN, Condition
+from p2be_exp.evaluation.results import Results
+from p2be_exp.evaluation.sanity.checks import Check, Measured, Verdict, panel
+from p2be_exp.evaluation.sanity.directional import (
+    Kind,
+    Steps,
+    gradient_points_uphill,
+    gradient_reaches_the_image,
+    kinds_of,
+    middle_radius,
+    right_places,
+    steps_of,
+)
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
     planted_direction_is_found,
     planted_image_is_found,
     zero_radius_is_clean,
 )
+from p2be_exp.evaluation.sanity.positive_control import white_box_beats_random
+from p2be_exp.evaluation.sanity.unbounded import UNBOUNDED_IMAGES, unbounded_attack_succeeds
 from p2be_exp.models.classifier import Classifier
 
 LIVE_IMAGES = 50
 """Test images that the checks which ask the model use."""
+
+FIRST_IMAGES = 200
+"""Test images among which the positive control looks for those that the model gets right."""
 
 
 def check_sanity(
@@ -44,7 +60,10 @@ def check_sanity(
     rows = [measured(condition, attack, results, wrong) for condition, attack in attacks.items()]
     clean = results.rows[CLEAN.id]
     clean_row = Measured("clean", "random", 0, clean.n, clean.n_wrong, wrong[CLEAN.id])
-    checks = panel(rows, clean_row, _live(model, data, list(attacks.values()), seed))
+    used = list(attacks.values())
+    images = data.test_set().first(FIRST_IMAGES).to(device_of(model))
+    control = _positive_control(model, images, used, rows, seed)
+    checks = panel(rows, clean_row, [*control, *_live(model, images.first(LIVE_IMAGES), used, seed)])
     return [asdict(check) for check in checks]
 
 
@@ -66,10 +85,42 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
     )
 
 
-def _live(model: Classifier, data: ImageDataModule, attacks: list[Attack], seed: int) -> list[Check]:
-    """The checks that ask the model, on the first test images, where the model is."""
-    device = next(model.parameters(), model.encodings[0].table()).device  # a network may have no parameters
-    first = data.test_set().first(LIVE_IMAGES).to(device)
+def device_of(model: Classifier) -> torch.device:
+    """Where a model is; one of somebody else's may have no parameters, but each has a table."""
+    return next(model.parameters(), model.encodings[0].table()).device
+
+
+def _positive_control(
+    model: Classifier, images: ImageSet, attacks: list[Attack], rows: list[Measured], seed: int
+) -> list[Check]:
+    """Whether attacks by gradient work on this very network: on the first images that it gets right."""
+    radius, kinds = middle_radius(attack.eps_levels for attack in attacks), kinds_of(model, attacks)
+    if radius is None or not kinds:
+        return [white_box_beats_random(rows, {})]
+    steps = [(kind, _steps(kind.source or model, kind, images, radius)) for kind in kinds]
+    points = {kind: gradient_points_uphill(kind, each, radius) for kind, each in steps}
+    of_model: dict[str, Verdict] = {
+        kind.gradient: found.verdict for kind, found in points.items() if kind.source is None
+    }
+    few = right_places(model, images.images, images.labels, UNBOUNDED_IMAGES)
+    random = AttackRandom(seed, images.indices[few])
+    return [
+        gradient_reaches_the_image(steps),
+        *points.values(),
+        white_box_beats_random(rows, of_model),
+        unbounded_attack_succeeds(model, images.images[few], images.labels[few], random),
+    ]
+
+
+def _steps(model: Classifier, kind: Kind, images: ImageSet, radius: int) -> Steps:
+    """On the images that the model, attacked or a transfer's source, gets right itself."""
+    given = images.to(device_of(model))
+    right = right_places(model, given.images, given.labels)
+    return steps_of(model, kind, given.images[right], given.labels[right], radius)
+
+
+def _live(model: Classifier, first: ImageSet, attacks: list[Attack], seed: int) -> list[Check]:
+    """The checks that ask the model about some images and planted networks."""
     images, labels, indices = first.images, first.labels, first.indices
     random = AttackRandom(seed, indices)
     largest = max(attack.eps_levels for attack in attacks)
@@ -78,7 +129,7 @@ def _live(model: Classifier, data: ImageDataModule, attacks: list[Attack], seed:
     if largest > 0:
         checks.append(planted_image_is_found(model, images, labels, largest))
         followed = [each for each in attacks if each.climbs and each.eps_levels == largest]
-        one = torch.zeros(1, dtype=torch.int64, device=device)
+        one = torch.zeros(1, dtype=torch.int64, device=images.device)
         checks += [
             planted_direction_is_found(each, encoding, images[0], random.select(one))
             for each in followed

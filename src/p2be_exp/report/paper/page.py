@@ -35,8 +35,13 @@ def page(title: str, intro: Sequence[str], report: Report) -> str:
         title=title,
         intro=intro,
         report=report,
-        style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
+        style=style(),
         missing=MISSING,
         fewer=FEWER,
         more=MORE,
     )
+
+
+def style() -> str:
+    """The style sheet of every page that a report writes."""
+    return (_FOLDER / "page.css").read_text(encoding="utf-8")

@@ -1,0 +1,62 @@
+"""An attack without a bound breaks every image: each can be turned into one of another class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from p2be_exp.attacks.attack import Attack
+from p2be_exp.attacks.lspga import LSPGA
+from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.random import AttackRandom
+from p2be_exp.evaluation.sanity.checks import Check, Verdict
+from p2be_exp.models.classifier import Classifier
+
+UNBOUNDED_IMAGES = 30
+"""Correctly classified images that are attacked."""
+
+UNBOUNDED_LEVELS = 255
+"""The radius: every image is inside the ball."""
+
+FEW_LEFT = 0.1
+"""Share of images left above which the check has failed; below it, it is suspicious."""
+
+_STEPS = 20
+
+
+def unbounded_attacks(radius: int = UNBOUNDED_LEVELS) -> list[Attack]:
+    """Those that are tried, each on what the ones before it have left."""
+    return [
+        PGD(radius, gradient="secant", loss="margin", steps=_STEPS, restarts=1),
+        LSPGA(radius, _STEPS, 1.0, 1.2, "soften", "sign", "normal", 1),
+    ]
+
+
+def unbounded_attack_succeeds(model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom) -> Check:
+    """PGD, and LS-PGA on what it leaves, break every image where any change is allowed.
+
+    Args:
+        model: the attacked one.
+        images: uint8 ``(N, 3, H, W)``, which the model gets right.
+        labels: ``(N,)``.
+        random: of these images.
+    """
+    left, said = torch.arange(len(images), device=images.device), []
+    for attack in unbounded_attacks():
+        if len(left):
+            found = attack(model, images[left], labels[left], random.select(left))
+            said.append(f"{attack.id} broke {int(found.broken.sum())} of {len(left)}")
+            left = left[~found.broken]
+    return unbounded_verdict(len(images), len(left), said)
+
+
+def unbounded_verdict(images: int, left: int, said: list[str]) -> Check:
+    """The verdict where so many images were left; ``said`` is what each attack did."""
+    name = "an attack without a bound breaks every image"
+    if not images:
+        return Check(name, "not measured", "The model gets no image right.")
+    verdict: Verdict = "suspicious" if left else "ok"
+    if left > FEW_LEFT * images:
+        verdict = "failed"
+    detail = f"{left or 'None'} of {images} images left at {UNBOUNDED_LEVELS} levels: {', '.join(said)}."
+    return Check(name, verdict, detail)

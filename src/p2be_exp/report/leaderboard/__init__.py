@@ -1,0 +1,1 @@
+"""A leaderboard: results of anybody's networks, checked and ranked on one page."""
