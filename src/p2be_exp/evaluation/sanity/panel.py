@@ -25,7 +25,7 @@ from p2be_exp.evaluation.sanity.directional import (
 )
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
-    planted_direction_is_found,
+    planted_directions_are_found,
     planted_image_is_found,
     zero_radius_is_clean,
 )
@@ -122,9 +122,6 @@ def _live(model: Classifier, first: ImageSet, attacks: list[Attack], seed: int) 
         checks.append(planted_image_is_found(model, images, labels, largest))
         followed = [each for each in attacks if each.climbs and each.eps_levels == largest]
         one = torch.zeros(1, dtype=torch.int64, device=images.device)
-        checks += [
-            planted_direction_is_found(each, encoding, images[0], random.select(one))
-            for each in followed
-            for encoding in model.encodings
-        ]
+        for encoding in model.encodings:
+            checks += planted_directions_are_found(followed, encoding, images[0], random.select(one))
     return checks
