@@ -91,10 +91,15 @@ def _positive_control(
     radius, kinds = middle_radius(attack.eps_levels for attack in attacks), kinds_of(model, attacks)
     if radius is None or not kinds:
         return [white_box_beats_random(rows, {})]
-    steps = [(kind, _steps(kind.source or model, kind, images, radius)) for kind in kinds]
+    right = right_places(model, images.images, images.labels)
+    given = images.images[right], images.labels[right]
+    steps = [
+        (kind, steps_of(model, kind, *given, radius) if kind.source is None else _of_source(kind, images, radius))
+        for kind in kinds
+    ]
     points = {kind: gradient_points_uphill(kind, each, radius) for kind, each in steps}
     of_model = {kind.gradient: found.verdict for kind, found in points.items() if kind.source is None}
-    few = right_places(model, images.images, images.labels, UNBOUNDED_IMAGES)
+    few = right[:UNBOUNDED_IMAGES]
     random = AttackRandom(seed, images.indices[few])
     return [
         gradient_reaches_the_image(steps),
@@ -104,11 +109,12 @@ def _positive_control(
     ]
 
 
-def _steps(model: Classifier, kind: Kind, images: ImageSet, radius: int) -> Steps:
-    """On the images that the model, attacked or a transfer's source, gets right itself."""
-    given = images.to(next(model.parameters()).device)
-    right = right_places(model, given.images, given.labels)
-    return steps_of(model, kind, given.images[right], given.labels[right], radius)
+def _of_source(kind: Kind, images: ImageSet, radius: int) -> Steps:
+    """Of a transfer's source, on the images that it gets right itself."""
+    assert kind.source is not None  # whoever asks has looked
+    given = images.to(next(kind.source.parameters()).device)
+    right = right_places(kind.source, given.images, given.labels)
+    return steps_of(kind.source, kind, given.images[right], given.labels[right], radius)
 
 
 def _live(model: Classifier, first: ImageSet, attacks: list[Attack], seed: int) -> list[Check]:
