@@ -42,7 +42,7 @@ BLIND_IMAGES = 0.9
 SOME_BLIND_IMAGES = 0.5
 """Share above which that is suspicious."""
 
-_AT_ONCE = 50  # images
+_AT_ONCE = 25  # images
 
 Gradient = Literal[Surrogate, "relaxed"]
 
