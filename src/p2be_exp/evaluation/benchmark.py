@@ -32,6 +32,7 @@ from p2be_exp.runs.run import Run
 from p2be_exp.system.job_process import job_process
 from p2be_exp.system.paths import user_path
 from p2be_exp.system.suggestions import did_you_mean
+from p2be_exp.system.trainer import on_gpu
 
 PROBED = 4
 """Test images on which a network is checked before it is evaluated."""
@@ -148,6 +149,7 @@ def evaluate_module(
         data.prepare_data()
         data.setup()
         plan.check(data)
+        model.to("cuda" if on_gpu(config.trainer) else "cpu")  # a surrogate that stays elsewhere is found now
         check_on_images(model, data, plan, key)
         return evaluate(plan, model, data, {"model": {**about, **model.about()}}, output)
 
@@ -198,10 +200,13 @@ def _option(group: str, wanted: Any, argument: str = "") -> dict[str, Any]:
     """
     found = {"name": wanted} if isinstance(wanted, str) else dict(wanted) if isinstance(wanted, Mapping) else {}
     name, options = found.get("name"), options_of(group)
+    if found and name is None:
+        raise BadInput(f"{argument or group}={wanted}: 'name' is required, one of {', '.join(options)}")
     if name not in options:
-        given = wanted if isinstance(wanted, str) else name if found else type(wanted).__name__
-        hint = did_you_mean(str(given), options)
-        raise BadInput(f"{argument or group}={given}: must be one of {', '.join(options)}{hint}")
+        given = name if found else type(wanted).__name__
+        raise BadInput(
+            f"{argument or group}={given}: must be one of {', '.join(options)}{did_you_mean(str(given), options)}"
+        )
     return found
 
 
@@ -230,8 +235,8 @@ def _trainer(device: str | torch.device) -> str:
 def _folder(out: str | Path | None) -> Iterator[Path]:
     """The folder of the results, or one that is there while the block runs."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="p2be_benchmark_") as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix="p2be_benchmark_") as temporary:
+            yield Path(temporary)
         return
     folder = user_path("out", out)
     check_out_folder(folder)

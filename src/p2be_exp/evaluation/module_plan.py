@@ -8,9 +8,8 @@ from functools import cached_property
 
 from p2be_exp.attacks import Attack
 from p2be_exp.config.schema import ModuleConfig, TrainConfig
-from p2be_exp.evaluation.module import list_conditions
+from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.plan import EvaluationPlan
-from p2be_exp.evaluation.results import Condition
 from p2be_exp.models.module_classifier import ModuleClassifier
 from p2be_exp.runs.run import Run
 
@@ -29,11 +28,6 @@ class SurrogatePlan(EvaluationPlan):
             else condition: attack
             for condition, attack in super().attack_of.items()
         }
-
-    @cached_property
-    def conditions(self) -> list[Condition]:
-        """See :class:`~p2be_exp.evaluation.plan.EvaluationPlan`."""
-        return [*list_conditions(self.corrupted), *self.attack_of]
 
 
 def module_plan(config: TrainConfig, model: ModuleClassifier, source: Run | None = None) -> EvaluationPlan:

@@ -65,14 +65,13 @@ def _check_gradient(model: ModuleClassifier, features: Tensor, classes: int, key
         # Weights that rise from class to class: a sum of probabilities, or of their logarithms, leaves something.
         gradient = _gradient(climbed.double() @ torch.linspace(-1, 1, classes).to(climbed.device).double(), features)
     if gradient is None or not gradient.nan_to_num(0.0, 0.0, 0.0).any():
-        why = "none" if gradient is None else "it is 0 everywhere"
         remedy = (
             "it must be differentiable"
             if own
             else "give its pre-processing as encoding=TABLE, or a differentiable surrogate=CALLABLE, or choose attacks "
             "without a gradient (square)"
         )
-        raise BadInput(f"{key}: no gradient reaches the image ({why}); {remedy}")
+        raise BadInput(f"{key}: no gradient reaches the image; {remedy}")
 
 
 def _gradient(values: Tensor, features: Tensor) -> Tensor | None:

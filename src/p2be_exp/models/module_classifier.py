@@ -7,6 +7,7 @@ make that input from levels, and its body is the module.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -93,8 +94,9 @@ class ModuleClassifier(Classifier):
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
-        return self.encoding.table().device
+        """Where the module's tensors are; one without any is where the table is."""
+        tensors = itertools.chain(self.module.parameters(), self.module.buffers(), [self.encoding.table()])
+        return next(tensors).device
 
     @property
     def readers(self) -> tuple[CodeReader]:

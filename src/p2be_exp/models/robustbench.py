@@ -87,8 +87,11 @@ class NormalisedNetwork(nn.Module):
 
     Args:
         trunk: says which convolution it wants.
-        mean, std: by colour; None for images as they are.
+        mean, std: by colour, ``(3, 1, 1)``; None for images as they are.
     """
+
+    mean: Tensor | None
+    std: Tensor | None
 
     def __init__(self, trunk: Backbone, mean: Tensor | None = None, std: Tensor | None = None) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class NormalisedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` to ``(B, classes)``."""
-        if self.mean is not None:
+        if self.mean is not None and self.std is not None:
             images = (images - self.mean) / self.std
         return self.trunk(self.stem(images))
 
@@ -127,7 +130,8 @@ def load_robustbench(name: str, file: str | os.PathLike[str]) -> NormalisedNetwo
         BadInput: an unknown name; no such file; a file that is damaged, or has other names and shapes.
     """
     if name not in _ZOO:
-        raise BadInput(f"{name}: not known here{did_you_mean(name, list(_ZOO))}; available: {', '.join(sorted(_ZOO))}")
+        hint = did_you_mean(name, list(_ZOO))
+        raise BadInput(f"{name}: not known here; available: {', '.join(list_robustbench())}{hint}")
     published, where = _ZOO[name], f"file={os.fspath(file)}"
     weights = _unwrapped(_read(file, where), where)
     named = dict(_renamed(weights, _WIDE_RESNET if published.trunk == "wide_resnet" else _RESNEXT, name, where))

@@ -110,7 +110,9 @@ def kinds_of(model: Classifier, attacks: Iterable[Attack]) -> list[Kind]:
             inner, source = attack.inner, cast("Classifier", attack.source)
         if inner.gradient not in (*get_args(Surrogate), "relaxed") or attack.kind not in ("white-box", "transfer"):
             continue
-        exact = all(isinstance(each, RGB) for each in (source or model).encodings)
+        climbed = source or model
+        own = getattr(climbed, "own_surrogate", None) is not None  # of somebody's module: not its gradient itself
+        exact = not own and all(isinstance(each, RGB) for each in climbed.encodings)
         width = float(getattr(inner, "width", 8.0)) if inner.gradient == "smooth" else 8.0
         name = attack.id if source is not None else ""
         found.append(Kind(cast("Gradient", inner.gradient), width, source, name, exact))

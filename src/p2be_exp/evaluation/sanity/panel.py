@@ -87,7 +87,7 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
 
 def device_of(model: Classifier) -> torch.device:
     """Where a model is; one of somebody else's may have no parameters, but each has a table."""
-    return model.encodings[0].table().device
+    return next(model.parameters(), model.encodings[0].table()).device
 
 
 def _positive_control(
