@@ -158,9 +158,13 @@ def steps_of(model: Classifier, kind: Kind, images: Tensor, labels: Tensor, radi
 
 
 def _together(parts: Sequence[Steps]) -> Steps:
-    tensors = [torch.cat([getattr(part, name) for part in parts]) for name in ("ahead", "back", "blind")]
     mixed = [part.mixed for part in parts if part.mixed is not None]
-    return Steps(*tensors, mixed=_together(mixed) if mixed else None)
+    return Steps(
+        ahead=torch.cat([part.ahead for part in parts]),
+        back=torch.cat([part.back for part in parts]),
+        blind=torch.cat([part.blind for part in parts]),
+        mixed=_together(mixed) if mixed else None,
+    )
 
 
 def right_places(model: Classifier, images: Tensor, labels: Tensor, most: int = DIRECTIONS) -> Tensor:
@@ -220,7 +224,7 @@ def _relaxed_steps(
     with torch.no_grad():
         moved = [torch.softmax((way * sign).masked_fill(~window.open, -torch.inf), -1) for way in (1, -1)]
         mixed = [margins(at_least_float32(model.body(*features(each))), labels) for each in moved]
-    return torch.where(level, images, ahead), torch.where(level, images, back), blind, Steps(*mixed, blind)
+    return torch.where(level, images, ahead), torch.where(level, images, back), blind, Steps(mixed[0], mixed[1], blind)
 
 
 # -- verdicts --------------------------------------------------------------------------------------------------------
