@@ -273,7 +273,7 @@ def test_more_effort_where_it_decides(run):
         ),
         (["attack=transfer"], "attack.source: required; the run to transfer from, attack.source=RUN"),
         (["attack=transfer", "attack.source=nowhere"], "attack.source=nowhere: no such folder"),
-        (["attack=nosuch"], "attack=nosuch: no such attack; available: lspga, none, pgd,"),
+        (["attack=nosuch"], "attack=nosuch: no such attack; available: autoattack, foolbox, lspga, none, pgd,"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, message):

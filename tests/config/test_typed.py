@@ -134,7 +134,7 @@ def test_two_older_runs_do_not_share_a_list(config):
         (lambda config: config.pop("regime"), "regime: a value is required"),
         (lambda config: config.update(regime="augmix"), "regime: must be one of standard, "),
         (lambda config: config["regime"]["attack"].pop("xi"), "regime.attack.xi: a value is required"),
-        (lambda config: config["regime"]["attack"].update(loss="ce"), "regime.attack.loss=ce: unknown key; "),
+        (lambda config: config["regime"]["attack"].update(width=8), "regime.attack.width=8: unknown key; "),
         (lambda config: config["regime"]["attack"].update(steps=0.5), "regime.attack.steps=0.5: "),
         (lambda config: config["regime"].update(attack=None), "regime.attack=None: choose with attack@regime.attack="),
         (lambda config: config.update(epoch=3), "epoch=3: unknown key; the keys are encoding, "),

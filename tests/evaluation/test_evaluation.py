@@ -203,7 +203,8 @@ class Brighter:
     id, eps_levels, gradient = "brighter", 1, None
 
     def __call__(self, model, images, labels, random):
-        return SimpleNamespace(images=images + 1, zero_gradient=None, losses=None, broken_at=labels.float())
+        return SimpleNamespace(images=images + 1, zero_gradient=None, losses=None, broken_at=labels.float(),
+                               clamped=None, lost=None)  # fmt: skip
 
 
 def attacked_examples(tmp_path, changes, batch_size):

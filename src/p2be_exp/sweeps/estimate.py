@@ -37,8 +37,8 @@ class Seconds:
 class Estimator:
     """Estimates the duration of jobs; each kind of network and regime is measured once.
 
-    Decoding, corrupting, starting and writing are not counted, nor that attacks skip images that are already broken, nor
-    that a suite repeats the attack that decides.
+    Decoding, corrupting, starting and writing are not counted, nor that attacks skip images that are already broken,
+    nor that a suite repeats the attack that decides.
     """
 
     def __init__(self) -> None:

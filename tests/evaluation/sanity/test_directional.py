@@ -1,5 +1,6 @@
 """Where the gradient points: the steps equal a plain transcription, and the verdicts follow from the counts."""
 
+import dataclasses
 import doctest
 import math
 
@@ -112,21 +113,27 @@ def test_the_relaxed_step_goes_to_the_best_choice_and_to_the_worst(make):
     for encoding in model.encodings:
         if encoding.buckets() is not None and len(model.encodings) == 1:
             bucket = encoding.buckets()
-    weights, columns = [], []  # of each value: which level stands for each choice
+    columns = []  # of each value: which level stands for each choice
     for level in given.flatten().tolist():
         inside = [k for k in range(256) if abs(k - level) <= RADIUS]
         nearest = {}
         for k in sorted(inside, key=lambda k: abs(k - level)):
             nearest.setdefault(int(bucket[k]), k)
         columns.append([nearest[b] for b in sorted(nearest)])
-        weights.append(torch.full((len(nearest),), 1 / len(nearest), dtype=torch.float64, requires_grad=True))
-    features = []
-    for reader in model.readers:
-        table = reader.encoding.table().detach()
-        mixed = torch.stack([share @ table[levels] for share, levels in zip(weights, columns, strict=True)])
-        codes = mixed.view(*given.shape, -1).permute(0, 1, 4, 2, 3).flatten(1, 2)
-        features.append(reader.of_codes(codes))
-    found_slopes = torch.autograd.grad(margin_of(model.climbed(*features), labels).sum(), weights)
+
+    def mixed_features(weights):
+        for reader in model.readers:
+            table = reader.encoding.table().detach()
+            mixed = torch.stack([share @ table[levels] for share, levels in zip(weights, columns, strict=True)])
+            yield reader.of_codes(mixed.view(*given.shape, -1).permute(0, 1, 4, 2, 3).flatten(1, 2))
+
+    u = [torch.zeros(len(levels), dtype=torch.float64, requires_grad=True) for levels in columns]
+    weights = [each.softmax(0) for each in u]
+    margin = margin_of(model.climbed(*mixed_features(weights)), labels).sum()
+    found_slopes = torch.autograd.grad(margin, weights, retain_graph=True)
+    uphill = torch.autograd.grad(margin, u)
+    # On a line the middle one of an odd number of choices has the mean code: the sign of its gradient is rounding.
+    rounding = any((each.abs() < 1e-12).any() for each in uphill if len(each) > 1)
     found = steps_of(model, Kind("relaxed"), given, labels, RADIUS)
     for choose, got in ((torch.argmax, found.ahead), (torch.argmin, found.back)):
         chosen = [levels[int(choose(slope))] for levels, slope in zip(columns, found_slopes, strict=True)]
@@ -134,6 +141,12 @@ def test_the_relaxed_step_goes_to_the_best_choice_and_to_the_worst(make):
         moved = torch.where(torch.tensor(flat), given.flatten(), torch.tensor(chosen, dtype=torch.uint8))
         with torch.no_grad():
             torch.testing.assert_close(got, margin_of(model(moved.view(given.shape)), labels), rtol=0, atol=1e-9)
+    for way, got in ((1, found.mixed.ahead), (-1, found.mixed.back)):
+        with torch.no_grad():
+            moved = list(mixed_features([(way * each.sign()).softmax(0) for each in uphill]))
+            expected = margin_of(model.body(*moved), labels)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-3 if rounding else 1e-9)
+    assert (found.mixed.ahead[1:] - found.mixed.back[1:] > 2e-3).all()
     assert found.blind.tolist() == torch.tensor(flat).view(len(given), -1).all(1).tolist()
     assert not found.blind[1:].any()
 
@@ -143,7 +156,14 @@ def test_a_few_images_at_a_time(monkeypatch):
     given, labels = correct(model, 7)
     whole = steps_of(model, Kind("secant"), given, labels, RADIUS)
     monkeypatch.setattr(directional, "_AT_ONCE", 3)
-    torch.testing.assert_close(vars(steps_of(model, Kind("secant"), given, labels, RADIUS)), vars(whole))
+    relaxed = steps_of(model, Kind("relaxed"), given[:3], labels[:3], RADIUS)
+    parts = steps_of(model, Kind("secant"), given, labels, RADIUS)
+    for name in ("ahead", "back", "blind"):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name))
+    two = steps_of(model, Kind("relaxed"), given[[0, 1, 2, 0, 1]], labels[[0, 1, 2, 0, 1]], RADIUS).mixed
+    torch.testing.assert_close(two.ahead[:3], relaxed.mixed.ahead)
+    torch.testing.assert_close(two.back[3:], relaxed.mixed.back[:2])
+    assert parts.mixed is None
     labels[[1, 4]] = (labels[[1, 4]] + 1) % 4
     assert right_places(model, given, labels).tolist() == [0, 2, 3, 5, 6]
     assert right_places(model, given, labels, 2).tolist() == [0, 2]
@@ -227,6 +247,23 @@ def made_up(won, lost, tied=0, blind=0):
 def test_the_verdict_on_a_direction(steps, verdict, detail):
     found = gradient_points_uphill(Kind("secant"), steps, 8)
     assert (found.verdict, found.detail) == (verdict, f"secant gradient: {detail}")
+
+
+def test_a_relaxed_gradient_that_leads_on_among_mixtures_alone_is_suspicious():
+    """On a random table a mixture of codes says little of each of them."""
+
+    def verdict(whole, mixed):
+        return gradient_points_uphill(Kind("relaxed"), dataclasses.replace(whole, mixed=mixed), 8)
+
+    found = verdict(made_up(45, 55), made_up(98, 2))
+    assert (found.verdict, found.detail) == (
+        "suspicious",
+        "relaxed gradient: on 45 of 100 images, with steps of 8 levels (p = 0.86). "
+        "Among mixtures of codes, on 98 of 100.",
+    )
+    assert verdict(made_up(45, 55), made_up(62, 38)).verdict == "failed"
+    assert verdict(made_up(45, 55), made_up(19, 0)).verdict == "failed"
+    assert verdict(made_up(80, 20), made_up(50, 50)).verdict == "ok"
 
 
 def test_nothing_is_known_of_logits_that_are_not_numbers():

@@ -15,6 +15,7 @@ from p2be_exp.evaluation.sanity import planted
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
     planted_direction_is_found,
+    planted_directions_are_found,
     planted_image_is_found,
     zero_radius_is_clean,
 )
@@ -178,6 +179,20 @@ def test_planted_direction(make):
     assert found.verdict == "failed"
     assert found.detail == "fixed at 16 levels goes 0 % of the way; 50 % is enough."
     assert planted_direction_is_found(Square(16, 1000), encoding, image, randoms()).verdict == "ok"
+
+
+def test_an_attack_that_misses_the_direction_is_suspicious_where_another_finds_it():
+    image = torch.full((3, 4, 4), 100, dtype=torch.uint8)
+    _, best = corner(RGB(), 16, image)
+    finds, misses = Fixed(lambda _: best[None], 16), Fixed(lambda x: x, 16)
+
+    def found(*attacks):
+        return [check.verdict for check in planted_directions_are_found(attacks, RGB(), image, randoms())]
+
+    assert found(finds, misses) == ["ok", "suspicious"]
+    assert found(misses, misses) == ["failed", "failed"]
+    assert found(misses, finds, finds) == ["suspicious", "ok", "ok"]
+    assert found() == []
 
 
 def test_planted_direction_is_the_level_where_the_codes_tell_it():

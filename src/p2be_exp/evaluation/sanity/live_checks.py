@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -133,3 +135,22 @@ def planted_direction_is_found(attack: Attack, encoding: TableEncoding, image: T
         way = float(planted(found.images)[0, 1]) / (2 * PLANTED_LOGIT) + 0.5
     detail = f"{attack.id} at {attack.eps_levels} levels goes {round(100 * way)} % of the way; 50 % is enough."
     return Check(name, verdict, detail)
+
+
+def planted_directions_are_found(
+    attacks: Sequence[Attack], encoding: TableEncoding, image: Tensor, random: AttackRandom
+) -> list[Check]:
+    """:func:`planted_direction_is_found` of each attack of an evaluation, of one radius.
+
+    One that does not find it is suspicious where another does: a surrogate may be a poor one for a table (``smooth``
+    for one without order), and the evaluation does not hang on it.
+    """
+    checks = [planted_direction_is_found(attack, encoding, image, random) for attack in attacks]
+    if all(check.verdict != "ok" for check in checks):
+        return checks
+    return [
+        replace(check, verdict="suspicious", detail=f"{check.detail} Others find it.")
+        if check.verdict == "failed"
+        else check
+        for check in checks
+    ]

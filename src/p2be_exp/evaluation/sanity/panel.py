@@ -26,7 +26,7 @@ from p2be_exp.evaluation.sanity.directional import (
 )
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
-    planted_direction_is_found,
+    planted_directions_are_found,
     planted_image_is_found,
     zero_radius_is_clean,
 )
@@ -97,12 +97,17 @@ def _positive_control(
     radius, kinds = middle_radius(attack.eps_levels for attack in attacks), kinds_of(model, attacks)
     if radius is None or not kinds:
         return [white_box_beats_random(rows, {})]
-    steps = [(kind, _steps(kind.source or model, kind, images, radius)) for kind in kinds]
+    right = right_places(model, images.images, images.labels)
+    given = images.images[right], images.labels[right]
+    steps = [
+        (kind, steps_of(model, kind, *given, radius) if kind.source is None else _of_source(kind, images, radius))
+        for kind in kinds
+    ]
     points = {kind: gradient_points_uphill(kind, each, radius) for kind, each in steps}
     of_model: dict[str, Verdict] = {
         kind.gradient: found.verdict for kind, found in points.items() if kind.source is None
     }
-    few = right_places(model, images.images, images.labels, UNBOUNDED_IMAGES)
+    few = right[:UNBOUNDED_IMAGES]
     random = AttackRandom(seed, images.indices[few])
     return [
         gradient_reaches_the_image(steps),
@@ -112,11 +117,12 @@ def _positive_control(
     ]
 
 
-def _steps(model: Classifier, kind: Kind, images: ImageSet, radius: int) -> Steps:
-    """On the images that the model, attacked or a transfer's source, gets right itself."""
-    given = images.to(device_of(model))
-    right = right_places(model, given.images, given.labels)
-    return steps_of(model, kind, given.images[right], given.labels[right], radius)
+def _of_source(kind: Kind, images: ImageSet, radius: int) -> Steps:
+    """Of a transfer's source, on the images that it gets right itself."""
+    assert kind.source is not None  # whoever asks has looked
+    given = images.to(device_of(kind.source))
+    right = right_places(kind.source, given.images, given.labels)
+    return steps_of(kind.source, kind, given.images[right], given.labels[right], radius)
 
 
 def _live(model: Classifier, first: ImageSet, attacks: list[Attack], seed: int) -> list[Check]:
@@ -130,9 +136,6 @@ def _live(model: Classifier, first: ImageSet, attacks: list[Attack], seed: int) 
         checks.append(planted_image_is_found(model, images, labels, largest))
         followed = [each for each in attacks if each.climbs and each.eps_levels == largest]
         one = torch.zeros(1, dtype=torch.int64, device=images.device)
-        checks += [
-            planted_direction_is_found(each, encoding, images[0], random.select(one))
-            for each in followed
-            for encoding in model.encodings
-        ]
+        for encoding in model.encodings:
+            checks += planted_directions_are_found(followed, encoding, images[0], random.select(one))
     return checks

@@ -90,4 +90,4 @@ def _of_few(each: _Against, directions: Mapping[str, Verdict]) -> Check:
         return Check(NAME, "ok", f"{few}, and its gradient points uphill: there is nothing to break here.")
     if direction == "not measured":
         return Check(NAME, "not measured", f"{few}, and where its gradient points is not known.")
-    return Check(NAME, "suspicious", f"{few}, and a step along its gradient is no better than one against it.")
+    return Check(NAME, "suspicious", f"{few}, and where its gradient points is {direction} as well.")
