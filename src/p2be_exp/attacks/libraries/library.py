@@ -70,8 +70,8 @@ class LibraryAttack(Attack):
         batch have the share of all its gradients."""
         if self.eps_levels == 0:  # a secant needs a level to each side, and there is nothing to search
             nothing = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-            zeros = torch.full_like(labels, torch.nan, dtype=torch.float)
-            return Search(images.clone(), zeros, clamped=nothing, lost=nothing)
+            none_known = torch.full_like(labels, torch.nan, dtype=torch.float)
+            return Search(images.clone(), none_known, clamped=nothing, lost=nothing)
         twin = Watched(cast("Classifier", model).surrogate(self.surrogate, radius=self.eps_levels))
         seed = int(random.uniform(restart, 1)[0, 0] * 2**31)
         with seeded(seed):
