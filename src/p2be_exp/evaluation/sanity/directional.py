@@ -156,9 +156,9 @@ def steps_of(model: Classifier, kind: Kind, images: Tensor, labels: Tensor, radi
 
 
 def _together(parts: Sequence[Steps]) -> Steps:
-    tensors = [torch.cat([getattr(part, name) for part in parts]) for name in ("ahead", "back", "blind")]
+    ahead, back, blind = (torch.cat([getattr(part, name) for part in parts]) for name in ("ahead", "back", "blind"))
     mixed = [part.mixed for part in parts if part.mixed is not None]
-    return Steps(*tensors, mixed=_together(mixed) if mixed else None)
+    return Steps(ahead, back, blind, _together(mixed) if mixed else None)
 
 
 def right_places(model: Classifier, images: Tensor, labels: Tensor, most: int = DIRECTIONS) -> Tensor:
@@ -180,8 +180,8 @@ def _steps(model: Classifier, kind: Kind, images: Tensor, labels: Tensor, radius
         slope = [slopes(reader.encoding, kind.gradient, radius, kind.width) for reader in model.readers]
         ahead, back, blind = _level_steps(model, images, labels, radius, slope)
     with torch.no_grad():
-        margin = [margins(at_least_float32(model(each)), labels) for each in (ahead, back)]
-    return Steps(*margin, blind, mixed)
+        up, down = (margins(at_least_float32(model(each)), labels) for each in (ahead, back))
+    return Steps(up, down, blind, mixed)
 
 
 def _level_steps(
@@ -217,8 +217,8 @@ def _relaxed_steps(
     sign = gradient_of_softmax(slope, shares.detach()).sign()
     with torch.no_grad():
         moved = [torch.softmax((way * sign).masked_fill(~window.open, -torch.inf), -1) for way in (1, -1)]
-        mixed = [margins(at_least_float32(model.body(*features(each))), labels) for each in moved]
-    return torch.where(level, images, ahead), torch.where(level, images, back), blind, Steps(*mixed, blind)
+        up, down = (margins(at_least_float32(model.body(*features(each))), labels) for each in moved)
+    return torch.where(level, images, ahead), torch.where(level, images, back), blind, Steps(up, down, blind)
 
 
 # -- verdicts --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from p2be_exp.attacks.pgd import PGD
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.data import ImageDataModule, ImageSet
 from p2be_exp.evaluation.results import CLEAN, Condition, Results
-from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
+from p2be_exp.evaluation.sanity.checks import Check, Measured, Verdict, panel
 from p2be_exp.evaluation.sanity.directional import (
     Kind,
     Steps,
@@ -98,7 +98,9 @@ def _positive_control(
         for kind in kinds
     ]
     points = {kind: gradient_points_uphill(kind, each, radius) for kind, each in steps}
-    of_model = {kind.gradient: found.verdict for kind, found in points.items() if kind.source is None}
+    of_model: dict[str, Verdict] = {
+        kind.gradient: found.verdict for kind, found in points.items() if kind.source is None
+    }
     few = right[:UNBOUNDED_IMAGES]
     random = AttackRandom(seed, images.indices[few])
     return [
