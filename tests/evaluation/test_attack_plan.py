@@ -1,6 +1,7 @@
 """Which attacks a configuration comes to, and how the panel sees them."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
@@ -11,7 +12,7 @@ from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, plan_attacks
-from p2be_exp.registry import inner_attacks
+from p2be_exp.registry import inner_attacks, option
 
 
 def group(*overrides):
@@ -23,8 +24,11 @@ def planned(*overrides, encoding="p2be", source=None):
 
 
 def test_every_name_builds_an_attack_of_its_radius():
-    assert list_attacks() == sorted(inner_attacks())
+    libraries = [name for name in list_attacks() if option("attack", name).library]
+    assert list_attacks() == sorted([*inner_attacks(), *libraries])
     for name in list_attacks():
+        if name in libraries and find_spec(option("attack", name).library) is None:
+            continue
         attack = build_attack(group(f"attack={name}"), 5)
         assert attack.eps_levels == 5
         assert attack.id.startswith(name)
@@ -53,6 +57,14 @@ def test_the_suite_radius_by_radius_cheapest_first():
     assert planned("attack=suite", "attack.eps_levels=2", encoding="rgb") == [
         (name, 2) for name in ids if name != "pgd_margin_smooth"
     ]
+
+
+def test_others_join_the_suite_at_each_radius():
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    alone = planned("attack=suite_short", "attack.eps_levels=[2,4]")
+    found = planned("attack=suite_short", "attack.eps_levels=[2,4]", "attack.also=[foolbox.LinfPGD]")
+    names = [name for name, radius in alone if radius == 2]
+    assert found == [(name, radius) for radius in (2, 4) for name in [*names, "foolbox_LinfPGD_secant"]]
 
 
 def test_the_suites_effort_is_the_configurations():

@@ -51,8 +51,9 @@ class EvaluationPlan:
             source: the run that its attacks transfer from, if it is already open.
 
         Raises:
-            BadInput: an attack's library is not installed; corrupted images that are not what they should be; no such run to transfer from, or one on another
-                data set or image size; an attack that does not serve the encodings.
+            BadInput: an attack's library is not installed; corrupted images that are not what they should be; no such
+                run to transfer from, or one on another data set or image size; an attack that does not serve the
+                encodings.
         """
         check_installed(config.attack)
         corrupted, source = corrupted_images(config), source or attack_source(config)
