@@ -53,6 +53,9 @@ class Condition:
 
 CLEAN = Condition("clean")
 
+IMPORTED = "imported_"
+"""Beginning of the names of attack rows whose images were made elsewhere, see :mod:`p2be_exp.evaluation.imported`."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -105,6 +108,7 @@ class Results:
         attacks: the attack conditions that are measured, in their order.
         run: the run that was evaluated, where the folder is outside its own.
         remarks: what a reader of an attack's rows should know, by its ID.
+        corruptions: the summary of the corruptions, where it is not made from a plan.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -119,11 +123,13 @@ class Results:
         attacks: Sequence[Condition] = (),
         run: Run | None = None,
         remarks: Mapping[str, str] | None = None,
+        corruptions: dict[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.run = run
         self.plan = plan
-        self.attacks = attacks
+        self._planned = attacks
+        self._summed_up = corruptions
         self.remarks = remarks or {}
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
@@ -157,6 +163,12 @@ class Results:
     def summary_file(self) -> Path:
         """``results.json``."""
         return self.folder / "results.json"
+
+    @property
+    def attacks(self) -> list[Condition]:
+        """The attack conditions that are measured, then those of imported images."""
+        rows = [row for row in self.rows.values() if row.name.startswith(IMPORTED)]
+        return [*self._planned, *(Condition("attack", row.name, eps_levels=row.eps_levels) for row in rows)]
 
     def missing(self, conditions: list[Condition]) -> list[Condition]:
         """The conditions that have no row yet, in their order."""
@@ -235,6 +247,8 @@ class Results:
         }
 
     def _corruptions(self, clean: Row | None) -> dict[str, Any]:
+        if self._summed_up is not None:
+            return self._summed_up
         if self.plan is None:
             return measures.nothing_measured()
         rows = [row for row in self.rows.values() if row.kind == "corruption"]

@@ -13,6 +13,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.results import CLEAN, Condition, Results
 from p2be_exp.evaluation.sanity.checks import Check, Measured, panel
+from p2be_exp.evaluation.sanity.imported_rows import imported_rows
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
     planted_direction_is_found,
@@ -42,6 +43,7 @@ def check_sanity(
     """
     wrong = results.wrong()
     rows = [measured(condition, attack, results, wrong) for condition, attack in attacks.items()]
+    rows += imported_rows(results)
     clean = results.rows[CLEAN.id]
     clean_row = Measured("clean", "random", 0, clean.n, clean.n_wrong, wrong[CLEAN.id])
     checks = panel(rows, clean_row, _live(model, data, list(attacks.values()), seed))
