@@ -191,7 +191,8 @@ def _round(timed: Mapping[bool, dict[str, float]], steps: int) -> Round:
 
 
 def _spread(values: Sequence[float], digits: int = 2) -> dict[str, Any]:
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    several = values if len(values) > 1 else [*values, *values]
+    low, middle, high = statistics.quantiles(several, n=4, method="inclusive")
     return {"ms": round(middle, digits), "quartiles": f"{low:.{digits}f} to {high:.{digits}f}"}
 
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.step.parts import BACKWARD, LOSS, OPTIMIZERS, STEM, TRUNK, VIEWS, WAITING, Parts
 from benchmarks.step.published_net import PublishedNet, published_loss
 from benchmarks.step.published_views import WORKERS, PillowViews, pillow_loader
+from benchmarks.turns import synchronize
 
 VIEWS_OF = {"standard": 1, "augmix": 3}
 """The regimes that there is a plain form of, and how many views of an image they take."""
@@ -65,11 +66,13 @@ class PublishedTraining:
         batches = iter(self.loader)
         with published_kernels(self.device):
             self.step(next(batches))
+            synchronize(self.device)
             self.parts.begin(meter)
             for _ in range(steps):
                 with self.parts.of(WAITING):
                     batch = next(batches)
                 self.step(batch)
+            synchronize(self.device)
             return self.parts.end()
 
     def step(self, batch: Any) -> None:

@@ -81,7 +81,7 @@ class _Sign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:
         ctx.save_for_backward(values)
-        return torch.where(values >= 0, 1.0, -1.0)
+        return torch.where(values >= 0, 1.0, -1.0).to(values.dtype)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
