@@ -6,6 +6,7 @@ operator with a known result in place of what is inside it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -19,11 +20,12 @@ _LIBRARY = torch.library.Library("p2be_exp", "FRAGMENT")
 
 
 def kernels_serve(device: torch.device) -> bool:
-    """Whether tensors on a device are for the Triton kernels: on NVIDIA GPUs, where Triton is installed.
+    """Whether tensors on a device are for the Triton kernels: on NVIDIA GPUs, where Triton works.
 
-    Without it the plain forms serve. PyTorch brings Triton along for CUDA on Linux.
+    PyTorch brings Triton along for CUDA on Linux; it needs a C compiler and Python's headers. Without them the plain
+    forms serve, after a warning.
     """
-    return device.type == "cuda" and torch.version.hip is None and _has_triton()
+    return device.type == "cuda" and torch.version.hip is None and _triton_works()
 
 
 def device_operator(
@@ -63,5 +65,17 @@ def _imported(kernel: str) -> Callable[..., Tensor]:
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _triton_works() -> bool:
+    if find_spec("triton") is None:
+        return False
+    if not torch.cuda.is_available():  # fake tensors, which start no kernel
+        return True
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_target()  # builds what starts kernels
+    except Exception as error:  # a compiler that fails, a driver that Triton does not know
+        reason = str(error).partition("\n")[0]
+        warnings.warn(f"Triton does not work here ({reason}): slower operators of PyTorch serve instead", stacklevel=2)
+        return False
+    return True
