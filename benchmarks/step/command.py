@@ -63,7 +63,7 @@ def head(setting: Setting, effort: Effort) -> str:
     """What all rows have in common."""
     return (
         f"batches of {setting.batch_size} random images of 32 x 32; up to {effort.rounds} rounds of {effort.steps} "
-        "steps in turn; ms a step: median and quartiles of the rounds"
+        f"steps in turn; ms a step ({effort.clock} clock): median and quartiles of the rounds"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,9 @@ WARM_UP = 5
 """Steps before the first that counts: the fastest convolutions are chosen, and threads are tried."""
 CLASSES = 100
 PROFILED = 3
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""``cpu`` is this process's share of the processor, which does not grow when others use the machine; what it waits for,
+and the processes of a loader, are not in it."""
 
 
 class Effort(NamedTuple):
@@ -35,12 +38,14 @@ class Effort(NamedTuple):
         rounds: at most.
         within: seconds after which no further round begins, if there are three.
         workers: processes that make the plain form's views.
+        clock: one of :data:`CLOCKS`.
     """
 
     steps: int
     rounds: int
     within: float = float("inf")
     workers: int = WORKERS
+    clock: str = "wall"
 
 
 class Round(NamedTuple):
@@ -70,9 +75,12 @@ def measure(setting: Setting, effort: Effort) -> Measured:
     launches: dict[str, dict[str, float]] = {}
     plain = _published(setting, effort) if has_plain_form(setting) else None
 
+    def meter(wait: bool = False) -> Callable[[], float]:
+        return seconds(device, wait, CLOCKS[effort.clock])
+
     def ours(wait: bool) -> Iterator[None]:
         synchronize(device)
-        parts.begin(seconds(device, wait))
+        parts.begin(meter(wait))
         for _ in range(effort.steps):
             yield
         synchronize(device)
@@ -84,7 +92,7 @@ def measure(setting: Setting, effort: Effort) -> Measured:
         for _ in range(WARM_UP):
             yield
         if plain is not None:
-            plain.round(1, seconds(device, wait=False))
+            plain.round(1, meter())
         begin = time.perf_counter()
         for number in range(effort.rounds):
             if number >= FEWEST_ROUNDS and time.perf_counter() - begin > effort.within:
@@ -93,7 +101,7 @@ def measure(setting: Setting, effort: Effort) -> Measured:
                 yield from ours(wait)
             rounds[OURS].append(_round(timed, effort.steps))
             if plain is not None:
-                theirs = {wait: plain.round(effort.steps, seconds(device, wait)) for wait in _waits(device)}
+                theirs = {wait: plain.round(effort.steps, meter(wait)) for wait in _waits(device)}
                 rounds[PUBLISHED].append(_round(theirs, effort.steps))
         with Launches() as counted:
             parts.begin(lambda: counted.total)

@@ -105,19 +105,20 @@ class Parts:
             self._last = now
 
 
-def seconds(device: torch.device, wait: bool) -> Callable[[], float]:
+def seconds(device: torch.device, wait: bool, clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
     """A meter of time.
 
     Args:
         device: that works.
         wait: until a GPU has done what it was told, so that each part has the time of its own work. Without it a part
             has the time that the host needs to tell.
+        clock: of the seconds, see :func:`benchmarks.turns.take_turns`.
     """
 
     def now() -> float:
         if wait:
             synchronize(device)
-        return time.perf_counter()
+        return clock()
 
     return now
 

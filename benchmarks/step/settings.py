@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.step.measure import Effort
+from benchmarks.step.measure import CLOCKS, Effort
 from benchmarks.step.training import Setting
 from p2be_exp.errors import BadInput
 
@@ -33,6 +33,7 @@ Keys, set with KEY=VALUE; the first four may be lists:
   batch_size  images a step (128)
   steps       of a round (4)
   rounds      that count, 2 or more (7)
+  clock       wall, or cpu: the processor's time of this process, for a CPU that others use, too (wall)
   seconds     after which no further round of a setting begins, if there are three (no limit)
   threads     of a CPU (PyTorch's)
 
@@ -41,7 +42,7 @@ Exit codes: 0 done; 1 failed; 2 bad input; 130 and 143 stopped by SIGINT and SIG
 _LISTS = ("encoding", "regime", "backbone", "precision")
 _NUMBERS = {"batch_size": 1, "steps": 1, "rounds": 2, "threads": 1}
 """Each with the least that is allowed."""
-_KEYS = (*_LISTS, "device", *_NUMBERS, "seconds")
+_KEYS = (*_LISTS, "device", *_NUMBERS, "clock", "seconds")
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,13 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     settings = tuple(Setting(*names, batch_size, device) for names in combinations)
     for setting in settings:
         setting.config()
+    clock = given.get("clock", "wall")
+    if clock not in CLOCKS:
+        raise BadInput(f"clock={clock}: allowed are {', '.join(CLOCKS)}")
+    if clock == "cpu" and device.type != "cpu":
+        raise BadInput("clock=cpu: the processor's time says nothing of a GPU; allowed is wall")
     effort = Effort(_whole("steps", given.get("steps", "4")), _whole("rounds", given.get("rounds", "7")),
-                    _seconds(given.get("seconds")))  # fmt: skip
+                    _seconds(given.get("seconds")), clock=clock)  # fmt: skip
     return Settings(settings, effort, _whole("threads", given["threads"]) if "threads" in given else None)
 
 

@@ -16,7 +16,7 @@ import torch
 from benchmarks.gpu import one_encoding, part_step, part_tests, part_train
 from benchmarks.gpu.one_encoding import OneEncoding
 from benchmarks.gpu.part import Task, attempt
-from benchmarks.gpu.part_step import TOGETHER
+from benchmarks.gpu.part_step import BY_PART, TOGETHER
 from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import ENCODINGS, parse_settings
 from benchmarks.gpu.sizes import SIZES
@@ -24,6 +24,8 @@ from benchmarks.gpu.training_commands import Commands
 from benchmarks.gpu.training_plan import TrainingPlan, read_plan
 from benchmarks.gpu.training_rows import published_cells
 from benchmarks.kernels import GpuWork
+from benchmarks.step.measure import WHOLE
+from benchmarks.step.training import Setting
 from commandline import copy_of, corruptions, evaluate, train
 from p2be_exp.runs.run import Run
 
@@ -125,6 +127,8 @@ def test_every_variant_is_measured_beside_its_baselines(rows, monkeypatch):
     assert all((row["over_plain_form"] is not None) == (row["encoding"] == "p2be") for row in steps)
     assert [row["what"] for row in rows.of("Notes")] == [f"a step of onehot, {', '.join(kind)}" for kind in kinds]
     assert {row["note"] for row in rows.of("Notes")} == {"MemoryError: no room"}
+    by_part = [(row["encoding"], row["regime"]) for row in rows.of("A training step by part") if row["part"] == WHOLE]
+    assert by_part == [each for each in BY_PART for _ in ("ours", "plain form")]
     others = [row["what"].split(",")[0] for row in rows.of("Other ratios")]
     lspga = ["a step of lspga", "a step of lspga"]
     regimes = ["a step of contrain", "a step of advtrain"]
@@ -138,6 +142,14 @@ def test_a_profile_comes_into_the_row_that_was_timed(rows, monkeypatch):
     measured = {("standard", "32", name): {"id": name, "ms": 9.0, "kernels": None} for name in ("rgb", "p2be")}
     part_step.profile_steps(task(rows), torch.device("cpu"), measured)
     assert rows == [{"table": "A training step", "id": "rgb", "ms": 9.0, "gpu_busy_ms": 1.5, "kernels": 3}]
+
+
+def test_a_profile_by_part_is_a_row_each(rows, monkeypatch):
+    setting = Setting("p2be", "augmix", "wrn16_1", "32", 4, torch.device("cpu"))
+    monkeypatch.setattr(part_step.by_part, "busy", lambda _: {WHOLE: GpuWork(2.0, 9), "views": GpuWork(0.5, 4)})
+    part_step.profile_parts(task(rows), {setting: 8.0})
+    found = [(row["part"], row["busy_percent_of_the_step"], row["kernels"]) for row in rows.of("GPU busy by part")]
+    assert found == [(WHOLE, 25.0, 9), ("views", 6.2, 4)]
 
 
 def test_what_there_is_no_time_for_is_noted(rows):

@@ -11,7 +11,18 @@ import torch
 from benchmarks.kernels import GpuWork
 from benchmarks.launches import Launches
 from benchmarks.step import command, measure
-from benchmarks.step.measure import OURS, PUBLISHED, WHOLE, Effort, Measured, Round, busy, busy_rows, has_plain_form
+from benchmarks.step.measure import (
+    CLOCKS,
+    OURS,
+    PUBLISHED,
+    WHOLE,
+    Effort,
+    Measured,
+    Round,
+    busy,
+    busy_rows,
+    has_plain_form,
+)
 from benchmarks.step.parts import PARTS, Parts, seconds
 from benchmarks.step.settings import parse_settings
 from benchmarks.step.training import Setting, train
@@ -131,9 +142,19 @@ def test_busy_time_on_a_gpu_is_that_of_all_parts():
     assert {row["form"] for row in rows} == {OURS, PUBLISHED}
 
 
-def test_a_meter_of_time_goes_on():
-    meter = seconds(CPU, wait=True)
-    assert meter() <= meter()
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_meter_of_time_goes_on(clock):
+    meter = seconds(CPU, True, CLOCKS[clock])
+    first = meter()
+    sum(range(100_000))
+    assert meter() > first
+
+
+def test_the_clock_of_the_processor_is_asked(monkeypatch):
+    """Here it stands still."""
+    monkeypatch.setitem(CLOCKS, "cpu", lambda: 1.0)
+    measured = measure.measure(setting("rgb", "standard"), EFFORT._replace(clock="cpu"))
+    assert {each.whole for rounds in measured.rounds.values() for each in rounds} == {0.0}
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -166,6 +187,7 @@ def test_the_settings_are_every_combination(workdir):
         ("batch_size=many", "from 1 on"),
         ("threads=0", "from 1 on"),
         ("seconds=-1", "from 0 on"),
+        ("clock=sun", "wall, cpu"),
         ("colour=red", "unknown key"),
         ("--fast", "KEY=VALUE"),
         ("rounds=", "one value"),
@@ -183,7 +205,7 @@ def test_a_value_that_is_not_allowed_is_named(workdir, capsys, argument, named):
 def test_help_names_every_key(capsys):
     assert command.main(["--help"]) == 0
     said = capsys.readouterr().out
-    keys = (
+    keys = [
         "encoding",
         "regime",
         "backbone",
@@ -192,9 +214,10 @@ def test_help_names_every_key(capsys):
         "batch_size",
         "steps",
         "rounds",
+        "clock",
         "seconds",
         "threads",
-    )
+    ]
     assert all(f"\n  {key} " in said for key in keys)
 
 
