@@ -71,6 +71,18 @@ def test_a_gpu_takes_this_way(no_constants_kept):
     assert launches.total <= MOST_LAUNCHES, launches.by_name
 
 
+def test_without_kernels_a_gpu_gives_the_same(noise, photographs):
+    """The form for GPUs without Triton, whose operators run on any device, against the compiled one of the CPU."""
+    images = torch.cat([noise, photographs])
+    for rounding, buckets in (("floor", None), ("nearest", None), ("floor", 64)):
+        mix = AugMix(magnitude=10.0, rounding=rounding, buckets=buckets)
+        parameters = mix.sample(ImageRandom(1, 2, torch.arange(len(images)), Purpose.AUGMIX))
+        steps = augmix._steps(parameters, (32, 32))
+        chains = augmix._chains(images, *steps)
+        mixture = augmix.mix_plain(images, chains, augmix._weights(parameters), mix.rounding)
+        assert torch.equal(mix.apply(images, parameters), mixture.unflatten(0, (2, -1)))
+
+
 @pytest.mark.slow
 def test_the_kernels_give_the_same():
     pytest.importorskip("triton")

@@ -11,12 +11,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from p2be_exp.augment.augmix_compiled import views_compiled
 from p2be_exp.augment.augmix_operators import chain_images, chain_step, chain_tables, mix, mix_plain
 from p2be_exp.augment.operations import (
     NO_OPERATION,
     Operation,
     affine_maps,
-    apply_mapped,
+    apply_to_all,
     operation_argument,
 )
 from p2be_exp.augment.view_rounding import Rounding
@@ -129,21 +130,21 @@ class AugMix:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (batch, 3):
             raise ValueError(f"images must be uint8 ({batch}, 3, H, W), not {images.dtype} {tuple(images.shape)}")
         steps = _steps(parameters, (images.shape[-2], images.shape[-1]))
-        mix_weight = parameters.mix_weight[..., None]
-        weights = torch.cat([1 - mix_weight, mix_weight * parameters.chain_weight], dim=2).float()
+        weights = _weights(parameters)
         if kernels_serve(images.device):
             images = images.contiguous()
-            chains = _chains_by_kernels(images, steps)
-            mixture = mix(images, chains, weights, self.rounding.to, self.rounding.buckets)
+            mixture = mix(images, _chains_by_kernels(images, *steps), weights, self.rounding.to, self.rounding.buckets)
+        elif images.device.type == "cpu":
+            mixture = views_compiled(images, *steps, weights, self.rounding)
         else:
-            mixture = mix_plain(images, _chains(images, steps), weights, self.rounding)
+            mixture = mix_plain(images, _chains(images, *steps), weights, self.rounding)
         return mixture.unflatten(0, (views, batch))
 
 
-def _steps(parameters: AugMixParameters, size: tuple[int, int]) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Of each step the operations ``(V, B, W)``, their arguments and their affine maps ``(V, B, W, 6)``.
+def _steps(parameters: AugMixParameters, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The operations ``(D, V, B, W)`` of all steps, their arguments and their affine maps ``(D, V, B, W, 6)``.
 
-    Those of all steps are computed at once, since every tensor operation is a launch on a GPU.
+    They are computed at once, since every tensor operation is a launch on a GPU.
     """
     operation, magnitude, negative = (
         each.movedim(3, 0) for each in (parameters.operation, parameters.magnitude, parameters.negative)
@@ -151,23 +152,30 @@ def _steps(parameters: AugMixParameters, size: tuple[int, int]) -> list[tuple[Te
     step = torch.arange(MAX_DEPTH, device=operation.device)[:, None, None, None]
     operation = operation.where(step < parameters.depth, NO_OPERATION).contiguous()
     argument = operation_argument(operation, magnitude, negative, size).contiguous()
-    return list(zip(operation, argument, affine_maps(operation, argument, size), strict=True))
+    return operation, argument, affine_maps(operation, argument, size)
 
 
-def _chains(images: Tensor, steps: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """The last levels of all chains, ``(V * B * W, 3, H, W)``."""
-    chains = chain_images(images, len(steps[0][0]), WIDTH)
-    for operation, argument, maps in steps:
-        chains = apply_mapped(chains, operation.flatten(), argument.flatten(), maps.flatten(0, 2))
+def _weights(parameters: AugMixParameters) -> Tensor:
+    """Those of the image and of each chain in a view, which sum to 1: float32 ``(V, B, 1 + W)``."""
+    mix_weight = parameters.mix_weight[..., None]
+    return torch.cat([1 - mix_weight, mix_weight * parameters.chain_weight], dim=2).float()
+
+
+def _chains(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
+    """The last levels of all chains, ``(V * B * W, 3, H, W)``: one look-up and one resampling a step."""
+    chains = chain_images(images, operation.shape[1], WIDTH)
+    for step in range(len(operation)):
+        chains = apply_to_all(chains, operation[step].flatten(), argument[step].flatten(), maps[step].flatten(0, 2))
     return chains
 
 
-def _chains_by_kernels(images: Tensor, steps: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _chains_by_kernels(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
     """:func:`_chains` in two kernels a step; the first step reads the images themselves."""
     chains = images
-    for operation, argument, maps in steps:
-        if chains is not images:
-            operation, argument = operation.view(1, -1, 1), argument.view(1, -1, 1)
-        table = chain_tables(chains, operation, argument)
-        chains = chain_step(chains, table, operation, maps)
+    for step in range(len(operation)):
+        of_step, argument_of_step = operation[step], argument[step]
+        if step:
+            of_step, argument_of_step = of_step.view(1, -1, 1), argument_of_step.view(1, -1, 1)
+        table = chain_tables(chains, of_step, argument_of_step)
+        chains = chain_step(chains, table, of_step, maps[step])
     return chains

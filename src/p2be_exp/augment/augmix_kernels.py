@@ -255,10 +255,14 @@ def _mix(
     at = tl.program_id(1) * SIZE + tl.arange(0, SIZE)
     known = at < LEVELS
     image = images + (view % batch).to(tl.int64) * LEVELS + at
-    mixture = tl.load(image, mask=known, other=0).to(tl.float32) * tl.load(weights + view * TERMS)
+    # In float64, in which product and sum are exact, and rounded once.
+    first = tl.load(image, mask=known, other=0).to(tl.float64)
+    mixture = (first * tl.load(weights + view * TERMS).to(tl.float64)).to(tl.float32)
     for term in tl.static_range(1, TERMS):
         chain = chains + (view.to(tl.int64) * (TERMS - 1) + term - 1) * LEVELS + at
-        mixture += tl.load(chain, mask=known, other=0).to(tl.float32) * tl.load(weights + view * TERMS + term)
+        levels = tl.load(chain, mask=known, other=0).to(tl.float64)
+        weight = tl.load(weights + view * TERMS + term).to(tl.float64)
+        mixture = (mixture.to(tl.float64) + levels * weight).to(tl.float32)
     level = (mixture + offset).to(tl.int32)
     if BUCKETS:
         bucket = tl.floor(mixture * buckets_a_level)

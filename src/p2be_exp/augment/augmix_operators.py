@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from p2be_exp.augment.affine import apply_affine
-from p2be_exp.augment.operations import images_at_a_time, operation_tables
+from p2be_exp.augment.operations import operation_tables
 from p2be_exp.augment.tables import apply_table
 from p2be_exp.augment.view_rounding import Rounding
 from p2be_exp.system.device_kernels import device_operator
@@ -37,18 +36,14 @@ def mix_plain(images: Tensor, chains: Tensor, weights: Tensor, rounding: Roundin
         uint8 ``(V * B, C, H, W)``.
     """
     views, _, terms = weights.shape
-    originals = images.expand(views, -1, -1, -1, -1).flatten(0, 1)
-    of_view = chains.unflatten(0, (-1, terms - 1))
-    size = images_at_a_time(images)
-    mixtures = []
-    for start in range(0, len(originals), size):
-        part = slice(start, start + size)
-        weight = weights.flatten(0, 1)[part, :, None, None, None]
-        mixture = originals[part].float().mul_(weight[:, 0])
-        for chain in range(terms - 1):
-            mixture.addcmul_(of_view[part, chain].float(), weight[:, 1 + chain])
-        mixtures.append(rounding.levels(mixture))
-    return torch.cat(mixtures)
+    factors = weights.double().flatten(0, 1)[:, :, None, None, None].unbind(1)
+    summands = [images.expand(views, -1, -1, -1, -1).flatten(0, 1), *chains.unflatten(0, (-1, terms - 1)).unbind(1)]
+    mixture = (summands[0] * factors[0]).float()
+    for summand, factor in zip(summands[1:], factors[1:], strict=True):
+        # In float64, in which product and sum are exact, and rounded once: a fused multiplication and addition on
+        # every device. A level may depend on the last bit.
+        mixture = (mixture + summand * factor).float()
+    return rounding.levels(mixture)
 
 
 def _tables_plain(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from p2be_exp.augment.affine import (
     translate_x,
     translate_y,
 )
+from p2be_exp.augment.augmix_compiled import apply_compiled
 from p2be_exp.augment.tables import (
     apply_table,
     autocontrast_table,
@@ -44,7 +45,6 @@ class Operation(IntEnum):
 
 NO_OPERATION = -1
 _TABLES = (Operation.AUTOCONTRAST, Operation.EQUALIZE, Operation.POSTERIZE, Operation.SOLARIZE)
-_PIXELS_AT_A_TIME = 2**15
 
 
 def operation_argument(operation: Tensor, magnitude: Tensor, negative: Tensor, size: tuple[int, int]) -> Tensor:
@@ -96,44 +96,16 @@ def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tens
         uint8 ``(N, C, H, W)``, a new tensor. On a GPU the host never waits for the device.
     """
     maps = affine_maps(operation, argument, (images.shape[-2], images.shape[-1]))
-    return apply_mapped(images, operation, argument, maps)
-
-
-def apply_mapped(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
-    """:func:`apply_operation` with the operations' ``affine_maps`` ``(N, 6)``, which a caller has for several steps."""
     if images.device.type == "cpu":
-        return _apply_by_group(images, operation, argument, maps)
-    return _apply_to_all(images, operation, argument, maps)
+        return apply_compiled(images, operation, argument, maps)
+    return apply_to_all(images, operation, argument, maps)
 
 
-def images_at_a_time(images: Tensor) -> int:
-    """The number of images to process at once.
+def apply_to_all(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
+    """:func:`apply_operation` in PyTorch's operators, with the operations' ``affine_maps`` ``(N, 6)``.
 
-    On a CPU the wide intermediates should fit the cache, and stay below the size from which the allocator requests
-    new pages from the system each time; 32 images of 32x32 are few enough. On a GPU: all of them.
+    One look-up and one resampling for every image, possibly the identity: the host waits for no indices.
     """
-    if images.device.type == "cpu":
-        return max(1, _PIXELS_AT_A_TIME // images.shape[-2:].numel())
-    return len(images)
-
-
-def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
-    """Gather the images of each operation and apply only that: the fast way where indexing is cheap."""
-    results, order = [], []
-    for kind in (NO_OPERATION, *Operation):
-        for rows in (operation == kind).nonzero().squeeze(1).split(images_at_a_time(images)):
-            result = images.index_select(0, rows)
-            if kind in _TABLES:
-                result = apply_table(result, _table(kind, result, argument[rows]))
-            elif kind != NO_OPERATION:
-                result = apply_affine(result, maps[rows])
-            results.append(result)
-            order.append(rows)
-    return torch.cat(results).index_select(0, torch.cat(order).argsort())
-
-
-def _apply_to_all(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
-    """One look-up and one resampling for every image, possibly the identity: the host waits for no indices."""
     return apply_affine(apply_table(images, operation_tables(images, operation, argument)), maps)
 
 
