@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from p2be_exp.encodings import kernels
+
 LEVELS = 256
 """Number of levels of a pixel in one channel."""
 
@@ -73,6 +75,11 @@ def encode(images: Tensor, table: Tensor) -> Tensor:
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be levels of dtype uint8, found {images.dtype}")
     batch, channels, height, width = images.shape
-    rows = images.permute(0, 2, 3, 1).reshape(-1).int()
-    codes = nn.functional.embedding(rows, table)
+    rows = images.permute(0, 2, 3, 1).reshape(-1)
+    if table.requires_grad and table.dtype in kernels.DTYPES and kernels.asked_for(images.device):
+        from p2be_exp.encodings.look_up import look_up  # needs Triton
+
+        codes = look_up(rows, table)
+    else:
+        codes = nn.functional.embedding(rows.int(), table)
     return codes.view(batch, height, width, channels * table.shape[1]).permute(0, 3, 1, 2)
