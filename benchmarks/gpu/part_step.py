@@ -1,4 +1,4 @@
-"""A training step by encoding, and what else takes time, each beside a baseline that it takes turns with.
+"""A training step by part and by encoding, and what else takes time, each beside a baseline that it takes turns with.
 
 What matters most comes first: what there is no time for is noted.
 """
@@ -18,12 +18,18 @@ from benchmarks.gpu.part import Task, attempt
 from benchmarks.hardware import set_precision
 from benchmarks.kernels import gpu_work
 from benchmarks.memory import allocated, peak_since
+from benchmarks.step import measure as by_part
+from benchmarks.step.training import Setting
 from benchmarks.training_step import PLAIN, make_step
 from benchmarks.turns import median_ratio, take_turns
+from p2be_exp.system.trainer import cpu_computes_bf16
 
 TOGETHER: tuple[tuple[str, ...], ...] = (("rgb",), ("p2be", PLAIN), ("onehot",), ("thermometer",))
 """Variants that take turns with each other, and with RGB."""
 
+
+BY_PART = (("p2be", "augmix"), ("rgb", "augmix"), ("p2be", "standard"))
+"""Encoding and regime of the trainings whose steps are told apart; bf16 where the device computes it."""
 
 Kind = tuple[str, str, str]
 """Regime, precision and variant of a step."""
@@ -33,6 +39,12 @@ def run(task: Task) -> None:
     """Everything, as far as the time goes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measured: dict[Kind, dict[str, Any]] = {}
+    trained: dict[Setting, float] = {}
+    precision = "bf16" if device.type == "cuda" or cpu_computes_bf16() else "32"
+    for encoding, regime in BY_PART:
+        setting = Setting(encoding, regime, task.size.backbone, precision, task.size.batch_size, device)
+        attempt(task, f"a step by part, {setting}", partial(_parts, task, setting, trained))
+        _forget(device)
     for regime in ("standard", "augmix"):
         _steps(task, regime, "bf16", device, measured)
     others: dict[str, Callable[[Task, torch.device], None]] = {
@@ -47,7 +59,20 @@ def run(task: Task) -> None:
     for regime in ("standard", "augmix"):
         _steps(task, regime, "32", device, measured)
     if device.type == "cuda":
+        profile_parts(task, trained)
         profile_steps(task, device, measured)
+
+
+def profile_parts(task: Task, trained: dict[Setting, float]) -> None:
+    """GPU busy time and kernels of the steps that were timed by part; after all timings, as :func:`profile_steps`."""
+    for setting, step_ms in trained.items():
+
+        def profile(setting=setting, step_ms=step_ms) -> None:  # of this one
+            for row in by_part.busy_rows(setting, by_part.busy(setting) or {}, step_ms):
+                task.emit("GPU busy by part", **row)
+
+        attempt(task, f"GPU busy time by part, {setting}", profile)
+        _forget(setting.device)
 
 
 def profile_steps(task: Task, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:
@@ -68,6 +93,15 @@ def profile_steps(task: Task, device: torch.device, measured: dict[Kind, dict[st
 
         attempt(task, f"GPU busy time, {regime}, {precision}, {variant}", profile)
         _forget(device)
+
+
+def _parts(task: Task, setting: Setting, trained: dict[Setting, float]) -> None:
+    size = task.size
+    effort = by_part.Effort(size.round_steps, size.rounds, within=size.seconds)
+    for row in by_part.rows(setting, by_part.measure(setting, effort)):
+        if (row["form"], row["part"]) == (by_part.OURS, by_part.WHOLE):
+            trained[setting] = row["ms"]
+        task.emit("A training step by part", **row)
 
 
 def _steps(task: Task, regime: str, precision: str, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:

@@ -25,7 +25,8 @@ Measure on a GPU that nobody prepared, within a few minutes.
 
 Parts, each in a process of its own, with a limit of its own:
   tests   the tests that are marked gpu
-  step    a training step by encoding, AugMix, LS-PGA, the evaluation of stored corruptions, each beside a baseline
+  step    a training step by part and by encoding, AugMix, LS-PGA, the evaluation of stored corruptions, each beside a
+          baseline
   train   the encodings trained side by side on CIFAR-100, then evaluated under corruptions and LS-PGA
 
 Keys, set with KEY=VALUE:

@@ -15,6 +15,7 @@ class Size:
         batch_size, eval_batch_size: images.
         rounds: of a timing, at most.
         seconds: after which a timing begins no further round.
+        round_steps: steps of a round, where a training is timed by part.
         attack_images: that LS-PGA is measured on.
         names, severities: of the corruptions, as ``corruption.names`` and ``corruption.severities`` take them.
         cells: how many corruptions at a severity these are.
@@ -31,6 +32,7 @@ class Size:
     eval_batch_size: int
     rounds: int
     seconds: float
+    round_steps: int
     attack_images: int
     names: str
     severities: str
@@ -51,6 +53,7 @@ SIZES = {
         eval_batch_size=1000,
         rounds=15,
         seconds=4.0,
+        round_steps=5,
         attack_images=1000,
         names="test",
         severities="[1,2,3,4,5]",
@@ -69,6 +72,7 @@ SIZES = {
         eval_batch_size=40,
         rounds=3,
         seconds=0.3,
+        round_steps=1,
         attack_images=10,
         names="[fog,contrast]",
         severities="[1,5]",

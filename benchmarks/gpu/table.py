@@ -9,6 +9,12 @@ HEADS = {
     "Parts": "",
     "Machine": "",
     "Tests": "The tests that are marked `gpu`.",
+    "A training step by part": (
+        "Lightning's loop as it is; the plain form is the published method in a bare loop (NCHW, float code tensor, "
+        "float32, Pillow with two loader processes), in turn with it. Whole steps without a wait, parts each with a "
+        "wait at its end; medians and quartiles of the rounds. Launches: operators that reach the device."
+    ),
+    "GPU busy by part": "The sum of the times of the kernels of each part, from a profile of three steps.",
     "A training step": (
         "Medians; every row takes turns with RGB (P2BE with its plain form, too), and the ratios are medians of each "
         "round's. GPU busy: the sum of the times of its kernels."

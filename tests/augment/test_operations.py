@@ -7,7 +7,7 @@ import torch
 
 from grids import in_turn
 from p2be_exp.augment import NO_OPERATION, Operation, apply_operation, operation_argument
-from p2be_exp.augment.operations import _apply_to_all, images_at_a_time
+from p2be_exp.augment.operations import _apply_to_all, affine_maps, images_at_a_time
 
 
 def uniform(n, low, high):
@@ -77,7 +77,8 @@ def test_grouped_and_all_at_once_are_equal(noise, photographs):
     operation, argument = mixed_batch(images)
     assert len(images) > 10 * images_at_a_time(images)  # some group needs more than one round
     result = apply_operation(images, operation, argument)
-    assert torch.equal(result, _apply_to_all(images, operation, argument))
+    maps = affine_maps(operation, argument, images.shape[-2:])
+    assert torch.equal(result, _apply_to_all(images, operation, argument, maps))
     alone = [apply_operation(*one) for one in zip(images.split(1), operation.split(1), argument.split(1), strict=True)]
     assert torch.equal(result, torch.cat(alone))
     untouched = operation == NO_OPERATION

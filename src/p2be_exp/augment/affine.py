@@ -82,17 +82,13 @@ def rotation(degrees: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps that rotate images about their centre, as ``PIL.Image.Image.rotate`` does.
 
     Args:
-        degrees: ``(B,)``, integers; positive is counter-clockwise.
+        degrees: integers of any shape; positive is counter-clockwise.
         size: (H, W) of the images.
 
     Returns:
-        float64 ``(B, 6)``.
+        float64, of that shape and 6.
     """
-    cosine, sine = _turns(degrees.device)[degrees.long() % 360].unbind(1)
-    height, width = size
-    c = cosine * (-width / 2) + sine * (-height / 2) + width / 2
-    f = -sine * (-width / 2) + cosine * (-height / 2) + height / 2
-    return torch.stack([cosine, sine, c, -sine, cosine, f], dim=1)
+    return _rotations(size, degrees.device)[degrees.long() % 360]
 
 
 def shear_x(shear: Tensor) -> Tensor:
@@ -157,11 +153,17 @@ def _identity_with(position: int, value: Tensor) -> Tensor:
 
 
 @lru_cache
-def _turns(device: torch.device) -> Tensor:
-    """float64 ``(360, 2)``: cosine and sine of each whole degree, rounded to 15 digits as Pillow rounds them.
+def _rotations(size: tuple[int, int], device: torch.device) -> Tensor:
+    """float64 ``(360, 6)``: the map of each whole degree, cosine and sine rounded to 15 digits as Pillow rounds them.
 
     One copy per device, since copying at every call would make the host wait for the device.
     """
     angles = [-math.radians(degrees) for degrees in range(360)]
-    turns = [(round(math.cos(angle), 15), round(math.sin(angle), 15)) for angle in angles]
-    return torch.tensor(turns, dtype=torch.float64, device=device)
+    height, width = size
+    maps = []
+    for angle in angles:
+        cosine, sine = round(math.cos(angle), 15), round(math.sin(angle), 15)
+        c = cosine * (-width / 2) + sine * (-height / 2) + width / 2
+        f = -sine * (-width / 2) + cosine * (-height / 2) + height / 2
+        maps.append((cosine, sine, c, -sine, cosine, f))
+    return torch.tensor(maps, dtype=torch.float64, device=device)

@@ -5,6 +5,7 @@ that overlap with the test corruptions.
 """
 
 from enum import IntEnum
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -59,26 +60,28 @@ def operation_argument(operation: Tensor, magnitude: Tensor, negative: Tensor, s
         float64 of the same shape; 0 for the two operations without an argument. At the recipe's magnitudes,
         up to 3: 4 or 3 bits, threshold 180..256, up to 8 degrees, shear below 0.09, up to 3 of 32 pixels.
     """
-    height, width = size
+    # One look-up for all operations, since each further tensor operation is a launch on a GPU. The 10 is a tensor
+    # because division by a Python number would be a multiplication by 0.1 there.
+    maximum, ten, whole, forward, backward, base = _settings(size, operation.device)[operation].unbind(-1)
+    strength = magnitude * maximum / ten
+    strength = torch.where(whole > 0, strength.trunc(), strength)
+    return base + torch.where(negative, backward, forward) * strength
 
-    ten = torch.full_like(magnitude, 10)  # division by a Python number would be a multiplication by 0.1 on a GPU
 
-    def truncated(maximum: float) -> Tensor:
-        return (magnitude * maximum / ten).trunc()
+def affine_maps(operation: Tensor, argument: Tensor, size: tuple[int, int]) -> Tensor:
+    """The affine map of each operation, for :func:`~p2be_exp.augment.affine.apply_affine`.
 
-    sign = 1.0 - 2.0 * negative
-    argument = torch.zeros_like(magnitude)
-    for kind, value in (
-        (Operation.POSTERIZE, 4 - truncated(4)),
-        (Operation.ROTATE, sign * truncated(30)),
-        (Operation.SOLARIZE, 256 - truncated(256)),
-        (Operation.SHEAR_X, sign * (magnitude * 0.3 / ten)),
-        (Operation.SHEAR_Y, sign * (magnitude * 0.3 / ten)),
-        (Operation.TRANSLATE_X, sign * truncated(width / 3)),
-        (Operation.TRANSLATE_Y, sign * truncated(height / 3)),
-    ):
-        argument = torch.where(operation == kind, value, argument)
-    return argument
+    Args:
+        operation: int64, ``Operation`` values or ``NO_OPERATION``, of any shape.
+        argument: float64 of the same shape, from ``operation_argument``.
+        size: (H, W) of the images.
+
+    Returns:
+        float64, of that shape and 6; the identity for what is not an affine operation.
+    """
+    degrees = argument.where(operation == Operation.ROTATE, 0)
+    # The argument is added to one of the identity's six numbers. Those of a rotation get 0 times its degrees.
+    return rotation(degrees, size) + _places(operation.device)[operation] * argument[..., None]
 
 
 def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
@@ -92,9 +95,15 @@ def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tens
     Returns:
         uint8 ``(N, C, H, W)``, a new tensor. On a GPU the host never waits for the device.
     """
+    maps = affine_maps(operation, argument, (images.shape[-2], images.shape[-1]))
+    return apply_mapped(images, operation, argument, maps)
+
+
+def apply_mapped(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
+    """:func:`apply_operation` with the operations' ``affine_maps`` ``(N, 6)``, which a caller has for several steps."""
     if images.device.type == "cpu":
-        return _apply_by_group(images, operation, argument)
-    return _apply_to_all(images, operation, argument)
+        return _apply_by_group(images, operation, argument, maps)
+    return _apply_to_all(images, operation, argument, maps)
 
 
 def images_at_a_time(images: Tensor) -> int:
@@ -108,9 +117,8 @@ def images_at_a_time(images: Tensor) -> int:
     return len(images)
 
 
-def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
+def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
     """Gather the images of each operation and apply only that: the fast way where indexing is cheap."""
-    maps = _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
     results, order = [], []
     for kind in (NO_OPERATION, *Operation):
         for rows in (operation == kind).nonzero().squeeze(1).split(images_at_a_time(images)):
@@ -124,15 +132,18 @@ def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor) -> Tens
     return torch.cat(results).index_select(0, torch.cat(order).argsort())
 
 
-def _apply_to_all(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
+def _apply_to_all(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
     """One look-up and one resampling for every image, possibly the identity: the host waits for no indices."""
-    table = torch.arange(256, dtype=torch.uint8, device=images.device)
+    return apply_affine(apply_table(images, operation_tables(images, operation, argument)), maps)
+
+
+def operation_tables(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
+    """The look-up table of each image's operation: uint8 ``(N, C, 256)``, the identity for what is not a look-up."""
+    table = torch.arange(256, dtype=torch.uint8, device=images.device).expand(*images.shape[:2], -1)
     for kind in _TABLES:
         chosen = operation == kind
         table = torch.where(chosen[:, None, None], _table(kind, images, argument.where(chosen, 0)), table)
-    return apply_affine(
-        apply_table(images, table), _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
-    )
+    return table
 
 
 def _table(kind: int, images: Tensor, argument: Tensor) -> Tensor:
@@ -147,14 +158,38 @@ def _table(kind: int, images: Tensor, argument: Tensor) -> Tensor:
             return solarize_table(argument)
 
 
-def _affine_map(operation: Tensor, argument: Tensor, size: tuple[int, int]) -> Tensor:
-    maps = identity_map(argument)
-    for kind, chosen in (
-        (Operation.ROTATE, rotation(argument, size)),
-        (Operation.SHEAR_X, shear_x(argument)),
-        (Operation.SHEAR_Y, shear_y(argument)),
-        (Operation.TRANSLATE_X, translate_x(argument)),
-        (Operation.TRANSLATE_Y, translate_y(argument)),
+@lru_cache
+def _settings(size: tuple[int, int], device: torch.device) -> Tensor:
+    """What makes an argument of a magnitude: float64 ``(10, 6)``, by ``Operation``, the last row for no operation.
+
+    The columns: the strength at magnitude 10; 10; whether it is truncated to a whole number; its factor, and that of
+    the opposite direction; what it is added to. One copy per device, for the reason of the rotations.
+    """
+    height, width = size
+    rows = {
+        Operation.POSTERIZE: (4, 10, 1, -1, -1, 4),
+        Operation.SOLARIZE: (256, 10, 1, -1, -1, 256),
+        Operation.ROTATE: (30, 10, 1, 1, -1, 0),
+        Operation.SHEAR_X: (0.3, 10, 0, 1, -1, 0),
+        Operation.SHEAR_Y: (0.3, 10, 0, 1, -1, 0),
+        Operation.TRANSLATE_X: (width / 3, 10, 1, 1, -1, 0),
+        Operation.TRANSLATE_Y: (height / 3, 10, 1, 1, -1, 0),
+    }
+    without = (0, 10, 0, 0, 0, 0)
+    table = [rows.get(operation, without) for operation in Operation]
+    return torch.tensor([*table, without], dtype=torch.float64, device=device)
+
+
+@lru_cache
+def _places(device: torch.device) -> Tensor:
+    """float64 ``(10, 6)``: 1 at the number of the map that is the operation's argument; the last row for none."""
+    places = torch.zeros(len(Operation) + 1, 6, dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    for operation, make in (
+        (Operation.SHEAR_X, shear_x),
+        (Operation.SHEAR_Y, shear_y),
+        (Operation.TRANSLATE_X, translate_x),
+        (Operation.TRANSLATE_Y, translate_y),
     ):
-        maps = torch.where((operation == kind)[:, None], chosen, maps)
-    return maps
+        places[operation] = (make(one) - identity_map(one))[0]
+    return places.to(device)

@@ -1,0 +1,119 @@
+"""The published method's training: its network, views and loss in a loop without a framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from benchmarks.step.parts import BACKWARD, LOSS, OPTIMIZERS, STEM, TRUNK, VIEWS, WAITING, Parts
+from benchmarks.step.published_net import PublishedNet, published_loss
+from benchmarks.step.published_views import WORKERS, PillowViews, pillow_loader
+from benchmarks.turns import synchronize
+
+VIEWS_OF = {"standard": 1, "augmix": 3}
+"""The regimes that there is a plain form of, and how many views of an image they take."""
+
+TOTAL_STEPS = 200 * 391
+
+
+class PublishedTraining:
+    """Steps of the published method, float32 as there is nothing else in it.
+
+    Args:
+        encoding, backbone: see :class:`PublishedNet`.
+        regime: one of :data:`VIEWS_OF`.
+        images, labels: of one round: as many as its steps take, and a batch more.
+        batch_size: images a step.
+        classes: number of classes.
+        device: where to.
+        workers: processes that make views; 0: this one.
+    """
+
+    def __init__(
+        self,
+        encoding: str,
+        backbone: str,
+        regime: str,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        classes: int,
+        device: torch.device,
+        workers: int = WORKERS,
+    ) -> None:
+        torch.manual_seed(0)
+        self.device, self.views = device, VIEWS_OF[regime]
+        self.net = PublishedNet(encoding, backbone, classes).to(device).train()
+        of_table = [] if self.net.embedding is None else [self.net.embedding]
+        others = [each for each in self.net.parameters() if each is not self.net.embedding]
+        self.optimizers = [SGD(others, lr=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4)]
+        if of_table:
+            self.optimizers.append(AdamW(of_table, lr=1e-4, betas=(0.999, 0.999), weight_decay=1e-4))
+        self.schedules = [LambdaLR(each, _cosine) for each in self.optimizers]
+        self.loader = pillow_loader(PillowViews(images, labels, self.views - 1), batch_size, device, workers)
+        self.parts = Parts()
+
+    @torch.enable_grad()
+    def round(self, steps: int, meter: Callable[[], float]) -> dict[str, float]:
+        """What ``steps`` steps take by part, after one that does not count, in which the loader begins."""
+        batches = iter(self.loader)
+        with published_kernels(self.device):
+            self.step(next(batches))
+            synchronize(self.device)
+            self.parts.begin(meter)
+            for _ in range(steps):
+                with self.parts.of(WAITING):
+                    batch = next(batches)
+                self.step(batch)
+            synchronize(self.device)
+            return self.parts.end()
+
+    def step(self, batch: Any) -> None:
+        """One step on a batch of the loader."""
+        with self.parts.of(VIEWS):
+            views, labels = batch
+            images = torch.cat(views).to(self.device, non_blocking=True)
+            labels = labels.to(self.device, non_blocking=True)
+        with self.parts.of(STEM):
+            features = self.net.stem(images)
+        with self.parts.of(TRUNK):
+            logits = self.net.trunk(features)
+        with self.parts.of(LOSS):
+            loss = published_loss(self.net, logits, labels, self.views)
+        with self.parts.of(OPTIMIZERS):
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+        with self.parts.of(BACKWARD):
+            loss.backward()
+        with self.parts.of(OPTIMIZERS):
+            for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+                optimizer.step()
+                schedule.step()
+
+
+@contextmanager
+def published_kernels(device: torch.device) -> Iterator[None]:
+    """PyTorch's defaults on a GPU and the fastest convolutions, as the published code has them; then ours again."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    before = cudnn.benchmark, cudnn.allow_tf32
+    cudnn.benchmark = cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(matmul)
+
+
+def _cosine(step: int) -> float:
+    return 1e-5 + (1 - 1e-5) * 0.5 * (1 + math.cos(math.pi * step / TOTAL_STEPS))
