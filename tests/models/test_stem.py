@@ -216,15 +216,6 @@ def test_auto_folds_on_the_cpu_from_m_16(monkeypatch, M, folds):
     assert bool(called) == folds
 
 
-def test_auto_looks_up_elsewhere(monkeypatch):
-    # The meta device stands for any that is not the CPU.
-    monkeypatch.setattr(stem, "folded_conv2d", lambda *arguments: pytest.fail("folded"))
-    encoding = P2BE(64).to("meta")
-    module = EncodedConv2d(encoding, 2, form="auto").to("meta")
-    out = module(torch.empty(1, 3, 4, 4, dtype=torch.uint8, device="meta"), encoding.table())
-    assert out.shape == (1, 2, 4, 4)
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_the_output_is_channels_last(form):
     encoding = OneHot(8)

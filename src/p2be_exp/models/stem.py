@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2be_exp.encodings.table import LEVELS, TableEncoding, encode
+from p2be_exp.models.fused_stem import fused_conv2d
 from p2be_exp.models.stem_form import StemForm, chosen_form, fusible
 
 StemInit = Literal["he", "pytorch"]
@@ -39,7 +40,7 @@ class EncodedConv2d(nn.Module):
         shift: ``(3M,)``, subtracted from the codes before they are padded with zeros; for weights that were trained on
             images with their mean subtracted. None for none.
         form: ``lookup`` builds the codes by one channels-last look-up and convolves them; ``folded`` folds table and
-            weight; ``fused`` does both at once in a kernel for GPUs, and is ``lookup`` where that kernel cannot run
+            weight; ``fused`` does both at once in a kernel for GPUs, and is ``lookup`` where that kernel does not serve
             (:func:`~p2be_exp.models.stem_form.fusible`); ``auto`` follows the rule of
             :mod:`~p2be_exp.models.stem_form`. All give the same result and gradients.
 
@@ -85,7 +86,7 @@ class EncodedConv2d(nn.Module):
             return folded_conv2d(images, table, self.weight, self.stride, self.padding, self.bias, self.shift)
         if form == "fused" and self._fusible(images, table):
             return self._fused(images, table)
-        return self.convolve(encode(images, table), self.binary)
+        return self.convolve(encode(images, table, self._dtype(images, table)), self.binary)
 
     def convolve(self, codes: Tensor, binary: bool = False) -> Tensor:
         """Features of codes that are already there.
@@ -118,8 +119,6 @@ class EncodedConv2d(nn.Module):
         return whole and fusible(images.device, self._dtype(images, table), *shape, shifted=self.shift is not None)
 
     def _fused(self, images: Tensor, table: Tensor) -> Tensor:
-        from p2be_exp.models.fused_stem import fused_conv2d  # needs Triton
-
         features = fused_conv2d(images, table, self.weight, self._dtype(images, table))
         return features if self.bias is None else features + self.bias.to(features.dtype).view(-1, 1, 1)
 
