@@ -114,9 +114,8 @@ def test_a_gpu_takes_this_way(monkeypatch, said, operators):
         encoding = P2BE(64)
         module = EncodedConv2d(encoding, 16)
         images = torch.empty(4, 3, 32, 32, dtype=torch.uint8)
-        with torch.autocast("cuda", torch.bfloat16):
-            out = module(images, encoding.table())
-    assert (out.shape, out.dtype) == ((4, 16, 32, 32), torch.bfloat16)
+        out = module(images, encoding.table())
+    assert out.shape == (4, 16, 32, 32)
     assert out.is_contiguous(memory_format=torch.channels_last)
     ways = ("p2be_exp.fused_convolution", "aten.embedding", "aten.convolution")
     assert [name for name in ways if launches.by_name[name]] == operators
