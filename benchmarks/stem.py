@@ -31,7 +31,7 @@ from p2be_exp.models.stem_form import fusible
 if not __package__:  # run as a file: the package that it belongs to is found from the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.hardware import hardware
+from benchmarks.hardware import hardware, set_precision
 from benchmarks.memory import in_fresh_process, resident_peak
 from benchmarks.turns import take_turns
 
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="on a CPU: MiB that each form adds, after the rest")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
+    set_precision(arguments.precision, device)
     print(f"{hardware(device)}; forward and backward, {arguments.precision}, ms")
     columns, digits = (GPU_FORMS, 3) if device.type == "cuda" else (FORMS, 1)
     for name in arguments.stem:
