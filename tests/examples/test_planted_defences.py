@@ -12,6 +12,7 @@ from commandline import QUICKSTART, ROOT, train
 from one_pixel import save_one_pixel
 from p2be_exp.backbones import build_backbone
 from p2be_exp.encodings import Thermometer
+from p2be_exp.evaluation.sanity import panel
 from p2be_exp.models.model import EncodedClassifier
 
 SCRIPT = ROOT / "examples/planted_defences/planted_defences.py"
@@ -20,6 +21,12 @@ DEFENCES = PLANTED["DEFENCES"]
 AS_IT_IS = "as it is"
 DIRECTION = "a step along the gradient beats one against it"
 REACHES = "a gradient reaches the image"
+
+
+@pytest.fixture(autouse=True)
+def few_without_a_bound(monkeypatch):
+    """The attack without a bound takes most of the time of such small evaluations; five images show what it does."""
+    monkeypatch.setattr(panel, "UNBOUNDED_IMAGES", 5)
 
 
 def images(n=8):
