@@ -102,7 +102,7 @@ def rgb(tmp_path_factory):
 
 @pytest.mark.slow
 def test_each_planted_defence_is_failed_and_the_network_as_it_is_not(rgb):
-    found = outcomes(rgb, "suite_short", 40, [AS_IT_IS, *DEFENCES], *LITTLE)
+    found = outcomes(rgb, "suite_short", 28, [AS_IT_IS, *DEFENCES], *LITTLE)
     honest = found.pop(AS_IT_IS)
     assert honest.with_verdict("failed") == []
     for name, each in found.items():
@@ -120,7 +120,7 @@ def test_each_planted_defence_is_failed_and_the_network_as_it_is_not(rgb):
 
 @pytest.mark.slow
 def test_random_gradients_are_failed_by_the_suite(rgb):
-    found = outcomes(rgb, "suite", 40, ["random gradients"], *LITTLE)["random gradients"]
+    found = outcomes(rgb, "suite", 28, ["random gradients"], *LITTLE)["random gradients"]
     assert DIRECTION in found.with_verdict("failed")
 
 
@@ -131,16 +131,16 @@ def test_random_gradients_are_failed_by_the_suite(rgb):
 def test_an_honest_network_is_not_failed(tmp_path, encoding):
     """That with P2BE's random table included."""
     run = learnt(tmp_path / "run", *encoding)
-    found = outcomes(run, "suite_short", 40, [AS_IT_IS], *LITTLE)[AS_IT_IS]
+    found = outcomes(run, "suite_short", 28, [AS_IT_IS], *LITTLE)[AS_IT_IS]
     assert found.with_verdict("failed") == []
     assert {check["verdict"] for check in found.checks if check["name"] == REACHES} == {"ok"}
 
 
 @pytest.mark.slow
 def test_the_script_prints_a_table_a_suite(rgb, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(rgb), *LITTLE, "--images", "4", "--suites", "suite_short"])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(rgb), *LITTLE, "--images", "2", "--suites", "suite_short"])
     with mock.patch.object(Figure, "savefig", save_one_pixel):
         PLANTED["main"]()
     out = capsys.readouterr().out
-    assert "attack=suite_short, 16 levels, error in percent of 4 images" in out
+    assert "attack=suite_short, 16 levels, error in percent of 2 images" in out
     assert [f"| {name} |" in out for name in (AS_IT_IS, *DEFENCES)] == [True] * 7
