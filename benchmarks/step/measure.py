@@ -101,9 +101,8 @@ def measure(setting: Setting, effort: Effort) -> Measured:
                 yield from ours(wait)
             rounds[OURS].append(_round(timed, effort.steps))
             if plain is not None:
-                theirs = {
-                    wait: plain.round(effort.steps, meter(wait), effort.clock == "cpu") for wait in _waits(device)
-                }
+                workers = effort.clock == "cpu"
+                theirs = {wait: plain.round(effort.steps, meter(wait), workers) for wait in _waits(device)}
                 rounds[PUBLISHED].append(_round(theirs, effort.steps))
         with Launches() as counted:
             parts.begin(lambda: counted.total)
