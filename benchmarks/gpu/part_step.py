@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import adversarial_step, augmix, evaluation, lspga
+from benchmarks import adversarial_step, augmix, evaluation, lspga, stem
 from benchmarks.gpu.part import Task, attempt
 from benchmarks.hardware import set_precision
 from benchmarks.kernels import gpu_work
@@ -48,6 +48,7 @@ def run(task: Task) -> None:
     for regime in ("standard", "augmix"):
         _steps(task, regime, "bf16", device, measured)
     others: dict[str, Callable[[Task, torch.device], None]] = {
+        "forms of the stem": _stem,
         "AugMix against Pillow": _augmix,
         "LS-PGA against a pass": _lspga,
         "regimes with an inner attack": _regimes,
@@ -146,6 +147,16 @@ def _step_rows(
         }
         measured[regime, precision, variant] = cells
         task.emit("A training step", **cells)
+
+
+def _stem(task: Task, device: torch.device) -> None:
+    size = task.size
+    for precision in ("bf16", "32") if device.type == "cuda" else ("32",):
+        set_precision(precision, device)
+        ms = stem.measure("wrn", 64, size.batch_size, size.rounds, device, precision, within=size.seconds)
+        for form in [each for each in ms if each != "plain"]:
+            what = f"the stem alone, {form}, P2BE, {precision}, {size.batch_size} images"
+            _ratio(task, what, ms[form], "plain form", ms["plain"], ms[form] / ms["plain"])
 
 
 def _augmix(task: Task, device: torch.device) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import adversarial_step, against, augmix, evaluation, lspga, training_step
+from benchmarks import adversarial_step, against, augmix, evaluation, lspga, stem, training_step
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,13 @@ def test_a_script_prints_each_row_as_it_comes(tmp_path, warm_python):
     done = subprocess.run([*command, "1", "-1"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("| 1 |")
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_the_stems_forms_are_those_of_the_device(precision):
+    ms = stem.measure("wrn", 2, 1, 1, CPU, precision)
+    assert tuple(ms) == stem.FORMS
+    assert min(ms.values()) > 0
 
 
 def test_training_step_prints_its_rows(monkeypatch, capsys):
@@ -58,6 +65,13 @@ def test_stored_cells_are_compared_with_the_same_images():
         cells = [cell.id for cell, ratio in stored.ratios() if ratio > 0]
         assert cells == ["corruption/gaussian_noise/1", "corruption/gaussian_noise/2"]
         assert stored.evaluate(stored.cells, "whole") > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "fused"), [("wrn", True), ("resnet50", False)])
+def test_a_gpu_has_more_forms_of_the_stem(name, fused):
+    ms = stem.measure(name, 16, 2, 1, torch.device("cuda"), "bf16")
+    assert set(ms) == set(stem.GPU_FORMS) - (set() if fused else {"fused"})
 
 
 def test_memory_on_a_cpu_is_that_of_a_process_of_its_own():

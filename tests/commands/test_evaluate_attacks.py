@@ -291,3 +291,53 @@ def test_a_source_on_other_data_is_refused(run, workdir, rgb_run):
         message
         == "attack.source=rgb: trained on cifar10; must be a run on digits, with the same classes and image size"
     )
+
+
+# -- other libraries' ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_librarys_attack_joins_the_worst_case_and_says_what_was_moved(run):
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    also = "attack.also=[foolbox.LinfDeepFoolAttack]"
+    arguments = ("attack=suite_short", "attack.eps_levels=1", "attack.steps=2", "attack.queries=2", also, "name=both")
+    outcome = evaluate(*arguments)
+    assert outcome.code == 0, outcome.err
+    folder, found = run / "evaluations" / "both", summary(run / "evaluations" / "both")
+    name = "foolbox_LinfDeepFoolAttack_secant"
+    with np.load(folder / "per_image" / f"attack-{name}-1.npz") as saved:
+        clamped, lost, wrong = (saved[each] for each in ("clamped", "lost", "wrong"))
+    assert found["attacks"][name]["clamped"] == {"1": int(clamped.sum())}
+    assert found["attacks"][name]["lost"] == {"1": int(lost.sum())}
+    assert clamped.any()  # the smallest distance to another class is more than a level of most images
+    assert not (lost & ~clamped).any()
+    assert not (lost & wrong).any()
+    assert f"; {clamped.sum()} moved into the ball, {lost.sum()} of them no longer wrong" in outcome.out
+    assert "clamped" not in found["attacks"]["lspga"]
+    broken = [images_of(folder, condition)["wrong"] for condition in found["conditions"]]
+    assert found["worst_case_error"]["1"] == 100 * np.logical_or.reduce(broken).mean()
+    again = evaluate(*arguments)
+    assert again.code == 0, again.err
+    assert summary(folder)["attacks"] == found["attacks"]  # read from its files
+
+
+def test_a_suite_from_before_others_could_join_is_continued(run):
+    arguments = ("attack=suite_short", "attack.eps_levels=1", "attack.steps=2", "attack.queries=2", "name=earlier")
+    assert evaluate(*arguments).code == 0
+    file = run / "evaluations" / "earlier" / "results.json"
+    content = json.loads(file.read_text())
+    del content["settings"]["attack"]["also"]
+    file.write_text(json.dumps(content))
+    assert evaluate(*arguments).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("attack=foolbox", "attack.method=PGD"), "attack.method=PGD: must be one of LinfPGD, "),
+        (("attack=autoattack", "attack.version=plus"), "attack.version=plus: must be one of standard, rand"),
+        (("attack=suite", "attack.also=[square]"), "attack.also=[square]: must be autoattack, "),
+    ],
+)
+def test_a_method_that_there_is_not(run, arguments, message):
+    assert refusal(evaluate(*arguments)).startswith(message)

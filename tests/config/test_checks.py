@@ -134,6 +134,14 @@ def test_values_that_do_not_go_together(config, changes, message):
     assert refused(config).startswith(message)
 
 
+def test_how_gpus_read_codes_is_checked_with_the_configuration(config, monkeypatch):
+    monkeypatch.setenv("P2BE_STEM", "folded")
+    assert refused(config) == "P2BE_STEM=folded (environment variable): must be lookup or fused"
+    for allowed in ("lookup", "fused", ""):
+        monkeypatch.setenv("P2BE_STEM", allowed)
+        check_config("train", config)
+
+
 def test_evaluation_on_several_devices_needs_ddp():
     settings = to_plain(compose_config("evaluate", ["run=some", "trainer.devices=2"]))
     with pytest.raises(BadInput, match=r"^trainer\.devices=2: several devices require trainer=ddp$"):

@@ -1,6 +1,7 @@
 """Which attacks a configuration comes to, and how the panel sees them."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, gradient_name, plan_attacks
-from p2be_exp.registry import OPTIONS, inner_attacks
+from p2be_exp.registry import inner_attacks, option
 
 
 def group(*overrides):
@@ -24,9 +25,11 @@ def planned(*overrides, encoding="p2be", source=None):
 
 
 def test_every_name_builds_an_attack_of_its_radius():
-    of_libraries = {name for name, each in OPTIONS["attack"].items() if each.library}
-    assert set(list_attacks()) == {*inner_attacks(), *of_libraries}
-    for name in inner_attacks():
+    libraries = [name for name in list_attacks() if option("attack", name).library]
+    assert list_attacks() == sorted([*inner_attacks(), *libraries])
+    for name in list_attacks():
+        if name in libraries and find_spec(option("attack", name).library) is None:
+            continue
         attack = build_attack(group(f"attack={name}"), 5)
         assert attack.eps_levels == 5
         assert attack.id.startswith(name)
@@ -55,6 +58,14 @@ def test_the_suite_radius_by_radius_cheapest_first():
     assert planned("attack=suite", "attack.eps_levels=2", encoding="rgb") == [
         (name, 2) for name in ids if name != "pgd_margin_smooth"
     ]
+
+
+def test_others_join_the_suite_at_each_radius():
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    alone = planned("attack=suite_short", "attack.eps_levels=[2,4]")
+    found = planned("attack=suite_short", "attack.eps_levels=[2,4]", "attack.also=[foolbox.LinfPGD]")
+    names = [name for name, radius in alone if radius == 2]
+    assert found == [(name, radius) for radius in (2, 4) for name in [*names, "foolbox_LinfPGD_secant"]]
 
 
 def test_the_suites_effort_is_the_configurations():

@@ -19,6 +19,7 @@ from p2be_exp.data import load_dataset
 from p2be_exp.encodings import build_encoding
 from p2be_exp.export import DeployedClassifier, exported, largest_difference
 from p2be_exp.export.deployment import FOLD_FROM_M, FoldedStem, LookUpStem
+from p2be_exp.models import stem_form
 from p2be_exp.models.stem import EncodedConv2d
 from p2be_exp.runs.run import Run
 
@@ -288,4 +289,4 @@ def test_a_network_that_says_something_else_is_noticed(four_epochs):
 
 def test_the_length_from_which_codes_are_folded():
     assert min(ENCODINGS.values()) < FOLD_FROM_M <= max(ENCODINGS.values())
-    assert sys.modules["p2be_exp.models.stem"]._FOLD_FROM_M == FOLD_FROM_M
+    assert stem_form.FOLD_FROM_M == FOLD_FROM_M

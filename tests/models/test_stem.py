@@ -216,13 +216,6 @@ def test_auto_folds_on_the_cpu_from_m_16(monkeypatch, M, folds):
     assert bool(called) == folds
 
 
-def test_auto_looks_up_elsewhere():
-    # The meta device stands for any that is not the CPU.
-    encoding = P2BE(64)
-    module = EncodedConv2d(encoding, 2, form="auto")
-    assert not module._folds(torch.empty(1, 3, 4, 4, dtype=torch.uint8, device="meta"), encoding.table())
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_the_output_is_channels_last(form):
     encoding = OneHot(8)

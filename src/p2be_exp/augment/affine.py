@@ -29,31 +29,17 @@ def apply_affine(images: Tensor, maps: Tensor) -> Tensor:
     a, b, c, d, e, f = maps[:, :, None, None].unbind(1)
     x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5
     y = torch.arange(height, dtype=torch.float64, device=images.device)[:, None] + 0.5
-    # Without rotation and shear the input's x is the same in every row and its y in every column: they stay
-    # (B, 1, W) and (B, H, 1), and nearly all the work on coordinates is saved.
-    input_x = a * x if _is_zero(b) else a * x + b * y
-    input_y = e * y if _is_zero(d) else d * x + e * y
-    left, right, right_share, inside_x = _neighbours(input_x.add_(c), width)
-    upper, lower, lower_share, inside_y = _neighbours(input_y.add_(f), height)
+    left, right, right_share, inside_x = _neighbours((a * x + b * y).add_(c), width)
+    upper, lower, lower_share, inside_y = _neighbours((d * x + e * y).add_(f), height)
     upper, lower = upper.mul_(width), lower.mul_(width)
     levels = images.flatten(2).to(torch.float64)
 
     def row(start: Tensor) -> Tensor:
-        result = _take(levels, start + left)
-        if _is_zero(right_share):
-            return result
-        return _interpolate(result, _take(levels, start + right), right_share)
+        return _interpolate(_take(levels, start + left), _take(levels, start + right), right_share)
 
-    result = row(upper)
-    if not _is_zero(lower_share):
-        result = _interpolate(result, row(lower), lower_share)
+    result = _interpolate(row(upper), row(lower), lower_share)
     # Through int32, since there is no instruction from float64 to uint8: a direct conversion takes twice as long.
     return result.to(torch.int32).to(torch.uint8).mul_((inside_x & inside_y)[:, None])
-
-
-def _is_zero(values: Tensor) -> bool:
-    """Whether all values are known to be 0; always False on a GPU, where finding out would mean waiting."""
-    return values.device.type == "cpu" and not values.any()
 
 
 def _neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -74,7 +60,7 @@ def _take(levels: Tensor, index: Tensor) -> Tensor:
 
 
 def _interpolate(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """first + (second - first) * share, in the memory of ``second``; share ``(B, H or 1, W or 1)``."""
+    """first + (second - first) * share, in the memory of ``second``; share ``(B, H, W)``."""
     return second.sub_(first).mul_(share[:, None]).add_(first)
 
 
@@ -82,17 +68,13 @@ def rotation(degrees: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps that rotate images about their centre, as ``PIL.Image.Image.rotate`` does.
 
     Args:
-        degrees: ``(B,)``, integers; positive is counter-clockwise.
+        degrees: integers of any shape; positive is counter-clockwise.
         size: (H, W) of the images.
 
     Returns:
-        float64 ``(B, 6)``.
+        float64, of that shape and 6.
     """
-    cosine, sine = _turns(degrees.device)[degrees.long() % 360].unbind(1)
-    height, width = size
-    c = cosine * (-width / 2) + sine * (-height / 2) + width / 2
-    f = -sine * (-width / 2) + cosine * (-height / 2) + height / 2
-    return torch.stack([cosine, sine, c, -sine, cosine, f], dim=1)
+    return _rotations(size, degrees.device)[degrees.long() % 360]
 
 
 def shear_x(shear: Tensor) -> Tensor:
@@ -157,11 +139,17 @@ def _identity_with(position: int, value: Tensor) -> Tensor:
 
 
 @lru_cache
-def _turns(device: torch.device) -> Tensor:
-    """float64 ``(360, 2)``: cosine and sine of each whole degree, rounded to 15 digits as Pillow rounds them.
+def _rotations(size: tuple[int, int], device: torch.device) -> Tensor:
+    """float64 ``(360, 6)``: the map of each whole degree, cosine and sine rounded to 15 digits as Pillow rounds them.
 
     One copy per device, since copying at every call would make the host wait for the device.
     """
     angles = [-math.radians(degrees) for degrees in range(360)]
-    turns = [(round(math.cos(angle), 15), round(math.sin(angle), 15)) for angle in angles]
-    return torch.tensor(turns, dtype=torch.float64, device=device)
+    height, width = size
+    maps = []
+    for angle in angles:
+        cosine, sine = round(math.cos(angle), 15), round(math.sin(angle), 15)
+        c = cosine * (-width / 2) + sine * (-height / 2) + width / 2
+        f = -sine * (-width / 2) + cosine * (-height / 2) + height / 2
+        maps.append((cosine, sine, c, -sine, cosine, f))
+    return torch.tensor(maps, dtype=torch.float64, device=device)

@@ -11,15 +11,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from p2be_exp.augment.augmix_compiled import views_compiled
+from p2be_exp.augment.augmix_operators import chain_images, chain_step, chain_tables, mix, mix_plain
 from p2be_exp.augment.operations import (
     NO_OPERATION,
     Operation,
-    apply_operation,
-    images_at_a_time,
+    affine_maps,
+    apply_to_all,
     operation_argument,
 )
 from p2be_exp.augment.view_rounding import Rounding
 from p2be_exp.randomness.draws import ImageRandom
+from p2be_exp.system.device_kernels import kernels_serve
 
 WIDTH = 3
 MAX_DEPTH = 3
@@ -126,28 +129,53 @@ class AugMix:
         views, batch = parameters.mix_weight.shape
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[:2] != (batch, 3):
             raise ValueError(f"images must be uint8 ({batch}, 3, H, W), not {images.dtype} {tuple(images.shape)}")
-        argument = operation_argument(
-            parameters.operation, parameters.magnitude, parameters.negative, (images.shape[-2], images.shape[-1])
-        )
-        originals = images.expand(views, -1, -1, -1, -1).flatten(0, 1)
-        chains = originals.repeat_interleave(WIDTH, dim=0)
-        for step in range(MAX_DEPTH):
-            operation = parameters.operation[..., step].where(parameters.depth > step, NO_OPERATION)
-            chains = apply_operation(chains, operation.flatten(), argument[..., step].flatten())
-        mix = parameters.mix_weight[..., None]
-        weights = torch.cat([1 - mix, mix * parameters.chain_weight], dim=2).flatten(0, 1)
-        mixture = _mix(originals, chains.unflatten(0, (-1, WIDTH)), weights, self.rounding)
+        steps = _steps(parameters, (images.shape[-2], images.shape[-1]))
+        weights = _weights(parameters)
+        if kernels_serve(images.device):
+            images = images.contiguous()
+            mixture = mix(images, _chains_by_kernels(images, *steps), weights, self.rounding.to, self.rounding.buckets)
+        elif images.device.type == "cpu":
+            mixture = views_compiled(images, *steps, weights, self.rounding)
+        else:
+            mixture = mix_plain(images, _chains(images, *steps), weights, self.rounding)
         return mixture.unflatten(0, (views, batch))
 
 
-def _mix(originals: Tensor, chains: Tensor, weights: Tensor, rounding: Rounding) -> Tensor:
-    """Weighted sums of images ``(N, 3, H, W)`` and chains ``(N, W, 3, H, W)``, weights ``(N, 1 + W)``, as levels."""
-    weights = weights.float()[..., None, None, None]
-    size = images_at_a_time(originals)
-    mixtures = []
-    for images, augmented, weight in zip(originals.split(size), chains.split(size), weights.split(size), strict=True):
-        mixture = images.float().mul_(weight[:, 0])
-        for chain in range(WIDTH):
-            mixture.addcmul_(augmented[:, chain].float(), weight[:, 1 + chain])
-        mixtures.append(rounding.levels(mixture))
-    return torch.cat(mixtures)
+def _steps(parameters: AugMixParameters, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The operations ``(D, V, B, W)`` of all steps, their arguments and their affine maps ``(D, V, B, W, 6)``.
+
+    They are computed at once, since every tensor operation is a launch on a GPU.
+    """
+    operation, magnitude, negative = (
+        each.movedim(3, 0) for each in (parameters.operation, parameters.magnitude, parameters.negative)
+    )
+    step = torch.arange(MAX_DEPTH, device=operation.device)[:, None, None, None]
+    operation = operation.where(step < parameters.depth, NO_OPERATION).contiguous()
+    argument = operation_argument(operation, magnitude, negative, size).contiguous()
+    return operation, argument, affine_maps(operation, argument, size)
+
+
+def _weights(parameters: AugMixParameters) -> Tensor:
+    """Those of the image and of each chain in a view, which sum to 1: float32 ``(V, B, 1 + W)``."""
+    mix_weight = parameters.mix_weight[..., None]
+    return torch.cat([1 - mix_weight, mix_weight * parameters.chain_weight], dim=2).float()
+
+
+def _chains(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
+    """The last levels of all chains, ``(V * B * W, 3, H, W)``: one look-up and one resampling a step."""
+    chains = chain_images(images, operation.shape[1], WIDTH)
+    for step in range(len(operation)):
+        chains = apply_to_all(chains, operation[step].flatten(), argument[step].flatten(), maps[step].flatten(0, 2))
+    return chains
+
+
+def _chains_by_kernels(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
+    """:func:`_chains` in two kernels a step; the first step reads the images themselves."""
+    chains = images
+    for step in range(len(operation)):
+        of_step, argument_of_step = operation[step], argument[step]
+        if step:
+            of_step, argument_of_step = of_step.view(1, -1, 1), argument_of_step.view(1, -1, 1)
+        table = chain_tables(chains, of_step, argument_of_step)
+        chains = chain_step(chains, table, of_step, maps[step])
+    return chains

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from p2be_exp.randomness.draws import ImageRandom
+from p2be_exp.system.device_kernels import device_operator, kernels_serve
 
 
 def random_flip_crop(images: Tensor, random: ImageRandom, padding: int = 4) -> Tensor:
@@ -39,8 +40,25 @@ def flip_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor, padding: 
     Returns:
         uint8 ``(B, 3, H, W)``; ``top = left = padding`` leaves an image in place.
     """
+    crop = _by_kernel if kernels_serve(images.device) else _plain
+    return crop(images, flip, top, left, padding)
+
+
+def _plain(images: Tensor, flip: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     height, width = images.shape[-2:]
     flipped = torch.where(flip[:, None, None, None], images.flip(-1), images)
     padded = pad(flipped, (padding,) * 4)
     crops = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, 3, offsets, offsets, H, W)
     return crops[torch.arange(len(images), device=images.device), :, top, left]
+
+
+def _empty(images: Tensor, flip: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
+    return images.new_empty(images.shape)
+
+
+_by_kernel = device_operator(
+    "flip_crop(Tensor images, Tensor flip, Tensor top, Tensor left, int padding) -> Tensor",
+    "p2be_exp.augment.flip_crop_kernel:flip_crop",
+    _plain,
+    _empty,
+)

@@ -5,6 +5,7 @@ that overlap with the test corruptions.
 """
 
 from enum import IntEnum
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from p2be_exp.augment.affine import (
     translate_x,
     translate_y,
 )
+from p2be_exp.augment.augmix_compiled import apply_compiled
 from p2be_exp.augment.tables import (
     apply_table,
     autocontrast_table,
@@ -43,7 +45,6 @@ class Operation(IntEnum):
 
 NO_OPERATION = -1
 _TABLES = (Operation.AUTOCONTRAST, Operation.EQUALIZE, Operation.POSTERIZE, Operation.SOLARIZE)
-_PIXELS_AT_A_TIME = 2**15
 
 
 def operation_argument(operation: Tensor, magnitude: Tensor, negative: Tensor, size: tuple[int, int]) -> Tensor:
@@ -59,26 +60,28 @@ def operation_argument(operation: Tensor, magnitude: Tensor, negative: Tensor, s
         float64 of the same shape; 0 for the two operations without an argument. At the recipe's magnitudes,
         up to 3: 4 or 3 bits, threshold 180..256, up to 8 degrees, shear below 0.09, up to 3 of 32 pixels.
     """
-    height, width = size
+    # One look-up for all operations, since each further tensor operation is a launch on a GPU. The 10 is a tensor
+    # because division by a Python number would be a multiplication by 0.1 there.
+    maximum, ten, whole, forward, backward, base = _settings(size, operation.device)[operation].unbind(-1)
+    strength = magnitude * maximum / ten
+    strength = torch.where(whole > 0, strength.trunc(), strength)
+    return base + torch.where(negative, backward, forward) * strength
 
-    ten = torch.full_like(magnitude, 10)  # division by a Python number would be a multiplication by 0.1 on a GPU
 
-    def truncated(maximum: float) -> Tensor:
-        return (magnitude * maximum / ten).trunc()
+def affine_maps(operation: Tensor, argument: Tensor, size: tuple[int, int]) -> Tensor:
+    """The affine map of each operation, for :func:`~p2be_exp.augment.affine.apply_affine`.
 
-    sign = 1.0 - 2.0 * negative
-    argument = torch.zeros_like(magnitude)
-    for kind, value in (
-        (Operation.POSTERIZE, 4 - truncated(4)),
-        (Operation.ROTATE, sign * truncated(30)),
-        (Operation.SOLARIZE, 256 - truncated(256)),
-        (Operation.SHEAR_X, sign * (magnitude * 0.3 / ten)),
-        (Operation.SHEAR_Y, sign * (magnitude * 0.3 / ten)),
-        (Operation.TRANSLATE_X, sign * truncated(width / 3)),
-        (Operation.TRANSLATE_Y, sign * truncated(height / 3)),
-    ):
-        argument = torch.where(operation == kind, value, argument)
-    return argument
+    Args:
+        operation: int64, ``Operation`` values or ``NO_OPERATION``, of any shape.
+        argument: float64 of the same shape, from ``operation_argument``.
+        size: (H, W) of the images.
+
+    Returns:
+        float64, of that shape and 6; the identity for what is not an affine operation.
+    """
+    degrees = argument.where(operation == Operation.ROTATE, 0)
+    # The argument is added to one of the identity's six numbers. Those of a rotation get 0 times its degrees.
+    return rotation(degrees, size) + _places(operation.device)[operation] * argument[..., None]
 
 
 def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
@@ -92,47 +95,27 @@ def apply_operation(images: Tensor, operation: Tensor, argument: Tensor) -> Tens
     Returns:
         uint8 ``(N, C, H, W)``, a new tensor. On a GPU the host never waits for the device.
     """
+    maps = affine_maps(operation, argument, (images.shape[-2], images.shape[-1]))
     if images.device.type == "cpu":
-        return _apply_by_group(images, operation, argument)
-    return _apply_to_all(images, operation, argument)
+        return apply_compiled(images, operation, argument, maps)
+    return apply_to_all(images, operation, argument, maps)
 
 
-def images_at_a_time(images: Tensor) -> int:
-    """The number of images to process at once.
+def apply_to_all(images: Tensor, operation: Tensor, argument: Tensor, maps: Tensor) -> Tensor:
+    """:func:`apply_operation` in PyTorch's operators, with the operations' ``affine_maps`` ``(N, 6)``.
 
-    On a CPU the wide intermediates should fit the cache, and stay below the size from which the allocator requests
-    new pages from the system each time; 32 images of 32x32 are few enough. On a GPU: all of them.
+    One look-up and one resampling for every image, possibly the identity: the host waits for no indices.
     """
-    if images.device.type == "cpu":
-        return max(1, _PIXELS_AT_A_TIME // images.shape[-2:].numel())
-    return len(images)
+    return apply_affine(apply_table(images, operation_tables(images, operation, argument)), maps)
 
 
-def _apply_by_group(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
-    """Gather the images of each operation and apply only that: the fast way where indexing is cheap."""
-    maps = _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
-    results, order = [], []
-    for kind in (NO_OPERATION, *Operation):
-        for rows in (operation == kind).nonzero().squeeze(1).split(images_at_a_time(images)):
-            result = images.index_select(0, rows)
-            if kind in _TABLES:
-                result = apply_table(result, _table(kind, result, argument[rows]))
-            elif kind != NO_OPERATION:
-                result = apply_affine(result, maps[rows])
-            results.append(result)
-            order.append(rows)
-    return torch.cat(results).index_select(0, torch.cat(order).argsort())
-
-
-def _apply_to_all(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
-    """One look-up and one resampling for every image, possibly the identity: the host waits for no indices."""
-    table = torch.arange(256, dtype=torch.uint8, device=images.device)
+def operation_tables(images: Tensor, operation: Tensor, argument: Tensor) -> Tensor:
+    """The look-up table of each image's operation: uint8 ``(N, C, 256)``, the identity for what is not a look-up."""
+    table = torch.arange(256, dtype=torch.uint8, device=images.device).expand(*images.shape[:2], -1)
     for kind in _TABLES:
         chosen = operation == kind
         table = torch.where(chosen[:, None, None], _table(kind, images, argument.where(chosen, 0)), table)
-    return apply_affine(
-        apply_table(images, table), _affine_map(operation, argument, (images.shape[-2], images.shape[-1]))
-    )
+    return table
 
 
 def _table(kind: int, images: Tensor, argument: Tensor) -> Tensor:
@@ -147,14 +130,38 @@ def _table(kind: int, images: Tensor, argument: Tensor) -> Tensor:
             return solarize_table(argument)
 
 
-def _affine_map(operation: Tensor, argument: Tensor, size: tuple[int, int]) -> Tensor:
-    maps = identity_map(argument)
-    for kind, chosen in (
-        (Operation.ROTATE, rotation(argument, size)),
-        (Operation.SHEAR_X, shear_x(argument)),
-        (Operation.SHEAR_Y, shear_y(argument)),
-        (Operation.TRANSLATE_X, translate_x(argument)),
-        (Operation.TRANSLATE_Y, translate_y(argument)),
+@lru_cache
+def _settings(size: tuple[int, int], device: torch.device) -> Tensor:
+    """What makes an argument of a magnitude: float64 ``(10, 6)``, by ``Operation``, the last row for no operation.
+
+    The columns: the strength at magnitude 10; 10; whether it is truncated to a whole number; its factor, and that of
+    the opposite direction; what it is added to. One copy per device, for the reason of the rotations.
+    """
+    height, width = size
+    rows = {
+        Operation.POSTERIZE: (4, 10, 1, -1, -1, 4),
+        Operation.SOLARIZE: (256, 10, 1, -1, -1, 256),
+        Operation.ROTATE: (30, 10, 1, 1, -1, 0),
+        Operation.SHEAR_X: (0.3, 10, 0, 1, -1, 0),
+        Operation.SHEAR_Y: (0.3, 10, 0, 1, -1, 0),
+        Operation.TRANSLATE_X: (width / 3, 10, 1, 1, -1, 0),
+        Operation.TRANSLATE_Y: (height / 3, 10, 1, 1, -1, 0),
+    }
+    without = (0, 10, 0, 0, 0, 0)
+    table = [rows.get(operation, without) for operation in Operation]
+    return torch.tensor([*table, without], dtype=torch.float64, device=device)
+
+
+@lru_cache
+def _places(device: torch.device) -> Tensor:
+    """float64 ``(10, 6)``: 1 at the number of the map that is the operation's argument; the last row for none."""
+    places = torch.zeros(len(Operation) + 1, 6, dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    for operation, make in (
+        (Operation.SHEAR_X, shear_x),
+        (Operation.SHEAR_Y, shear_y),
+        (Operation.TRANSLATE_X, translate_x),
+        (Operation.TRANSLATE_Y, translate_y),
     ):
-        maps = torch.where((operation == kind)[:, None], chosen, maps)
-    return maps
+        places[operation] = (make(one) - identity_map(one))[0]
+    return places.to(device)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 # Added to a mixture before it is truncated. A mixture that is a whole level up to float32 error must stay that
 # level: "floor" needs a guard above that error, which is at most 8e-5 levels for four terms.
-_OFFSET = {"floor": 2.0**-13, "nearest": 0.5}
-_MAX_LEVEL = 255
-_GUARD = 2.0**-10  # levels: above float error, below 1/256, the least gap between a bucket's start and its first level
+OFFSET = {"floor": 2.0**-13, "nearest": 0.5}
+MAX_LEVEL = 255
+GUARD = 2.0**-10  # levels: above float error, below 1/256, the least gap between a bucket's start and its first level
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Rounding:
     buckets: int | None = None
 
     def __post_init__(self) -> None:
-        if self.to not in _OFFSET:
-            raise ValueError(f"rounding={self.to!r}: must be one of {', '.join(_OFFSET)}")
-        if self.buckets is not None and not (self.to == "floor" and 1 <= self.buckets <= _MAX_LEVEL + 1):
-            raise ValueError(f"buckets={self.buckets}: must be between 1 and {_MAX_LEVEL + 1}, with rounding='floor'")
+        if self.to not in OFFSET:
+            raise ValueError(f"rounding={self.to!r}: must be one of {', '.join(OFFSET)}")
+        if self.buckets is not None and not (self.to == "floor" and 1 <= self.buckets <= MAX_LEVEL + 1):
+            raise ValueError(f"buckets={self.buckets}: must be between 1 and {MAX_LEVEL + 1}, with rounding='floor'")
 
     def levels(self, mixture: Tensor) -> Tensor:
         """Levels, uint8, of mixtures, float32 in 0..255, which are overwritten."""
         if self.buckets is None:
-            return mixture.add_(_OFFSET[self.to]).to(torch.int32).to(torch.uint8)  # through int32: faster
-        floored = (mixture + _OFFSET[self.to]).to(torch.int32)
-        bucket = mixture.mul_(self.buckets / _MAX_LEVEL).floor_()  # M only at 255, whose level does not change
-        first = bucket.mul_(_MAX_LEVEL / self.buckets).sub_(_GUARD).ceil_()  # the lowest level of the bucket
+            return mixture.add_(OFFSET[self.to]).to(torch.int32).to(torch.uint8)  # through int32: faster
+        floored = (mixture + OFFSET[self.to]).to(torch.int32)
+        bucket = mixture.mul_(self.buckets / MAX_LEVEL).floor_()  # M only at 255, whose level does not change
+        first = bucket.mul_(MAX_LEVEL / self.buckets).sub_(GUARD).ceil_()  # the lowest level of the bucket
         return torch.maximum(floored, first.to(torch.int32)).to(torch.uint8)

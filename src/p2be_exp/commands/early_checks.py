@@ -39,8 +39,8 @@ def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) 
     """
     if "torch" in sys.modules:
         return None
-    check_installed(config.attack)
     check_devices_early(config.trainer)
+    check_installed(config.attack)
     _check_corruption(config)
     source = attack_source(config)
     if training:

@@ -62,7 +62,7 @@ def _group(entry: str) -> AttackConfig:
     keys = _defaults(name)
     if dot or _CHOOSES.get(name) == "method":
         if why := _allowed(name).refusal(method):
-            raise BadInput(f"attack.also=[{entry}]: {name}.METHOD {why}")
+            raise BadInput(f"attack.also=[{entry}]: {name}.{_CHOOSES[name].upper()} {why}")
         keys[_CHOOSES[name]] = method
     return typed_group("attack", {"attack": keys})
 

@@ -7,6 +7,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from p2be_exp.encodings.kernels import DTYPES, products_serve
+from p2be_exp.encodings.look_up import look_up
+
 LEVELS = 256
 """Number of levels of a pixel in one channel."""
 
@@ -60,12 +63,13 @@ class TableEncoding(nn.Module, ABC):
         return f"M={self.M}"
 
 
-def encode(images: Tensor, table: Tensor) -> Tensor:
+def encode(images: Tensor, table: Tensor, cast_to: torch.dtype | None = None) -> Tensor:
     """Replace every level by its row, by one look-up that writes the code tensor in channels-last order.
 
     Args:
         images: levels, uint8 ``(B, C, H, W)``.
         table: codes, float ``(256, M)``.
+        cast_to: what the caller casts the codes to next; a GPU's kernel gives a table that learns these at once.
 
     Returns:
         float ``(B, C * M, H, W)``, channels-last; channel ``c * M + m``. Gradients reach the table, not the images.
@@ -73,6 +77,9 @@ def encode(images: Tensor, table: Tensor) -> Tensor:
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be levels of dtype uint8, found {images.dtype}")
     batch, channels, height, width = images.shape
-    rows = images.permute(0, 2, 3, 1).reshape(-1).int()
-    codes = nn.functional.embedding(rows, table)
+    rows, dtype = images.permute(0, 2, 3, 1).reshape(-1), cast_to or table.dtype
+    if table.requires_grad and dtype in DTYPES and products_serve(images.device):
+        codes = look_up(rows, table, dtype)
+    else:
+        codes = nn.functional.embedding(rows.int(), table)
     return codes.view(batch, height, width, channels * table.shape[1]).permute(0, 3, 1, 2)

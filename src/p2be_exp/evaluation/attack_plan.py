@@ -81,6 +81,11 @@ def gradient_name(attack: Attack, encodings: Sequence[str]) -> str:
     return "exact" if surrogate and set(encodings) == {"rgb"} else attack.gradient
 
 
+def suite_of(config: AttackChoice) -> str | None:
+    """The name of the suite that an ``attack`` group is, which alone has a worst case; None of a single attack."""
+    return config.name if isinstance(config, SuiteConfig) else None
+
+
 def check_serves(key: str, config: AttackChoice, encodings: Sequence[str]) -> None:
     """Check that an attack supports the encodings of a network.
 

@@ -87,7 +87,7 @@ def evaluate(
         results = _results(plan, data, weights, output)
         _measure(plan, model, data, results, plan.attack_of, main)
         attack_of = plan.attack_of | _other_efforts(plan, results)
-        results.attacks = list(attack_of)
+        results.planned = list(attack_of)
         _measure(plan, model, data, results, attack_of, main)
         if main and plan.attacks:
             results.add_sanity(check_sanity(model, data, attack_of, results, plan.config.seed))

@@ -10,11 +10,11 @@ from typing import Any
 from p2be_exp.attacks import Attack
 from p2be_exp.config.joined import check_installed, joined
 from p2be_exp.config.plugin_digests import digests_of_attack
-from p2be_exp.config.schema import SuiteConfig, TrainConfig
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.agreement import check_images, check_source_classes
-from p2be_exp.evaluation.attack_plan import Source, check_serves, gradient_name, plan_attacks
+from p2be_exp.evaluation.attack_plan import Source, check_serves, gradient_name, plan_attacks, suite_of
 from p2be_exp.evaluation.attack_source import attack_source
 from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
@@ -72,7 +72,7 @@ class EvaluationPlan:
     @property
     def suite(self) -> str | None:
         """The suite that the attacks are of, which alone has a worst case; None for a single attack."""
-        return self.config.attack.name if isinstance(self.config.attack, SuiteConfig) else None
+        return suite_of(self.config.attack)
 
     def settings(self) -> dict[str, Any]:
         """The settings that determine the results, apart from the weights (and the plug-ins that these need)."""

@@ -26,6 +26,9 @@ from p2be_exp.statistics.intervals import wilson_interval
 from p2be_exp.system.atomic import is_full, write_bytes, write_json, write_text
 from p2be_exp.system.forms import unusable
 
+IMPORTED = "imported_"
+"""Beginning of the names of attack rows whose images were made elsewhere, see :mod:`p2be_exp.evaluation.imported`."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -79,6 +82,7 @@ class Results:
         suite: the suite that they are of, which alone has a worst case; None for a single attack.
         run: the run that was evaluated, where the folder is outside its own.
         remarks: what a reader of an attack's rows should know, by its ID.
+        corruptions: the summary of the corruptions, where it is not made from a plan.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -94,12 +98,14 @@ class Results:
         suite: str | None = None,
         run: Run | None = None,
         remarks: Mapping[str, str] | None = None,
+        corruptions: dict[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.run = run
         self.plan = plan
-        self.attacks = attacks
+        self.planned = attacks
         self.suite = suite
+        self._summed_up = corruptions
         self.remarks = remarks or {}
         self.sanity: list[dict[str, Any]] | None = None
         self.settings = json.loads(json.dumps(settings))
@@ -134,6 +140,12 @@ class Results:
     def summary_file(self) -> Path:
         """``results.json``."""
         return self.folder / "results.json"
+
+    @property
+    def attacks(self) -> list[Condition]:
+        """The attack conditions that are measured, then those of imported images."""
+        rows = [row for row in self.rows.values() if row.name.startswith(IMPORTED)]
+        return [*self.planned, *(Condition("attack", row.name, eps_levels=row.eps_levels) for row in rows)]
 
     def missing(self, conditions: list[Condition]) -> list[Condition]:
         """The conditions that have no row yet, in their order."""
@@ -216,6 +228,8 @@ class Results:
         }
 
     def _corruptions(self, clean: Row | None) -> dict[str, Any]:
+        if self._summed_up is not None:
+            return self._summed_up
         if self.plan is None:
             return measures.nothing_measured()
         rows = [row for row in self.rows.values() if row.kind == "corruption"]

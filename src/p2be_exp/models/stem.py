@@ -2,7 +2,8 @@
 
 The convolution of the codes is linear in the table. Folding table and weight gives, for each colour and kernel tap, a
 table of 256 rows with ``out_channels`` values; the output is a sum of ``3 * kh * kw`` of its rows, and no tensor of
-``3M`` channels is ever built.
+``3M`` channels is ever built. On a GPU look-up and convolution can be one kernel (:mod:`p2be_exp.models.fused_stem`).
+Which form is taken where: :mod:`p2be_exp.models.stem_form`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2be_exp.encodings.table import LEVELS, TableEncoding, encode
+from p2be_exp.models.fused_stem import fused_conv2d
+from p2be_exp.models.stem_form import StemForm, chosen_form, fusible
 
-StemForm = Literal["auto", "lookup", "folded"]
 StemInit = Literal["he", "pytorch"]
 
 _ROWS = LEVELS + 1  # one row of zeros for the padding
-# On CPU. benchmarks/stem.py: with fewer bits the look-up is at least as fast; at M = 16 both are alike for the stems of
-# ResNet-50 and AlexNet; at M = 64 folding is 3 to 4 times as fast for these and adds less than half the memory.
-_FOLD_FROM_M = 16
 _CHUNK_BYTES = 4 << 20  # gradient rows of a few images at a time stay in the cache
 
 
@@ -41,7 +40,9 @@ class EncodedConv2d(nn.Module):
         shift: ``(3M,)``, subtracted from the codes before they are padded with zeros; for weights that were trained on
             images with their mean subtracted. None for none.
         form: ``lookup`` builds the codes by one channels-last look-up and convolves them; ``folded`` folds table and
-            weight; ``auto`` takes the faster of the two for the device and M. All give the same result and gradients.
+            weight; ``fused`` does both at once in a kernel for GPUs, and is ``lookup`` where that kernel does not serve
+            (:func:`~p2be_exp.models.stem_form.fusible`); ``auto`` follows the rule of
+            :mod:`~p2be_exp.models.stem_form`. All give the same result and gradients.
 
     Attributes:
         weight: ``(out_channels, 3M, kh, kw)``, the weight of the plain convolution.
@@ -78,9 +79,14 @@ class EncodedConv2d(nn.Module):
 
     def forward(self, images: Tensor, table: Tensor) -> Tensor:
         """Levels uint8 ``(B, 3, H, W)`` and a table ``(256, M)`` to features ``(B, out_channels, H', W')``."""
-        if self._folds(images, table):
+        form = chosen_form(images.device, table.shape[1]) if self.form == "auto" else self.form
+        if torch.jit.is_tracing():  # a trace can hold no function of Python's, which the other forms are
+            form = "lookup"
+        if form == "folded":
             return folded_conv2d(images, table, self.weight, self.stride, self.padding, self.bias, self.shift)
-        return self.convolve(encode(images, table), self.binary)
+        if form == "fused" and self._fusible(images, table):
+            return self._fused(images, table)
+        return self.convolve(encode(images, table, self._dtype(images, table)), self.binary)
 
     def convolve(self, codes: Tensor, binary: bool = False) -> Tensor:
         """Features of codes that are already there.
@@ -101,12 +107,20 @@ class EncodedConv2d(nn.Module):
         with torch.autocast(codes.device.type, enabled=lowered):
             return F.conv2d(codes, weight, bias, stride=self.stride, padding=self.padding)
 
-    def _folds(self, images: Tensor, table: Tensor) -> bool:
-        if torch.jit.is_tracing():  # a trace can hold no function of Python's, which the sum of rows is
-            return False
-        if self.form != "auto":
-            return self.form == "folded"
-        return images.device.type == "cpu" and table.shape[1] >= _FOLD_FROM_M
+    def _dtype(self, images: Tensor, table: Tensor) -> torch.dtype:
+        """What :meth:`convolve` computes codes of the table in."""
+        device = images.device.type
+        lowered = self.binary and torch.is_autocast_enabled(device)
+        return torch.get_autocast_dtype(device) if lowered else table.dtype
+
+    def _fusible(self, images: Tensor, table: Tensor) -> bool:
+        shape = self.weight.shape[2], self.stride, self.padding
+        whole = table.dtype == self.weight.dtype == torch.float32
+        return whole and fusible(images.device, self._dtype(images, table), *shape, shifted=self.shift is not None)
+
+    def _fused(self, images: Tensor, table: Tensor) -> Tensor:
+        features = fused_conv2d(images, table, self.weight, self._dtype(images, table))
+        return features if self.bias is None else features + self.bias.to(features.dtype).view(-1, 1, 1)
 
     def extra_repr(self) -> str:
         out_channels, in_channels, kernel, _ = self.weight.shape

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], config: OptimConfig) -> CombinedOptimizer:
     """SGD named ``backbone`` and AdamW named ``encoding``; the latter is left out where no table learns.
 
+    On a GPU each steps in fused kernels over many parameters. Elsewhere PyTorch chooses, as it does by itself.
+
     Args:
         network: parameters of stem and trunk. Weight decay applies to all of them, batch norms and biases included.
         table: latent table, empty for a constant encoding.
@@ -33,16 +35,38 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
             momentum=config.momentum,
             nesterov=config.nesterov,
             weight_decay=config.weight_decay,
+            fused=_fused(network),
         )
     }
+    if members["backbone"].defaults["fused"]:
+        members["backbone"].register_step_pre_hook(_begin_momenta)
     if table:
         members["encoding"] = AdamW(
             table,
             lr=config.table_lr,
             betas=(config.table_betas[0], config.table_betas[1]),
             weight_decay=config.table_weight_decay,
+            fused=_fused(table),
         )
     return CombinedOptimizer(members, parameters=[*network, *table])
+
+
+def _fused(parameters: list[nn.Parameter]) -> bool | None:
+    """True on GPUs. None elsewhere: fused steps of a CPU differ in the last bit from those of earlier runs."""
+    return True if all(parameter.device.type == "cuda" for parameter in parameters) else None
+
+
+def _begin_momenta(optimizer: Optimizer, *_: Any) -> None:
+    """Momenta of 0 where there are none: a fused step needs all or none, and a parameter may get gradients later.
+
+    What a first step makes of 0 is the gradient, as it does without a momentum.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] and parameter.grad is not None:
+                state = optimizer.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: int, steps_per_epoch: int) -> LambdaLR:

@@ -83,7 +83,7 @@ class CombinedOptimizer(Optimizer):
         return {"members": {name: member.state_dict() for name, member in self.members.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what :meth:`state_dict` gave.
+        """Load what :meth:`state_dict` gave, also on another kind of device: kernels are chosen as for this one.
 
         Raises:
             ValueError: the members' names differ.
@@ -92,7 +92,8 @@ class CombinedOptimizer(Optimizer):
         if list(states) != list(self.members):
             raise ValueError(f"the saved optimizers are {list(states)}, these are {list(self.members)}")
         for name, member in self.members.items():
-            member.load_state_dict(states[name])
+            member.load_state_dict(_with_kernels_of(member, states[name]))
+            _lay_out_as_parameters(member)
         self._name_groups()
 
     def _name_groups(self) -> None:
@@ -131,6 +132,28 @@ class _JointState(MutableMapping):
 
     def __len__(self) -> int:
         return sum(len(state) for state in self._states)
+
+
+def _with_kernels_of(member: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """A saved state whose groups step by the kernels that a member's groups have."""
+    saved = state["param_groups"]
+    if len(saved) != len(member.param_groups):
+        return state  # which the member refuses
+    groups = [
+        theirs | {key: ours[key] for key in ("foreach", "fused") if key in ours}
+        for theirs, ours in zip(saved, member.param_groups, strict=True)
+    ]
+    return {**state, "param_groups": groups}
+
+
+def _lay_out_as_parameters(member: Optimizer) -> None:
+    """Give loaded states the strides of their parameters, which fused kernels ask for."""
+    for group in member.param_groups:
+        for parameter in group["params"] if group.get("fused") else ():
+            state = member.state.get(parameter, {})
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[key] = torch.empty_like(parameter).copy_(value)
 
 
 def _check_cover(members: Mapping[str, Optimizer], parameters: Iterable[Tensor] | None) -> None:

@@ -1,14 +1,16 @@
 """Counter-based random numbers: each is a function of (seed, epoch, image, purpose), with no state to save.
 
-The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") in int64
-tensor arithmetic. The seed is the key; image, epoch, purpose and block number are the words of the counter. So an
-image gets the same numbers in any batch, order and rank, on any device, and after a resume.
+The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), one Triton kernel
+on GPUs and int64 tensor arithmetic elsewhere. The seed is the key; image, epoch, purpose and block number are the words
+of the counter. So an image gets the same numbers in any batch, order and rank, on any device, and after a resume.
 """
 
 from enum import IntEnum, unique
 
 import torch
 from torch import Tensor
+
+from p2be_exp.system.device_kernels import device_operator, kernels_serve
 
 _WORD = 0xFFFFFFFF  # the largest 32-bit word, and the mask for one
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -90,7 +92,7 @@ class ImageRandom:
         images = images.to(torch.int64)
         if images.device.type == "cpu" and len(images) and not 0 <= images.min() <= images.max() <= _WORD:
             raise ValueError(f"images must be between 0 and {_WORD}")
-        self._images = images[:, None] & _WORD
+        self._images = images
         self._epoch = _word("epoch", epoch)
         self._purpose = _word("purpose", purpose)
 
@@ -112,12 +114,29 @@ class ImageRandom:
         """
         if n < 0 or start < 0 or start + n > 2 * (_WORD + 1):
             raise ValueError(f"draws {start}..{start + n - 1} are not among the 2**33 of an image")
-        first, last = start // 2, (start + n + 1) // 2  # a block of four words gives two draws
-        block = torch.arange(first, last, device=self._images.device)
-        epoch, purpose = torch.full_like(block, self._epoch), torch.full_like(block, self._purpose)
-        w0, w1, w2, w3 = philox4x32((self._images, epoch, purpose, block), self._key)
-        draws = torch.stack([_to_unit(w0, w1), _to_unit(w2, w3)], dim=-1).flatten(1)
-        return draws[:, start - 2 * first :][:, :n]
+        draw = _uniform if kernels_serve(self._images.device) else _uniform_plain
+        return draw(self._images, *self._key, self._epoch, self._purpose, n, start)
+
+
+def _uniform_plain(images: Tensor, key0: int, key1: int, epoch: int, purpose: int, n: int, start: int) -> Tensor:
+    first, last = start // 2, (start + n + 1) // 2  # a block of four words gives two draws
+    block = torch.arange(first, last, device=images.device)
+    words = torch.full_like(block, epoch), torch.full_like(block, purpose)
+    w0, w1, w2, w3 = philox4x32((images[:, None] & _WORD, *words, block), (key0, key1))
+    draws = torch.stack([_to_unit(w0, w1), _to_unit(w2, w3)], dim=-1).flatten(1)
+    return draws[:, start - 2 * first :][:, :n]
+
+
+def _uniform_empty(images: Tensor, key0: int, key1: int, epoch: int, purpose: int, n: int, start: int) -> Tensor:
+    return images.new_empty(len(images), n, dtype=torch.float64)
+
+
+_uniform = device_operator(
+    "uniform_of_images(Tensor images, int key0, int key1, int epoch, int purpose, int n, int start) -> Tensor",
+    "p2be_exp.randomness.uniform_kernel:uniform",
+    _uniform_plain,
+    _uniform_empty,
+)
 
 
 def _to_unit(high: Tensor, low: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Many random numbers of the images of a batch: compiled on the host, tensor arithmetic on a GPU, equal on both."""
+"""Many random numbers of the images of a batch: compiled on the host, a kernel on a GPU, equal on both."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_error_over_effort(results):
             "index": np.arange(N), "label": np.zeros(N, int), "prediction": wrong.astype(int), "wrong": wrong,
             "confidence": np.full(N, 0.9, np.float32), "broken_at": broken_at,
         })  # fmt: skip
-    results.attacks = [*ATTACKS, conditions[0], conditions[2]]
+    results.planned = [*ATTACKS, conditions[0], conditions[2]]
     (axes,) = error_over_effort(results, "a network").axes
     assert axes.get_title() == "8 levels\npgd_ce_secant"
     assert axes.get_xlabel() == "gradients an image"
@@ -91,7 +91,7 @@ def test_loss_over_steps(results):
 
 
 def test_no_steps_no_figure(results):
-    results.attacks = [each for each in ATTACKS if not each.gradient]
+    results.planned = [each for each in ATTACKS if not each.gradient]
     assert loss_over_steps(results, "a network") is None
 
 

@@ -33,6 +33,20 @@ def test_it_fails_where_no_gradient_leads_on():
     assert found.detail == "4 of 4 images left at 255 levels: pgd_margin_secant broke 0 of 4, lspga broke 0 of 4."
 
 
+def test_it_does_not_go_on_where_it_has_failed():
+    model = planted_network(RGB(), torch.full((3, 4, 4), 60, dtype=torch.uint8), 255)
+    forward = model.trunk.forward
+    model.trunk.forward = lambda features: forward(features.detach())
+    assert checked(model, 20).detail == (
+        "20 of 20 images left at 255 levels: pgd_margin_secant broke 0 of 20, lspga broke 0 of 8."
+    )
+
+
+def test_without_images():
+    model = planted_network(RGB(), torch.full((3, 4, 4), 60, dtype=torch.uint8), 255)
+    assert checked(model, 0).verdict == "not measured"
+
+
 def test_a_few_that_are_left_are_suspicious():
     assert [unbounded_verdict(30, left, []).verdict for left in (0, 1, 3, 4, 30)] == [
         "ok", "suspicious", "suspicious", "failed", "failed"

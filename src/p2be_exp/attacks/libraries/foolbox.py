@@ -47,10 +47,9 @@ class FoolboxAttack(LibraryAttack):
     ) -> None:
         uses_gradient = method not in WITHOUT_GRADIENT
         super().__init__(eps_levels, f"foolbox_{method}", gradient, uses_gradient, restarts)
-        made = getattr(foolbox.attacks, method, None)
+        key, made = f"attack.method={method}", getattr(foolbox.attacks, method, None)
         if made is None:
-            raise BadInput(f"attack.method={method}: not in Foolbox {foolbox.__version__}, which is installed")
-        key = f"attack.method={method}"
+            raise BadInput(f"{key}: not in Foolbox {foolbox.__version__}, which is installed")
         arguments = check_params(key, made, params, reserved=("steps",))
         known = inspect.signature(made).parameters
         if steps is not None:

@@ -70,7 +70,8 @@ class LibraryAttack(Attack):
         batch have the share of all its gradients."""
         if self.eps_levels == 0:  # a secant needs a level to each side, and there is nothing to search
             nothing = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-            return Search(images.clone(), torch.full_like(labels, torch.nan, dtype=torch.float), None, nothing, nothing)
+            none_known = torch.full_like(labels, torch.nan, dtype=torch.float)
+            return Search(images.clone(), none_known, clamped=nothing, lost=nothing)
         twin = Watched(cast("Classifier", model).surrogate(self.surrogate, radius=self.eps_levels))
         seed = int(random.uniform(restart, 1)[0, 0] * 2**31)
         with seeded(seed):
@@ -82,7 +83,7 @@ class LibraryAttack(Attack):
         clamped = (inside != levels).flatten(1).any(1)
         lost = clamped & (predict(model, levels) != labels) & (predict(model, inside) == labels)
         zeros = twin.zero_share().expand(len(images)) if self.gradient else None
-        return Search(inside, zeros, None, clamped, lost)
+        return Search(inside, zeros, clamped=clamped, lost=lost)
 
 
 class Watched(nn.Module):

@@ -50,7 +50,7 @@ class TorchAttack(LibraryAttack):
     ) -> None:
         uses_gradient = method not in WITHOUT_GRADIENT
         super().__init__(eps_levels, f"torchattacks_{method}", gradient, uses_gradient, restarts)
-        made = getattr(torchattacks, method, None)
+        key, made = f"attack.method={method}", getattr(torchattacks, method, None)
         if made is None:
             raise BadInput(
                 f"attack.method={method}: not in torchattacks {torchattacks.__version__}, which is installed"

@@ -50,6 +50,9 @@ ALL_ZERO_GRADIENTS = 0.99
 RELAXED_SHARE = 0.5
 """Share of what the best other white-box attack adds to random in ball that the relaxed attack should add."""
 
+LOW_RELAXED_SHARE = 0.25
+"""Below this share it has failed, unless it is stronger than random beyond chance."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -308,9 +311,9 @@ def _verdict_on_relaxed(against_random: _Comparison, other: Measured | None) -> 
     gain = other.error - random.error
     if gain <= 0 or _p_value(other, random) >= ALPHA:
         return "not measured"
-    if not beats:
-        return "failed"
-    return "ok" if against_random.points >= RELAXED_SHARE * gain else "suspicious"
+    if against_random.points >= RELAXED_SHARE * gain:
+        return "ok"
+    return "suspicious" if beats or against_random.points >= LOW_RELAXED_SHARE * gain else "failed"
 
 
 def _pairs(first: Sequence[Measured], second: Sequence[Measured]) -> list[tuple[Measured, Measured]]:

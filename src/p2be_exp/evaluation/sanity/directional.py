@@ -107,7 +107,9 @@ def kinds_of(model: Classifier, attacks: Iterable[Attack]) -> list[Kind]:
     for attack in attacks:
         inner, source = attack, None
         if isinstance(attack, Transfer):
-            inner, source = attack.inner, cast("Classifier", attack.source)
+            inner, source = attack.inner, cast("Classifier | None", attack.source)
+            if source is None:  # only its rows are at hand
+                continue
         if inner.gradient not in (*get_args(Surrogate), "relaxed") or attack.kind not in ("white-box", "transfer"):
             continue
         climbed = source or model
@@ -158,13 +160,9 @@ def steps_of(model: Classifier, kind: Kind, images: Tensor, labels: Tensor, radi
 
 
 def _together(parts: Sequence[Steps]) -> Steps:
+    ahead, back, blind = (torch.cat([getattr(part, name) for part in parts]) for name in ("ahead", "back", "blind"))
     mixed = [part.mixed for part in parts if part.mixed is not None]
-    return Steps(
-        ahead=torch.cat([part.ahead for part in parts]),
-        back=torch.cat([part.back for part in parts]),
-        blind=torch.cat([part.blind for part in parts]),
-        mixed=_together(mixed) if mixed else None,
-    )
+    return Steps(ahead, back, blind, _together(mixed) if mixed else None)
 
 
 def right_places(model: Classifier, images: Tensor, labels: Tensor, most: int = DIRECTIONS) -> Tensor:
@@ -186,8 +184,8 @@ def _steps(model: Classifier, kind: Kind, images: Tensor, labels: Tensor, radius
         slope = [slopes(reader.encoding, kind.gradient, radius, kind.width) for reader in model.readers]
         ahead, back, blind = _level_steps(model, images, labels, radius, slope)
     with torch.no_grad():
-        margin = [margins(at_least_float32(model(each)), labels) for each in (ahead, back)]
-    return Steps(margin[0], margin[1], blind, mixed)
+        up, down = (margins(at_least_float32(model(each)), labels) for each in (ahead, back))
+    return Steps(up, down, blind, mixed)
 
 
 def _level_steps(
@@ -223,8 +221,8 @@ def _relaxed_steps(
     sign = gradient_of_softmax(slope, shares.detach()).sign()
     with torch.no_grad():
         moved = [torch.softmax((way * sign).masked_fill(~window.open, -torch.inf), -1) for way in (1, -1)]
-        mixed = [margins(at_least_float32(model.body(*features(each))), labels) for each in moved]
-    return torch.where(level, images, ahead), torch.where(level, images, back), blind, Steps(mixed[0], mixed[1], blind)
+        up, down = (margins(at_least_float32(model.body(*features(each))), labels) for each in moved)
+    return torch.where(level, images, ahead), torch.where(level, images, back), blind, Steps(up, down, blind)
 
 
 # -- verdicts --------------------------------------------------------------------------------------------------------

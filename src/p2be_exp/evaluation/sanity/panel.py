@@ -24,6 +24,7 @@ from p2be_exp.evaluation.sanity.directional import (
     right_places,
     steps_of,
 )
+from p2be_exp.evaluation.sanity.imported_rows import imported_rows
 from p2be_exp.evaluation.sanity.live_checks import (
     forwards_agree,
     planted_directions_are_found,
@@ -58,6 +59,7 @@ def check_sanity(
     """
     wrong = results.wrong()
     rows = [measured(condition, attack, results, wrong) for condition, attack in attacks.items()]
+    rows += imported_rows(results)
     clean = results.rows[CLEAN.id]
     clean_row = Measured("clean", "random", 0, clean.n, clean.n_wrong, wrong[CLEAN.id])
     used = list(attacks.values())

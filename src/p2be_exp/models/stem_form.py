@@ -1,0 +1,57 @@
+"""Which form of the encoded first convolution is taken: the rule, in one place.
+
+=====================  ========================================  =================================================
+device                 form                                      why
+=====================  ========================================  =================================================
+CPU                    ``lookup`` below M = 16, else ``folded``  measured (``benchmarks/stem.py``): with fewer bits
+                                                                 the look-up is at least as fast; at M = 16 both are
+                                                                 alike for the stems of ResNet-50 and AlexNet; at
+                                                                 M = 64 folding is 3 to 4 times as fast for these
+                                                                 and adds less than half the memory
+GPU                    ``lookup``                                the only form that was part of a training step
+                                                                 measured on a GPU
+GPU, P2BE_STEM=fused   ``fused`` where :func:`fusible`, else     not yet measured on a GPU: ``python
+                       ``lookup``                                benchmarks/stem.py --device cuda`` compares them.
+                                                                 Where it is faster, it becomes the rule, and the
+                                                                 variable goes
+=====================  ========================================  =================================================
+
+On a GPU a table that learns gets its gradient as a histogram over levels in the ``lookup`` form, too
+(:func:`p2be_exp.encodings.level_sums.level_sums`); that is not yet measured on a GPU either.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from p2be_exp.encodings.kernels import DTYPES, products_serve
+from p2be_exp.system.gpu_stem import gpu_form
+
+StemForm = Literal["auto", "lookup", "folded", "fused"]
+
+FOLD_FROM_M = 16
+"""On a CPU, codes from this length on are folded with the weights."""
+
+
+def chosen_form(device: torch.device, M: int) -> StemForm:
+    """What ``auto`` stands for on a device, for codes of M values; never ``auto`` itself."""
+    if device.type == "cpu":
+        return "folded" if M >= FOLD_FROM_M else "lookup"
+    return "fused" if device.type == "cuda" and gpu_form() == "fused" else "lookup"
+
+
+def fusible(
+    device: torch.device, dtype: torch.dtype, kernel: int, stride: int, padding: int, shifted: bool = False
+) -> bool:
+    """Whether the fused form takes a convolution; where it does not, the look-up serves.
+
+    Args:
+        device: of the images; on a CPU the operator has a plain form, for tests.
+        dtype: that the convolution is made in: float32 or bfloat16.
+        kernel, stride, padding: a stride of 1 and a padding that keeps the size, as 3 x 3 with padding 1.
+        shifted: whether something is subtracted from the codes, whose padding is then no code's.
+    """
+    keeps_size = stride == 1 and kernel % 2 == 1 and padding == kernel // 2
+    return keeps_size and not shifted and dtype in DTYPES and (device.type == "cpu" or products_serve(device))

@@ -1,0 +1,28 @@
+"""The generator as a Triton kernel and as an operator: equal to the tensor arithmetic, one launch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.launches import Launches
+from p2be_exp.randomness import draws
+from p2be_exp.randomness.draws import ImageRandom, Purpose
+
+
+@pytest.mark.slow
+def test_the_kernel_draws_the_same():
+    pytest.importorskip("triton")
+    from triton_interpreter import run_interpreted
+
+    run_interpreted(Path(__file__).with_name("interpreted_uniform.py"))
+
+
+def test_a_batch_is_drawn_in_one_launch(monkeypatch):
+    random = ImageRandom(2**40, 3, torch.arange(7), Purpose.AUGMIX)
+    expected = random.uniform(68, 1)
+    monkeypatch.setattr(draws, "kernels_serve", lambda device: True)
+    with Launches() as launches:
+        drawn = random.uniform(68, 1)
+    assert dict(launches.by_name) == {"p2be_exp.uniform_of_images": 1}
+    assert torch.equal(drawn, expected)
