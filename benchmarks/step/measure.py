@@ -26,8 +26,8 @@ WARM_UP = 5
 CLASSES = 100
 PROFILED = 3
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-"""``cpu`` is this process's share of the processor, which does not grow when others use the machine; what it waits for,
-and the processes of a loader, are not in it."""
+"""``cpu`` is the processor's time, which does not grow when others use the machine: of this process, and for the plain
+form of its loader's processes, too, whose time is added to the views. What is waited for is not in it."""
 
 
 class Effort(NamedTuple):
@@ -101,7 +101,8 @@ def measure(setting: Setting, effort: Effort) -> Measured:
                 yield from ours(wait)
             rounds[OURS].append(_round(timed, effort.steps))
             if plain is not None:
-                theirs = {wait: plain.round(effort.steps, meter(wait)) for wait in _waits(device)}
+                workers = effort.clock == "cpu"
+                theirs = {wait: plain.round(effort.steps, meter(wait), workers) for wait in _waits(device)}
                 rounds[PUBLISHED].append(_round(theirs, effort.steps))
         with Launches() as counted:
             parts.begin(lambda: counted.total)

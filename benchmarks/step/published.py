@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,10 +61,18 @@ class PublishedTraining:
         self.schedules = [LambdaLR(each, _cosine) for each in self.optimizers]
         self.loader = pillow_loader(PillowViews(images, labels, self.views - 1), batch_size, device, workers)
         self.parts = Parts()
+        self._others = {each.pid for each in multiprocessing.active_children()}
 
     @torch.enable_grad()
-    def round(self, steps: int, meter: Callable[[], float]) -> dict[str, float]:
-        """What ``steps`` steps take by part, after one that does not count, in which the loader begins."""
+    def round(self, steps: int, meter: Callable[[], float], with_workers: bool = False) -> dict[str, float]:
+        """What ``steps`` steps take by part, after one that does not count, in which the loader begins.
+
+        Args:
+            steps: as many as there are images for, or fewer.
+            meter: see :meth:`Parts.begin`.
+            with_workers: add the processor's seconds of the loader's processes to the views.
+        """
+        before = self._seconds_of_workers() if with_workers else 0.0
         batches = iter(self.loader)
         with published_kernels(self.device):
             self.step(next(batches))
@@ -73,7 +83,15 @@ class PublishedTraining:
                     batch = next(batches)
                 self.step(batch)
             synchronize(self.device)
-            return self.parts.end()
+            found = self.parts.end()
+        if with_workers:
+            made = len(self.loader)  # all of the epoch's, some of them before the first step that counts
+            found[VIEWS] += (self._seconds_of_workers() - before) * steps / made
+        return found
+
+    def _seconds_of_workers(self) -> float:
+        pids = {each.pid for each in multiprocessing.active_children()} - self._others
+        return sum(processor_seconds(pid) for pid in pids if pid is not None)
 
     def step(self, batch: Any) -> None:
         """One step on a batch of the loader."""
@@ -96,6 +114,15 @@ class PublishedTraining:
             for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
                 optimizer.step()
                 schedule.step()
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor's time of a process so far (Linux).
+
+    Raises:
+        OSError: there is no such process.
+    """
+    return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid gives
 
 
 @contextmanager

@@ -33,7 +33,7 @@ Keys, set with KEY=VALUE; the first four may be lists:
   batch_size  images a step (128)
   steps       of a round (4)
   rounds      that count, 2 or more (7)
-  clock       wall, or cpu: the processor's time of this process, for a CPU that others use, too (wall)
+  clock       wall, or cpu: the processor's time, the loader's processes included, where others use the CPU (wall)
   seconds     after which no further round of a setting begins, if there are three (no limit)
   threads     of a CPU (PyTorch's)
 

@@ -1,10 +1,12 @@
 """The published method, written down plainly: the same loss as ours on the same views, views as Pillow makes them."""
 
+import os
+
 import pytest
 import torch
 
 from benchmarks.step.parts import FRAMEWORK, PARTS
-from benchmarks.step.published import VIEWS_OF, PublishedTraining
+from benchmarks.step.published import VIEWS_OF, PublishedTraining, processor_seconds
 from benchmarks.step.published_net import ENCODINGS, PublishedNet, published_loss
 from benchmarks.step.published_views import PillowViews, pillow_loader
 from benchmarks.step.training import Setting
@@ -120,3 +122,21 @@ def test_a_round_of_steps_learns_and_is_split_into_parts():
     assert sum(found.values()) == 2 * 8 + 1  # the meter was asked at each of eight edges in and out, and at the end
     after = (training.net.embedding, training.net.conv.weight)
     assert all(not torch.equal(mine, other) for mine, other in zip(before, after, strict=True))
+
+
+def test_the_loader_s_processes_are_in_the_views_where_they_are_asked_for():
+    """The meter of this process stands still: what is left is theirs."""
+    training = PublishedTraining("rgb", "wrn16_1", "augmix", IMAGES, LABELS, 2, CLASSES, CPU, workers=1)
+    alone = training.round(1, lambda: 0.0)
+    together = training.round(1, lambda: 0.0, with_workers=True)
+    assert set(alone.values()) == {0.0}
+    assert together["views"] > 0
+    assert {seconds for part, seconds in together.items() if part != "views"} == {0.0}
+
+
+def test_the_processor_s_time_of_a_process():
+    before = processor_seconds(os.getpid())
+    sum(range(100_000))
+    assert processor_seconds(os.getpid()) > before
+    with pytest.raises(OSError, match="Invalid argument"):
+        processor_seconds(2**22 + 1)
