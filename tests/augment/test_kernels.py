@@ -8,8 +8,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.launches import Launches
-from p2be_exp.augment import AugMix, augmix, operations, random_flip_crop
-from p2be_exp.augment.affine import _rotations
+from p2be_exp.augment import AugMix, augmix, random_flip_crop
 from p2be_exp.randomness import draws
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 
@@ -25,17 +24,6 @@ def views(images, ids, buckets):
         clean = random_flip_crop(images, to_crop)
         result = torch.cat([clean[None], mix(clean, to_mix)])
     return result, launches
-
-
-@pytest.fixture
-def no_constants_kept():
-    """Those made of fake tensors would be found by later tests on a GPU."""
-    cached = (operations._settings, operations._places, _rotations)
-    for each in cached:
-        each.cache_clear()
-    yield
-    for each in cached:
-        each.cache_clear()
 
 
 @pytest.mark.parametrize("buckets", [None, 64])
@@ -57,7 +45,7 @@ def test_the_way_of_a_gpu_gives_the_same_in_few_launches(monkeypatch, photograph
     }
 
 
-def test_a_gpu_takes_this_way(no_constants_kept):
+def test_a_gpu_takes_this_way():
     """On tensors that say they are on a GPU and have no values: whatever has to read one back fails."""
     pytest.importorskip("triton")
     with FakeTensorMode():

@@ -7,10 +7,11 @@ edge takes the edge's level, and the interpolated value is truncated to a level.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from p2be_exp.system.device_constants import kept_on_device
 
 
 def apply_affine(images: Tensor, maps: Tensor) -> Tensor:
@@ -138,12 +139,9 @@ def _identity_with(position: int, value: Tensor) -> Tensor:
     return maps
 
 
-@lru_cache
+@kept_on_device
 def _rotations(size: tuple[int, int], device: torch.device) -> Tensor:
-    """float64 ``(360, 6)``: the map of each whole degree, cosine and sine rounded to 15 digits as Pillow rounds them.
-
-    One copy per device, since copying at every call would make the host wait for the device.
-    """
+    """float64 ``(360, 6)``: the map of each whole degree, cosine and sine of 15 digits as Pillow has them."""
     angles = [-math.radians(degrees) for degrees in range(360)]
     height, width = size
     maps = []

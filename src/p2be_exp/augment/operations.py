@@ -5,7 +5,6 @@ that overlap with the test corruptions.
 """
 
 from enum import IntEnum
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from p2be_exp.augment.tables import (
     posterize_table,
     solarize_table,
 )
+from p2be_exp.system.device_constants import kept_on_device
 
 
 class Operation(IntEnum):
@@ -130,12 +130,12 @@ def _table(kind: int, images: Tensor, argument: Tensor) -> Tensor:
             return solarize_table(argument)
 
 
-@lru_cache
+@kept_on_device
 def _settings(size: tuple[int, int], device: torch.device) -> Tensor:
     """What makes an argument of a magnitude: float64 ``(10, 6)``, by ``Operation``, the last row for no operation.
 
     The columns: the strength at magnitude 10; 10; whether it is truncated to a whole number; its factor, and that of
-    the opposite direction; what it is added to. One copy per device, for the reason of the rotations.
+    the opposite direction; what it is added to.
     """
     height, width = size
     rows = {
@@ -152,7 +152,7 @@ def _settings(size: tuple[int, int], device: torch.device) -> Tensor:
     return torch.tensor([*table, without], dtype=torch.float64, device=device)
 
 
-@lru_cache
+@kept_on_device
 def _places(device: torch.device) -> Tensor:
     """float64 ``(10, 6)``: 1 at the number of the map that is the operation's argument; the last row for none."""
     places = torch.zeros(len(Operation) + 1, 6, dtype=torch.float64)
