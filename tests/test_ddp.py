@@ -170,6 +170,18 @@ def test_corrupted_and_attacked_images_count_once_and_are_those_of_one_process(w
                 assert np.array_equal(ours["wrong"], theirs["wrong"])
 
 
+def test_both_processes_run_the_deciding_attack_again(whole, tmp_path):
+    run = copy_of(whole / "run", tmp_path / "run")
+    arguments = ["run=run", "limit_test=41", "eval_batch_size=10", "corruption=none", "attack=suite_short",
+                 "attack.eps_levels=1", "attack.steps=2", "attack.queries=2"]  # fmt: skip
+    outcome = finish(start_warm(ROOT / "evaluate.py", *arguments, *DDP, "name=two", cwd=tmp_path, spares=1))
+    assert outcome.code == 0, outcome.err
+    rows = rows_of(run / "evaluations" / "two" / "results.csv")
+    assert {row["n"] for row in rows} == {"41"}
+    assert rows[-1]["name"].endswith("_twice")
+    assert rows[-1]["name"].removesuffix("_twice") in [row["name"] for row in rows[:-2]]
+
+
 def test_the_batch_size_is_that_of_all_processes(whole, alone):
     ours, one = (rows_of(run / "metrics.csv") for run in (whole / "run", alone))
     assert [row["step"] for row in ours] == [row["step"] for row in one] == ["5", "10", "15"]

@@ -19,7 +19,8 @@ from process_state import changes, snapshot
 
 IMPORTS = """
 import importlib, pkgutil, sys
-import cv2, hydra, matplotlib, numba, numpy, omegaconf, PIL, pytorch_lightning, pytorch_lightning.loggers, scipy
+import cv2, foolbox, hydra, matplotlib, numba, numpy, omegaconf, PIL, pytorch_lightning, pytorch_lightning.loggers
+import pyautoattack, scipy, torchattacks
 import sklearn, torch, torchmetrics, torchvision, tqdm, wandb
 assert "p2be_exp" not in sys.modules
 sys.path.append(sys.argv[1])

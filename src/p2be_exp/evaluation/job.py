@@ -15,7 +15,7 @@ from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.effort import decisive, with_other_efforts
 from p2be_exp.evaluation.figures.draw import draw_results
-from p2be_exp.evaluation.module import EvaluationModule, condition_loader, list_conditions
+from p2be_exp.evaluation.module import EvaluationModule, condition_loader
 from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.progress import EvaluationProgress
 from p2be_exp.evaluation.results import Results
@@ -85,10 +85,12 @@ def evaluate(
             refuse_links(output.folder, "per_image", "figures", key=output.key)
             remove_leftovers(output.folder, output.folder / "per_image", output.folder / "figures")
         results = _results(plan, data, weights, output)
-        _measure(plan, model, data, results, plan.attack_of, main)
-        attack_of = plan.attack_of | _other_efforts(plan, results)
+        _measure(plan, model, data, results, results.missing(plan.conditions), plan.attack_of, main)
+        again = _other_efforts(plan, results)
+        attack_of = plan.attack_of | again
         results.planned = list(attack_of)
-        _measure(plan, model, data, results, attack_of, main)
+        missing = from_first_rank([each.id for each in results.missing(list(again))])
+        _measure(plan, model, data, results, [each for each in again if each.id in missing], again, main)
         if main and plan.attacks:
             results.add_sanity(check_sanity(model, data, attack_of, results, plan.config.seed))
         summary = results.summary()
@@ -119,7 +121,7 @@ def _other_efforts(plan: EvaluationPlan, results: Results) -> dict[Condition, At
     """Of a suite, the attack that decides at each radius with half and with twice its effort."""
     if plan.suite is None:
         return {}
-    # Only the first rank has the rows of this process.
+    # Only the first rank knows the rows that were just measured.
     chosen = from_first_rank([each.id for each in decisive(plan.attack_of, results.wrong())])
     return with_other_efforts(plan.attack_of, chosen)
 
@@ -129,13 +131,14 @@ def _measure(
     model: Classifier,
     data: ImageDataModule,
     results: Results,
+    conditions: list[Condition],
     attack_of: Mapping[Condition, Attack],
     main: bool,
 ) -> None:
-    """The conditions that have no row yet, clean and corrupted images before the attacks."""
-    config, conditions = plan.config, results.missing(list_conditions(plan.corrupted, attack_of))
+    """Some conditions, the same on every rank."""
     if not conditions:
         return
+    config = plan.config
     progress = config.trainer.progress and len(conditions) > 1
     trainer = build_trainer(
         config.trainer,
