@@ -49,6 +49,15 @@ def signals():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def first_backward():
+    """Autograd asks at a process's first backward pass how many GPUs there are, and starts a thread for each.
+
+    Under a fake CUDA device there seems to be one, and then no fork of the process can compute gradients.
+    """
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def threads():
     """One thread, since those of one small operation wait for each other; or P2BE_TEST_THREADS (see .ci/run)."""
     before = torch.get_num_threads()
