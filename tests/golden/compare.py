@@ -7,7 +7,11 @@ images, exports, reports; and what this commit makes of run folders that BASE ha
 cases. A line is printed for each as it is known::
 
     equal    train/p2be-augmix (3,102 values)
+    equal    evaluate/p2be-suite (2,218 values; 96 differ on purpose)
     DIFFERS  train/p2be-contrain (214 of 3,111 values): step 1: jsd: 0.00052 before, 0.00053 after
+
+``on_purpose.py`` lists what was changed on purpose since the oldest BASE that still runs; its reasons are printed at
+the end, each with the number of its differences. ``--strict`` knows no purpose.
 
 Exit codes: 0 everything is equal; 1 something differs or is broken; 2 bad usage.
 
@@ -27,6 +31,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +41,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import grid  # noqa: E402
+import on_purpose  # noqa: E402
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -46,19 +54,6 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-
-
-NEW_KEYS = (
-    "config.yaml: strict_plugins",
-    "config.yaml: model: name",
-    "config.yaml: backbone: activation",
-    "regime: awp_gamma",
-    "regime: awp_warmup",
-    "attack: start",
-    "attack: adaptive",
-    "attack: step_size",
-)
-"""What a commit before this one need not have had: keys of the configuration, never numbers. Compared where it had."""
 
 
 class Worker:
@@ -107,33 +102,60 @@ class Worker:
         self._errors.close()
 
 
-def compared(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[str]]:
-    """The verdict on a case, and a line for each difference."""
+@dataclass
+class Verdict:
+    """The verdict on a case.
+
+    Attributes:
+        word: ``equal``, ``DIFFERS``, ``BROKEN`` or ``skipped``.
+        lines: one for each difference, or why there is nothing to compare.
+        purposes: why values differ on purpose, and how many do.
+    """
+
+    word: str
+    lines: list[str]
+    purposes: Counter[str] = field(default_factory=Counter)
+
+
+def compared(before: dict[str, Any], after: dict[str, Any], strict: bool = False) -> Verdict:
+    """The verdict on a case; ``strict``: what was changed on purpose is a difference, too."""
     for side, answer in (("before", before), ("after", after)):
         if "broken" in answer:
-            return "BROKEN", [f"{side}: {answer['broken']}"]
+            return Verdict("BROKEN", [f"{side}: {answer['broken']}"])
     skipped = [
         f"{side}: {answer['skipped']}" for side, answer in (("before", before), ("after", after)) if "skipped" in answer
     ]
     if skipped:
-        return "skipped", skipped
+        return Verdict("skipped", skipped)
     one, other = before["found"], after["found"]
     if not one:
-        return "BROKEN", ["nothing was found to compare"]
-    return ("DIFFERS" if (found := differences(one, other)) else "equal"), found
+        return Verdict("BROKEN", ["nothing was found to compare"])
+    lines, purposes = [], Counter()
+    for difference in found_differences(one, other):
+        reason = None if strict else on_purpose.reason(*difference)
+        if reason:
+            purposes[reason] += 1
+        else:
+            lines.append(line_of(*difference))
+    return Verdict("DIFFERS" if lines else "equal", lines, purposes)
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """A line for each key whose values differ, in the order of the keys: the first one was known first."""
-    lines = []
+    return [line_of(*difference) for difference in found_differences(one, other)]
+
+
+def found_differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The keys whose values differ, each with both; MISSING where a side has none."""
     for key in [*one, *(key for key in other if key not in one)]:
-        if key not in other:
-            lines.append(f"{key}: {told(one[key])} before, missing after")
-        elif key not in one and not key.endswith(NEW_KEYS):
-            lines.append(f"{key}: missing before, {told(other[key])} after")
-        elif key in one and told(one[key]) != told(other[key]):  # so that nan is nan, and 1 is not 1.0
-            lines.append(f"{key}: {told(one[key])} before, {told(other[key])} after")
-    return lines
+        before, after = (side.get(key, on_purpose.MISSING) for side in (one, other))
+        if told(before) != told(after):  # so that nan is nan, and 1 is not 1.0
+            yield key, before, after
+
+
+def line_of(key: str, before: Any, after: Any) -> str:
+    """A difference in words."""
+    return f"{key}: {told(before)} before, {told(after)} after"
 
 
 def told(value: Any) -> str:
@@ -155,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         commit = _git("rev-parse", "--short", f"{options.base}^{{commit}}")
         _git("worktree", "add", "--detach", str(tree), commit)
         print(f"{commit} and {options.tree}: {len(names)} cases in {work}", flush=True)
-        counts = _run(names, tree, options.tree, work, options.all)
+        counts = _run(names, tree, work, options)
     finally:
         if tree.exists():
             _git("worktree", "remove", "--force", str(tree))
@@ -166,11 +188,11 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(counts.get("DIFFERS", 0) + counts.get("BROKEN", 0)))
 
 
-def _run(names: list[str], base: Path, new: Path, work: Path, everything: bool) -> dict[str, int]:
+def _run(names: list[str], base: Path, work: Path, options: argparse.Namespace) -> Counter[str]:
     """Run the cases on both, print each verdict; how many there are of each."""
     workers = {
         "before": Worker(base, work / "before", work / "before"),
-        "after": Worker(new, work / "after", work / "before"),
+        "after": Worker(options.tree, work / "after", work / "before"),
     }
     answers: dict[str, dict[str, Any]] = {name: {} for name in names}
     news = threading.Condition()
@@ -187,21 +209,28 @@ def _run(names: list[str], base: Path, new: Path, work: Path, everything: bool) 
 
     for side in workers:
         threading.Thread(target=follow, args=[side], daemon=True).start()
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    purposes: Counter[str] = Counter()
     for name in names:
         with news:
             news.wait_for(lambda name=name: len(answers[name]) == 2)
-        verdict, lines = compared(**answers[name])
-        counts[verdict] = counts.get(verdict, 0) + 1
-        _print(verdict, name, lines, len(answers[name]["before"].get("found", {})), everything)
+        verdict = compared(**answers[name], strict=options.strict)
+        counts[verdict.word] += 1
+        purposes += verdict.purposes
+        _print(name, verdict, len(answers[name]["before"].get("found", {})), options.all)
     for worker in workers.values():
         worker.close()
+    for reason, count in purposes.items():
+        print(f"on purpose, {count:,} values: {reason}")
     return counts
 
 
-def _print(verdict: str, name: str, lines: list[str], count: int, everything: bool) -> None:
-    number = {"equal": f" ({count:,} values)", "DIFFERS": f" ({len(lines):,} of {count:,} values)"}.get(verdict, "")
-    print(f"{verdict:8} {name}{number}" + "".join(f": {line}" for line in lines[:1]), flush=True)
+def _print(name: str, verdict: Verdict, count: int, everything: bool) -> None:
+    lines, values = verdict.lines, f"{count:,} values"
+    if purposes := verdict.purposes.total():
+        values += f"; {purposes:,} differ on purpose"
+    number = {"equal": f" ({values})", "DIFFERS": f" ({len(lines):,} of {values})"}.get(verdict.word, "")
+    print(f"{verdict.word:8} {name}{number}" + "".join(f": {line}" for line in lines[:1]), flush=True)
     for line in lines[1:] if everything else []:
         print(f"         {line}", flush=True)
 
@@ -215,6 +244,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few cases: two minutes")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument("--all", action="store_true", help="print every difference and not the first alone")
+    parser.add_argument("--strict", action="store_true", help="what was changed on purpose is a difference, too")
     parser.add_argument("--keep", action="store_true", help="keep the folders of both")
     parser.add_argument("--tree", type=Path, default=HERE.parents[1], help="the checkout to compare; default: this one")
     options = parser.parse_args(arguments)

@@ -6,8 +6,9 @@ Where the first half cannot be asked, it is skipped with the reason.
 import functools
 import os
 
+import on_purpose
 import pytest
-from compare import NEW_KEYS, compared, differences, told
+from compare import Verdict, compared, differences, told
 from stored import CASES, differences_elsewhere, found, stored
 from worker import fingerprint
 
@@ -47,16 +48,56 @@ def test_a_difference_elsewhere_is_more_than_rounding():
 
 def test_the_verdict_on_a_case():
     nan, found = float("nan"), {"step 1: ce": 0.1, "step 2: ce": 0.2}
-    assert compared({"found": {"a": nan}}, {"found": {"a": nan}}) == ("equal", [])
+    assert compared({"found": {"a": nan}}, {"found": {"a": nan}}) == Verdict("equal", [])
     last_bit = 0.2 + 2**-55
-    assert compared({"found": found}, {"found": found | {"step 2: ce": last_bit}}) == (
-        "DIFFERS",
-        [f"step 2: ce: 0.2 before, {told(last_bit)} after"],
+    assert compared({"found": found}, {"found": found | {"step 2: ce": last_bit}}) == Verdict(
+        "DIFFERS", [f"step 2: ce: 0.2 before, {told(last_bit)} after"]
     )
-    assert compared({"found": found}, {"found": {"step 1: ce": 0.1}})[1] == ["step 2: ce: 0.2 before, missing after"]
-    assert compared({"found": found}, {"found": found | {"step 3: ce": 0.3}})[0] == "DIFFERS"
-    assert compared({"found": found}, {"found": found | {NEW_KEYS[0]: False}})[0] == "equal"
-    assert compared({"found": found | {NEW_KEYS[0]: True}}, {"found": found | {NEW_KEYS[0]: False}})[0] == "DIFFERS"
-    assert compared({"found": {}}, {"found": {}})[0] == "BROKEN"
-    assert compared({"found": found}, {"broken": "train.py: exit code 1"})[0] == "BROKEN"
-    assert compared({"found": found}, {"skipped": "no such example"})[0] == "skipped"
+    fewer = compared({"found": found}, {"found": {"step 1: ce": 0.1}})
+    assert fewer.lines == ["step 2: ce: 0.2 before, missing after"]
+    assert compared({"found": found}, {"found": found | {"step 3: ce": 0.3}}).word == "DIFFERS"
+    assert compared({"found": {}}, {"found": {}}).word == "BROKEN"
+    assert compared({"found": found}, {"broken": "train.py: exit code 1"}).word == "BROKEN"
+    assert compared({"found": found}, {"skipped": "no such example"}).word == "skipped"
+
+
+def test_what_was_changed_on_purpose_is_counted_apart():
+    found = {"step 1: ce": 0.1}
+    key = "config.yaml: model: name"
+    verdict = compared({"found": found}, {"found": found | {key: "plain"}})
+    assert verdict == Verdict("equal", [], {"keys of the configuration that older commits do not have": 1})
+    assert compared({"found": found}, {"found": found | {key: "plain"}}, strict=True).word == "DIFFERS"
+    assert compared({"found": found | {key: "plain"}}, {"found": found | {key: "other"}}).word == "DIFFERS"
+    assert differences(found, found | {key: "plain"}) == [f"{key}: missing before, plain after"]
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [
+        ("results.csv: attack/lspga_margin/8: n_wrong", on_purpose.MISSING, "60"),
+        ("resnet18: results.json: attacks: lspga_twice: error: 8", on_purpose.MISSING, 3.0),
+        ("per_image/attack-lspga_half-8.npz: prediction", on_purpose.MISSING, "int64"),
+        ("results.csv: attack/pgd_ce_secant/8: gradient", "secant", "exact"),
+        ("results.json: worst_case_error: 8", 98.0, 100.0),
+        ("results.json: worst_case_error: 8", 98.0, on_purpose.MISSING),
+    ],
+)
+def test_a_change_made_on_purpose(key, before, after):
+    assert on_purpose.reason(key, before, after)
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [
+        ("step 1: ce", on_purpose.MISSING, 0.1),
+        ("results.csv: attack/lspga_margin/8: n_wrong", "59", "60"),
+        ("results.csv: attack/lspga/8: n_wrong", on_purpose.MISSING, "60"),
+        ("results.csv: attack/lspga/8: n_wrong", "59", "60"),
+        ("results.csv: attack/lspga_twice/8: n_wrong", "60", on_purpose.MISSING),
+        ("per_image/attack-lspga-8.npz: prediction", "int64", on_purpose.MISSING),
+        ("results.csv: attack/pgd_ce_secant/8: gradient", "exact", "secant"),
+        ("results.json: worst_case_error: 8", 98.0, 97.0),
+    ],
+)
+def test_what_no_purpose_explains(key, before, after):
+    assert on_purpose.reason(key, before, after) is None

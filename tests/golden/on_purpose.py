@@ -1,0 +1,107 @@
+"""What commits changed on purpose, and why: ``compare.py`` counts these differences apart, with their reasons.
+
+A change is let pass where nothing stood before, where a word replaces a word, or where a value can only be as the
+change makes it. So no entry hides a number of a training, a prediction, an adversarial image or an error that both
+sides have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+class Missing:
+    """That a side does not have a key."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = Missing()
+
+
+def new(before: Any, after: Any) -> bool:
+    """Nothing stood there before."""
+    return before is MISSING
+
+
+def gone(before: Any, after: Any) -> bool:
+    """Nothing stands there any more."""
+    return after is MISSING
+
+
+def any_value(before: Any, after: Any) -> bool:
+    """Whatever they are: for text."""
+    return True
+
+
+def renamed(old: str, now: str) -> Callable[[Any, Any], bool]:
+    """One word for another."""
+    return lambda before, after: (before, after) == (old, now)
+
+
+def grown(before: Any, after: Any) -> bool:
+    """A number that is not smaller."""
+    return before is not MISSING and after is not MISSING and after >= before
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change made on purpose.
+
+    Attributes:
+        reason: what it is, for the last lines of ``compare.py``.
+        keys: an expression for all of a key, without a case's prefix such as ``resnet18:``.
+        values: whether the value before and the value after are those of the change; :data:`MISSING` where a side has
+            none.
+    """
+
+    reason: str
+    keys: str
+    values: Callable[[Any, Any], bool]
+
+    def explains(self, key: str, before: Any, after: Any) -> bool:
+        """Whether a difference is of this change."""
+        return bool(re.fullmatch(rf"(\S+: )*?{self.keys}", key)) and self.values(before, after)
+
+
+CONFIG = r"(config\.yaml|results\.json: settings)"
+ROW = r"(results\.csv: attack/|results\.json: conditions: attack/|results\.json: attacks: |per_image/attack-)"
+
+CHANGES = (
+    Change(
+        "keys of the configuration that older commits do not have",
+        rf"{CONFIG}: (strict_plugins|model: name|backbone: activation|regime: awp_(gamma|warmup)"
+        r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
+        new,
+    ),
+    Change("suites run LS-PGA along the margin", rf"{ROW}lspga_margin\W.*", new),
+    Change("the attack that decides runs with half and twice its effort", rf"{ROW}\w+_(half|twice)\W.*", new),
+    Change("PGD with half its steps runs where it decides alone", rf"{ROW}pgd_margin_\w+_half\W.*", gone),
+    Change("the number of steps after which an image was broken", r"per_image/attack-\S+\.npz: broken_at", new),
+    Change(
+        "growth with the effort, images that one attack alone broke",
+        r"results\.json: attacks: \w+: (growth|alone)\W.*",
+        new,
+    ),
+    Change("which attacks a worst case is over", r"results\.json: worst_case(: .*)?", new),
+    Change("a worst case that has one more attack", r"results\.json: worst_case_error: \d+", grown),
+    Change("no worst case of one attack alone", r"results\.json: worst_case_error: \d+", gone),
+    Change(
+        "no worst case of one attack alone", r"results\.json: worst_case_error", lambda before, after: after is None
+    ),
+    Change(
+        "the gradient of RGB is called exact",
+        rf"{ROW}[\w.]+(/\d+)?: gradient",
+        renamed("secant", "exact"),
+    ),
+    Change("more checks in the panel, other words in their details", r"results\.json: sanity: .*", any_value),
+)
+
+
+def reason(key: str, before: Any, after: Any) -> str | None:
+    """Why two values differ on purpose; None where they do not."""
+    return next((change.reason for change in CHANGES if change.explains(key, before, after)), None)
