@@ -80,6 +80,14 @@ def test_what_was_changed_on_purpose_is_counted_apart():
         ("results.csv: attack/pgd_ce_secant/8: gradient", "secant", "exact"),
         ("results.json: worst_case_error: 8", 98.0, 100.0),
         ("results.json: worst_case_error: 8", 98.0, on_purpose.MISSING),
+        ("networks: compare.json: rows: 3: p: 1", 0.4531249999999996, 0.453125),
+        ("table2-departing-1.csv: 7: ci_low", "-29.265511840436734", "-29.265511840436737"),
+        (
+            "table4.csv: 6: row",
+            "rgb|regime.attack.steps = 3",
+            "rgb|regime.attack.steps = 3, regime.attack.start = image",
+        ),
+        ("report.md: numbers of row 4", "3 91.67", "3 2 91.67"),
     ],
 )
 def test_a_change_made_on_purpose(key, before, after):
@@ -97,6 +105,13 @@ def test_a_change_made_on_purpose(key, before, after):
         ("per_image/attack-lspga-8.npz: prediction", "int64", on_purpose.MISSING),
         ("results.csv: attack/pgd_ce_secant/8: gradient", "exact", "secant"),
         ("results.json: worst_case_error: 8", 98.0, 97.0),
+        ("networks: compare.json: rows: 3: p: 1", 0.4531, 0.453125),
+        (
+            "table4.csv: 6: row",
+            "rgb|regime.attack.steps = 3",
+            "rgb|regime.attack.steps = 4, regime.attack.start = image",
+        ),
+        ("report.md: numbers of row 4", "3 91.67", "3 91.68"),
     ],
 )
 def test_what_no_purpose_explains(key, before, after):
