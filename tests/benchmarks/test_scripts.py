@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import adversarial_step, against, augmix, evaluation, lspga, stem, training_step
+from benchmarks import adversarial_step, against, augmix, evaluation, lspga, stem, suite, training_step
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +101,14 @@ def test_every_work_of_that_comparison_can_be_done():
         assert list(made) == list(against.NAMES)
         made["LS-PGA, WRN-16-1, P2BE, batch 16"]()
         made[against.CELLS]()
+
+
+def test_the_suites_cost_is_divided(capsys):
+    rows = {"clean": 9, "lspga": 2, "square": 6, "lspga_margin": 2, "square_half": 3, "square_twice": 12}
+    suite.summary(rows | {"autoattack_standard": 50, "panel: positive control": 1})
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "suite 25.0 s, of it 2.0 s LS-PGA along the margin and 15.0 s half and twice the effort",
+        "the suite over the suite without these: 3.12",
+        "positive control 1.00 s, 4.0 % of the suite",
+        "AutoAttack standard 50.0 s, 2.0 times the suite",
+    ]
