@@ -97,9 +97,8 @@ def summary(seconds: dict[str, float]) -> None:
     added = sum(value for name, value in rows.items() if name in ADDED)
     suite, control = sum(rows.values()), seconds["panel: positive control"]
     before = suite - efforts - added
-    print(
-        f"\nsuite {suite:.1f} s, of it {added:.1f} s LS-PGA along the margin and {efforts:.1f} s half and twice the effort"
-    )
+    parts = f"{added:.1f} s LS-PGA along the margin and {efforts:.1f} s half and twice the effort"
+    print(f"\nsuite {suite:.1f} s, of it {parts}")
     print(f"the suite over the suite without these: {suite / before:.2f}")
     print(f"positive control {control:.2f} s, {100 * control / suite:.1f} % of the suite")
     if library is not None:
