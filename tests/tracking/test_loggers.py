@@ -274,6 +274,7 @@ def test_csv_alone_needs_no_logger(tmp_path):
             ["encoding=rgb", "dataset=digits", "regime=standard", "backbone=wrn16_1", "seed=7"],
             "rgb_wrn16_1_standard_digits_seed7",
         ),
+        (["backbone.activation=elu"], "p2be-M64_wrn40_2-elu_augmix_cifar100_seed0"),
     ],
 )
 def test_a_run_is_named_after_what_is_trained(overrides, name):
