@@ -30,7 +30,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples/planted_defences/plant
 KEYS = {"run": "", "images": "100", "eps_levels": "8", "planted": "", "autoattack": "true"}
 ADDED = ("lspga_margin",)
 OTHER_EFFORTS = ("_half", "_twice")
-AUTOATTACK = "autoattack_standard"
+AUTOATTACK = "autoattack_"
 
 
 class Clock:
@@ -92,7 +92,7 @@ def trained(folder: str) -> str:
 def summary(seconds: dict[str, float]) -> None:
     """How the parts compare."""
     rows = {name: value for name, value in seconds.items() if not name.startswith("panel") and name != "clean"}
-    library = rows.pop(AUTOATTACK, None)
+    library = next((rows.pop(name) for name in list(rows) if name.startswith(AUTOATTACK)), None)
     efforts = sum(value for name, value in rows.items() if name.endswith(OTHER_EFFORTS))
     added = sum(value for name, value in rows.items() if name in ADDED)
     suite, control = sum(rows.values()), seconds["panel: positive control"]

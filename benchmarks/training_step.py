@@ -1,8 +1,9 @@
-"""One training step of a Wide ResNet: P2BE and its plain form over RGB, in time and in peak memory.
+"""One training step of a network: P2BE and its plain form over RGB, in time and in peak memory.
 
     python benchmarks/training_step.py                 # WRN-40-2, batches of 128, standard regime
     python benchmarks/training_step.py --device cuda   # bf16
     python benchmarks/training_step.py --regime augmix --variants rgb onehot thermometer
+    python benchmarks/training_step.py --backbone resnet50 --batch-size 4 --variants p2be   # at 224 x 224
 
 Each variant takes turns with RGB, so that what slows the machine down slows both; the median over the rounds of each
 round's ratio is reported. Peak memory is each variant's alone: on a GPU the allocator's peak; on a CPU, with --memory
@@ -12,6 +13,7 @@ and after the rest, the largest resident size of a process of its own, which tak
 import argparse
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +48,9 @@ OPTIM = OptimConfig(
 ENCODINGS = {"rgb": RGBConfig(), "onehot": OneHotConfig(M=64), "thermometer": ThermometerConfig(M=64)}
 AUGMIX = AugMixConfig(alpha_jsd=12.0, magnitude=3.0, view_rounding="floor")
 PLAIN = "p2be, plain form"
+SIZES = {"resnet50": 224, "alexnet": 224}
+"""Of the images, in pixels, where it is not 32."""
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 VARIANTS = ("rgb", "p2be", PLAIN, "onehot", "thermometer")
 
 
@@ -79,7 +84,7 @@ def make_step(
     Args:
         variant: one of ``VARIANTS``.
         backbone: name of the network.
-        batch_size: images a step, 3 x 32 x 32.
+        batch_size: images a step, 3 x 32 x 32, or of the size that the network is for.
         regime: ``standard`` or ``augmix``.
         device: where to.
         precision: ``bf16`` (autocast) or ``32``.
@@ -88,7 +93,8 @@ def make_step(
     table = list(model.encoding.parameters())
     optimizer = build_optimizer([*model.stem.parameters(), *model.trunk.parameters()], table, OPTIM)
     rule = build_regime(AUGMIX if regime == "augmix" else StandardConfig(), seed=0, augmentation="flip_crop")
-    images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8, device=device)
+    size = SIZES.get(backbone, 32)
+    images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 100, (batch_size,), device=device)
     indices = torch.arange(batch_size, device=device)
     batch = Batch(images, labels, indices, batch_size, batch_size, 1.0)
@@ -139,6 +145,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:3])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: the processor's time")
     parser.add_argument("--memory", action="store_true", help="on a CPU: each variant's peak, after the rest")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -153,7 +160,8 @@ def main() -> None:
     rgb, rgb_peak = made_and_warm("rgb", *settings)
     for variant in arguments.variants:
         step, peak = (rgb, rgb_peak) if variant == "rgb" else made_and_warm(variant, *settings)
-        seconds = take_turns({"rgb": rgb, variant: step}, arguments.rounds, device, warm_up=0)
+        turns = {"rgb": rgb, variant: step}
+        seconds = take_turns(turns, arguments.rounds, device, warm_up=0, clock=CLOCKS[arguments.clock])
         cells = [f"{1000 * statistics.median(seconds[variant]):.0f}"]
         cells += [f"{median_ratio(seconds[variant], seconds['rgb']):.2f}"]
         cells += ["", ""] if peak is None else [f"{peak:.2f}", f"{peak / rgb_peak:.2f}"]

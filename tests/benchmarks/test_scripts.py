@@ -105,7 +105,7 @@ def test_every_work_of_that_comparison_can_be_done():
 
 def test_the_suites_cost_is_divided(capsys):
     rows = {"clean": 9, "lspga": 2, "square": 6, "lspga_margin": 2, "square_half": 3, "square_twice": 12}
-    suite.summary(rows | {"autoattack_standard": 50, "panel: positive control": 1})
+    suite.summary(rows | {"autoattack_standard_secant": 50, "panel: positive control": 1})
     assert capsys.readouterr().out.splitlines()[1:] == [
         "suite 25.0 s, of it 2.0 s LS-PGA along the margin and 15.0 s half and twice the effort",
         "the suite over the suite without these: 3.12",
