@@ -30,7 +30,10 @@ class EpochMeter:
         """Add means over ``count`` images."""
         for name, mean in means.items():
             value = mean.detach().double() * count
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            if name in self._sums:
+                self._sums[name].add_(value)  # in place: a sum stays where a captured step has found it
+            else:
+                self._sums[name] = value
             self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, float]:
@@ -51,8 +54,11 @@ class EpochMeter:
         return dict(zip(means, torch.stack([*means.values()]).tolist(), strict=True))
 
     def local_means(self) -> dict[str, float]:
-        """Means over this rank's images since the last reset, for the eye; waits for the device."""
-        return {name: value.item() / max(1, self._counts[name]) for name, value in self._sums.items()}
+        """Means over this rank's images since the last reset, for the eye; waits for the device, once."""
+        if not self._sums:
+            return {}
+        sums = torch.stack([*self._sums.values()]).tolist()
+        return {name: value / max(1, self._counts[name]) for name, value in zip(self._sums, sums, strict=True)}
 
     def reset(self) -> None:
         """Forget everything."""

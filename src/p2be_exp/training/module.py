@@ -147,6 +147,8 @@ class TrainingModule(pl.LightningModule):
         if result.count is None and (ranks == 1 or not self.regime.several_steps):
             return batch.count, batch.scale
         count = batch.count if result.count is None else result.count
+        if ranks == 1:  # nothing to ask other ranks for, and no wait for the device
+            return count, 1.0 if count else 0.0
         together = torch.tensor([count, result.more], dtype=torch.float64, device=batch.labels.device)
         images, going_on = sum_over_ranks(together).tolist()
         if going_on not in (0, ranks):  # one rank would wait for the others forever
