@@ -28,12 +28,16 @@ class EpochMeter:
 
     def add(self, means: dict[str, Tensor], count: int) -> None:
         """Add means over ``count`` images."""
-        for name, mean in means.items():
-            value = mean.detach().double() * count
-            if name in self._sums:
-                self._sums[name].add_(value)  # in place: a sum stays where a captured step has found it
-            else:
-                self._sums[name] = value
+        self.add_sums({name: mean.detach().double() * count for name, mean in means.items()}, count)
+
+    def add_sums(self, sums: dict[str, Tensor], count: int) -> None:
+        """Add sums over ``count`` images, in float64; their memory may be used for others afterwards."""
+        known = [name for name in sums if name in self._sums]
+        if known:
+            torch._foreach_add_([self._sums[name] for name in known], [sums[name] for name in known])
+        for name, value in sums.items():
+            if name not in self._counts:
+                self._sums[name] = value.clone()
             self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, float]:
