@@ -57,6 +57,7 @@ NEW_KEYS = (
     "attack: start",
     "attack: adaptive",
     "attack: step_size",
+    "trainer: compile",
 )
 """What a commit before this one need not have had: keys of the configuration, never numbers. Compared where it had."""
 

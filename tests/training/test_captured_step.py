@@ -208,7 +208,7 @@ def test_a_capture_that_fails_is_told_once_and_the_training_goes_on():
     assert not captured.take(batch, 0)
     assert not captured.take(batch, 0)
     assert said == [
-        "compile: steps are not captured as a CUDA graph, and run as with trainer.compile=off "
+        "compile: steps cannot be captured as a CUDA graph, so trainer.compile=off it is "
         "(operation not permitted when stream is capturing)"
     ]
     assert captured._captured.call_count == 1

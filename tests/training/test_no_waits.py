@@ -1,12 +1,16 @@
 """No point of a training step waits for the device."""
 
+import contextlib
+
 import pytest
 import torch
 
 from benchmarks.launches import Launches
 from gpu_way import GpuWay, Waits
 from p2be_exp.attacks.margin import margins
+from p2be_exp.regimes import When
 from p2be_exp.training.meter import EpochMeter
+from p2be_exp.training.whole_step import WholeStep
 
 pytest.importorskip("triton")  # without it other operators serve on a GPU
 
@@ -44,6 +48,36 @@ def test_a_whole_step_reads_nothing_back(name):
         training.step()  # states begin
         with Waits() as waits:
             training.step()
+    assert waits.found == []
+
+
+CAPTURABLE = [name for name in STEPS if name not in ("perturbed weights", "noisymix")]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_regimes_say_which_steps_can_be_captured(name):
+    assert GpuWay(False, *STEPS[name]).module.regime.capturable == (name in CAPTURABLE)
+
+
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_a_step_to_be_captured_reads_nothing_back(name):
+    """The epoch, the scale and the learning rates by tensors."""
+    training = GpuWay(True, *STEPS[name])
+    with training.taken():
+        when = When(torch.zeros((), dtype=torch.int64, device="cuda"), 0)
+        next(training.module.losses_of(training.batch, when))
+        with Waits() as waits:
+            next(training.module.losses_of(training.batch, when))
+    assert waits.found == []
+    training = GpuWay(False, *STEPS[name])
+    with training.taken():
+        step = WholeStep(training.module, training.optimizer, contextlib.nullcontext, training.batch)
+        step._rates = {group["name"]: torch.zeros(()) for group in training.optimizer.param_groups}  # as on a GPU
+        step.fill(training.batch, 3)
+        step.run()
+        with Waits() as waits:
+            step.fill(training.batch, 4)
+            step.run()
     assert waits.found == []
 
 

@@ -95,9 +95,7 @@ class CapturedStep(EagerTwin):
                 self._failed, self.step = True, None
                 step.optimizer.zero_grad()
                 reason = str(error).strip().partition("\n")[0]
-                self.say(
-                    f"compile: steps are not captured as a CUDA graph, and run as with trainer.compile=off ({reason})"
-                )
+                self.say(f"compile: steps cannot be captured as a CUDA graph, so trainer.compile=off it is ({reason})")
                 return False
         self._graph.replay()
         return True
