@@ -17,6 +17,7 @@ from p2be_exp.optim import CombinedOptimizer, build, build_optimizer
 from p2be_exp.regimes import Regime, RegimeLoss
 from p2be_exp.system.trainer import build_trainer
 from p2be_exp.training import captured_step
+from p2be_exp.training.callbacks import CapturedSteps
 from p2be_exp.training.captured_step import CapturedStep, EagerTwin, unchanged, warm_up
 from p2be_exp.training.module import TrainingModule
 from p2be_exp.training.whole_step import WholeStep
@@ -260,3 +261,54 @@ def test_learning_rates_are_read_from_buffers_and_stay_numbers(monkeypatch):
         seen.append([each.detach() for each in module.parameters()])
     for one, other in zip(*seen, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_a_gpu_trains_the_same_by_a_graph(name, tmp_path, capsys):
+    """Within what the order of sums leaves open, over two epochs with odd last batches."""
+    runs = []
+    for word in ("off", "on"):
+        config = small_config(*CASES[name], "trainer=gpu", "trainer.precision=32", f"trainer.compile={word}")
+        torch.manual_seed(3)
+        module, seen = TrainingModule(config, 10, 6), Twin(taken=False)
+        build_trainer(
+            config.trainer,
+            max_epochs=config.epochs,
+            callbacks=[CapturedSteps(config), seen],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            default_root_dir=tmp_path,
+        ).fit(module, small_data(config))
+        runs.append(seen.seen)
+    assert capsys.readouterr().out.startswith(
+        "compile: steps of 4 images are one CUDA graph from now on; to start took "
+    )
+    eager, captured = runs
+    assert [each.keys() for each in captured] == [each.keys() for each in eager]
+    for one, other in zip(captured[:4], eager[:4], strict=True):  # later ones drift apart, as two eager runs do
+        assert one == pytest.approx(other, rel=0.02)
+
+
+@pytest.mark.gpu
+def test_a_graph_on_a_gpu_reads_what_the_buffers_hold(tmp_path):
+    """Another epoch, other images and another learning rate make another step."""
+    module, optimizer, batch = small_step()
+    module = module.cuda()
+    optimizer = build_optimizer(*module.model.learned(), module.config.optim)
+    batch = batch._replace(**{name: getattr(batch, name).cuda() for name in ("images", "labels", "indices")})
+    captured = CapturedStep(module, optimizer, contextlib.nullcontext, BATCH, print)
+    weight = next(module.parameters())
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    before = weight.detach().clone()
+    assert captured.take(batch, 0)
+    assert torch.equal(weight, before)  # neither the warm-up nor a rate of 0 moved it
+    losses = []
+    for epoch, images in ((0, batch.images), (1, batch.images), (1, 255 - batch.images)):
+        assert captured.take(batch._replace(images=images), epoch)
+        losses.append(captured.step.loss.item())
+    assert len(set(losses)) == 3
+    optimizer.param_groups[0]["lr"] = 0.1
+    assert captured.take(batch, 0)
+    assert not torch.equal(weight, before)

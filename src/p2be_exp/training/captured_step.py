@@ -111,8 +111,11 @@ class CapturedStep(EagerTwin):
             warm_up(step)
         current.wait_stream(stream)
         # Other threads (of loaders, say) may allocate meanwhile.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            step.run(capturing=True)
+        try:
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                step.run(capturing=True)
+        finally:
+            torch.cuda.set_stream(current)  # which a capture that fails leaves at its own
         torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begin
         memory = (torch.cuda.memory_reserved(device) - before) / 2**30
