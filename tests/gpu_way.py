@@ -19,7 +19,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.launches import _waits
+from benchmarks.launches import _waits, launches_of
 from p2be_exp.attacks import gradient, lspga, window
 from p2be_exp.attacks import random as attack_random
 from p2be_exp.augment import augmix as augmix_views
@@ -61,6 +61,41 @@ class Waits(TorchDispatchMode):
             if not (ours and ours[-1].name == "__init__" and ours[-1].filename == draws.__file__):
                 self.found.append(f"{func}: {[(each.filename, each.lineno, each.line) for each in ours[-1:]]}")
         return result
+
+
+class Recording(TorchDispatchMode):
+    """A context that records operators, to be carried out again on the same tensors: a CUDA graph's twin on the CPU.
+
+    As in a graph, what Python decided or held as a number stays as it was; what is in tensors is read anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: list[tuple[Any, Sequence[Any], Mapping[str, Any], Any]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call the operator and keep the call."""
+        result = func(*args, **(kwargs or {}))
+        self._calls.append((func, args, kwargs or {}, result))
+        return result
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Carry out every call again; its result goes to where it was."""
+        for func, args, kwargs, result in self._calls:
+            if launches_of(func, args, result):  # no view, nothing without a value
+                _put(func(*args, **kwargs), result)
+
+
+def _put(values: Any, places: Any) -> None:
+    if isinstance(places, Tensor):
+        if values is not places:
+            places.copy_(values)
+    elif isinstance(places, list | tuple):
+        for value, place in zip(values, places, strict=True):
+            _put(value, place)
 
 
 class GpuWay:
