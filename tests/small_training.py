@@ -7,7 +7,9 @@ from p2be_exp.data import ImageDataModule
 
 def small_config(*overrides: str) -> TrainConfig:
     """Two epochs of six batches of 4 images, the last of a single one; a short learned table, a small network."""
-    given = ["dataset=digits", "trainer=cpu", "backbone=wrn16_1", "encoding.M=4"]
+    given = ["dataset=digits", "trainer=cpu", "backbone=wrn16_1"]
+    if "encoding=rgb" not in overrides:
+        given.append("encoding.M=4")
     return training_config([*given, "epochs=2", "batch_size=4", "limit_train=21", *overrides])
 
 

@@ -19,6 +19,7 @@ from benchmarks.hardware import set_precision
 from benchmarks.kernels import gpu_work
 from benchmarks.memory import allocated, peak_since
 from benchmarks.step import measure as by_part
+from benchmarks.step.forms import Form, form_row, forms_on, loss_rows, measure_form
 from benchmarks.step.training import Setting
 from benchmarks.training_step import PLAIN, make_step
 from benchmarks.turns import median_ratio, take_turns
@@ -45,6 +46,10 @@ def run(task: Task) -> None:
         setting = Setting(encoding, regime, task.size.backbone, precision, task.size.batch_size, device)
         attempt(task, f"a step by part, {setting}", partial(_parts, task, setting, trained))
         _forget(device)
+    forms: dict[Setting, dict[str, Form]] = {}
+    for encoding, regime in BY_PART:
+        setting = Setting(encoding, regime, task.size.backbone, precision, task.size.batch_size, device)
+        _forms(task, setting, ("eager", "captured"), forms.setdefault(setting, {}))
     for regime in ("standard", "augmix"):
         _steps(task, regime, "bf16", device, measured)
     others: dict[str, Callable[[Task, torch.device], None]] = {
@@ -59,6 +64,8 @@ def run(task: Task) -> None:
         _forget(device)
     for regime in ("standard", "augmix"):
         _steps(task, regime, "32", device, measured)
+    for setting, found in list(forms.items())[:1]:  # compiling takes minutes
+        _forms(task, setting, ("compiled",), found)
     if device.type == "cuda":
         profile_parts(task, trained)
         profile_steps(task, device, measured)
@@ -103,6 +110,21 @@ def _parts(task: Task, setting: Setting, trained: dict[Setting, float]) -> None:
         if (row["form"], row["part"]) == (by_part.OURS, by_part.WHOLE):
             trained[setting] = row["ms"]
         task.emit("A training step by part", **row)
+
+
+def _forms(task: Task, setting: Setting, names: Sequence[str], found: dict[str, Form]) -> None:
+    """Forms of a whole step, into ``found``; on a CPU rows that say there are none."""
+    for name in names:
+
+        def measure(name=name) -> None:  # of this one
+            if name in forms_on(setting.device):
+                found[name] = measure_form(setting, name, task.size.round_steps, task.size.rounds)
+            task.emit("A whole step", **form_row(setting, name, found.get(name), found.get("eager")))
+
+        attempt(task, f"a whole step, {name}, {setting}", measure)
+        _forget(setting.device)
+    for row in loss_rows(setting, found) if found else ():
+        task.emit("Losses of the first steps", **row)
 
 
 def _steps(task: Task, regime: str, precision: str, device: torch.device, measured: dict[Kind, dict[str, Any]]) -> None:

@@ -14,6 +14,11 @@ HEADS = {
         "float32, Pillow with two loader processes), in turn with it. Whole steps without a wait, parts each with a "
         "wait at its end; medians and quartiles of the rounds. Launches: operators that reach the device."
     ),
+    "A whole step": (
+        "The same training operator by operator, with each step as one CUDA graph, and with the trunk compiled; one "
+        "after the other. The first step holds what it takes to start."
+    ),
+    "Losses of the first steps": "Of these trainings, from the same weights on the same images.",
     "GPU busy by part": "The sum of the times of the kernels of each part, from a profile of three steps.",
     "A training step": (
         "Medians; every row takes turns with RGB (P2BE with its plain form, too), and the ratios are medians of each "

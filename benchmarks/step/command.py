@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.hardware import hardware
+from benchmarks.step.forms import FORMS, Form, form_row, forms_on, loss_rows, measure_form
 from benchmarks.step.measure import OURS, WHOLE, Effort, busy, busy_rows, measure, rows
 from benchmarks.step.settings import HELP, Settings, parse_settings
 from benchmarks.step.training import Setting
@@ -21,6 +22,10 @@ from p2be_exp.errors import Interrupted
 TIMES = ("encoding", "regime", "backbone", "precision", "form", "part", "ms", "quartiles", "percent", "launches",
          "plain_over_ours", "ratio_quartiles")  # fmt: skip
 BUSY = ("encoding", "regime", "backbone", "precision", "part", "gpu_busy_ms", "busy_percent_of_the_step", "kernels")
+
+WHOLE_STEPS = ("encoding", "regime", "backbone", "precision", "form", "ms", "least_to_most", "first_step_s",
+               "gpu_busy_ms", "kernels", "busy_percent", "peak_gib", "times_faster_than_eager")  # fmt: skip
+LOSSES = ("setting", "step", *FORMS)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,11 +57,29 @@ def run(asked: Settings) -> None:
             if (row["form"], row["part"]) == (OURS, WHOLE):
                 whole[setting] = row["ms"]
             print_row(TIMES, row)
+    print_forms(asked)
     if device.type == "cuda":
         print_head(BUSY)
         for setting in asked.settings:
             for row in busy_rows(setting, busy(setting) or {}, whole[setting]):
                 print_row(BUSY, row)
+
+
+def print_forms(asked: Settings) -> None:
+    """The forms of a whole step, then the losses of their first steps; on a CPU the word that there are none."""
+    print_head(WHOLE_STEPS)
+    losses: list[dict[str, Any]] = []
+    for setting in asked.settings:
+        found: dict[str, Form] = {}
+        for name in FORMS:
+            if name in forms_on(setting.device):
+                found[name] = measure_form(setting, name, asked.effort.steps, asked.effort.rounds)
+            print_row(WHOLE_STEPS, form_row(setting, name, found.get(name), found.get("eager")))
+        losses += loss_rows(setting, found) if found else []
+    if losses:
+        print_head(LOSSES)
+        for row in losses:
+            print_row(LOSSES, row)
 
 
 def head(setting: Setting, effort: Effort) -> str:

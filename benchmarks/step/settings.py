@@ -22,7 +22,9 @@ Where the time of a training step goes, ours and the published method's, by part
 Ours is the training as it is, Lightning's loop with every callback of a run, on random images of 32 x 32. The plain
 form is the published method in a bare loop: NCHW, a code tensor of floats, float32, AugMix by Pillow in two processes
 of a loader. They take turns by rounds of some steps, in one process; on a GPU each part is also timed with a wait at
-its end. There is a plain form of the regimes standard and augmix with the encodings rgb, onehot, thermometer and p2be.
+its end. On a GPU further tables have the whole step eager, captured as a CUDA graph and with a compiled trunk, and
+the losses of the first 20 steps of each. There is a plain form of the regimes standard and augmix with the encodings
+rgb, onehot, thermometer and p2be.
 
 Keys, set with KEY=VALUE; the first four may be lists:
   encoding    (p2be)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -45,8 +45,11 @@ class Setting(NamedTuple):
     def __str__(self) -> str:
         return f"{self.encoding}, {self.regime}, {self.backbone}, {self.precision}"
 
-    def config(self) -> TrainConfig:
-        """The configuration of the training.
+    def config(self, *more: str) -> TrainConfig:
+        """The configuration of the training, by default without a captured step, whose parts nobody could tell apart.
+
+        Args:
+            more: overrides.
 
         Raises:
             BadInput: there is no such option, or this machine has no such device.
@@ -54,13 +57,20 @@ class Setting(NamedTuple):
         overrides = [f"{key}={getattr(self, key)}" for key in ("encoding", "regime", "backbone", "batch_size")]
         overrides += ["dataset=cifar100", "epochs=1", "optim.lr=0.001", f"trainer.precision={self.precision}"]
         overrides += [f"trainer={'gpu' if self.device.type == 'cuda' else 'cpu'}", "trainer.progress=true"]
-        config = training_config(overrides)
+        config = training_config([*overrides, "trainer.compile=off", *more])
         check_devices(config.trainer)
         check_image_size(config.backbone.name, IMAGE_SIZE)
         return config
 
 
-def train(setting: Setting, parts: Parts, script: Script, most_steps: int) -> None:
+def train(
+    setting: Setting,
+    parts: Parts,
+    script: Script,
+    most_steps: int,
+    overrides: Sequence[str] = (),
+    callbacks: Sequence[pl.Callback] = (),
+) -> None:
     """Train until the script ends. What the training prints goes to standard error.
 
     Args:
@@ -68,13 +78,15 @@ def train(setting: Setting, parts: Parts, script: Script, most_steps: int) -> No
         parts: are told what is worked on.
         script: asks for steps, ``most_steps`` at most.
         most_steps: batches of the only epoch.
+        overrides: of the setting's configuration.
+        callbacks: beside those of every run, called before the script.
     """
-    config = setting.config()
+    config = setting.config(*overrides)
     data = _Data(most_steps * setting.batch_size, setting.batch_size, parts)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         run = Run(Path(folder))
         run.create(config)
-        trainer, module = prepare(config, run, data, _NoSignals(), [])
+        trainer, module = prepare(config, run, data, _NoSignals(), [], callbacks)
         trainer.callbacks.append(_Steps(script))
         with contextlib.ExitStack() as told:
             trainer.callbacks.append(_Told(parts, told))

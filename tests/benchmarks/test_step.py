@@ -11,6 +11,7 @@ import torch
 from benchmarks.kernels import GpuWork
 from benchmarks.launches import Launches
 from benchmarks.step import command, measure
+from benchmarks.step.forms import ABSENT, FORMS
 from benchmarks.step.measure import (
     CLOCKS,
     OURS,
@@ -233,6 +234,8 @@ def test_the_command_prints_its_rows_as_they_come(tmp_path):
     assert "torch" in machine
     assert "batches of 2" in measured
     assert head.startswith("| encoding | regime |")
+    rows, others = rows[: rows.index("")], rows[rows.index("") :]
     forms = [tuple(cell.strip() for cell in row.split("|")[5:7]) for row in rows]
     parts = [WHOLE, *(part for part in PARTS if part in USUAL)]
     assert forms == [(form, part) for form in (OURS, PUBLISHED) for part in parts]
+    assert [row.split(" | ")[4:6] for row in others[3:]] == [[name, ABSENT] for name in FORMS]

@@ -93,6 +93,7 @@ def test_every_command_has_a_typed_configuration(command):
         ("backbone", "activation", "relu"),
         ("optim", "milestones", []),
         ("trainer", "timeout", 600.0),
+        ("trainer", "compile", "off"),
     ],
 )
 def test_a_key_that_older_runs_lack_is_filled_in(config, group, key, value):

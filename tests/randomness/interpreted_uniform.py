@@ -14,7 +14,10 @@ PLACES = [(1, 0), (3, 0), (68, 0), (5, 3), (1, 1), (4, 2**33 - 4), (0, 7)]  # ho
 for seed, stream, purpose in itertools.product([0, 1, LAST, 2**64 - 1], [0, 1, 16, LAST], [2, 2**31]):
     for n, start in PLACES:
         arguments = (IMAGES, seed & LAST, seed >> 32, stream, purpose, n, start)
-        assert torch.equal(uniform(*arguments), _uniform_plain(*arguments)), arguments
+        expected = _uniform_plain(*arguments)
+        assert torch.equal(uniform(*arguments), expected), arguments
+        held = (*arguments[:3], 0, *arguments[4:], torch.tensor(stream))  # the second word by a tensor
+        assert torch.equal(uniform(*held), expected), held
 
 many = torch.arange(300)  # more than one program
 assert torch.equal(uniform(many, 5, 6, 7, 1, 3, 0), _uniform_plain(many, 5, 6, 7, 1, 3, 0))

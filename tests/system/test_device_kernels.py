@@ -57,11 +57,12 @@ def kernels():
     chains = {"images": "*u8", "operation": "*i64", "out": "*u8", "batch": "i32"}
     mixture = {"images": "*u8", "chains": "*u8", "weights": "*fp32", "out": "*u8", "batch": "i32", **factors}
     return [
-        (uniform_kernel._uniform, {"images": "*i64", "out": "*fp64", **words}, {"SIZE": 128}),
+        (uniform_kernel._uniform, {"images": "*i64", "out": "*fp64", **words}, {"SIZE": 128, "held": None}),
+        (uniform_kernel._uniform, {"images": "*i64", "out": "*fp64", "held": "*i64", **words}, {"SIZE": 128}),
         (
             uniform_kernel._uniform,
             {"images": "*i64", "out": "*fp64", **words, "start": "i64", "key0": "i64", "key1": "i64"},
-            {"SIZE": 128},
+            {"SIZE": 128, "held": None},
         ),
         (
             flip_crop_kernel._flip_crop,
@@ -74,7 +75,7 @@ def kernels():
     ]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_kernels_are_built_without_fused_arithmetic(number, monkeypatch, tmp_path):
     """A fused multiplication and addition would round once where the plain forms round twice."""
     triton = pytest.importorskip("triton")

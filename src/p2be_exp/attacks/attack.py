@@ -100,6 +100,8 @@ class Attack(ABC):
         clamps: whether its searches may leave the ball, so that images are moved into it and counted.
         stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
             for which it is optional has an argument of this name.
+        capturable: whether a search takes the same operators in the same order whatever the images are, and reads no
+            value back: a step of training with it can be one CUDA graph.
         scaled_from: of an attack made by :meth:`scaled`, the ID of the one that it was made from; else "".
     """
 
@@ -112,7 +114,13 @@ class Attack(ABC):
     climbs: bool = False
     clamps: bool = False
     stop_when_wrong: bool = False
+    capturable: bool = False
     scaled_from: str = ""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.__module__.startswith("p2be_exp.") and "capturable" not in vars(cls):
+            cls.capturable = False  # what another class says of itself is no word for a plug-in
 
     def __init__(self, eps_levels: int, restarts: int = 1) -> None:
         self.eps_levels, self.restarts = eps_levels, restarts

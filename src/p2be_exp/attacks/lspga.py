@@ -84,6 +84,7 @@ class LSPGA(Attack):
 
     gradient = "relaxed"
     climbs = True
+    capturable = True
 
     def __init__(
         self,

@@ -98,6 +98,11 @@ class PGD(Attack):
         self.id = self.family
 
     @property
+    def capturable(self) -> bool:  # type: ignore[override]
+        """As it searches in training: images that leave it would be counted by the host."""
+        return not self.stop_when_wrong
+
+    @property
     def family(self) -> str:
         """The same for another number of steps and restarts."""
         start = "" if self.start == "image" else f"_{self.start}"

@@ -22,14 +22,15 @@ class AttackRandom:
         seed: 0 or more.
         images: ``(B,)`` integers, the positions of the images in their data set. Numbers are generated on their device.
         purpose: ``ATTACK`` for evaluation, ``TRAINING_ATTACK`` for a regime's inner attack.
-        epoch: of the training; 0 in evaluation.
+        epoch: of the training, or a tensor that holds it, see :class:`~p2be_exp.randomness.draws.ImageRandom`; 0 in
+            evaluation.
 
     >>> random = AttackRandom(0, torch.tensor([7, 1]))
     >>> torch.equal(random.normal(0, 3)[1:], random.select(torch.tensor([1])).normal(0, 3))
     True
     """
 
-    def __init__(self, seed: int, images: Tensor, purpose: Purpose = Purpose.ATTACK, epoch: int = 0) -> None:
+    def __init__(self, seed: int, images: Tensor, purpose: Purpose = Purpose.ATTACK, epoch: int | Tensor = 0) -> None:
         self.seed, self.images, self.purpose, self.epoch = seed, images, purpose, epoch
 
     def select(self, places: Tensor) -> AttackRandom:

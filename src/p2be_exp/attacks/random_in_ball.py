@@ -19,6 +19,7 @@ class RandomInBall(Attack):
     """
 
     id = "random_in_ball"
+    capturable = True
 
     def __init__(self, eps_levels: int, restarts: int) -> None:
         super().__init__(eps_levels, restarts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
@@ -31,11 +33,8 @@ class Window:
     """
 
     def __init__(self, encodings: Sequence[TableEncoding], images: Tensor, eps_levels: int) -> None:
-        choices = choice_of_level(encodings)
-        self.size = most_choices(choices, eps_levels)
-        self._levels = [level.to(images.device) for level in levels_of_choice(choices)]
+        choices, *self._levels, self.size = _on_device(encodings, eps_levels, images.device)
         self._images = images.permute(0, 2, 3, 1)
-        choices = choices.to(images.device)
         self._first, last = (choices[level.long()] for level in bounds(self._images, eps_levels))
         places = torch.arange(self.size, device=images.device)
         self.open = places <= (last - self._first).unsqueeze(-1)
@@ -69,6 +68,35 @@ class Window:
         lowest, highest = (level[choice] for level in self._levels)
         nearest = torch.clamp(self._images.long(), lowest, highest)
         return nearest.to(torch.uint8).permute(0, 3, 1, 2).contiguous()
+
+
+class _Constants(NamedTuple):
+    """What is the same for all images: the choice of every level, the levels of every choice, and the window's size."""
+
+    choices: Tensor
+    lowest: Tensor
+    highest: Tensor
+    size: int
+
+
+_kept: WeakKeyDictionary[TableEncoding, dict[object, _Constants]] = WeakKeyDictionary()
+"""By the first encoding: as long as it lives. Copying them at every search would make the host wait for the device."""
+
+
+def _on_device(encodings: Sequence[TableEncoding], eps_levels: int, device: torch.device) -> _Constants:
+    first, *others = encodings
+    # Fake tensors serve the mode that they were made in, and no real search.
+    key = (*map(ref, others), eps_levels, device, torch._guards.detect_fake_mode())
+    kept = _kept.setdefault(first, {})
+    if key not in kept:
+        choices, lowest, highest, size = _on_host(encodings, eps_levels)
+        kept[key] = _Constants(choices.to(device), lowest.to(device), highest.to(device), size)
+    return kept[key]
+
+
+def _on_host(encodings: Sequence[TableEncoding], eps_levels: int) -> _Constants:
+    choices = choice_of_level(encodings)
+    return _Constants(choices, *levels_of_choice(choices), most_choices(choices, eps_levels))
 
 
 def choice_of_level(encodings: Sequence[TableEncoding]) -> Tensor:

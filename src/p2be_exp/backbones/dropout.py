@@ -22,12 +22,12 @@ class DropoutRandom:
 
     Attributes:
         seed: of the training.
-        epoch: in which an image is met once.
+        epoch: in which an image is met once; or a tensor that holds it.
         images: ``(B,)`` integers, their positions in the training set.
     """
 
     seed: int
-    epoch: int
+    epoch: int | Tensor
     images: Tensor
 
     def uniform(self, n: int, start: int) -> Tensor:

@@ -71,7 +71,8 @@ class ImageRandom:
 
     Args:
         seed: 0..2**64-1.
-        epoch: 0..2**32-1.
+        epoch: 0..2**32-1, or an int64 tensor of no dimension on the images' device that holds it (and is not checked):
+            a CUDA graph reads it anew in every replay.
         images: ``(B,)`` integers, the indices of the images in their data set, 0..2**32-1 (checked only
             on the CPU: reading them back would stall a GPU). The numbers are generated on their device.
         purpose: a ``Purpose``, or any unused number in 0..2**32-1.
@@ -85,7 +86,7 @@ class ImageRandom:
     True
     """
 
-    def __init__(self, seed: int, epoch: int, images: Tensor, purpose: int):
+    def __init__(self, seed: int, epoch: int | Tensor, images: Tensor, purpose: int):
         self._key = _key(seed)
         if images.ndim != 1 or images.dtype not in _INTEGERS:
             raise ValueError(f"images must be a vector of integers, not {images.dtype} of shape {tuple(images.shape)}")
@@ -93,7 +94,7 @@ class ImageRandom:
         if images.device.type == "cpu" and len(images) and not 0 <= images.min() <= images.max() <= _WORD:
             raise ValueError(f"images must be between 0 and {_WORD}")
         self._images = images
-        self._epoch = _word("epoch", epoch)
+        self._epoch = epoch if isinstance(epoch, Tensor) else _word("epoch", epoch)
         self._purpose = _word("purpose", purpose)
 
     def __len__(self) -> int:
@@ -115,24 +116,31 @@ class ImageRandom:
         if n < 0 or start < 0 or start + n > 2 * (_WORD + 1):
             raise ValueError(f"draws {start}..{start + n - 1} are not among the 2**33 of an image")
         draw = _uniform if kernels_serve(self._images.device) else _uniform_plain
-        return draw(self._images, *self._key, self._epoch, self._purpose, n, start)
+        epoch, held = (0, self._epoch) if isinstance(self._epoch, Tensor) else (self._epoch, None)
+        return draw(self._images, *self._key, epoch, self._purpose, n, start, held)
 
 
-def _uniform_plain(images: Tensor, key0: int, key1: int, epoch: int, purpose: int, n: int, start: int) -> Tensor:
+def _uniform_plain(
+    images: Tensor, key0: int, key1: int, epoch: int, purpose: int, n: int, start: int, held: Tensor | None = None
+) -> Tensor:
     first, last = start // 2, (start + n + 1) // 2  # a block of four words gives two draws
     block = torch.arange(first, last, device=images.device)
-    words = torch.full_like(block, epoch), torch.full_like(block, purpose)
+    epochs = torch.full_like(block, epoch) if held is None else held.expand_as(block)
+    words = epochs, torch.full_like(block, purpose)
     w0, w1, w2, w3 = philox4x32((images[:, None] & _WORD, *words, block), (key0, key1))
     draws = torch.stack([_to_unit(w0, w1), _to_unit(w2, w3)], dim=-1).flatten(1)
     return draws[:, start - 2 * first :][:, :n]
 
 
-def _uniform_empty(images: Tensor, key0: int, key1: int, epoch: int, purpose: int, n: int, start: int) -> Tensor:
+def _uniform_empty(
+    images: Tensor, key0: int, key1: int, epoch: int, purpose: int, n: int, start: int, held: Tensor | None = None
+) -> Tensor:
     return images.new_empty(len(images), n, dtype=torch.float64)
 
 
 _uniform = device_operator(
-    "uniform_of_images(Tensor images, int key0, int key1, int epoch, int purpose, int n, int start) -> Tensor",
+    "uniform_of_images("
+    "Tensor images, int key0, int key1, int epoch, int purpose, int n, int start, Tensor? held=None) -> Tensor",
     "p2be_exp.randomness.uniform_kernel:uniform",
     _uniform_plain,
     _uniform_empty,

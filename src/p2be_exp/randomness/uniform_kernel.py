@@ -8,7 +8,9 @@ from torch import Tensor
 _BLOCKS_A_PROGRAM = 128
 
 
-def uniform(images: Tensor, key0: int, key1: int, stream: int, purpose: int, n: int, start: int) -> Tensor:
+def uniform(
+    images: Tensor, key0: int, key1: int, stream: int, purpose: int, n: int, start: int, held: Tensor | None = None
+) -> Tensor:
     """Draws ``start`` to ``start + n - 1`` of every image.
 
     Args:
@@ -19,6 +21,7 @@ def uniform(images: Tensor, key0: int, key1: int, stream: int, purpose: int, n: 
         purpose: the third word; the fourth counts the blocks of two draws.
         n: number of draws per image.
         start: first draw.
+        held: int64, of no dimension: holds the second word, in place of ``stream``.
 
     Returns:
         float64 ``(B, n)``, equal to :class:`~p2be_exp.randomness.draws.ImageRandom` to the bit.
@@ -29,23 +32,35 @@ def uniform(images: Tensor, key0: int, key1: int, stream: int, purpose: int, n: 
     if n and total:
         grid = (triton.cdiv(total, _BLOCKS_A_PROGRAM),)
         _uniform[grid](
-            images.contiguous(), out, total, blocks, n, start, stream, purpose, key0, key1, SIZE=_BLOCKS_A_PROGRAM
+            images.contiguous(),
+            out,
+            held,
+            total,
+            blocks,
+            n,
+            start,
+            stream,
+            purpose,
+            key0,
+            key1,
+            SIZE=_BLOCKS_A_PROGRAM,
         )
     return out
 
 
 @triton.jit(do_not_specialize=["total", "blocks", "n", "start", "stream", "purpose", "key0", "key1"])
-def _uniform(images, out, total, blocks, n, start, stream, purpose, key0, key1, SIZE: tl.constexpr):
+def _uniform(images, out, held, total, blocks, n, start, stream, purpose, key0, key1, SIZE: tl.constexpr):
     """Each lane makes one block of an image: four words, two draws."""
     lane = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = lane < total
     row = lane // blocks
     block = start // 2 + lane % blocks
     image = tl.load(images + row, mask=inside, other=0)
+    second = stream.to(tl.uint32)
+    if held is not None:
+        second = tl.load(held).to(tl.uint32)
     seed = key1.to(tl.uint64) << 32 | key0.to(tl.uint64)
-    w0, w1, w2, w3 = tl.philox(
-        seed, image.to(tl.uint32), stream.to(tl.uint32), purpose.to(tl.uint32), block.to(tl.uint32)
-    )
+    w0, w1, w2, w3 = tl.philox(seed, image.to(tl.uint32), second, purpose.to(tl.uint32), block.to(tl.uint32))
     column = 2 * block - start
     place = out + row * n + column
     tl.store(place, _to_unit(w0, w1), mask=inside & (column >= 0))

@@ -13,7 +13,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.randomness.draws import Purpose
-from p2be_exp.regimes.regime import Regime, RegimeLoss
+from p2be_exp.regimes.regime import Epoch, Regime, RegimeLoss
 from p2be_exp.regimes.weight_perturbation import WeightPerturbation
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class AdversarialRegime(Regime):
         self.attack = attack
         self.table_learns_from_adversarial = table_learns_from_adversarial
 
-    def views(self, model: Classifier, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+    def views(self, model: Classifier, batch: Batch, epoch: Epoch) -> tuple[Tensor, Tensor]:
         """The images after the geometric augmentation, and their adversarial versions: both uint8 ``(B, 3, H, W)``.
 
         Every image is attacked, including misclassified ones, with its own random numbers in every epoch.
@@ -85,7 +85,12 @@ class RobustRegime(AdversarialRegime, ABC):
     def loss_of_views(self, model: Classifier, clean: Tensor, adversarial: Tensor, labels: Tensor) -> RegimeLoss:
         """Loss terms of a batch whose views are there: uint8 ``(B, 3, H, W)`` both, labels ``(B,)``."""
 
-    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
+    @property
+    def capturable(self) -> bool:
+        """See :class:`Regime`."""
+        return self.attack.capturable and not self.perturbation.gamma
+
+    def loss(self, model: Classifier, batch: Batch, epoch: Epoch) -> RegimeLoss:
         """The terms of :meth:`loss_of_views`, at the perturbed weights where these are perturbed."""
         clean, adversarial = self.views(model, batch, epoch)
         if self.perturbation.starts_by(epoch):

@@ -16,7 +16,7 @@ from p2be_exp.encodings.buckets import bucket_of_level
 from p2be_exp.errors import BadInput
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes.consistency import jensen_shannon
-from p2be_exp.regimes.regime import Regime, RegimeLoss
+from p2be_exp.regimes.regime import Epoch, Regime, RegimeLoss
 
 if TYPE_CHECKING:
     from p2be_exp.models.classifier import Classifier
@@ -51,14 +51,19 @@ class AugMixRegime(Regime):
         self.magnitude, self.view_rounding = magnitude, view_rounding
         self._mix: AugMix | None = None
 
-    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
+    @property
+    def capturable(self) -> bool:
+        """See :class:`Regime`."""
+        return True
+
+    def loss(self, model: Classifier, batch: Batch, epoch: Epoch) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         views = self.views(model, batch, epoch)
         logits = model(views.flatten(0, 1)).unflatten(0, views.shape[:2])
         terms = {"ce": F.cross_entropy(logits[0], batch.labels), "jsd": jensen_shannon(logits)}
         return RegimeLoss(terms, {"jsd": self.alpha_jsd}, logits[0])
 
-    def views(self, model: Classifier, batch: Batch, epoch: int) -> Tensor:
+    def views(self, model: Classifier, batch: Batch, epoch: Epoch) -> Tensor:
         """The clean view and two mixtures of each image: uint8 ``(3, B, 3, H, W)``."""
         clean = self.clean_view(batch, epoch)
         mixed = self._mix_for(model)(clean, ImageRandom(self.seed, epoch, batch.indices, Purpose.AUGMIX))

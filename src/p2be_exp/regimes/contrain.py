@@ -12,7 +12,7 @@ from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.regimes.adversarial import AdversarialRegime, in_one_pass
 from p2be_exp.regimes.consistency import jensen_shannon
-from p2be_exp.regimes.regime import RegimeLoss
+from p2be_exp.regimes.regime import Epoch, RegimeLoss
 
 if TYPE_CHECKING:
     from p2be_exp.models.classifier import Classifier
@@ -42,7 +42,12 @@ class ConTrain(AdversarialRegime):
         super().__init__(seed, attack, table_learns_from_adversarial, augment)
         self.alpha_jsd = alpha_jsd
 
-    def loss(self, model: Classifier, batch: Batch, epoch: int) -> RegimeLoss:
+    @property
+    def capturable(self) -> bool:
+        """See :class:`Regime`."""
+        return self.attack.capturable
+
+    def loss(self, model: Classifier, batch: Batch, epoch: Epoch) -> RegimeLoss:
         """The terms ``ce`` (on the clean view) and ``jsd``."""
         clean, adversarial = self.views(model, batch, epoch)
         logits = in_one_pass(model, model.read(clean), self.features(model, adversarial))

@@ -50,7 +50,7 @@ def draw_batch(seed: int, when: When, layers: int, alpha: float) -> MixedBatch:
     return MixedBatch(int(layer * layers), own_share, tuple(strengths[:VIEWS]), tuple(strengths[VIEWS:]))
 
 
-def draw_partners(seed: int, epoch: int, images: Tensor) -> Tensor:
+def draw_partners(seed: int, epoch: int | Tensor, images: Tensor) -> Tensor:
     """A random permutation of the images of a batch: the place of each one's partner, int64 ``(B,)``.
 
     Which image is whose partner depends on the images of the batch, not on their order; an image may be its own.
@@ -113,7 +113,7 @@ class ElementRandom:
     """
 
     seed: int
-    epoch: int
+    epoch: int | Tensor
     images: Tensor
 
     def elements(self, shape: torch.Size, off: float, reader: int = 0) -> tuple[Tensor, Tensor]:

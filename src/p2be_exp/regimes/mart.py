@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional as F
 
+from p2be_exp.attacks.margin import place_of_label
 from p2be_exp.models.precision import at_least_float32
 from p2be_exp.regimes.adversarial import ConsistencyRegime, in_one_pass
 from p2be_exp.regimes.regime import RegimeLoss
@@ -47,7 +48,7 @@ def boosted_cross_entropy(adversarial: Tensor, labels: Tensor) -> Tensor:
     Source: Wang et al. 2020, Eq. 9, with the constants of the reference code.
     """
     adversarial = at_least_float32(adversarial)
-    right = F.one_hot(labels, adversarial.shape[1]).bool()
+    right = place_of_label(adversarial, labels)
     best_wrong = adversarial.softmax(1).masked_fill(right, 0.0).amax(1)
     return F.cross_entropy(adversarial, labels) - (1.0001 - best_wrong + _TINY).log().mean()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,20 @@ from p2be_exp.augment import Augmentation
 from p2be_exp.data import Batch
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 
+Epoch: TypeAlias = int | Tensor
+"""From 0; a number, or an int64 tensor of no dimension on the batch's device that holds it."""
+
 
 @dataclass(frozen=True)
 class When:
     """The position of a batch in the training. It is the same in every process and after a resume.
 
     Attributes:
-        epoch: from 0.
-        step: number of batches before this one since the start of the training.
+        epoch: from 0. A tensor that holds it where a step is captured: see :attr:`Regime.capturable`.
+        step: number of batches before this one since the start of the training; 0 in a captured step.
     """
 
-    epoch: int
+    epoch: Epoch
     step: int
 
 
@@ -60,6 +63,9 @@ class Regime:
 
     Attributes:
         several_steps: whether :meth:`steps` may yield several losses; it is refused with ``optim.accumulate`` above 1.
+        capturable: whether a batch of any epoch takes the same operators in the same order, and reads no value back,
+            so that its step can be one CUDA graph (:mod:`p2be_exp.training.captured_step`). The epoch is then a tensor,
+            and nothing is asked of the step's number.
 
     Raises:
         TypeError: the subclass defines neither :meth:`loss` nor :meth:`steps`.
@@ -68,17 +74,27 @@ class Regime:
     name: str
     several_steps: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.__module__.startswith("p2be_exp.") and "capturable" not in vars(cls):
+            cls.capturable = Regime.capturable  # what another class says of itself is no word for a plug-in
+
+    @property
+    def capturable(self) -> bool:
+        """See the class; False unless a regime says otherwise."""
+        return False
+
     def __init__(self, seed: int, augment: Augmentation) -> None:
         if type(self).loss is Regime.loss and type(self).steps is Regime.steps:
             raise TypeError(f"{type(self).__name__} must define loss or steps")
         self.seed = seed
         self.augment = augment
 
-    def clean_view(self, batch: Batch, epoch: int) -> Tensor:
+    def clean_view(self, batch: Batch, epoch: Epoch) -> Tensor:
         """The images of a batch after the geometric augmentation: uint8 ``(B, 3, H, W)``."""
         return self.augment(batch.images, ImageRandom(self.seed, epoch, batch.indices, Purpose.FLIP_CROP))
 
-    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+    def loss(self, model: nn.Module, batch: Batch, epoch: Epoch) -> RegimeLoss:
         """The loss of a regime with one step per batch; the training module adds the smoothness of the table."""
         raise NotImplementedError
 

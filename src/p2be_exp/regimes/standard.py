@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.data import Batch
-from p2be_exp.regimes.regime import Regime, RegimeLoss
+from p2be_exp.regimes.regime import Epoch, Regime, RegimeLoss
 
 
 class Standard(Regime):
@@ -14,7 +14,12 @@ class Standard(Regime):
 
     name = "standard"
 
-    def loss(self, model: nn.Module, batch: Batch, epoch: int) -> RegimeLoss:
+    @property
+    def capturable(self) -> bool:
+        """See :class:`Regime`."""
+        return True
+
+    def loss(self, model: nn.Module, batch: Batch, epoch: Epoch) -> RegimeLoss:
         """The term ``ce``."""
         logits = model(self.clean_view(batch, epoch))
         return RegimeLoss({"ce": F.cross_entropy(logits, batch.labels)}, {}, logits)

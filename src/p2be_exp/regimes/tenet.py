@@ -121,7 +121,7 @@ class Tenet(Regime):
         groups = channel_groups(features, first_centres(random, features.shape[1], self.groups))
         return groups, inhibition_mask(features, gradient, groups, self.groups)
 
-    def _views(self, model: EncodedClassifier, batch: Batch, epoch: int) -> Tensor:
+    def _views(self, model: EncodedClassifier, batch: Batch, epoch: int | Tensor) -> Tensor:
         """The clean view, and the AugMix view if there is one: uint8 ``(V, B, 3, H, W)``."""
         clean = self.clean_view(batch, epoch)
         if not self.augmented:

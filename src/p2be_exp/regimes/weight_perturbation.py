@@ -41,9 +41,9 @@ class WeightPerturbation:
         self.gamma, self.warmup = gamma, warmup
         self._saved: list[tuple[Tensor, Tensor]] = []
 
-    def starts_by(self, epoch: int) -> bool:
+    def starts_by(self, epoch: int | Tensor) -> bool:
         """Whether weights are perturbed in an epoch."""
-        return self.gamma > 0 and epoch >= self.warmup
+        return self.gamma > 0 and bool(epoch >= self.warmup)
 
     def ascend(self, model: nn.Module, network: Iterable[nn.Parameter], loss: Callable[[], Tensor]) -> None:
         """Perturb the weights; :meth:`restore` must follow, and is done first where it did not.

@@ -41,6 +41,7 @@ from p2be_exp.system.trainer import (
 )
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
+    CapturedSteps,
     EpochRows,
     EpochsDone,
     Progress,
@@ -160,6 +161,7 @@ def prepare(
         rows,
         EpochsDone(run),
         StopOnSignal(run, signals),
+        CapturedSteps(config),
         *checkpoint_callbacks(run, has_validation=config.dataset.val_size > 0),
         *more_callbacks,
     ]

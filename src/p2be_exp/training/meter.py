@@ -28,9 +28,16 @@ class EpochMeter:
 
     def add(self, means: dict[str, Tensor], count: int) -> None:
         """Add means over ``count`` images."""
-        for name, mean in means.items():
-            value = mean.detach().double() * count
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self.add_sums({name: mean.detach().double() * count for name, mean in means.items()}, count)
+
+    def add_sums(self, sums: dict[str, Tensor], count: int) -> None:
+        """Add sums over ``count`` images, in float64; their memory may be used for others afterwards."""
+        known = [name for name in sums if name in self._sums]
+        if known:
+            torch._foreach_add_([self._sums[name] for name in known], [sums[name] for name in known])
+        for name, value in sums.items():
+            if name not in self._counts:
+                self._sums[name] = value.clone()
             self._counts[name] = self._counts.get(name, 0) + count
 
     def means(self) -> dict[str, float]:
@@ -51,8 +58,11 @@ class EpochMeter:
         return dict(zip(means, torch.stack([*means.values()]).tolist(), strict=True))
 
     def local_means(self) -> dict[str, float]:
-        """Means over this rank's images since the last reset, for the eye; waits for the device."""
-        return {name: value.item() / max(1, self._counts[name]) for name, value in self._sums.items()}
+        """Means over this rank's images since the last reset, for the eye; waits for the device, once."""
+        if not self._sums:
+            return {}
+        sums = torch.stack([*self._sums.values()]).tolist()
+        return {name: value / max(1, self._counts[name]) for name, value in zip(self._sums, sums, strict=True)}
 
     def reset(self) -> None:
         """Forget everything."""

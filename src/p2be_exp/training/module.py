@@ -23,6 +23,7 @@ from p2be_exp.models.model import build_model
 from p2be_exp.optim import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.regimes import RegimeLoss, When, build_regime
 from p2be_exp.system.collectives import sum_over_ranks, world_size
+from p2be_exp.training.captured_step import EagerTwin
 from p2be_exp.training.meter import EpochMeter
 
 StepLoss: TypeAlias = tuple[dict[str, Tensor], Tensor, RegimeLoss]
@@ -48,6 +49,7 @@ class TrainingModule(pl.LightningModule):
         last_terms: the loss and its terms in the last batch, on this rank.
         last_counts: how many of this rank's images each of them is the mean of.
         val_error: error on the validation split in percent after the last epoch; None without one.
+        whole_steps: takes batches whole, from views to optimizers, those that it serves; None: none are.
     """
 
     initial_bits: Tensor
@@ -69,7 +71,10 @@ class TrainingModule(pl.LightningModule):
         self.val_error: float | None = None
         self._val_meter = EpochMeter(f"{config.dataset.name}/train, held out")
         self._saved_sums: dict[str, Any] | None = None
+        self.whole_steps: EagerTwin | None = None
         self._losses: Iterator[StepLoss] | None = None  # of the present batch, while another step follows
+        self._present: Batch | None = None
+        self._taken = False  # the present batch has been trained on as a whole: its loss alone is asked for
         if (encoding := _table_of_bits(self.model)) is not None:
             self.register_buffer("initial_bits", encoding.table().detach().bool())
 
@@ -77,17 +82,19 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Begin the batch with its first loss."""
-        self._losses = None
+        self._losses, self._present = None, batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The next loss of this rank's share, scaled so that the mean over ranks is that of the global batch.
 
         With images that cannot be read all of it is smaller, see :class:`~p2be_exp.data.Batch`.
         """
+        if self._taken:
+            return self._take_notes(batch)
         first = self._losses is None
         if self._losses is None:
             step = self.current_epoch * self.batches_per_epoch + batch_idx
-            self._losses = self._losses_of(batch, When(self.current_epoch, step))
+            self._losses = self.losses_of(batch, When(self.current_epoch, step))
             self.last_terms, self.last_counts = {}, {}
         terms, loss, result = next(self._losses)
         if not result.more:
@@ -98,18 +105,30 @@ class TrainingModule(pl.LightningModule):
             found = {"loss": loss.detach(), **found}
         self.train_meter.add(found, count)
         if first:
-            error = 100 * (result.logits.argmax(dim=1) != batch.labels).double().mean()
-            self.train_meter.add({"error": error}, batch.count)
+            self.train_meter.add({"error": self.error_of(result, batch)}, batch.count)
         self.last_terms |= found
         self.last_counts |= dict.fromkeys(found, count)
         return loss * scale
 
+    def _take_notes(self, batch: Batch) -> Tensor:
+        """Of a batch that was trained on as a whole: count its numbers in, and give its loss."""
+        assert self.whole_steps is not None and self.whole_steps.step is not None  # noqa: PT018
+        step = self.whole_steps.step
+        self.train_meter.add_sums(step.sums, batch.count)
+        self.last_terms, self.last_counts = dict(step.terms), dict.fromkeys(step.terms, batch.count)
+        return step.loss
+
+    @staticmethod
+    def error_of(result: RegimeLoss, batch: Batch) -> Tensor:
+        """The training error in percent, float64."""
+        return 100 * (result.logits.argmax(dim=1) != batch.labels).double().mean()
+
     def loss_terms(self, batch: Batch, epoch: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Of the first step on a batch: every term before its weight, their weighted sum, the clean view's logits."""
-        terms, loss, result = next(self._losses_of(batch, When(epoch, epoch * self.batches_per_epoch)))
+        terms, loss, result = next(self.losses_of(batch, When(epoch, epoch * self.batches_per_epoch)))
         return terms, loss, result.logits
 
-    def _losses_of(self, batch: Batch, when: When) -> Iterator[StepLoss]:
+    def losses_of(self, batch: Batch, when: When) -> Iterator[StepLoss]:
         """The losses of a batch, each computed on demand, since the weights change between them."""
         random = DropoutRandom(self.config.seed, when.epoch, batch.indices)
         steps = self.regime.steps(self.model, batch, when)
@@ -147,6 +166,8 @@ class TrainingModule(pl.LightningModule):
         if result.count is None and (ranks == 1 or not self.regime.several_steps):
             return batch.count, batch.scale
         count = batch.count if result.count is None else result.count
+        if ranks == 1:  # nothing to ask other ranks for, and no wait for the device
+            return count, 1.0 if count else 0.0
         together = torch.tensor([count, result.more], dtype=torch.float64, device=batch.labels.device)
         images, going_on = sum_over_ranks(together).tolist()
         if going_on not in (0, ranks):  # one rank would wait for the others forever
@@ -184,10 +205,31 @@ class TrainingModule(pl.LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step once for each loss of the batch: the closure computes the next one and its gradients."""
+        """Step once for each loss of the batch: the closure computes the next one and its gradients.
+
+        A batch that is taken whole has been stepped on when Lightning asks for its loss, which it needs.
+        """
+        if self.whole_steps is not None and self._present is not None and optimizer_closure is not None:
+            self._taken = self.whole_steps.take(self._present, epoch)
+        if self._taken and optimizer_closure is not None:
+            try:
+                optimizer_closure()
+            finally:
+                self._taken = False
+            return
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         while self._losses is not None:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The gradients of a loss; those of a batch that was taken whole have been used already."""
+        if not self._taken:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Likewise."""
+        if not self._taken:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def on_after_backward(self) -> None:
         """The regime may have something to put back before gradients are clipped and applied."""

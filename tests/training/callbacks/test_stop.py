@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from p2be_exp.errors import Interrupted
 from p2be_exp.runs.run import Run
 from p2be_exp.system.stop_signals import StopSignals
-from p2be_exp.training.callbacks.stop import StopOnSignal
+from p2be_exp.training.callbacks import stop
+from p2be_exp.training.callbacks.stop import MOST_STEPS, Pace, StopOnSignal
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -192,3 +193,75 @@ def test_the_step_is_finished_and_saved(tmp_path, at, accumulate, last, saved_st
         saved = torch.load(run.checkpoint(), weights_only=True)
         assert saved["global_step"] == saved_step
         assert torch.equal(saved["state_dict"]["layer.weight"], module.layer.weight.detach())
+
+
+# -- several ranks -----------------------------------------------------------------------------------------------------
+
+
+def test_ranks_agree_after_as_many_steps_as_take_a_second(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(stop.time, "monotonic", lambda: now)
+    pace = Pace()
+    pace.begin(pace.seconds())
+    pace.steps += 1
+    assert pace.due  # after the very first step, of whose time nothing is known
+    now += 0.25
+    assert pace.seconds() == 0.25
+    pace.begin(0.5)  # another rank is slower
+    waited = []
+    for _ in range(4):
+        pace.steps += 1
+        waited.append(pace.due)
+    assert waited == [False, True, True, True]  # late where gradients are accumulated meanwhile
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, MOST_STEPS), (0.001, MOST_STEPS), (0.01, 100), (3.0, 1)])
+def test_slow_steps_are_looked_at_one_by_one_and_fast_ones_rarely(seconds, steps):
+    pace = Pace()
+    pace.steps = 1
+    pace.begin(seconds)
+    pace.steps = steps - 1
+    assert not pace.due
+    pace.steps = steps
+    assert pace.due
+
+
+class ToldRanks:
+    """A trainer of two ranks on a device, of which the other one has got a signal."""
+
+    world_size, num_training_batches, accumulate_grad_batches = 2, 1000, 1
+
+    def __init__(self, device, monkeypatch):
+        self.strategy = self
+        self.root_device = torch.device(device)
+        self.asked, self.other = 0, 0.0
+        make = torch.tensor
+        monkeypatch.setattr(stop.torch, "tensor", lambda values, device=None: make(values))
+        monkeypatch.setattr(torch.distributed, "all_reduce", self.all_reduce)
+
+    def all_reduce(self, told, op):
+        self.asked += 1
+        told.copy_(torch.maximum(told, torch.tensor([self.other, 0.1])))  # a step takes the other rank 0.1 s
+
+    def save_checkpoint(self, path):
+        self.saved = path
+
+
+def batches(callback, trainer, numbers):
+    for number in numbers:
+        callback.on_train_batch_end(trainer, None, None, None, number)
+
+
+@pytest.mark.parametrize(("device", "asked"), [("cpu", 25), ("cuda", 3)])
+def test_on_gpus_an_agreement_is_no_part_of_every_step(tmp_path, monkeypatch, device, asked):
+    monkeypatch.setattr(stop.time, "monotonic", lambda: 0.0)
+    trainer, callback = ToldRanks(device, monkeypatch), StopOnSignal(Run(tmp_path), StopSignals())
+    callback.on_train_epoch_start(trainer, None)
+    trainer.asked = 0
+    batches(callback, trainer, range(25))  # after the first, and then after every tenth
+    assert trainer.asked == asked
+    trainer.other = float(signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught:
+        batches(callback, trainer, range(25, 35))
+    assert caught.value.signal == signal.SIGTERM
+    assert trainer.saved == Run(tmp_path).checkpoint("last")

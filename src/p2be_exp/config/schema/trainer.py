@@ -17,6 +17,7 @@ class TrainerConfig:
     num_nodes: int = number(1)
     strategy: str = choice("auto", "ddp")
     precision: str = choice("auto", "32", "bf16")
+    compile: str = choice("auto", "on", "off")
     sync_batchnorm: bool = MISSING
     timeout: float = number(above=0)
     progress: bool = MISSING

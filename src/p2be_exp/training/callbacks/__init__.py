@@ -1,5 +1,6 @@
 """What happens around the training steps: rows, checkpoints, progress, stopping."""
 
+from p2be_exp.training.callbacks.captured_steps import CapturedSteps
 from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
 from p2be_exp.training.callbacks.progress import Progress
@@ -10,6 +11,7 @@ from p2be_exp.training.callbacks.thread_advice import ThreadAdvice
 
 __all__ = [
     "AtomicCheckpointIO",
+    "CapturedSteps",
     "EpochRows",
     "EpochsDone",
     "Progress",
