@@ -19,7 +19,7 @@ from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch, source_class
 from p2be_exp.data.source import Size
 from p2be_exp.evaluation.attack_plan import plan_attacks
-from p2be_exp.system.trainer import on_gpu, precision_of
+from p2be_exp.system.trainer import on_gpu, precision_of, set_arithmetic
 from p2be_exp.training.module import TrainingModule
 
 _STEPS = 3  # the median counts
@@ -87,6 +87,7 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
         batch = Batch(images, labels, torch.arange(batch_size, device=device), batch_size, batch_size, 1.0)
         optimizer = module.configure_optimizers()["optimizer"]
         lowered = precision_of(config.trainer) == "bf16-mixed"
+        set_arithmetic(config.trainer, tf32=lowered)
 
         def step() -> None:
             with torch.autocast(device.type, dtype=torch.bfloat16) if lowered else nullcontext():
