@@ -60,7 +60,13 @@ class Setting(NamedTuple):
         return config
 
 
-def train(setting: Setting, parts: Parts, script: Script, most_steps: int) -> None:
+def train(
+    setting: Setting,
+    parts: Parts,
+    script: Script,
+    most_steps: int,
+    started: Callable[[pl.Trainer], object] = lambda trainer: None,
+) -> None:
     """Train until the script ends. What the training prints goes to standard error.
 
     Args:
@@ -68,6 +74,7 @@ def train(setting: Setting, parts: Parts, script: Script, most_steps: int) -> No
         parts: are told what is worked on.
         script: asks for steps, ``most_steps`` at most.
         most_steps: batches of the only epoch.
+        started: called with the trainer before the first step.
     """
     config = setting.config()
     data = _Data(most_steps * setting.batch_size, setting.batch_size, parts)
@@ -75,7 +82,7 @@ def train(setting: Setting, parts: Parts, script: Script, most_steps: int) -> No
         run = Run(Path(folder))
         run.create(config)
         trainer, module = prepare(config, run, data, _NoSignals(), [])
-        trainer.callbacks.append(_Steps(script))
+        trainer.callbacks.append(_Steps(script, started))
         with contextlib.ExitStack() as told:
             trainer.callbacks.append(_Told(parts, told))
             try:
@@ -93,10 +100,11 @@ class _Finished(Exception):  # noqa: N818  # no error
 class _Steps(pl.Callback):
     """Lets the script go on between two steps."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script()
+    def __init__(self, script: Script, started: Callable[[pl.Trainer], object]) -> None:
+        self._script, self._started = script(), started
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started(trainer)
         self._go_on()
 
     def on_train_batch_end(self, *_: Any) -> None:
