@@ -12,7 +12,8 @@ one evaluation. The peak of the process's memory is reported after the clean tes
 
 With ``--ahead`` the same cells, stored and generated, are evaluated in turn as ``evaluate.py`` does it, images prepared
 while the model runs, and the plain way, images and model taking turns; the ratio is the median of the rounds'. With
-``--data-dir`` the images are CIFAR-10's.
+``--data-dir`` the images are CIFAR-10's. ``--wait-ms`` puts a wait in the place of the network, so many milliseconds a
+batch: a device that computes while the host has its cores for the images.
 """
 
 import argparse
@@ -70,6 +71,18 @@ def cifar10(folder: Path, images: int, batch_size: int) -> ImageDataModule:
     return data
 
 
+class Waiting(torch.nn.Module):
+    """A network that takes its time and no processor; its logits are means of an image's rows."""
+
+    def __init__(self, ms: float) -> None:
+        super().__init__()
+        self.ms = ms
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.ms / 1000)
+        return images.float().mean(dim=(1, 3))[:, :10]
+
+
 def write_set(folder: Path, names: tuple[str, ...], clean: ImageSet) -> None:
     """Random images in the layout of CIFAR-100-C, beside the labels and numbers of the clean ones."""
     numbers = np.random.default_rng(0)
@@ -100,6 +113,7 @@ class StoredCells:
         batch_size: images a batch.
         device: of the evaluation.
         data: the clean test images; None for random ones.
+        wait_ms: of a batch, in the place of the network; None for the network.
 
     Attributes:
         cells: their conditions.
@@ -116,11 +130,12 @@ class StoredCells:
         batch_size: int,
         device: torch.device,
         data: ImageDataModule | None = None,
+        wait_ms: float | None = None,
     ) -> None:
         trainer = "gpu" if device.type == "cuda" else "cpu"
         overrides = [f"encoding={encoding}", f"backbone={backbone}", f"trainer={trainer}"]
         self._config = training_config(overrides)
-        self._model = build_model(self._config, 100).eval()
+        self._model = build_model(self._config, 100).eval() if wait_ms is None else Waiting(wait_ms)
         self._data = random_data(images, batch_size) if data is None else data
         names = TEST[: -(-cells // 5)]
         write_set(folder, names, self._data.test_set())
@@ -209,6 +224,7 @@ def main() -> None:
     parser.add_argument("--ahead", action="store_true", help="images prepared meanwhile against one after the other")
     parser.add_argument("--rounds", type=int, default=7, help="with --ahead")
     parser.add_argument("--data-dir", type=Path, help="that holds CIFAR-10; default: random images")
+    parser.add_argument("--wait-ms", type=float, help="a wait a batch in the place of the network")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     print(hardware(device))
@@ -217,7 +233,7 @@ def main() -> None:
     )
     settings = (arguments.encoding, arguments.backbone, arguments.images, arguments.cells, arguments.batch_size, device)
     data = arguments.data_dir and cifar10(arguments.data_dir, arguments.images, arguments.batch_size)
-    with stored_cells(*settings, data) as stored:
+    with stored_cells(*settings, data, arguments.wait_ms) as stored:
         if arguments.ahead:
             print_ahead(stored, arguments.rounds)
             return
