@@ -70,6 +70,7 @@ def train(
     most_steps: int,
     overrides: Sequence[str] = (),
     callbacks: Sequence[pl.Callback] = (),
+    started: Callable[[pl.Trainer], object] = lambda trainer: None,
 ) -> None:
     """Train until the script ends. What the training prints goes to standard error.
 
@@ -80,6 +81,7 @@ def train(
         most_steps: batches of the only epoch.
         overrides: of the setting's configuration.
         callbacks: beside those of every run, called before the script.
+        started: called with the trainer before the first step.
     """
     config = setting.config(*overrides)
     data = _Data(most_steps * setting.batch_size, setting.batch_size, parts)
@@ -87,7 +89,7 @@ def train(
         run = Run(Path(folder))
         run.create(config)
         trainer, module = prepare(config, run, data, _NoSignals(), [], callbacks)
-        trainer.callbacks.append(_Steps(script))
+        trainer.callbacks.append(_Steps(script, started))
         with contextlib.ExitStack() as told:
             trainer.callbacks.append(_Told(parts, told))
             try:
@@ -105,10 +107,11 @@ class _Finished(Exception):  # noqa: N818  # no error
 class _Steps(pl.Callback):
     """Lets the script go on between two steps."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script()
+    def __init__(self, script: Script, started: Callable[[pl.Trainer], object]) -> None:
+        self._script, self._started = script(), started
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started(trainer)
         self._go_on()
 
     def on_train_batch_end(self, *_: Any) -> None:

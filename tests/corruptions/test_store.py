@@ -3,6 +3,8 @@
 import json
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -166,3 +168,24 @@ def test_a_file_whose_header_ends_too_early_is_refused(folder):
     file.write_bytes(content)
     with pytest.raises(BadInput, match=r"labels\.npy: truncated, or not an array file"):
         StoredSet(folder)
+
+
+def test_of_several_threads_that_read_a_block_one_compares_it(folder, monkeypatch):
+    compared, reading = [], Barrier(3)
+    whole = store.sha256_of
+
+    def sha256_of(block):
+        compared.append(len(block))
+        return whole(block)
+
+    monkeypatch.setattr(store, "sha256_of", sha256_of)
+    stored = StoredSet(folder)
+    compared.clear()  # of the indices
+
+    def read(_):
+        reading.wait(60)
+        return stored.block("contrast", 5).shape
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(read, range(3))) == {(6, 8, 8, 3)}
+    assert compared == [6]

@@ -8,7 +8,7 @@ from p2be_exp.data.digits import Digits
 from p2be_exp.data.source import Size
 from p2be_exp.sweeps import estimate, plan_jobs
 from p2be_exp.sweeps.estimate import Estimator, Seconds, measure
-from p2be_exp.sweeps.listing import duration, jobs_table
+from p2be_exp.sweeps.listing import duration, jobs_table, memory_lines
 
 
 def config_of(*arguments):
@@ -107,6 +107,87 @@ def test_the_list_of_jobs(timed, tmp_path):
     ]
     assert lines[5] == "2 jobs, about 2.0 min one after another"
     assert "estimated from a few steps on this machine (CPU" in lines[6]
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """A training keeps 1 GiB and needs a quarter of one for each image of its batch; libraries and malloc take none."""
+    monkeypatch.setattr(estimate, "measure", lambda config, size: Seconds(1, 10, 1000, 2**30, 2**28))
+    monkeypatch.setattr(estimate, "process_bytes", lambda gpu: 0)
+    monkeypatch.setattr(estimate, "_ON_HOST", 1.0)
+
+
+def test_the_memory_of_a_training(held):
+    config = config_of("dataset=cifar10", "batch_size=8", "limit_train=100", "limit_test=28", "trainer=cpu")
+    assert Estimator().memory(config) == 2**30 + 8 * 2**28 + 3 * 32 * 32 * 128  # with the images, which are resident
+    pictures = config_of("dataset=imagenet", "backbone=resnet50", "batch_size=8", "trainer=cpu")
+    assert Estimator().memory(pictures) == 2**30 + 8 * 2**28
+    folder = config_of("dataset=image_folder", "dataset.dir=.", "backbone=resnet50", "trainer=cpu")
+    assert Estimator().memory(folder) is None  # nor is its time known
+
+
+GRID = (
+    "dataset=digits",
+    "batch_size=4,12",
+    "seed=0,1",
+    "encoding=rgb",
+    "backbone=wrn16_1",
+    "trainer=cpu",
+    "limit_train=1",
+    "limit_test=1",
+)
+
+
+@pytest.mark.parametrize(
+    ("gib", "gpu", "told"),
+    [
+        (3, True, "3.0 GiB are free here: the largest does not fit"),
+        (5, True, "5.0 GiB are free here: one training at a time"),
+        (17, True, "17.0 GiB are free here: 4 side by side (hydra/launcher=joblib hydra.launcher.n_jobs=4)"),
+        (
+            17,
+            False,
+            "17.0 GiB are free here: 3 side by side (hydra/launcher=joblib hydra.launcher.n_jobs=3), one a core",
+        ),
+    ],
+)
+def test_what_fits_beside_one_another(held, monkeypatch, gib, gpu, told):
+    """Each kind of training once; the largest decides, on a CPU the cores, too."""
+    monkeypatch.setattr("p2be_exp.sweeps.listing.usable_cpus", lambda: 3)
+    lines = memory_lines(plan_jobs(GRID), Estimator(), gib * 2**30, gpu)
+    assert [line.split()[-3:] for line in lines[2:4]] == [
+        ["batch_size=4", "2.00", "GiB"],
+        ["batch_size=12", "4.00", "GiB"],
+    ]
+    assert lines[4:] == [told]
+
+
+def test_more_at_a_time_than_fit_is_said(held):
+    asked = plan_jobs([*GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=5"])
+    assert memory_lines(asked, Estimator(), 17 * 2**30, gpu=True)[-1] == (
+        "hydra.launcher.n_jobs=5 is more than fits: choose at most 4"
+    )
+    assert memory_lines(asked, Estimator(), 21 * 2**30, gpu=True)[-1].startswith(
+        "21.0 GiB are free here: 5 side by side"
+    )
+
+
+def test_no_memory_is_listed_where_nothing_is_known_of_it(held):
+    jobs = plan_jobs(GRID)
+    assert [line.split()[0] for line in memory_lines(jobs, Estimator(), None, gpu=False)[2:]] == ["encoding=rgb"] * 2
+    assert (
+        memory_lines(plan_jobs(["dataset=image_folder", "dataset.dir=.", "backbone=resnet50"]), Estimator(), 1, False)
+        == []
+    )
+    assert memory_lines([], Estimator(), 1, False) == []
+
+
+def test_the_bytes_of_a_step_grow_with_the_batch_and_those_that_stay_do_not():
+    found = [measure(config_of("dataset=digits", "backbone=wrn16_1", "encoding=rgb", "regime=standard", "trainer=cpu",
+                               f"batch_size={each}"), Digits.published) for each in (4, 16)]  # fmt: skip
+    assert found[0].kept == found[1].kept > 0
+    assert found[0].per_image == pytest.approx(found[1].per_image, rel=0.25)
+    assert found[1].per_image > 4 * 32 * 32 * 16 * 13  # a map of 16 channels or its equal for each convolution
 
 
 def test_durations():

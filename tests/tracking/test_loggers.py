@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from commandline import TINY, at_batch, refusal, rows_of, train
+from commandline import TINY, at_batch, refusal, rows_of, train, untimed, weights_of
 from p2be_exp import tracking
 from p2be_exp.config import training_config
 from p2be_exp.config.schema import CSVLoggerConfig, TrainConfig, TrainerConfig
@@ -54,6 +54,36 @@ def test_every_job_of_a_sweep_has_a_finished_run_of_its_own_in_one_group(wandb_d
         assert {file.suffix for file in files if file.is_file()} == {".json", ".png"}
     assert ids[0] != ids[1]
     assert wandb.run is None
+
+
+@pytest.mark.slow
+def test_jobs_side_by_side_train_and_log_what_one_after_another_does(wandb_dirs):
+    """Two processes that share a device: seeds, folders, W&B's runs and the refusal of a bad job are each job's own."""
+    arguments = ("-m", *TINY, "epochs=1", "trainer=cpu", "seed=3,4", "encoding.M=8,0")
+    assert train(*arguments, "logger=csv", "hydra.sweep.dir=alone").code == 2
+    side_by_side = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    outcome = train(*arguments, *OFFLINE, *side_by_side, "hydra.sweep.dir=together")
+    assert outcome.code == 2
+    assert "2 of 4 jobs failed:" in outcome.err
+    ids = []
+    for job, seed in (("0", 3), ("1", 4)):
+        one, other = (Path(folder) / job for folder in ("alone", "together"))
+        mine, theirs = weights_of(one), weights_of(other)
+        assert all(mine[name].equal(theirs[name]) for name in mine)
+        for file in ("metrics.csv", "results.csv"):
+            assert untimed(one / file) == untimed(other / file)
+        assert Run(other).config().seed == seed
+        assert Run(other).status()["state"] == "finished"
+        found = records(other)
+        run = of_kind(found, "run")[-1]
+        assert (run.run_group, Run(other).info()["wandb_id"]) == ("together", run.run_id)
+        assert run.display_name.endswith(f"_seed{seed}")
+        ids.append(run.run_id)
+    assert ids[0] != ids[1]
+    for job in ("2", "3"):
+        status = Run(Path("together") / job).status()
+        assert (status["exit_code"], status["error"]) == (2, "encoding.M=0: must be between 1 and 1024")
+    assert sorted(each.name for each in Path("together").iterdir() if each.is_dir()) == ["0", "1", "2", "3"]
 
 
 # -- W&B with its calls recorded --------------------------------------------------------------------------------------

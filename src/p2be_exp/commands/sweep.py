@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -142,6 +142,17 @@ def _folder(overrides: Mapping[str, str]) -> Path:
     return sweep_folder(folder)
 
 
+def grid_folder(overrides: Mapping[str, str]) -> Path | None:
+    """The folder of a grid whose jobs a launcher may run in other processes; None where Hydra alone can tell it.
+
+    Raises:
+        BadInput: see :func:`sweep_folder`.
+    """
+    folder = overrides.get("hydra.sweep.dir", _new_folder(overrides.get("task_name", "train")))
+    own = {"hydra/sweeper", "hydra.sweep.subdir"} & set(overrides)
+    return None if own or "hydra/launcher" not in overrides or "${" in folder else sweep_folder(folder)
+
+
 def sweep_folder(text: str) -> Path:
     """The folder of a sweep that the user names.
 
@@ -225,7 +236,8 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
 
     Args:
         arguments: overrides; those with several values span the grid.
-        folder: of the sweep, if it is known in advance; failures in other processes are read from it.
+        folder: of the sweep, if it is known in advance; failures in other processes are read from it, and end no other
+            job.
         labels: what to print when a job starts, by the name of its folder.
 
     Returns:
@@ -234,7 +246,7 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
     Raises:
         Interrupted: a signal stopped a job; later jobs were not started.
     """
-    outcomes, here = _Outcomes(), os.getpid()
+    outcomes, here, before = _Outcomes(), os.getpid(), _status_times(folder)
 
     def task(composed: DictConfig) -> float:
         job_folder = Path(HydraConfig.get().runtime.output_dir)
@@ -267,14 +279,22 @@ def multirun(arguments: Sequence[str], folder: Path | None = None, labels: Mappi
             raise
         raise BadInput(f"hydra.sweep.dir={error.filename}: cannot be written ({error.strerror})") from error
     failed = {name: (str(error), isinstance(error, BadInput)) for name, error in outcomes.failed.items()}
+    ran: Collection[str | Path] = labels or outcomes.folders
     if folder is not None:
-        failed = {**_failed_elsewhere(folder, labels or ()), **failed}
+        names = labels or [name for name, time in _status_times(folder).items() if before.get(name) != time]
+        failed, ran = {**_failed_elsewhere(folder, names), **failed}, names or ran
     if not failed:
         return 0
-    print(f"\n{len(failed)} of {len(labels or outcomes.folders)} jobs failed:", file=sys.stderr)
+    print(f"\n{len(failed)} of {len(ran)} jobs failed:", file=sys.stderr)
     for name, (why, _) in failed.items():
         print(f"  {name}: {one_line(why)}", file=sys.stderr)
     return 2 if all(bad for _, bad in failed.values()) else 1
+
+
+def _status_times(folder: Path | None) -> dict[str, int]:
+    """When the status of each job in the folder of a sweep was written last, by the job's name."""
+    files = [] if folder is None else folder.glob("*/status.json")
+    return {each.parent.name: each.stat().st_mtime_ns for each in files}
 
 
 def _failed_elsewhere(folder: Path, names: Iterable[str]) -> dict[str, tuple[str, bool]]:

@@ -25,7 +25,7 @@ from p2be_exp.commands.job import (
     train_job,
 )
 from p2be_exp.commands.refusals import with_rank_in_refusals
-from p2be_exp.commands.sweep import list_jobs, multirun, named_sweep, sweep_folder, wants_list
+from p2be_exp.commands.sweep import grid_folder, list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
@@ -92,10 +92,13 @@ def _command() -> None:
         if "hydra/sweeper" not in overrides:  # other sweepers interpret the values differently
             check_grid(given)
             check_first(given)
-        if "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
+        known = grid_folder(overrides)
+        if known is not None:
+            given += [as_override("hydra.sweep.dir", known)]
+        elif "${" not in (folder := overrides.get("hydra.sweep.dir", ".")):
             expanded = sweep_folder(folder)
             given += [as_override("hydra.sweep.dir", expanded)] if folder.startswith("~") else []
-        sys.exit(multirun(given))
+        sys.exit(multirun(given, known))
     else:
         _single(arguments)
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ LABELS = "labels.npy"
 INDICES = "indices.npy"
 
 _sound: set[tuple[Any, ...]] = set()  # the blocks that this process has compared, by file, size and time
+_comparing = Lock()  # of several threads that read a block the first compares it, the others wait
 
 
 class StoredSet:
@@ -86,15 +88,16 @@ class StoredSet:
         place = self.severities.index(severity)
         file = _identity(self.folder / f"{name}.npy")  # before it is opened: what comes after that is another one
         block = self._open(name)[place * len(self) : (place + 1) * len(self)]
-        self.check(name)
-        noted = self.noted(name, severity)
-        if noted is not None and (file, severity, noted) not in _sound:
-            if sha256_of(block) != noted:
-                raise BadInput(
-                    f"{self._where(name)} is damaged (severity {severity} is not what {MANIFEST} says); "
-                    "remove it and make it again"
-                )
-            _sound.add((file, severity, noted))
+        with _comparing:
+            self.check(name)
+            noted = self.noted(name, severity)
+            if noted is not None and (file, severity, noted) not in _sound:
+                if sha256_of(block) != noted:
+                    raise BadInput(
+                        f"{self._where(name)} is damaged (severity {severity} is not what {MANIFEST} says); "
+                        "remove it and make it again"
+                    )
+                _sound.add((file, severity, noted))
         return block
 
     def noted(self, name: str, severity: int) -> str | None:

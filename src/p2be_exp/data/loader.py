@@ -77,13 +77,16 @@ class EpochLoader(ABC):
         # A generator: nothing here runs before the first batch is asked for. Lightning calls iter() first and
         # set_epoch() later.
         first, self._resume_at = self._resume_at, 0
-        order = self._order()
-        shares = [
-            share_of(order, self.batch_size, number, self.rank, self.world_size) for number in range(first, len(self))
-        ]
-        for number, batch in enumerate(self._batches(shares), first):
+        for number, batch in enumerate(self._batches(self._shares(first)), first):
             self._served = number + 1  # before the yield: a checkpoint is saved while the batch is in use
             yield batch
+
+    def _shares(self, first: int = 0) -> list[Share]:
+        """This rank's shares of an epoch's batches, from a batch on."""
+        order = self._order()
+        return [
+            share_of(order, self.batch_size, number, self.rank, self.world_size) for number in range(first, len(self))
+        ]
 
     @property
     def sampler(self) -> EpochLoader:

@@ -47,7 +47,7 @@ class PartsLoader(EpochLoader):
 
     def _batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
         unreadable: list[Unreadable] = []
-        parts = self._parts(chunk for share in shares for chunk in share.positions.split(self.chunk))
+        parts = self._parts(self._chunks(shares))
         for number, share in enumerate(shares, 1):
             mine = list(islice(parts, math.ceil(len(share.positions) / self.chunk)))
             if share.count:  # another rank counts an image that only fills this one's share up
@@ -57,6 +57,10 @@ class PartsLoader(EpochLoader):
                 cast("Any", parts).close()
                 self._report(unreadable, sum(each.count for each in shares))
             yield batch
+
+    def _chunks(self, shares: Iterable[Share]) -> Iterator[Tensor]:
+        """The positions of some batches, as they are prepared at a time."""
+        return (chunk for share in shares for chunk in share.positions.split(self.chunk))
 
     def _joined(self, share: Share, parts: list[Part]) -> Batch:
         kept = torch.from_numpy(np.concatenate([part.kept for part in parts]))

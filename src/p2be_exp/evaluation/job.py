@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 from p2be_exp.attacks import Attack
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.condition import Condition
+from p2be_exp.evaluation.corrupted.condition_loader import Ahead
 from p2be_exp.evaluation.effort import decisive, with_other_efforts
 from p2be_exp.evaluation.figures.draw import draw_results
 from p2be_exp.evaluation.module import EvaluationModule, condition_loader
@@ -27,10 +28,7 @@ from p2be_exp.system.atomic import refuse_links, remove_leftovers
 from p2be_exp.system.collectives import from_first_rank
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.ranks import rank
-from p2be_exp.system.trainer import (
-    build_trainer,
-    evaluation_precision,
-)
+from p2be_exp.system.trainer import build_trainer, evaluation_precision, set_arithmetic
 from p2be_exp.tracking import log_results, run_name
 
 
@@ -80,6 +78,7 @@ def evaluate(
         BadInput: images that cannot be used; another process owns the folder.
     """
     main = rank(plan.config.trainer) == 0
+    set_arithmetic(plan.config.trainer, tf32=False)  # for the sanity panel, too, where no condition is missing
     with owned(output.folder, output.key) if main else nullcontext():
         if main:
             refuse_links(output.folder, "per_image", "figures", key=output.key)
@@ -143,6 +142,7 @@ def _measure(
     trainer = build_trainer(
         config.trainer,
         precision=evaluation_precision(config.trainer),
+        tf32=False,  # the settings of a result say 32 or bf16, and nothing else is computed in
         enable_checkpointing=False,
         enable_progress_bar=progress,
         callbacks=[EvaluationProgress()] if progress else [],
@@ -157,7 +157,8 @@ def _measure(
     )
     data.trainer = trainer
     loaders = [condition_loader(condition, data, plan.corrupted) for condition in conditions]
-    trainer.test(module, loaders, verbose=False)
+    with Ahead(loaders):
+        trainer.test(module, loaders, verbose=False)
 
 
 def _show(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -54,21 +55,26 @@ class EvaluationModule(pl.LightningModule):
         self.seed = seed
         self.save_images = save_images
         self._seen: list[dict[str, Tensor]] = []
+        self._pace = _Pace()
         self._fault: str | None = None
         self._start = 0.0
 
     def on_test_start(self) -> None:
         """Start the first condition's clock."""
-        self._seen, self._fault, self._start = [], None, time.perf_counter()
+        self._seen, self._fault, self._pace, self._start = [], None, _Pace(), time.perf_counter()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Predict one batch, after attacking it where the condition is an attack; padding images are dropped."""
         self._fault = self._fault or batch.fault
+        self._pace.begin(self.device)
         attack = self.attacks.get(self.conditions[dataloader_idx].id)
         images, found = (batch.images, {}) if attack is None else self._attacked(attack, batch)
         confidence, prediction = self.model(images).float().softmax(dim=1).max(dim=1)
         values = {"index": batch.indices, "label": batch.labels, "prediction": prediction, "confidence": confidence}
-        self._seen.append({name: value[: batch.count].cpu() for name, value in {**values, **found}.items()})
+        # Four numbers an image stay on a GPU until the condition ends: fetching them would be a wait in every batch.
+        kept = {name: value[: batch.count] for name, value in values.items()}
+        self._seen.append(kept | {name: value[: batch.count].cpu() for name, value in found.items()})
+        self._pace.end()
         if batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
             self._finish(self.conditions[dataloader_idx])
 
@@ -89,7 +95,7 @@ class EvaluationModule(pl.LightningModule):
         return adversarial.images, found
 
     def _finish(self, condition: Condition) -> None:
-        local = {name: torch.cat([seen[name] for seen in self._seen]) for name in self._seen[0]}
+        local = {name: torch.cat([seen[name] for seen in self._seen]).cpu() for name in self._seen[0]}
         gathered, faults = _gather(local, self._fault, self.trainer.world_size)
         if faults:
             raise BadInput(faults[0])
@@ -106,6 +112,26 @@ class EvaluationModule(pl.LightningModule):
         if condition.kind == "attack":
             images["examples"] = examples["examples"][examples["example_index"].argsort()[:EXAMPLES]].numpy()
         self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
+
+
+class _Pace:
+    """Keeps the host at most two batches ahead of a GPU, since the images of each wait in pinned memory till then."""
+
+    def __init__(self) -> None:
+        self._ends: deque[torch.cuda.Event] = deque()
+        self._gpu = False
+
+    def begin(self, device: torch.device) -> None:
+        """Wait for the end of the batch before the last."""
+        self._gpu = device.type == "cuda"
+        while len(self._ends) > 1:
+            self._ends.popleft().synchronize()
+
+    def end(self) -> None:
+        """Note where the work of this batch ends."""
+        if self._gpu:
+            self._ends.append(torch.cuda.Event())
+            self._ends[-1].record()
 
 
 def list_conditions(corrupted: CorruptedImages | None = None, attacks: Iterable[Condition] = ()) -> list[Condition]:

@@ -1,4 +1,4 @@
-"""Estimated duration of a job, from a few steps on this machine."""
+"""Estimated duration and memory of a job, from a few steps on this machine."""
 
 from __future__ import annotations
 
@@ -11,27 +11,37 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from p2be_exp.attacks import Attack
 from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch, source_class
-from p2be_exp.data.source import Size
+from p2be_exp.data.source import LevelSource, Size
 from p2be_exp.evaluation.attack_plan import plan_attacks
-from p2be_exp.system.trainer import on_gpu, precision_of
+from p2be_exp.system.memory import HeldBytes
+from p2be_exp.system.trainer import on_gpu, precision_of, set_arithmetic
 from p2be_exp.training.module import TrainingModule
 
 _STEPS = 3  # the median counts
+_ON_HOST = 1.25  # a process's memory for its tensors: WRN-40-2 of batch 128 had 1.3 to 1.5 times theirs
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Seconds per image: of a training step, of a prediction, of a prediction with a gradient."""
+    """Seconds per image: of a training step, of a prediction, of a prediction with a gradient; and a training's bytes.
+
+    Attributes:
+        kept: bytes that stay from step to step: weights, batch norms, states of optimizers.
+        per_image: bytes beside them at most in a step, for each image of its batch.
+    """
 
     step: float
     forward: float
     gradient: float
+    kept: float = 0.0
+    per_image: float = 0.0
 
 
 class Estimator:
@@ -57,10 +67,28 @@ class Estimator:
         gradients = sum(each.work.gradients for each in attacks)
         return config.epochs * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
 
+    def memory(self, config: TrainConfig) -> float | None:
+        """Bytes that the training of a resolved configuration takes at its peak; None for a data set of unknown size.
+
+        On a GPU, of the device: PyTorch's reserve, resident images, and what a process takes before any tensor. On a
+        CPU, of the process: tensors and a share for what libraries and malloc take beside them, images, and Python.
+        """
+        source = source_class(config.dataset.name)
+        if (size := source.published) is None:
+            return None
+        each = self._seconds(config, size)
+        images = (config.limit_train or size.train) + (config.limit_test or size.test)
+        resident = 3 * size.side**2 * images if issubclass(source, LevelSource) else 0
+        gpu = on_gpu(config.trainer)
+        step = config.batch_size * each.per_image * (1.0 if gpu else _ON_HOST)
+        return each.kept + step + resident + process_bytes(gpu)
+
     def _seconds(self, config: TrainConfig, size: Size) -> Seconds:
         parts = (config.backbone, config.model, config.regime, config.trainer)
         of_network = {**plain(config.encoding), "table_from": None}
-        kind = json.dumps([of_network, *map(plain, parts), size.classes, size.side], sort_keys=True)
+        # The fastest convolutions of a GPU, and their memory, depend on the batch.
+        batch = config.batch_size if on_gpu(config.trainer) else None
+        kind = json.dumps([of_network, *map(plain, parts), size.classes, size.side, batch], sort_keys=True)
         if kind not in self._measured:
             self._measured[kind] = measure(config, size)
         return self._measured[kind]
@@ -80,6 +108,7 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
     """Time real steps on random images, with a small batch on a CPU."""
     device = torch.device("cuda" if on_gpu(config.trainer) else "cpu")
     batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, 16 if size.side < 64 else 2)
+    reserve = _reserve(device)
     with torch.random.fork_rng():
         module = TrainingModule(config, size.classes, batches_per_epoch=1).to(device)
         images = torch.randint(256, (batch_size, 3, size.side, size.side)).to(device, torch.uint8)
@@ -87,6 +116,7 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
         batch = Batch(images, labels, torch.arange(batch_size, device=device), batch_size, batch_size, 1.0)
         optimizer = module.configure_optimizers()["optimizer"]
         lowered = precision_of(config.trainer) == "bf16-mixed"
+        set_arithmetic(config.trainer, tf32=lowered)
 
         def step() -> None:
             with torch.autocast(device.type, dtype=torch.bfloat16) if lowered else nullcontext():
@@ -104,8 +134,40 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
             module.model(images).sum().backward()
 
         seconds = _timed(step, device)
+        kept = _kept(module, optimizer)
+        beside = max(0.0, reserve() - kept) if device.type == "cuda" else _beside(step, module)
         module.eval()
-        return Seconds(*(each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device))))
+        times = (each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device)))
+        return Seconds(*times, kept, beside / batch_size)
+
+
+def process_bytes(gpu: bool) -> int:
+    """Bytes that a process of ours takes before any tensor: of a GPU its context, of the host Python and libraries."""
+    return 2**29 if gpu else 9 * 2**30 // 10
+
+
+def _kept(module: TrainingModule, optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of weights, their gradients, batch norms, and states of the optimizers."""
+    states = [each for state in optimizer.state.values() for each in state.values() if isinstance(each, Tensor)]
+    weights = sum(each.nbytes for each in module.parameters())
+    return 2 * weights + sum(each.nbytes for each in [*module.buffers(), *states])
+
+
+def _beside(step: Callable[[], None], module: TrainingModule) -> float:
+    """Bytes that a step on a CPU holds at most beside what it keeps."""
+    with HeldBytes() as held:
+        step()
+    return max(0.0, held.most - sum(each.nbytes for each in module.parameters()))  # the gradients
+
+
+def _reserve(device: torch.device) -> Callable[[], float]:
+    """Bytes that PyTorch has reserved on a GPU at most, from now on until it is called."""
+    if device.type != "cuda":
+        return lambda: 0.0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_reserved(device)
+    return lambda: torch.cuda.max_memory_reserved(device) - before
 
 
 def _timed(call: Callable[[], None], device: torch.device) -> float:

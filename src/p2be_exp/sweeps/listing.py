@@ -1,20 +1,26 @@
-"""The jobs of a sweep as text, with an estimate of their time."""
+"""The jobs of a sweep as text, with an estimate of their time, and of their memory beside what the machine has."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from p2be_exp.config.schema import TrainConfig
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps.estimate import Estimator
 from p2be_exp.sweeps.plan import Job, labelled
+from p2be_exp.system.memory import free_bytes
+from p2be_exp.system.threads import usable_cpus
 from p2be_exp.system.trainer import on_gpu
 
 
 def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | None = None) -> str:
     """One line per job: its folder, the overrides that distinguish it, its estimated time; the total at the end.
+
+    Then a line for each kind of training with its memory, and how many of the largest fit beside one another.
 
     Args:
         stages: the jobs of each stage, each labelled by what distinguishes it from the others of its stage.
@@ -35,13 +41,57 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
     known = [each for each in seconds if each is not None]
     unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
     gpu = on_gpu(jobs[0].config.trainer)
+    device = torch.device("cuda" if gpu else "cpu")
     machine = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     lines += [
         "",
         f"{len(jobs)} {'jobs' if len(jobs) > 1 else 'job'}, about {duration(sum(known))} one after another{unknown}",
         f"estimated from a few steps on this machine ({machine}); reading and corrupting images is not counted",
     ]
-    return "\n".join(lines)
+    left = [job for job, each in zip(jobs, seconds, strict=True) if each != 0.0]
+    return "\n".join([*lines, *memory_lines(left, estimate, free_bytes(device), gpu)])
+
+
+def memory_lines(jobs: Sequence[Job], estimate: Estimator, free: int | None, gpu: bool) -> list[str]:
+    """The memory of each kind of training, and what fits beside one another; empty where it is not known.
+
+    Args:
+        jobs: those that are to be trained.
+        estimate: of their memory.
+        free: bytes that the device has left; None: unknown.
+        gpu: whether that is a GPU, whose cores a training does not use up.
+    """
+    kinds = {_kind(job.config): estimate.memory(job.config) for job in jobs}
+    needed = {kind: each for kind, each in kinds.items() if each is not None}
+    if not needed:
+        return []
+    width = max(map(len, needed))
+    lines = ["", f"memory of a training at its peak, on the {'GPU' if gpu else 'host'}:"]
+    lines += [f"  {kind:<{width}}  {each / 2**30:>6.2f} GiB" for kind, each in needed.items()]
+    if free is None:
+        return lines
+    fit = int(free // max(needed.values()))
+    side = fit if gpu else min(fit, usable_cpus())
+    told = {0: "the largest does not fit", 1: "one training at a time"}.get(side)
+    told = told or f"{side} side by side (hydra/launcher=joblib hydra.launcher.n_jobs={side})"
+    lines.append(f"{free / 2**30:.1f} GiB are free here: {told}{'' if side == fit else ', one a core'}")
+    asked = max((_side_by_side(job) for job in jobs), default=1)
+    if asked > max(1, fit):
+        lines.append(f"hydra.launcher.n_jobs={asked} is more than fits: choose at most {max(1, fit)}")
+    return lines
+
+
+def _kind(config: TrainConfig) -> str:
+    """What a training's memory depends on, as overrides."""
+    bits = getattr(config.encoding, "M", None)
+    encoding = f"encoding={config.encoding.name}" + (f" M={bits}" if bits else "")
+    return f"{encoding} backbone={config.backbone.name} regime={config.regime.name} batch_size={config.batch_size}"
+
+
+def _side_by_side(job: Job) -> int:
+    """How many jobs the overrides ask for at a time."""
+    given = (re.fullmatch(r"hydra\.launcher\.n_jobs=(\d+)", each) for each in job.overrides)
+    return max((int(each[1]) for each in given if each), default=1)
 
 
 def duration(seconds: float) -> str:

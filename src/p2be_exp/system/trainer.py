@@ -89,20 +89,33 @@ def evaluation_precision(config: TrainerConfig) -> str:
     return "bf16-mixed" if config.precision == "bf16" else "32-true"
 
 
-def build_trainer(config: TrainerConfig, **settings: Any) -> pl.Trainer:
+def set_arithmetic(config: TrainerConfig, tf32: bool) -> None:
+    """Choose how a GPU computes what is in float32, in this process; nothing on a CPU.
+
+    PyTorch's own default is TF32 in convolutions and float32 in products of matrices.
+
+    Args:
+        config: the ``trainer`` group.
+        tf32: whether float32 may be TF32, in both.
+    """
+    if on_gpu(config):
+        torch.backends.cudnn.benchmark = True  # as in the reference code; image sizes never change
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def build_trainer(config: TrainerConfig, *, tf32: bool | None = None, **settings: Any) -> pl.Trainer:
     """A Trainer for a ``trainer`` group.
 
     Args:
         config: the group.
+        tf32: see :func:`set_arithmetic`; None: beside bf16 alone, so that float32 means float32.
         settings: further arguments of ``pl.Trainer``; they take precedence, except ``plugins``, which are added.
     """
     quiet_lightning()
     gpu = on_gpu(config)
-    if gpu:
-        torch.backends.cudnn.benchmark = True  # as in the reference code; image sizes never change
-        exact = settings.get("precision", precision_of(config)) == "32-true"
-        torch.set_float32_matmul_precision("highest" if exact else "high")
-        torch.backends.cudnn.allow_tf32 = not exact  # float32 means float32, in training and in every evaluation
+    lowered = settings.get("precision", precision_of(config)) != "32-true"
+    set_arithmetic(config, lowered if tf32 is None else tf32)
     plugins = [*settings.pop("plugins", []), cluster_environment(config)]
     defaults = {
         "accelerator": "gpu" if gpu else "cpu",

@@ -22,6 +22,7 @@ from p2be_exp.system.threads import usable_cpus
 
 if TYPE_CHECKING:
     from p2be_exp.data import ImageDataModule
+    from p2be_exp.data.files import AnySet
 
 
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
@@ -67,6 +68,7 @@ class GeneratedImages(CorruptedImages):
             _check_complete(self.stored, names, severities)
         find = "frost" in names and not earlier
         self.textures = find_textures(frost_dir, key="corruption.frost_dir") if find else None
+        self._clean: tuple[AnySet, AnySet] | None = None  # those of the last loader, and on the host
         self._compared = False  # whether the set's picture files have been compared with the data set's
         self._workers = usable_cpus() if workers is None else workers
         has_frost = self.textures is not None or (self.stored is not None and "frost" in self.stored.names)
@@ -130,7 +132,7 @@ class GeneratedImages(CorruptedImages):
     def _made(self, name: str, severity: int, data: ImageDataModule) -> ImagesOf:
         from p2be_exp.corruptions.apply import corrupt
 
-        clean = data.test_set().to(torch.device("cpu"))
+        clean = self._on_host(data.test_set())
 
         def images_of(positions: Tensor) -> Part:
             part = clean.read(positions)
@@ -148,6 +150,12 @@ class GeneratedImages(CorruptedImages):
             return part._replace(images=corrupted.transpose(0, 3, 1, 2))
 
         return images_of
+
+    def _on_host(self, clean: AnySet) -> AnySet:
+        """The clean images on the host: of a set on a GPU one copy serves all cells."""
+        if self._clean is None or self._clean[0] is not clean:
+            self._clean = clean, clean.to(torch.device("cpu"))
+        return self._clean[1]
 
 
 def _generated_set(folder: Path, dataset: str, seed: int) -> StoredSet:
