@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.launches import Launches
 from p2be_exp.config import training_config
@@ -28,14 +29,13 @@ class NoTrunk(torch.autograd.Function):
         return torch.empty_like(ctx.saved_tensors[0])
 
 
-@pytest.mark.parametrize("form", ["lookup", "fused"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_few_launches_besides_views_trunk_and_optimizers(monkeypatch, form, dtype):
-    """Stem, losses, meters, the table's smoothness, zeroing; twice, since meters and gradients begin with the first."""
+def launches_of_a_step(monkeypatch, form, dtype, trunk=True):
+    """Of the second step, since meters and gradients begin with the first; and the module."""
     monkeypatch.setattr(stem, "chosen_form", lambda device, M: form)
     monkeypatch.setattr(table, "products_serve", lambda device: True)
     module = TrainingModule(training_config(["encoding=p2be", "regime=augmix", "backbone=wrn16_1"]), CLASSES, 10)
-    monkeypatch.setattr(module.model.trunk, "forward", NoTrunk.apply)
+    if not trunk:
+        monkeypatch.setattr(module.model.trunk, "forward", NoTrunk.apply)
     views = torch.randint(256, (3, BATCH, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     monkeypatch.setattr(module.regime, "views", lambda *arguments: views)
     optimizer = module.configure_optimizers()["optimizer"]
@@ -51,7 +51,25 @@ def test_few_launches_besides_views_trunk_and_optimizers(monkeypatch, form, dtyp
     step()
     with Launches() as launches:
         step()
+    assert launches.waits == 0
+    return launches, module
+
+
+@pytest.mark.parametrize("form", ["lookup", "fused"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_few_launches_besides_views_trunk_and_optimizers(monkeypatch, form, dtype):
+    """Stem, losses, meters, the table's smoothness, and setting gradients to nothing."""
+    launches, _ = launches_of_a_step(monkeypatch, form, dtype, trunk=False)
     assert launches.by_name["p2be_exp.level_sums"] == 1
     assert launches.by_name["p2be_exp.fused_convolution"] == (form == "fused")
     assert launches.total + GATHERS <= MOST_LAUNCHES, launches.by_name
-    assert launches.waits == 0
+
+
+def test_each_weight_of_the_trunk_is_cast_once_a_step(monkeypatch):
+    """For the three views together; and its gradient once on the way back."""
+    rest, _ = launches_of_a_step(monkeypatch, "lookup", torch.bfloat16, trunk=False)
+    launches, module = launches_of_a_step(monkeypatch, "lookup", torch.bfloat16)
+    network = module.model.trunk
+    weights = [each.weight for each in network.modules() if isinstance(each, nn.Conv2d)]
+    casts = launches.by_name["aten._to_copy"] - rest.by_name["aten._to_copy"]
+    assert casts == 2 * (len(weights) + len(list(network.classifier.parameters())))

@@ -276,8 +276,9 @@ def _gradient(
     standardised = (value - mean[None, :]) * scale[None, :]
     grad = tl.where(standardised * weight[None, :] + bias[None, :] <= 0, 0.0, grad)
     if OF_BATCH:
-        plain = tl.load(sums + channel, mask=in_channels, other=0.0) / count
-        product = tl.load(sums + channels + channel, mask=in_channels, other=0.0) / count
+        share = 1.0 / count
+        plain = tl.load(sums + channel, mask=in_channels, other=0.0) * share
+        product = tl.load(sums + channels + channel, mask=in_channels, other=0.0) * share
         grad -= plain[None, :] + standardised * product[None, :]
     grad *= (weight * scale)[None, :]
     tl.store(out + place, grad.to(out.dtype.element_ty), mask=there)
