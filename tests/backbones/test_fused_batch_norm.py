@@ -79,6 +79,13 @@ def test_a_nan_comes_through():
     assert not out[:, 2:].isnan().any()
 
 
+def test_in_inference_mode():
+    norm, features, _ = drawn(SHAPES["odd sizes"])
+    with torch.inference_mode():
+        out = fused_batch_norm_relu(norm.eval(), features)
+    torch.testing.assert_close(out, plain(norm, features).detach(), rtol=1e-5, atol=1e-5)
+
+
 def test_running_statistics_that_changed_before_the_way_back_are_noticed():
     norm, features, above = drawn(SHAPES["odd sizes"])
     out = fused_batch_norm_relu(norm.eval(), features)
@@ -185,6 +192,28 @@ def test_one_value_of_a_channel_is_refused_as_by_pytorch(fusing):
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         norm_and_activation(norm, F.relu, torch.zeros(1, 3, 1, 1))
     assert norm_and_activation(norm.eval(), F.relu, torch.ones(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+
+
+def test_a_compiler_gets_pytorchs_operators_which_it_fuses(fusing):
+    norm, features, _ = drawn(SHAPES["odd sizes"])
+    operators = []
+
+    def backend(graph, inputs):
+        operators.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph
+
+    call = torch.compile(lambda features: norm_and_activation(norm, F.relu, features), backend=backend, fullgraph=True)
+    assert torch.equal(call(features), plain(copy.deepcopy(norm), features))
+    assert operators
+    assert not any("p2be" in name or "Fused" in name for name in operators)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
+def test_a_trace_gets_pytorchs_operators(fusing):
+    norm, features, _ = drawn(SHAPES["odd sizes"])
+    norm.requires_grad_(False).eval()
+    traced = torch.jit.trace(lambda features: norm_and_activation(norm, F.relu, features), features)
+    assert "relu" in str(traced.graph)
 
 
 @pytest.mark.parametrize("said", ["fused", "plain", ""])

@@ -39,7 +39,7 @@ def norm_and_activation(
         The same shape.
     """
     device = features.device.type
-    if _wanted(device) and fusible(norm, activation, features):
+    if not torch.compiler.is_compiling() and _wanted(device) and fusible(norm, activation, features):
         lowered = convolved and torch.is_autocast_enabled(device)
         return fused_batch_norm_relu(norm, features, torch.get_autocast_dtype(device) if lowered else None)
     return activation(norm(features))
@@ -53,10 +53,10 @@ def fusible(norm: nn.Module, activation: Activation, features: Tensor) -> bool:
     """Whether the fused form takes these; where it does not, PyTorch's operators serve.
 
     It takes a plain :class:`torch.nn.BatchNorm2d` as it is by default (a synchronised one has statistics of all ranks),
-    in float32, that nobody has hooked into; a ReLU; and features in channels-last memory. A compiler fuses by itself,
-    and a trace holds no function of Python's.
+    in float32, that nobody has hooked into; a ReLU; and features in channels-last memory. A
+    trace, which holds no function of Python's, gets PyTorch's; a compiler, too, since it fuses by itself.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.jit.is_tracing():
         return False
     if type(norm) is not nn.BatchNorm2d or activation is not F.relu or norm._forward_hooks or norm._forward_pre_hooks:
         return False
