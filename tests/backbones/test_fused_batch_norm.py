@@ -79,6 +79,18 @@ def test_a_nan_comes_through():
     assert not out[:, 2:].isnan().any()
 
 
+def test_transforms_of_functions_get_pytorchs_operators(fusing):
+    norm, features, _ = drawn(SHAPES["odd sizes"])
+    norm.eval()
+
+    def total(image):
+        return norm_and_activation(norm, F.relu, image[None]).sum()
+
+    found = torch.func.vmap(torch.func.grad(total))(features)
+    wanted = torch.autograd.grad(plain(norm, features.requires_grad_()).sum(), features)[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_in_inference_mode():
     norm, features, _ = drawn(SHAPES["odd sizes"])
     with torch.inference_mode():

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn import functional as F
 
 from p2be_exp.backbones.activation import Activation
@@ -53,10 +54,10 @@ def fusible(norm: nn.Module, activation: Activation, features: Tensor) -> bool:
     """Whether the fused form takes these; where it does not, PyTorch's operators serve.
 
     It takes a plain :class:`torch.nn.BatchNorm2d` as it is by default (a synchronised one has statistics of all ranks),
-    in float32, that nobody has hooked into; a ReLU; and features in channels-last memory. A
-    trace, which holds no function of Python's, gets PyTorch's; a compiler, too, since it fuses by itself.
+    in float32, that nobody has hooked into; a ReLU; and features in channels-last memory.
+    Traces and the transforms of ``torch.func`` get PyTorch's, too, and compilers, which fuse by themselves.
     """
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing() or is_functorch_wrapped_tensor(features):
         return False
     if type(norm) is not nn.BatchNorm2d or activation is not F.relu or norm._forward_hooks or norm._forward_pre_hooks:
         return False

@@ -36,8 +36,9 @@ def fused_batch_norm_relu(norm: nn.BatchNorm2d, features: Tensor, dtype: torch.d
         dtype: of the result; None: that of the features.
 
     Returns:
-        The same shape, in channels-last memory. Statistics, and the gradients of weight and bias, are float32 whatever
-        the features are. Nothing is read back from the device, so that a CUDA graph can hold it.
+        The same shape, in channels-last memory, without second derivatives. Statistics, and the gradients of weight
+        and bias, are float32 whatever the features are. Nothing is read back from the device, so that a CUDA graph can
+        hold it.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None
