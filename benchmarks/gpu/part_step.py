@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import adversarial_step, augmix, evaluation, lspga, stem
+from benchmarks import adversarial_step, augmix, evaluation, lspga, norm_relu, stem
 from benchmarks.gpu.part import Task, attempt
 from benchmarks.hardware import set_precision
 from benchmarks.kernels import gpu_work
@@ -58,6 +58,7 @@ def run(task: Task) -> None:
         "LS-PGA against a pass": _lspga,
         "regimes with an inner attack": _regimes,
         "evaluation of stored cells": _cells,
+        "batch norm and ReLU": _norms,
     }
     for what, measure in others.items():
         attempt(task, what, partial(measure, task, device))
@@ -222,6 +223,18 @@ def _cells(task: Task, device: torch.device) -> None:
         whole = 1000 * stored.evaluate(stored.cells, "whole") / len(stored.cells)
     ratio = statistics.median(ratios)
     _ratio(task, f"a stored cell of {size.stored_images:,} images, RGB, float32", whole, "bare passes", None, ratio)
+
+
+def _norms(task: Task, device: torch.device) -> None:
+    size, (channels, side) = task.size, norm_relu.LAYERS[0]
+    precision = "bf16" if device.type == "cuda" else "32"
+    set_precision(precision, device)
+    for work in norm_relu.WORKS:
+        shape = (work, channels, side, 3 * size.batch_size)
+        ms = norm_relu.measure(*shape, size.rounds, device, precision, within=size.seconds)
+        for form, cell, ratio in norm_relu.rows(ms):
+            what = f"{work}, {channels} x {side} x {side}, {precision}"
+            task.emit("Batch norm and ReLU", id=f"{what}, {form}", what=what, form=form, ms=cell, over_pytorch=ratio)
 
 
 def _ratio(

@@ -25,6 +25,7 @@ HEADS = {
         "round's. GPU busy: the sum of the times of its kernels."
     ),
     "Other ratios": "Each beside its baseline, in turn with it.",
+    "Batch norm and ReLU": "Forward and backward in train mode, three views of a batch; the forms take turns.",
     "Plan of the trainings": "",
     "Training": "",
     "Encodings": (

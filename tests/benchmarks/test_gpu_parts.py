@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from benchmarks import norm_relu
 from benchmarks.gpu import one_encoding, part_step, part_tests, part_train
 from benchmarks.gpu.one_encoding import OneEncoding
 from benchmarks.gpu.part import Task, attempt
@@ -135,6 +136,8 @@ def test_every_variant_is_measured_beside_its_baselines(rows, monkeypatch):
     stem = ["the stem alone", "the stem alone"]  # looked up and folded
     assert others == [*stem, "AugMix", *lspga, *regimes, "a stored cell of 40 images"]
     assert all(row["ratio"] > 0 for row in rows.of("Other ratios"))
+    norms = {(row["form"], row["ms"] == norm_relu.MISSING) for row in rows.of("Batch norm and ReLU")}
+    assert norms == {(norm_relu.PLAIN, False), (norm_relu.COMPILED, True), (norm_relu.FUSED, True)}
 
 
 def test_a_profile_comes_into_the_row_that_was_timed(rows, monkeypatch):

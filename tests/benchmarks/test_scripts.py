@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import adversarial_step, against, augmix, evaluation, lspga, stem, suite, training_step
+from benchmarks import adversarial_step, against, augmix, evaluation, lspga, norm_relu, stem, suite, training_step
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,24 @@ def test_the_stems_forms_are_those_of_the_device(precision):
     ms = stem.measure("wrn", 2, 1, 1, CPU, precision)
     assert tuple(ms) == stem.FORMS
     assert min(ms.values()) > 0
+
+
+def test_a_cpu_has_one_form_of_batch_norm_and_relu(monkeypatch, capsys):
+    monkeypatch.setattr(norm_relu, "LAYERS", ((4, 3),))
+    monkeypatch.setattr(sys, "argv", ["norm_relu.py", "--batch-size", "2", "--rounds", "1", "--precision", "32"])
+    norm_relu.main()
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "4 x 3 x 3" in line]
+    assert [(line[0], line[2]) for line in lines] == [
+        (work, form) for work in norm_relu.WORKS for form in norm_relu.FORMS
+    ]
+    assert [line[3] == norm_relu.MISSING for line in lines] == [False, True, True] * 2
+
+
+@pytest.mark.gpu
+def test_a_gpu_has_more_forms_of_batch_norm_and_relu():
+    for work in norm_relu.WORKS:
+        ms = norm_relu.measure(work, 16, 8, 4, 1, torch.device("cuda"), "bf16")
+        assert all(value and value > 0 for value in ms.values()), ms
 
 
 def test_training_step_prints_its_rows(monkeypatch, capsys):

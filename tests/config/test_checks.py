@@ -142,6 +142,14 @@ def test_how_gpus_read_codes_is_checked_with_the_configuration(config, monkeypat
         check_config("train", config)
 
 
+def test_how_gpus_normalise_is_checked_with_the_configuration(config, monkeypatch):
+    monkeypatch.setenv("P2BE_BATCH_NORM", "triton")
+    assert refused(config) == "P2BE_BATCH_NORM=triton (environment variable): must be plain or fused"
+    for allowed in ("plain", "fused", ""):
+        monkeypatch.setenv("P2BE_BATCH_NORM", allowed)
+        check_config("train", config)
+
+
 def test_evaluation_on_several_devices_needs_ddp():
     settings = to_plain(compose_config("evaluate", ["run=some", "trainer.devices=2"]))
     with pytest.raises(BadInput, match=r"^trainer\.devices=2: several devices require trainer=ddp$"):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+from p2be_exp.backbones.batch_norm import norm_and_activation
 from p2be_exp.config.image_sizes import ImageSizes
 
 _BLOCKS = 3
@@ -66,7 +67,7 @@ class DenseNet(Backbone):
 
     def end(self, features: Tensor) -> Tensor:
         """Batch norm, ReLU, the mean over all positions, and the classifier: logits ``(B, num_classes)``."""
-        features = F.relu(self.norm(features))
+        features = norm_and_activation(self.norm, F.relu, features)
         return self.classifier(features.mean(dim=(2, 3)))
 
 
@@ -80,7 +81,8 @@ class PlainLayer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C + k, H, W)``."""
-        return torch.cat([features, self.conv(F.relu(self.norm(features)))], dim=1)
+        inner = norm_and_activation(self.norm, F.relu, features, convolved=True)
+        return torch.cat([features, self.conv(inner)], dim=1)
 
 
 class BottleneckLayer(nn.Module):
@@ -96,8 +98,9 @@ class BottleneckLayer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C + k, H, W)``."""
-        inner = self.conv1(F.relu(self.norm1(features)))
-        return torch.cat([features, self.conv2(F.relu(self.norm2(inner)))], dim=1)
+        inner = self.conv1(norm_and_activation(self.norm1, F.relu, features, convolved=True))
+        inner = self.conv2(norm_and_activation(self.norm2, F.relu, inner, convolved=True))
+        return torch.cat([features, inner], dim=1)
 
 
 class Transition(nn.Module):
@@ -110,4 +113,5 @@ class Transition(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H / 2, W / 2)``."""
-        return F.avg_pool2d(self.conv(F.relu(self.norm(features))), 2)
+        inner = norm_and_activation(self.norm, F.relu, features, convolved=True)
+        return F.avg_pool2d(self.conv(inner), 2)

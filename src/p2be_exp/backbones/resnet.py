@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from p2be_exp.backbones.activation import Activation, activation_function
 from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+from p2be_exp.backbones.batch_norm import norm_and_activation
 from p2be_exp.backbones.torchvision_models import torchvision_models
 from p2be_exp.config.image_sizes import ImageSizes
 
@@ -40,7 +41,7 @@ class ResNet18(Backbone):
 
     def begin(self, features: Tensor) -> Tensor:
         """Batch norm and activation: ``(B, 64, H, W)`` to the same shape."""
-        return self.activation(self.norm(features))
+        return norm_and_activation(self.norm, self.activation, features)
 
     def stage_modules(self) -> list[nn.Module]:
         """The four stages."""
@@ -71,7 +72,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
-        inner = self.activation(self.norm1(self.conv1(features)))
+        inner = norm_and_activation(self.norm1, self.activation, self.conv1(features), convolved=True)
         return self.activation(self.shortcut(features) + self.norm2(self.conv2(inner)))
 
 

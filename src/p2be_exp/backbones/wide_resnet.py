@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from p2be_exp.backbones.activation import Activation, activation_function
 from p2be_exp.backbones.backbone import Backbone, StemShape, init_convolutions
+from p2be_exp.backbones.batch_norm import norm_and_activation
 from p2be_exp.config.image_sizes import ImageSizes
 
 
@@ -52,7 +53,7 @@ class WideResNet(Backbone):
 
     def end(self, features: Tensor) -> Tensor:
         """Batch norm, activation, the mean over all positions, and the classifier: logits ``(B, num_classes)``."""
-        features = self.activation(self.norm(features))
+        features = norm_and_activation(self.norm, self.activation, features)
         return self.classifier(features.mean(dim=(2, 3)))
 
 
@@ -75,8 +76,9 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H / stride, W / stride)``."""
-        active = self.activation(self.norm1(features))
-        residual = self.conv2(self.activation(self.norm2(self.conv1(active))))
+        active = norm_and_activation(self.norm1, self.activation, features, convolved=True)
+        inner = norm_and_activation(self.norm2, self.activation, self.conv1(active), convolved=True)
+        residual = self.conv2(inner)
         return residual + (features if self.shortcut is None else self.shortcut(active))
 
 

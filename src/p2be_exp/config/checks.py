@@ -36,6 +36,7 @@ from p2be_exp.config.typed import checked
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
 from p2be_exp.registry import inner_attacks, takes_several_steps
+from p2be_exp.system.gpu_batch_norm import fuses_batch_norms
 from p2be_exp.system.gpu_stem import gpu_form
 from p2be_exp.system.paths import check_path
 
@@ -64,7 +65,7 @@ def check_config(command: str, config: Any) -> None:
         _check_batch(config.batch)
     if isinstance(config, TrainConfig | EvaluateConfig | EvaluateModelConfig):
         _check_trainer(config.trainer)
-        gpu_form()  # the environment's
+        gpu_form(), fuses_batch_norms()  # the environment's
         _check_corruption(config)
         check_attack("attack", config.attack)
     if isinstance(config, TrainConfig):
