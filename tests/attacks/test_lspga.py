@@ -285,7 +285,9 @@ class LargestTensor(TorchDispatchMode):
         out = operation(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else [out]:
             if isinstance(tensor, torch.Tensor) and tensor._base is None:
-                self.largest = max(self.largest, tensor.numel())
+                # Of a sparse tensor what it holds, not what it stands for.
+                held = tensor._nnz() if tensor.layout == torch.sparse_csr else tensor.numel()
+                self.largest = max(self.largest, held)
         return out
 
 
