@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -164,18 +164,33 @@ class LSPGA(Attack):
 
     def climb(self, model: Classifier, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
         """The state after each step from u, which is changed in place."""
-        readers = model.readers
-        rows = [window.rows(reader.encoding.table().detach()) for reader in readers]
+        rows = [window.rows(reader.encoding.table().detach()) for reader in model.readers]
         for number in range(self.steps):
-            temperature = self.temperature(number)
-            shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
-            features = [reader.of_codes(window.mix(shares, its)) for reader, its in zip(readers, rows, strict=True)]
-            climbed = model.climbed(*features)
-            losses = F.cross_entropy(climbed, labels, reduction="none")
-            goal = margins(at_least_float32(climbed), labels) if self.loss == "margin" else losses
-            (slopes,) = gradient_of(goal.sum(), [shares])
-            zero_gradient = ascend(u, slopes, shares.detach(), temperature, self.step_rule, self.xi)
-            yield Step(u, losses.detach(), zero_gradient)
+            yield self.step(model, window, rows, labels, u, self.temperature(number))
+
+    def step(
+        self, model: Classifier, window: Window, rows: Sequence[Tensor], labels: Tensor, u: Tensor, temperature: float
+    ) -> Step:
+        """One step of u, in place: the seam at which a search may be captured, or compiled.
+
+        Shapes hang on nothing that was computed, nothing is read back from a device, and nothing is copied to it.
+
+        Args:
+            model: see :meth:`search`.
+            window: of the images.
+            rows: of each reader, see :meth:`~p2be_exp.attacks.window.Window.rows`.
+            labels: int64 ``(B,)``.
+            u: see :class:`Step`; changed.
+            temperature: T at this gradient.
+        """
+        shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
+        of_readers = zip(model.readers, rows, strict=True)
+        climbed = model.climbed(*[reader.of_codes(window.mix(shares, its)) for reader, its in of_readers])
+        losses = F.cross_entropy(climbed, labels, reduction="none")
+        goal = margins(at_least_float32(climbed), labels) if self.loss == "margin" else losses
+        (slopes,) = gradient_of(goal.sum(), [shares])
+        zero_gradient = ascend(u, slopes, shares.detach(), temperature, self.step_rule, self.xi)
+        return Step(u, losses.detach(), zero_gradient)
 
     def temperature(self, number: int) -> float:
         """T at gradient ``number``, from 0."""

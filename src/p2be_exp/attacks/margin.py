@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """Highest wrong logit minus the right one, ``(B,)``: above 0 where the model is wrong."""
-    right = F.one_hot(labels, logits.shape[1]).bool()
-    return logits.masked_fill(right, -math.inf).amax(1) - logits[right]
+    places = labels.unsqueeze(1)
+    right = places == torch.arange(logits.shape[1], device=logits.device)
+    # Not logits[right], for whose number a GPU would be waited for.
+    return logits.masked_fill(right, -math.inf).amax(1) - logits.gather(1, places).squeeze(1)

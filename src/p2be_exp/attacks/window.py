@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.mixing import mix_rows
 from p2be_exp.encodings import LEVELS, TableEncoding
+from p2be_exp.system.device_constants import kept_on_device
 
 
 class Window:
@@ -32,12 +34,12 @@ class Window:
     """
 
     def __init__(self, encodings: Sequence[TableEncoding], images: Tensor, eps_levels: int) -> None:
-        choices = choice_of_level(encodings)
-        self.size = most_choices(choices, eps_levels)
-        self._levels = [level.to(images.device) for level in levels_of_choice(choices)]
+        choices = choices_of(encodings, eps_levels)
+        self.size = choices.most
+        self._levels = [_on_device(levels, images.device) for levels in (choices.lowest, choices.highest)]
         self._images = images.permute(0, 2, 3, 1)
-        choices = choices.to(images.device)
-        self._first, last = (choices[level.long()] for level in bounds(self._images, eps_levels))
+        of_level = _on_device(choices.of_level, images.device)
+        self._first, last = (of_level[level.long()] for level in bounds(self._images, eps_levels))
         places = torch.arange(self.size, device=images.device)
         self.open = places <= (last - self._first).unsqueeze(-1)
         # A closed place repeats the last choice; its share of a mixture is 0.
@@ -70,6 +72,34 @@ class Window:
         lowest, highest = (level[choice] for level in self._levels)
         nearest = torch.clamp(self._images.long(), lowest, highest)
         return nearest.to(torch.uint8).permute(0, 3, 1, 2).contiguous()
+
+
+class Choices(NamedTuple):
+    """What a window is made of, in plain numbers: the choice of each level, and of each choice its levels.
+
+    Attributes:
+        of_level: 256 numbers, see :func:`choice_of_level`.
+        lowest, highest: level of each choice.
+        most: places of a window, see :func:`most_choices`.
+    """
+
+    of_level: tuple[int, ...]
+    lowest: tuple[int, ...]
+    highest: tuple[int, ...]
+    most: int
+
+
+def choices_of(encodings: Sequence[TableEncoding], eps_levels: int) -> Choices:
+    """The choices of encodings that are read together, and how many of them a ball of this radius touches."""
+    choices = choice_of_level(encodings)
+    lowest, highest = (tuple(level.tolist()) for level in levels_of_choice(choices))
+    return Choices(tuple(choices.tolist()), lowest, highest, most_choices(choices, eps_levels))
+
+
+@kept_on_device
+def _on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Constants of windows, int64: at every search the same, so that none of them waits for a copy."""
+    return torch.tensor(numbers, device=device)
 
 
 def choice_of_level(encodings: Sequence[TableEncoding]) -> Tensor:
