@@ -7,7 +7,7 @@
 
 Loss, backward and optimizer step of each regime take turns with the standard regime's on the same images; reported are
 the median over the rounds and the median of each round's ratio to the standard step. With ``--trades`` the regimes that
-take turns are advtrain and TRADES without perturbed weights; on a CPU the seconds are the processor's time, which does
+take turns are advtrain and TRADES without perturbed weights. On a CPU the seconds are the processor's time, which does
 not grow when others use the machine.
 """
 
@@ -84,9 +84,14 @@ def measure(backbone: str, batch_size: int, rounds: int, device: torch.device) -
     standard = make_step(REGIMES["standard"], backbone, batch_size, device)
     for regime in REGIMES:
         mine = standard if regime == "standard" else make_step(REGIMES[regime], backbone, batch_size, device)
-        seconds = take_turns({"standard": standard, regime: mine}, rounds, device, warm_up=1)
+        seconds = take_turns({"standard": standard, regime: mine}, rounds, device, warm_up=1, clock=clock_of(device))
         ratio = median_ratio(seconds[regime], seconds["standard"])
         yield Measured(regime, 1000 * statistics.median(seconds[regime]), ratio)
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """The wall's on a GPU; on a CPU the processor's time."""
+    return time.perf_counter if device.type == "cuda" else time.process_time
 
 
 def trades_over_advtrain(
@@ -94,8 +99,7 @@ def trades_over_advtrain(
 ) -> tuple[dict[str, float], float]:
     """Median milliseconds of each step of :data:`BY_PGD`, and the median of each round's ratio."""
     steps = {name: make_step(regime, backbone, batch_size, device) for name, regime in BY_PGD.items()}
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    seconds = take_turns(steps, rounds, device, warm_up=1, clock=clock)
+    seconds = take_turns(steps, rounds, device, warm_up=1, clock=clock_of(device))
     medians = {name: 1000 * statistics.median(each) for name, each in seconds.items()}
     return medians, median_ratio(seconds["trades"], seconds["advtrain"])
 

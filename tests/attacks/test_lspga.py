@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -14,7 +15,7 @@ from p2be_exp.attacks.attack import attacked
 from p2be_exp.attacks.ball import bounds, is_inside
 from p2be_exp.attacks.lspga import LSPGA, gradient_of_softmax
 from p2be_exp.attacks.random import AttackRandom
-from p2be_exp.attacks.window import Window
+from p2be_exp.attacks.window import Window, _on_host
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
@@ -285,7 +286,9 @@ class LargestTensor(TorchDispatchMode):
         out = operation(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else [out]:
             if isinstance(tensor, torch.Tensor) and tensor._base is None:
-                self.largest = max(self.largest, tensor.numel())
+                # Of a sparse tensor what it holds, not what it stands for.
+                held = tensor._nnz() if tensor.layout == torch.sparse_csr else tensor.numel()
+                self.largest = max(self.largest, held)
         return out
 
 
@@ -445,3 +448,43 @@ def test_on_a_residual_network():
     model = EncodedClassifier(P2BE(8), build_backbone("wrn16_1", 10))
     adversarial = attack(steps=2)(model, some_images(3, 16), LABELS, RANDOM)
     assert is_inside(adversarial.images, some_images(3, 16), 8).all()
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+@pytest.mark.parametrize("encoding", [lambda: P2BE(8), RGB, lambda: Thermometer(16)])
+def test_a_step_neither_waits_for_a_gpu_nor_copies_to_it(monkeypatch, encoding, loss):
+    """On tensors that say they are on a GPU and have no values: whatever has to read one back fails."""
+    attack_, choices = attack(loss=loss), _on_host([encoding()], 8)
+    # Numbers of the host, whose copies to the device may be waited for: they are made once.
+    monkeypatch.setattr("p2be_exp.attacks.window._on_host", lambda *_: choices)
+    # Autograd starts a thread for each real GPU alone.
+    monkeypatch.setattr(module, "gradient_of", lambda _, inputs: [torch.empty_like(each) for each in inputs])
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):
+        model = EncodedClassifier(encoding(), SmoothTrunk())
+        images = torch.empty(3, 3, 8, 8, dtype=torch.uint8)
+        labels = torch.empty(3, dtype=torch.int64)
+        with attacked(model):
+            Window(model.encodings, images, 8)  # constants go to the device once
+            with Copies() as copies:
+                window = Window(model.encodings, images, 8)
+                rows = [window.rows(model.encoding.table().detach())]
+                u = torch.zeros(window.open.shape).masked_fill_(~window.open, -torch.inf)
+                step = attack_.step(model, window, rows, labels, u, 1.2)
+                realised = window.realise(step.u.argmax(dim=-1))
+    assert realised.device.type == step.losses.device.type == "cuda"
+    assert not copies.names
+
+
+class Copies(TorchDispatchMode):
+    """Notes operations whose result is on another device than a tensor among their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        given = {each.device for each in args if isinstance(each, torch.Tensor) and each.dim()}
+        if isinstance(out, torch.Tensor) and given - {out.device}:
+            self.names.append(str(operation))
+        return out

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import adversarial_step, against, augmix, evaluation, lspga, norm_relu, stem, suite, training_step
+from benchmarks import (
+    adversarial_step,
+    against,
+    augmix,
+    evaluation,
+    lspga,
+    lspga_parts,
+    norm_relu,
+    stem,
+    suite,
+    training_step,
+)
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +87,13 @@ def test_measurements_come_one_by_one():
     assert set(medians) == {"advtrain", "trades"}
     assert ratio > 0
     assert {len(times) for times in augmix.measure(CPU, 1).values()} == {1}
+
+
+def test_every_part_of_a_step_of_an_attack_can_be_measured():
+    works = lspga_parts.works("p2be", "wrn16_1", 2, CPU)
+    assert set(works) == {*lspga_parts.PARTS, "pass"}
+    for work in works.values():
+        work()
 
 
 def test_stored_cells_are_compared_with_the_same_images():

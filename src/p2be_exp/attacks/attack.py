@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from p2be_exp.attacks.ball import is_inside
+from p2be_exp.attacks.frozen_norms import frozen_norms
 from p2be_exp.attacks.random import AttackRandom
 
 Kind = Literal["random", "white-box", "black-box", "transfer"]
@@ -236,7 +237,7 @@ def attacked(model: nn.Module) -> Iterator[None]:
         model.eval()
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
-        with torch.enable_grad():
+        with torch.enable_grad(), frozen_norms(model):
             yield
     finally:
         for module, mode in modes:

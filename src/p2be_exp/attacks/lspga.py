@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -26,8 +26,9 @@ StepRule = Literal["sign", "raw"]
 Init = Literal["normal", "zero"]
 Loss = Literal["ce", "margin"]
 
-# Pixels that are attacked together. On a CPU a few images at a time are as fast as many and need less memory.
-_PIXELS_CPU = 32 * 1024
+# Pixels that are attacked together. On a CPU a few images at a time need less memory, and are faster than many, whose
+# tensors the system hands out page by page at every step.
+_PIXELS_CPU = 16 * 1024
 _PIXELS = 2048 * 1024
 _DRAWS = 1 << 22  # made at a time: they come in float64, and on a GPU through many temporaries
 
@@ -164,24 +165,58 @@ class LSPGA(Attack):
 
     def climb(self, model: Classifier, window: Window, labels: Tensor, u: Tensor) -> Iterator[Step]:
         """The state after each step from u, which is changed in place."""
-        readers = model.readers
-        rows = [window.rows(reader.encoding.table().detach()) for reader in readers]
+        rows = [window.rows(reader.encoding.table().detach()) for reader in model.readers]
         for number in range(self.steps):
-            temperature = self.temperature(number)
-            shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
-            features = [reader.of_codes(window.mix(shares, its)) for reader, its in zip(readers, rows, strict=True)]
-            climbed = model.climbed(*features)
-            losses = F.cross_entropy(climbed, labels, reduction="none")
-            goal = margins(at_least_float32(climbed), labels) if self.loss == "margin" else losses
-            (slopes,) = gradient_of(goal.sum(), [shares])
-            gradient = gradient_of_softmax(slopes, shares.detach()).div_(temperature)
-            zero_gradient = (gradient == 0).all(dim=-1).flatten(1).to(u.dtype).mean(dim=1)
-            u.add_(gradient.sign_() if self.step_rule == "sign" else gradient, alpha=self.xi)
-            yield Step(u, losses.detach(), zero_gradient)
+            yield self.step(model, window, rows, labels, u, self.temperature(number))
+
+    def step(
+        self, model: Classifier, window: Window, rows: Sequence[Tensor], labels: Tensor, u: Tensor, temperature: float
+    ) -> Step:
+        """One step of u, in place: the seam at which a search may be captured, or compiled.
+
+        Shapes hang on nothing that was computed, nothing is read back from a device, and nothing is copied to it.
+
+        Args:
+            model: see :meth:`search`.
+            window: of the images.
+            rows: of each reader, see :meth:`~p2be_exp.attacks.window.Window.rows`.
+            labels: int64 ``(B,)``.
+            u: see :class:`Step`; changed.
+            temperature: T at this gradient.
+        """
+        shares = torch.softmax(u / temperature, dim=-1).requires_grad_()
+        of_readers = zip(model.readers, rows, strict=True)
+        climbed = model.climbed(*[reader.of_codes(window.mix(shares, its)) for reader, its in of_readers])
+        losses = F.cross_entropy(climbed, labels, reduction="none")
+        goal = margins(at_least_float32(climbed), labels) if self.loss == "margin" else losses
+        (slopes,) = gradient_of(goal.sum(), [shares])
+        zero_gradient = ascend(u, slopes, shares.detach(), temperature, self.step_rule, self.xi)
+        return Step(u, losses.detach(), zero_gradient)
 
     def temperature(self, number: int) -> float:
         """T at gradient ``number``, from 0."""
         return self.delta ** (max(number - 1, 0) if self.anneal == "soften" else -number)
+
+
+def ascend(u: Tensor, slopes: Tensor, shares: Tensor, temperature: float, rule: StepRule, xi: float) -> Tensor:
+    """One step of u, in place.
+
+    Args:
+        u: ``(B, H, W, 3, size)``, changed.
+        slopes: the gradient with respect to the shares, in their shape.
+        shares: softmax of ``u / temperature``.
+        temperature: T.
+        rule, xi: see :class:`LSPGA`.
+
+    Returns:
+        ``(B,)``, share of an image's values whose gradient was exactly 0 at every place.
+    """
+    gradient = gradient_of_softmax(slopes, shares).div_(temperature)
+    # A product with ones counts the places that are not 0 several times faster than a reduction of bools does.
+    moving = (gradient != 0).to(u.dtype) @ u.new_ones(u.shape[-1])
+    zero_gradient = (moving == 0).flatten(1).to(u.dtype).mean(dim=1)
+    u.add_(gradient.sign_() if rule == "sign" else gradient, alpha=xi)
+    return zero_gradient
 
 
 def gradient_of_softmax(slopes: Tensor, shares: Tensor) -> Tensor:

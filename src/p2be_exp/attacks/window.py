@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.attacks.ball import bounds
+from p2be_exp.attacks.mixing import mix_rows
 from p2be_exp.encodings import LEVELS, TableEncoding
 
 
@@ -39,7 +40,8 @@ class Window:
         places = torch.arange(self.size, device=images.device)
         self.open = places <= (last - self._first).unsqueeze(-1)
         # A closed place repeats the last choice; its share of a mixture is 0.
-        self._choices = torch.minimum(self._first.unsqueeze(-1) + places, last.unsqueeze(-1))
+        each = torch.minimum(self._first.unsqueeze(-1) + places, last.unsqueeze(-1)).flatten(0, 3)
+        self._choices = each.to(torch.int32 if each.numel() < 2**31 else torch.int64).contiguous()
 
     def rows(self, table: Tensor) -> Tensor:
         """The code of every choice, ``(choices, M)``, from one of the encodings' table, ``(256, M)``."""
@@ -55,8 +57,7 @@ class Window:
             rows: of :meth:`rows`.
         """
         batch, height, width = shares.shape[:3]
-        weights, choices = shares.flatten(0, 3), self._choices.flatten(0, 3)
-        codes = F.embedding_bag(choices, rows, mode="sum", per_sample_weights=weights)
+        codes = mix_rows(shares.flatten(0, 3), self._choices, rows)
         return codes.view(batch, height, width, 3 * rows.shape[1]).permute(0, 3, 1, 2)
 
     def realise(self, places: Tensor) -> Tensor:
