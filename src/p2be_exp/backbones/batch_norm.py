@@ -61,8 +61,8 @@ def fusible(norm: nn.Module, activation: Activation, features: Tensor) -> bool:
         return False
     if type(norm) is not nn.BatchNorm2d or activation is not F.relu or norm._forward_hooks or norm._forward_pre_hooks:
         return False
-    usual = norm.affine and norm.track_running_stats and norm.momentum is not None
-    whole = usual and norm.weight.dtype == norm.running_mean.dtype == torch.float32
+    parts = (norm.weight, norm.running_mean, norm.running_var)
+    whole = norm.momentum is not None and all(each is not None and each.dtype == torch.float32 for each in parts)
     enough = features.numel() > features.shape[1] if norm.training else features.numel() > 0
     laid_out = features.dtype in DTYPES and features.is_contiguous(memory_format=torch.channels_last)
     return whole and enough and laid_out and (features.device.type == "cpu" or kernels_serve(features.device))
