@@ -77,7 +77,7 @@ class Regime:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if not cls.__module__.startswith("p2be_exp.") and "capturable" not in vars(cls):
-            cls.capturable = Regime.capturable  # what another class says of itself is no word for a plug-in
+            cls.capturable = Regime.capturable  # type: ignore[method-assign]  # what another class says of itself is no word for a plug-in
 
     @property
     def capturable(self) -> bool:

@@ -137,8 +137,10 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
         kept = _kept(module, optimizer)
         beside = max(0.0, reserve() - kept) if device.type == "cuda" else _beside(step, module)
         module.eval()
-        times = (each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device)))
-        return Seconds(*times, kept, beside / batch_size)
+        step_time, forward_time, gradient_time = (
+            each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device))
+        )
+        return Seconds(step_time, forward_time, gradient_time, kept, beside / batch_size)
 
 
 def process_bytes(gpu: bool) -> int:

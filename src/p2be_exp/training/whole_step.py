@@ -112,7 +112,8 @@ class WholeStep:
     def _rates_in_place(self, capturing: bool) -> Iterator[None]:
         """The optimizers read the buffers of learning rates; what schedules, rows and checkpoints see stays numbers."""
         groups = [group for group in self.optimizer.param_groups if group["name"] in self._rates]
-        before = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in groups]
+        keys = ["lr", "capturable"]
+        before = [{key: group[key] for key in keys if key in group} for group in groups]
         try:
             for group in groups:
                 group["lr"] = self._rates[group["name"]]
