@@ -77,7 +77,8 @@ class Regime:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if not cls.__module__.startswith("p2be_exp.") and "capturable" not in vars(cls):
-            cls.capturable = Regime.capturable  # type: ignore[method-assign]  # what another class says of itself is no word for a plug-in
+            # What another class says of itself is no word for a plug-in.
+            cls.capturable = Regime.capturable  # type: ignore[method-assign]
 
     @property
     def capturable(self) -> bool:
