@@ -12,16 +12,16 @@ from torch import nn
 from p2be_exp.augment import random_flip_crop
 from p2be_exp.backbones.dropout import ImageDropout
 from p2be_exp.config.schema import TrainConfig
-from p2be_exp.data import Batch
-from p2be_exp.optim import CombinedOptimizer, build, build_optimizer
+from p2be_exp.optim import build, build_optimizer
 from p2be_exp.regimes import Regime, RegimeLoss
 from p2be_exp.system.trainer import build_trainer
 from p2be_exp.training import captured_step
 from p2be_exp.training.callbacks import CapturedSteps
-from p2be_exp.training.captured_step import CapturedStep, EagerTwin, unchanged, warm_up
+from p2be_exp.training.captured_step import CapturedStep, EagerTwin, warm_up
 from p2be_exp.training.module import TrainingModule
+from p2be_exp.training.set_back import unchanged
 from p2be_exp.training.whole_step import WholeStep
-from small_training import small_config, small_data
+from small_training import small_config, small_data, small_step
 
 BATCH = 4  # of which the training has five an epoch, and an odd last one of a single image
 
@@ -138,14 +138,6 @@ def test_without_a_warm_up_that_cleans_up_it_would_be_seen(tmp_path, monkeypatch
     assert usual[2].seen != warmed[2].seen
 
 
-def small_step() -> tuple[TrainingModule, CombinedOptimizer, Batch]:
-    config = small_config("regime=standard")
-    torch.manual_seed(3)
-    module = TrainingModule(config, 10, 6)
-    batch = next(iter(small_data(config).train_dataloader()))
-    return module, build_optimizer(*module.model.learned(), config.optim), batch
-
-
 def test_what_a_block_changes_is_set_back_in_place():
     module, optimizer, batch = small_step()
     step = WholeStep(module, optimizer, contextlib.nullcontext, batch)
@@ -241,7 +233,7 @@ class GpuWithBuffers(WholeStep):
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
-        self._rates = {group["name"]: torch.zeros(()) for group in self.optimizer.param_groups}
+        self.rates = {group["name"]: torch.zeros(()) for group in self.optimizer.param_groups}
 
 
 def test_learning_rates_are_read_from_buffers_and_stay_numbers(monkeypatch):

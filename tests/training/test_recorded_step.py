@@ -11,8 +11,9 @@ import torch
 
 from gpu_way import BATCH, GpuWay, Recording
 from p2be_exp.data import Batch
-from p2be_exp.training import whole_step
-from p2be_exp.training.captured_step import CapturedStep, EagerTwin, unchanged, warm_up
+from p2be_exp.training import captured_step, whole_step
+from p2be_exp.training.captured_step import CapturedStep, EagerTwin, warm_up
+from p2be_exp.training.set_back import unchanged
 from p2be_exp.training.whole_step import WholeStep
 
 CASES = {
@@ -34,7 +35,7 @@ class OnGpu(WholeStep):
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
-        self._rates = {group["name"]: torch.zeros(()) for group in self.optimizer.param_groups}
+        self.rates = {group["name"]: torch.zeros(()) for group in self.optimizer.param_groups}
 
 
 def recorded(step: WholeStep):
@@ -81,15 +82,48 @@ def test_a_recorded_step_gives_the_bits_of_the_eager_one_for_every_batch(name, m
     assert [same(*each) for each in zip(replayed, eager, strict=True)] == [True] * 4
 
 
+def bake(what: str, monkeypatch) -> None:
+    """A number that was there at the first batch stays for all others."""
+    if what == "epoch":
+        when = whole_step.When
+        monkeypatch.setattr(whole_step, "When", lambda epoch, step: when(int(epoch), step))
+    else:
+        monkeypatch.setattr(OnGpu, "_rates_in_place", lambda self, capturing: contextlib.nullcontext())
+
+
 @pytest.mark.parametrize("baked", ["epoch", "rates"])
 def test_a_number_that_a_recording_holds_would_be_seen(baked, monkeypatch):
     """The first batch, with whose numbers it was recorded, is right."""
     eager = trained("augmix, P2BE", EagerTwin)
     monkeypatch.setattr(CapturedStep, "_captured", lambda self, step: recorded(step))
-    if baked == "epoch":
-        when = whole_step.When
-        monkeypatch.setattr(whole_step, "When", lambda epoch, step: when(int(epoch), step))
-    else:
-        monkeypatch.setattr(OnGpu, "_rates_in_place", lambda self, capturing: contextlib.nullcontext())
+    monkeypatch.setattr(captured_step, "check_outcomes", lambda *_: None)
+    bake(baked, monkeypatch)
     replayed = trained("augmix, P2BE", CapturedStep, pytest.fail)
     assert [same(*each) for each in zip(replayed, eager, strict=True)] == [True, False, False, False]
+
+
+class Baking(CapturedStep):
+    """Captures a step that holds a number, and is checked by steps that do not."""
+
+    baked: str
+
+    def _captured(self, step):
+        with pytest.MonkeyPatch.context() as patch:
+            bake(self.baked, patch)
+            return recorded(step)
+
+
+@pytest.mark.parametrize("baked", ["epoch", "rates"])
+def test_a_recording_that_holds_a_number_is_told_and_not_used(baked):
+    torch.manual_seed(0)
+    training, said = GpuWay(False, *CASES["augmix, P2BE"]), []
+    with training.taken(), mock.patch("p2be_exp.training.captured_step.WholeStep", OnGpu):
+        captured = Baking(training.module, training.optimizer, contextlib.nullcontext, BATCH, said.append)
+        captured.baked = baked
+        before = [each.detach().clone() for each in training.module.state_dict().values()]
+        for group in training.optimizer.param_groups:
+            group["lr"] = 0.1
+        assert [captured.take(batch(number), 0) for number in range(2)] == [False, False]
+    (line,) = said
+    assert "so trainer.compile=off it is (a replay is another step than the ordinary one: loss " in line
+    assert same([*training.module.state_dict().values()], before)

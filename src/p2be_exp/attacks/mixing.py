@@ -1,8 +1,9 @@
 """Mixtures of a table's rows, and how they hang on the shares: what LS-PGA does for every value of an image.
 
-On a CPU the way back is a product of two matrices that is made at a few places of each row alone (a sampled product):
-one call for all values. ``embedding_bag``'s own way back calls BLAS once for each place, which takes longer than the
-convolution of the codes. The two agree but for the order in which the M products of a place are summed.
+On a CPU ``embedding_bag``'s own way back calls BLAS once for each place. A product of two matrices that is made at a
+few places of each row alone (a sampled product) is one call for all values and takes a third of the time. The two agree
+but for the order in which the M products of a place are summed, so the sampled product serves where there is one alone:
+codes of a single value, RGB's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def mix_rows(shares: Tensor, choices: Tensor, rows: Tensor) -> Tensor:
     Returns:
         ``(N, M)``, differentiable in shares: neither ``(N, size, M)`` nor ``(N, R)`` is ever built.
     """
-    if shares.device.type == "cpu":
+    if shares.device.type == "cpu" and rows.shape[1] == 1:
         return _Mixture.apply(shares, choices, rows)
     return F.embedding_bag(choices, rows, mode="sum", per_sample_weights=shares)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from p2be_exp.data import Batch
 from p2be_exp.optim import CombinedOptimizer
+from p2be_exp.training.graph_check import check_outcomes, outcomes
+from p2be_exp.training.set_back import unchanged
 from p2be_exp.training.whole_step import WholeStep
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class EagerTwin:
 class CapturedStep(EagerTwin):
     """Takes batches through one CUDA graph, captured with the first of them.
 
-    Where the capture fails, as with an operator that reads a value back, a line says why, and every batch is left to
-    the ordinary way.
+    Where the capture fails, as with an operator that reads a value back, or where a replay is not the ordinary step
+    (:mod:`~p2be_exp.training.graph_check`), a line says why, and every batch is left to the ordinary way.
 
     Args:
         module, optimizer, forward_context, batch_size: of :class:`EagerTwin`.
@@ -90,7 +91,7 @@ class CapturedStep(EagerTwin):
     def _run(self, step: WholeStep) -> bool:
         if self._graph is None:
             try:
-                self._graph = self._captured(step)
+                self._graph = self._checked(step)
             except RuntimeError as error:  # what PyTorch raises, out of memory included
                 self._failed, self.step = True, None
                 step.optimizer.zero_grad()
@@ -99,6 +100,12 @@ class CapturedStep(EagerTwin):
                 return False
         self._graph.replay()
         return True
+
+    def _checked(self, step: WholeStep) -> torch.cuda.CUDAGraph:
+        ordinary = outcomes(step, step.run)
+        graph = self._captured(step)
+        check_outcomes(ordinary, outcomes(step, graph.replay))
+        return graph
 
     def _captured(self, step: WholeStep) -> torch.cuda.CUDAGraph:
         device = step.device
@@ -138,23 +145,3 @@ def warm_up(step: WholeStep, times: int = WARM_UP) -> None:
         for _ in range(times):
             step.run()
     step.optimizer.zero_grad()
-
-
-@contextmanager
-def unchanged(module: torch.nn.Module, optimizer: CombinedOptimizer) -> Iterator[None]:
-    """Set back what the block changes in a module's parameters and buffers and in the optimizers' states, in place."""
-    parts = [*module.parameters(), *module.buffers(), *_state_tensors(optimizer)]
-    before = {id(each): (each, each.detach().clone()) for each in parts}
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for each, value in before.values():
-                each.copy_(value)
-            for each in _state_tensors(optimizer):
-                if id(each) not in before:
-                    each.zero_()
-
-
-def _state_tensors(optimizer: CombinedOptimizer) -> list[Tensor]:
-    return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]

@@ -31,6 +31,7 @@ class WholeStep:
         batch: the first, in whose shape the others are; its images are all this rank's own.
 
     Attributes:
+        epoch, scale, rates: buffers; of learning rates on a GPU alone, by the names of their groups.
         loss: of the last batch, scaled.
         terms: the loss and its terms in the last batch, detached; the next batch overwrites them.
         sums: of these and of the error in percent, each times the number of images, in float64; likewise.
@@ -45,21 +46,26 @@ class WholeStep:
     ) -> None:
         self.module, self.optimizer, self.forward_context = module, optimizer, forward_context
         device = batch.labels.device
-        self._epoch = torch.zeros((), dtype=torch.int64, device=device)
-        self._scale = torch.ones((), device=device)
+        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
+        self.scale = torch.ones((), device=device)
         buffers = (torch.empty_like(each) for each in batch[:3])
         # As the scale is a number elsewhere; only its products are asked for.
-        self._batch = batch._replace(**dict(zip(batch._fields, buffers, strict=False)), scale=self._scale)  # type: ignore[arg-type]
+        self._batch = batch._replace(**dict(zip(batch._fields, buffers, strict=False)), scale=self.scale)  # type: ignore[arg-type]
         names = [group["name"] for group in optimizer.param_groups] if device.type != "cpu" else []
-        self._rates = {name: torch.zeros((), device=device) for name in names}
+        self.rates = {name: torch.zeros((), device=device) for name in names}
         self.loss = torch.zeros(())
         self.terms: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
 
     @property
+    def batch_buffers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, labels and image numbers."""
+        return self._batch[:3]
+
+    @property
     def device(self) -> torch.device:
         """Of the buffers."""
-        return self._scale.device
+        return self.scale.device
 
     @property
     def images(self) -> int:
@@ -77,11 +83,11 @@ class WholeStep:
         """Copy what the next step is of into the buffers, without a wait."""
         for buffer, value in zip(self._batch[:3], batch[:3], strict=True):
             buffer.copy_(value, non_blocking=True)
-        self._epoch.fill_(epoch)
-        self._scale.fill_(batch.scale)
+        self.epoch.fill_(epoch)
+        self.scale.fill_(batch.scale)
         for group in self.optimizer.param_groups:
-            if group["name"] in self._rates:
-                self._rates[group["name"]].fill_(group["lr"])
+            if group["name"] in self.rates:
+                self.rates[group["name"]].fill_(group["lr"])
 
     def run(self, capturing: bool = False) -> None:
         """The step on what the buffers hold.
@@ -95,7 +101,7 @@ class WholeStep:
         module, batch = self.module, self._batch
         self.optimizer.zero_grad()
         with self.forward_context():
-            terms, loss, result = next(module.losses_of(batch, When(self._epoch, 0)))
+            terms, loss, result = next(module.losses_of(batch, When(self.epoch, 0)))
             if result.more or result.count is not None:
                 raise RuntimeError(f"regime={module.regime.name}: its steps are not of one loss over the whole batch")
             self.loss = loss * batch.scale
@@ -111,12 +117,12 @@ class WholeStep:
     @contextmanager
     def _rates_in_place(self, capturing: bool) -> Iterator[None]:
         """The optimizers read the buffers of learning rates; what schedules, rows and checkpoints see stays numbers."""
-        groups = [group for group in self.optimizer.param_groups if group["name"] in self._rates]
+        groups = [group for group in self.optimizer.param_groups if group["name"] in self.rates]
         keys = ["lr", "capturable"]
         before = [{key: group[key] for key in keys if key in group} for group in groups]
         try:
             for group in groups:
-                group["lr"] = self._rates[group["name"]]
+                group["lr"] = self.rates[group["name"]]
                 if "capturable" in group:  # fused steps are; without a capture PyTorch warns of the word
                     group["capturable"] = capturing
             yield
