@@ -28,7 +28,7 @@ def test_the_sizes_are_those_of_the_tensors(script):
     made = {
         "levels": images,
         "codes": encode(images, encoding.table()),
-        "features": stem(images),
+        "features": stem(images, encoding.table()),
     }
     for name, count, kind in (script.LEVELS, script.CODES, script.FEATURES):
         assert made[name].nbytes * script.IMAGES == count
