@@ -48,6 +48,15 @@ def signals():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def job_processes():
+    """Those of joblib end with their test: the next sweep would run in the folder that they were started in."""
+    yield
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if loky is not None and loky._executor is not None:
+        loky._executor.shutdown(wait=True, kill_workers=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def first_backward():
     """Autograd asks at a process's first backward pass how many GPUs there are, and starts a thread for each.
