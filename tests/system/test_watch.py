@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import pytest
 
@@ -108,6 +109,19 @@ def test_a_stopped_rank_is_said_once_by_rank_0(watch, ranks, capfd, rank):
     said.append("rank x is stopped")
     wait_until(lambda: watch.waited_for != [])
     assert capfd.readouterr().err == "rank x is stopped\n" * 2 * (rank == 0)
+
+
+def test_a_child_whose_threads_are_still_dying_is_told_by_how_it_ended(ranks, monkeypatch):
+    """It is a zombie by its first thread, but has no exit code until the last one has gone."""
+    children = Children()
+    children._by_rank[1] = mock.Mock(poll=lambda: None)
+    monkeypatch.setattr(module, "children", children)
+    monkeypatch.setattr(ranks[0], "lost", lambda: Ending(1, 1, "its process is gone without a word; was it killed?"))
+    assert reason_of(ranks[0]) is None
+    children._by_rank[1] = mock.Mock(poll=lambda: -9, returncode=-9)
+    assert reason_of(ranks[0]) == Ending(1, 1, "ended by SIGKILL; is there enough memory?")
+    children._by_rank.clear()
+    assert reason_of(ranks[0]).line.startswith("its process is gone without a word")
 
 
 def test_a_child_that_ends_between_two_looks_at_it_is_told_by_how_it_ended(ranks, monkeypatch):

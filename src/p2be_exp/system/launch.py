@@ -40,6 +40,10 @@ class Children:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def has(self, rank: int) -> bool:
+        """Whether a rank is a child, whose exit code will be known."""
+        return rank in self._by_rank
+
     def failed(self, peers: Peers) -> Ending | None:
         """The ending of a child that had not finished its part; None if there is none."""
         for rank, child in list(self._by_rank.items()):

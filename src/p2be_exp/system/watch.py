@@ -231,7 +231,10 @@ def reason_of(peers: Peers) -> Ending | None:
         return ending
     if (lost := peers.lost()) is None:
         return None
-    return children.failed(peers) or lost  # a child that has ended since it was checked: how it ended is known
+    if (ending := children.failed(peers)) is not None:  # a child that has ended since it was checked
+        return ending
+    # A child whose first thread is gone while others are still dying has no exit code yet, which the next check reads.
+    return None if children.has(lost.rank) else lost
 
 
 def _say(line: str) -> None:
