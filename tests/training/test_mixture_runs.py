@@ -64,7 +64,8 @@ def test_it_is_evaluated_and_exported(mixed, tmp_path):
     outcome = evaluate(f"run={folder}", "name=suite", *attack, "limit_test=8", "corruption=none", "trainer=cpu")
     assert outcome.code == 0, outcome.err
     rows = json.loads((folder / "evaluations/suite/results.json").read_text())["conditions"]
-    assert {"attack/lspga/8", "attack/pgd_margin_secant/8"} <= set(rows)
+    assert {"attack/lspga/8", "attack/transfer_robust/8", "attack/transfer_accurate/8"} <= set(rows)
+    assert "a mixture is no more robust than its robust part" in outcome.out
     outcome = export(f"run={folder}", f"out={tmp_path / 'mixed.pt2'}")
     assert outcome.code == 0, outcome.err
     assert "agree with the run's" in outcome.out
