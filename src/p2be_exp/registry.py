@@ -102,6 +102,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "model": {
         "plain": Option("PlainModelConfig", "models.model:EncodedClassifier"),
         "mix": Option("MixModelConfig", "models.mixed:MixedClassifier", regime="none"),
+        "adaptive_mix": Option(
+            "AdaptiveMixModelConfig", "models.adaptive_mixed:AdaptiveMixedClassifier", regime="mixing"
+        ),
         "nuts_mix": Option("NutsMixModelConfig", "models.nuts_mixed:NutsMixedClassifier", regime="none"),
     },
     "dataset": {
@@ -123,6 +126,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "mart": Option("MartConfig", "regimes.mart:Mart"),
         "tenet": Option("TenetConfig", "regimes.tenet:Tenet", several_steps=True),
         "noisymix": Option("NoisyMixConfig", "regimes.noisymix:NoisyMix"),
+        "mixing": Option("MixingConfig", "regimes.mixing:Mixing"),
         "none": Option("NoRegimeConfig", "regimes.nothing:Nothing"),
     },
     "corruption": {
@@ -150,7 +154,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "suite": Option("SuiteConfig"),
         "suite_short": Option("SuiteConfig"),
     },
-    "optim": {"default": Option("OptimConfig"), "imagenet": Option("OptimConfig")},
+    "optim": {"default": Option("SGDConfig"), "imagenet": Option("SGDConfig"), "mixing": Option("AdamWConfig")},
     "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), Option("TrainerConfig")),
     "logger": {
         "csv": Option("CSVLoggerConfig"),

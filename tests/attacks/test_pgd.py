@@ -214,14 +214,14 @@ def without_last_bits(values):
 
 @pytest.fixture
 def asked_without_last_bits(monkeypatch):
-    call = pgd._Asked.__call__
+    call = pgd.Asked.__call__
 
     def rounded(self, *given, **more):
         answer = call(self, *given, **more)
         gradient = None if answer.gradient is None else without_last_bits(answer.gradient)
         return dataclasses.replace(answer, loss=without_last_bits(answer.loss), gradient=gradient)
 
-    monkeypatch.setattr(pgd._Asked, "__call__", rounded)
+    monkeypatch.setattr(pgd.Asked, "__call__", rounded)
 
 
 @pytest.mark.usefixtures("asked_without_last_bits")
@@ -266,7 +266,7 @@ def test_the_gradient_of_the_divergence_is_that_of_finite_differences(encoding):
     labels, at = torch.zeros(4, dtype=torch.long), uniform_levels(images, 6, randoms(4), 0)
     attack = PGD(6, loss="kl", start="near")
     with attacked(model):
-        answer = pgd._Asked(model, attack, images)(at, labels, torch.arange(4), with_gradient=True)
+        answer = pgd.Asked(model, attack, images)(at, labels, torch.arange(4), with_gradient=True)
     p = model(images).softmax(1)
 
     def divergence(codes):
@@ -437,9 +437,9 @@ def test_leaving_early_breaks_the_same_images():
 def test_an_image_that_left_costs_nothing_and_holds_its_last_loss(monkeypatch):
     model, images = small(Thermometer(16)), levels(40)
     labels, asked = predict(model, images), []
-    call = pgd._Asked.__call__
+    call = pgd.Asked.__call__
     monkeypatch.setattr(
-        pgd._Asked, "__call__", lambda self, at, *rest, **more: asked.append(len(at)) or call(self, at, *rest, **more)
+        pgd.Asked, "__call__", lambda self, at, *rest, **more: asked.append(len(at)) or call(self, at, *rest, **more)
     )
     result = search(PGD(2, loss="margin", steps=15), model, images, labels)
     wrong = predict(model, result.images) != labels

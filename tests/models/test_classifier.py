@@ -10,7 +10,7 @@ from models_of_readers import OnCodes, TwoNets, images, net, two_nets
 from p2be_exp.attacks.attack import attacked, predict
 from p2be_exp.attacks.ball import bounds, is_inside
 from p2be_exp.attacks.lspga import LSPGA
-from p2be_exp.attacks.pgd import _Asked
+from p2be_exp.attacks.pgd import Asked
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.encodings import RGB, OneHot, Thermometer
 from p2be_exp.errors import BadInput
@@ -44,7 +44,7 @@ def randoms(n=3):
 def climbed_gradient(model, attack):
     """PGD's gradient of the loss with respect to the levels, at the images."""
     with attacked(model):
-        return _Asked(model, attack, images())(images(), LABELS, torch.arange(3), with_gradient=True).gradient
+        return Asked(model, attack, images())(images(), LABELS, torch.arange(3), with_gradient=True).gradient
 
 
 # -- what it says -----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_what_a_tanh_hides_is_climbed_and_the_logits_judge():
     attack = PGD(8, steps=5, stop_when_wrong=False)
     with attacked(flat):
         found, expected = (attack.search(each, images(), LABELS, randoms()) for each in (flat, plain))
-        answer = _Asked(flat, attack, images())(images(), LABELS, torch.arange(3), with_gradient=False)
+        answer = Asked(flat, attack, images())(images(), LABELS, torch.arange(3), with_gradient=False)
     assert found.zero_gradient.max() < 0.5
     assert torch.equal(found.images, expected.images)
     assert torch.equal(answer.wrong, predict(flat, images()) != LABELS)

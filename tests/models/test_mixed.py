@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from models_of_readers import images, net
 from p2be_exp.attacks.attack import attacked
 from p2be_exp.attacks.lspga import LSPGA
-from p2be_exp.attacks.pgd import _Asked
+from p2be_exp.attacks.pgd import Asked
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.encodings import RGB, Thermometer
 from p2be_exp.export import exported, largest_difference
@@ -24,7 +24,7 @@ def mixture(accurate, robust, alpha=0.6, **scales):
 def climbed_gradient(model, attack):
     """PGD's gradient of the loss with respect to the levels, at the images."""
     with attacked(model):
-        return _Asked(model, attack, images())(images(), LABELS, torch.arange(3), with_gradient=True).gradient
+        return Asked(model, attack, images())(images(), LABELS, torch.arange(3), with_gradient=True).gradient
 
 
 # -- the formula ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -14,18 +14,24 @@ from torch.nn import functional as F
 from p2be_exp.attacks.attack import Attack, Search
 from p2be_exp.attacks.ball import bounds
 from p2be_exp.attacks.divergence import kl_divergence
+from p2be_exp.attacks.gate_objective import gate_objective
 from p2be_exp.attacks.gradient import level_gradient_of
 from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
+from p2be_exp.encodings import LEVELS
 from p2be_exp.errors import BadInput
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.precision import at_least_float32
 from p2be_exp.models.surrogate import Surrogate, slopes
 
-Loss = Literal["ce", "margin", "kl"]
+if TYPE_CHECKING:
+    from p2be_exp.models.adaptive_mixed import AdaptiveMixedClassifier
+
+Loss = Literal["ce", "margin", "kl", "mix"]
 Start = Literal["image", "near", "uniform"]
 
+_GATE_SHARE = 0.5  # of the objective ``mix``
 _ENOUGH = 0.75  # share of the moves between two checkpoints that have to raise the loss
 _FIRST_GAP, _GAP_SHRINKS, _LAST_GAP = 22, 3, 6  # of the checkpoints, in percent of the steps
 
@@ -47,7 +53,9 @@ class PGD(Attack):
         gradient: the surrogate (:mod:`p2be_exp.models.surrogate`); ``secant`` has the ball's radius, or 1 if that is 0.
         loss: ``ce``, the cross-entropy; ``margin``, the highest wrong logit minus the right one, which does not
             saturate where the model is very sure; ``kl``, the divergence ``KL(p(image) || p(point))``, which needs no
-            label. At the image itself it is 0 and its gradient rounding noise, so it needs another start.
+            label. At the image itself it is 0 and its gradient rounding noise, so it needs another start; ``mix``, of a
+            model with a gate, half the cross-entropy and half of what turns the image over to the accurate part
+            (:func:`~p2be_exp.attacks.gate_objective.gate_objective`).
         steps: moves of a restart, 1 or more.
         restarts: see :class:`~p2be_exp.attacks.attack.Attack`.
         momentum: APGD's alpha, above 0 to 1: the share of the new step; 1 forgets the last move.
@@ -89,7 +97,8 @@ class PGD(Attack):
         _check("step_size", step_size, step_size > 0, "above 0")
         _check("start", start, start in get_args(Start), " | ".join(get_args(Start)))
         _check("start", start, loss != "kl" or start != "image", "near | uniform, which loss=kl needs")
-        self.climbs = loss != "kl"  # a divergence grows on either side of an image, and it is wrong on one of them
+        # A divergence grows on either side of an image, and it is wrong on one of them; a planted network has no gate.
+        self.climbs = loss not in ("kl", "mix")
         self.trace = steps
         self.gradient: Surrogate = gradient
         self.loss, self.steps, self.momentum, self.step_size = loss, steps, momentum, step_size
@@ -112,7 +121,7 @@ class PGD(Attack):
         self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """One search. ``losses`` has the cross-entropy after each move; of an image that left, its last."""
-        asked = _Asked(model, self, images)
+        asked = self.ask(model, images, labels, random)
         halving = checkpoints(self.steps) if self.adaptive else {}
         climb = self._start(images, labels, random, restart)
         found = images.clone()
@@ -140,6 +149,14 @@ class PGD(Attack):
         found[climb.place] = _levels(climb.best if self.adaptive else climb.x)
         return Search(found, zeros / gradients, losses, found_at)
 
+    def ask(self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom) -> Asked:
+        """What answers for the model in a search."""
+        return Asked(model, self, images)
+
+    def radii(self, images: Tensor, random: AttackRandom) -> Tensor | int:
+        """The radius of the ball in levels: of each image, ``(B, 1, 1, 1)``, or of all."""
+        return self.eps_levels
+
     def _start(self, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> _Climb:
         if self.start == "near":
             start = uniform_levels(images, min(self.eps_levels, 1), random, restart)
@@ -147,8 +164,13 @@ class PGD(Attack):
             start = uniform_levels(images, self.eps_levels, random, restart)
         else:
             start = images
-        low, high = bounds(images, self.eps_levels)
-        return _Climb.at(start.float(), low.float(), high.float(), labels, self.step_size * self.eps_levels)
+        radius = self.radii(images, random)
+        if isinstance(radius, int):
+            low, high = bounds(images, radius)
+            return _Climb.at(start.float(), low.float(), high.float(), labels, self.step_size * radius)
+        low, high = (images.float() - radius).clamp(min=0), (images.float() + radius).clamp(max=LEVELS - 1)
+        start = torch.maximum(torch.minimum(start.float(), high), low)
+        return _Climb.at(start, low, high, labels, self.step_size * radius.flatten())
 
 
 def checkpoints(steps: int) -> dict[int, int]:
@@ -178,7 +200,7 @@ class _Answer:
     gradient: Tensor | None
 
 
-class _Asked:
+class Asked:
     """The model, asked for loss and gradient at levels; its tables and their slopes are those of the start."""
 
     def __init__(self, model: Classifier, attack: PGD, images: Tensor) -> None:
@@ -195,7 +217,7 @@ class _Asked:
         with torch.set_grad_enabled(with_gradient):
             # The graph starts behind the readers: their weights need no gradient, and their own way back is shorter.
             features = [each.detach().requires_grad_(with_gradient) for each in self._features(levels)]
-            logits, climbed = self.model.answers(*features)
+            logits, climbed, gamma = self._answers(features)
             climbed = at_least_float32(climbed)
             cross_entropy = F.cross_entropy(climbed, labels, reduction="none")
             loss = cross_entropy
@@ -203,10 +225,23 @@ class _Asked:
                 loss = kl_divergence(self.clean[place], climbed)
             elif self.loss == "margin":
                 loss = margins(climbed, labels)
+            elif gamma is not None:
+                loss = self.objective(climbed, gamma, labels, place)
         gradient = None
         if with_gradient:
             gradient = level_gradient_of(loss.sum(), self.readers, features, levels, self.slopes)
         return _Answer(loss.detach(), cross_entropy.detach(), logits.argmax(1) != labels, gradient)
+
+    def _answers(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The logits, what is climbed, and a gate's gamma where it is climbed, too."""
+        if self.loss != "mix":
+            return *self.model.answers(*features), None
+        output, gamma = cast("AdaptiveMixedClassifier", self.model).gated(*features)
+        return output, output, gamma
+
+    def objective(self, output: Tensor, gamma: Tensor, labels: Tensor, place: Tensor) -> Tensor:
+        """``mix`` of each image, ``(B,)``; ``place`` is where they are in the batch of the search."""
+        return gate_objective(output, gamma, labels, _GATE_SHARE)
 
     def _features(self, levels: Tensor) -> list[Tensor]:
         of_readers = zip(self.readers, self.tables, strict=True)
@@ -246,7 +281,7 @@ class _Climb:
     kept: Tensor
 
     @classmethod
-    def at(cls, start: Tensor, low: Tensor, high: Tensor, labels: Tensor, step: float) -> _Climb:
+    def at(cls, start: Tensor, low: Tensor, high: Tensor, labels: Tensor, step: float | Tensor) -> _Climb:
         zeros = torch.zeros(len(start), device=start.device)
         return cls(
             place=torch.arange(len(start), device=start.device),

@@ -15,6 +15,8 @@ from p2be_exp.config.joined import joined
 from p2be_exp.config.parts import check_parts
 from p2be_exp.config.schema import (
     COMMAND_SCHEMAS,
+    AdamWConfig,
+    AdaptiveMixModelConfig,
     AttackChoice,
     BackboneConfig,
     CorruptionConfig,
@@ -23,11 +25,12 @@ from p2be_exp.config.schema import (
     EvaluateConfig,
     EvaluateModelConfig,
     ExportConfig,
-    OptimConfig,
+    MixingConfig,
     PGDConfig,
     PicturesDatasetConfig,
     PretrainableResidualBackboneConfig,
     RegimeConfig,
+    SGDConfig,
     SomeCorruptionConfig,
     TrainConfig,
     TrainerConfig,
@@ -75,6 +78,7 @@ def check_config(command: str, config: Any) -> None:
         _check_training(config)
         _check_inner_attack(config.regime)
         _check_stages(config)
+        _check_gate(config)
 
 
 def _check_plugins(names: list[str]) -> None:
@@ -224,6 +228,45 @@ def _check_stages(config: TrainConfig) -> None:
     check_staged(config.backbone.name, needed_by)
 
 
+def _check_gate(config: TrainConfig) -> None:
+    """Check what belongs to a gate: attacks that climb it, its range, and its training."""
+    model, regime = config.model, config.regime
+    for key, attack in (("attack", config.attack), ("regime.attack", regime.attack)):
+        check_climbs_gate(key, attack, model.gated)
+    if isinstance(model, AdaptiveMixModelConfig):
+        _check_order("model.alpha_low", model.alpha_low, "model.alpha_high", model.alpha_high)
+        if not model.widths:
+            raise BadInput("model.widths=[]: at least one layer is required")
+    if isinstance(regime, MixingConfig):
+        _check_order("regime.radius_low", regime.radius_low, "regime.radius_high", regime.radius_high)
+        inner = regime.attack
+        if not isinstance(inner, PGDConfig) or inner.loss != "mix":
+            loss = f" regime.attack.loss={inner.loss}" if isinstance(inner, PGDConfig) else ""
+            raise BadInput(f"attack@regime.attack={inner.name}{loss}: must be pgd with loss=mix for regime=mixing")
+        if config.batch_size < 2 * config.trainer.devices * config.trainer.num_nodes:
+            raise BadInput(f"batch_size={config.batch_size}: a gate needs two images or more on each process")
+
+
+def _check_order(low_key: str, low: float, high_key: str, high: float) -> None:
+    if low > high:
+        raise BadInput(f"{low_key}={low}: must be at most {high_key}={high}")
+
+
+def check_climbs_gate(key: str, attack: AttackChoice | None, gated: bool) -> None:
+    """Check that an attack that climbs a gate has one.
+
+    Args:
+        key: of the attack, ``attack`` or ``regime.attack``.
+        attack: its group.
+        gated: whether the model has a gate.
+
+    Raises:
+        BadInput: it has none.
+    """
+    if isinstance(attack, PGDConfig) and attack.loss == "mix" and not gated:
+        raise BadInput(f"{key}.loss=mix: climbs a gate, which model=adaptive_mix alone has")
+
+
 def _check_training(config: TrainConfig) -> None:
     if config.scale != "full" and config.sweeps is None:
         raise BadInput(f"scale={config.scale}: requires sweeps=NAME")
@@ -236,16 +279,29 @@ def _check_training(config: TrainConfig) -> None:
         )
     _check_weights(config.backbone)
     optim = config.optim
-    if optim.nesterov and optim.momentum == 0:
-        raise BadInput("optim.momentum=0.0: must be above 0 for Nesterov's method, or set optim.nesterov=false")
-    _check_schedule(optim)
+    if isinstance(optim, SGDConfig):
+        _check_sgd(optim)
+    elif isinstance(optim, AdamWConfig):
+        _check_betas("optim.betas", optim.betas)
+        if not config.model.gated:
+            raise BadInput(f"optim={optim.name}: only with model=adaptive_mix, not {config.model.name}")
     if optim.accumulate > 1 and takes_several_steps(config.regime.name):
         raise BadInput(
             f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "
             "which may take several optimizer steps per batch"
         )
-    if any(beta >= 1 for beta in optim.table_betas) or len(optim.table_betas) != 2:
-        raise BadInput(f"optim.table_betas={optim.table_betas}: must be two numbers, each at least 0 and below 1")
+
+
+def _check_sgd(optim: SGDConfig) -> None:
+    if optim.nesterov and optim.momentum == 0:
+        raise BadInput("optim.momentum=0.0: must be above 0 for Nesterov's method, or set optim.nesterov=false")
+    _check_schedule(optim)
+    _check_betas("optim.table_betas", optim.table_betas)
+
+
+def _check_betas(key: str, betas: list[float]) -> None:
+    if any(beta >= 1 for beta in betas) or len(betas) != 2:
+        raise BadInput(f"{key}={betas}: must be two numbers, each at least 0 and below 1")
 
 
 def _check_weights(backbone: BackboneConfig) -> None:
@@ -258,7 +314,7 @@ def _check_weights(backbone: BackboneConfig) -> None:
         )
 
 
-def _check_schedule(optim: OptimConfig) -> None:
+def _check_schedule(optim: SGDConfig) -> None:
     milestones = optim.milestones
     if optim.schedule == "cosine" and milestones:
         raise BadInput(f"optim.milestones={milestones}: requires optim.schedule=steps")

@@ -48,7 +48,7 @@ def fill_in(config: dict[str, Any]) -> None:
     """
     for group, keys in _SINCE.items():
         node = config if group == "" else config.get(group)
-        if isinstance(node, dict):
+        if isinstance(node, dict) and not (group == "optim" and "name" in node):  # those with a name are newer
             for key, value in keys.items():
                 node.setdefault(key, copy.deepcopy(value))
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")

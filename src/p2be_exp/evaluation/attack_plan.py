@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from p2be_exp.attacks.attack import Attack
 from p2be_exp.attacks.build import attack_serves, build_attack
-from p2be_exp.attacks.pgd import PGD
+from p2be_exp.attacks.pgd import PGD, Loss
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.config.defaults import defaults_of
 from p2be_exp.config.joined import joined
@@ -39,7 +39,11 @@ class Source:
 
 
 def plan_attacks(
-    config: AttackChoice, encodings: Sequence[str], source: Source | None = None, parts: Sequence[str] = ()
+    config: AttackChoice,
+    encodings: Sequence[str],
+    source: Source | None = None,
+    parts: Sequence[str] = (),
+    gated: bool = False,
 ) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
@@ -51,6 +55,7 @@ def plan_attacks(
         source: required by ``transfer``; used by ``suite`` if it is given.
         parts: names of the parts of a mixture, from each of which a suite transfers as well: where a mixture hides
             their gradients, images that fool a part may still fool it.
+        gated: whether the model has a gate, which a suite then climbs as well.
 
     Raises:
         BadInput: an attack that does not support an encoding.
@@ -64,7 +69,7 @@ def plan_attacks(
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
             sources = ([source] if source is not None else []) + [Source(part, part) for part in parts]
-            attacks += _suite(config, radius, encodings, sources)
+            attacks += _suite(config, radius, encodings, sources, gated)
         else:
             attacks += _single(config, radius, source)
     return attacks
@@ -136,7 +141,9 @@ def _single(config: AttackConfig, radius: int, source: Source | None) -> list[At
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
 
 
-def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], sources: Sequence[Source]) -> list[Attack]:
+def _suite(
+    config: SuiteConfig, radius: int, encodings: Sequence[str], sources: Sequence[Source], gated: bool
+) -> list[Attack]:
     steps, restarts = config.steps, config.restarts
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
@@ -144,13 +151,14 @@ def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], sources: 
     others: list[Surrogate] = []
     if set(encodings) != {"rgb"}:
         others = ["smooth", "interpolate"] if _interpolates(encodings) else ["smooth"]
+    losses: tuple[Loss, ...] = ("ce", "margin", "mix") if gated else ("ce", "margin")
     lspga = _default("lspga")
     return [
         _random(radius),
         one_step,
         build_attack(replace(lspga, restarts=restarts), radius),  # as the reference code runs it
         build_attack(replace(lspga, loss="margin", restarts=restarts * max(steps // lspga.steps, 1)), radius),
-        *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
+        *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in losses),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *(_transfer(source, radius, steps, restarts) for source in sources),
         build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from p2be_exp.attacks import Attack
+from p2be_exp.config.checks import check_climbs_gate
 from p2be_exp.config.joined import check_installed, joined
 from p2be_exp.config.plugin_digests import digests_of_attack
 from p2be_exp.config.schema import TrainConfig
@@ -106,11 +107,13 @@ class EvaluationPlan:
 
 def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
     wanted, encodings, parts = config.attack, config.encoding_names, list(config.model.part_encodings())
+    gated = config.model.gated
+    check_climbs_gate("attack", wanted, gated)
     if config.regime.attack is not None:
         check_serves("regime.attack", config.regime.attack, encodings)
     if source is None:
-        return plan_attacks(wanted, encodings, parts=parts)
+        return plan_attacks(wanted, encodings, parts=parts, gated=gated)
     other, key = source.config(), "attack.source"
     name = f"{other.encoding.name}_{other.backbone.name}"
     model = model_of(source, load_checkpoint(source, key=key), key=key)
-    return plan_attacks(wanted, encodings, Source(name, model), parts)
+    return plan_attacks(wanted, encodings, Source(name, model), parts, gated)

@@ -58,6 +58,9 @@ class MixtureClassifier(Classifier):
         accurate = self.accurate.body(*features[self._of_robust :])
         return at_least_float32(accurate), at_least_float32(robust)
 
+    def smoothness(self) -> None:
+        """None: no table learns."""
+
     def train(self, mode: bool = True) -> Self:
         """The mode of what is not a part; those stay in eval mode."""
         super().train(mode)

@@ -9,8 +9,9 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from p2be_exp.config.schema import AdamWConfig, SGDConfig
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine, Steps
+from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUp
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import OptimConfig
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], config: OptimConfig) -> CombinedOptimizer:
     """SGD named ``backbone`` and AdamW named ``encoding``; the latter is left out where no table learns.
+
+    With ``optim=mixing`` it is AdamW alone, named ``backbone``, for a network without a table that learns.
 
     On a GPU each steps in fused kernels over many parameters. Elsewhere PyTorch chooses, as it does by itself.
 
@@ -28,6 +31,9 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
 
     Source: the reference code; see the presets for where the paper differs.
     """
+    if isinstance(config, AdamWConfig):
+        return CombinedOptimizer({"backbone": _adamw(network, config)}, parameters=network)
+    assert isinstance(config, SGDConfig)  # there is no third
     members: dict[str, Optimizer] = {
         "backbone": SGD(
             network,
@@ -49,6 +55,11 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
             fused=_fused(table),
         )
     return CombinedOptimizer(members, parameters=[*network, *table])
+
+
+def _adamw(parameters: list[nn.Parameter], config: AdamWConfig) -> AdamW:
+    betas = (config.betas[0], config.betas[1])
+    return AdamW(parameters, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=_fused(parameters))
 
 
 def _fused(parameters: list[nn.Parameter]) -> bool | None:
@@ -79,6 +90,12 @@ def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: in
         steps_per_epoch: optimizer steps in an epoch.
     """
     total_steps = epochs * steps_per_epoch
+    if isinstance(config, AdamWConfig):
+        cosine = Cosine(total_steps, floor=min(1.0, config.lr_end / config.lr))
+        return LambdaLR(
+            optimizer, WarmedUp(cosine, max(1, int(config.warmup * total_steps))) if config.warmup else cosine
+        )
+    assert isinstance(config, SGDConfig)  # there is no third
 
     def factor(group: dict[str, Any]) -> Cosine | Steps | Constant:
         if group["name"] == "encoding" and config.table_schedule == "constant":

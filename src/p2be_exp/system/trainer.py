@@ -221,6 +221,7 @@ def quiet_lightning() -> None:
         r"You are using `torch.load` with `weights_only=False`",
         r"Checkpoint directory .* exists and is not empty",  # resuming writes there intentionally
         r"The `srun` command is available",
+        r"Found \d+ module\(s\) in eval mode at the start of training",  # the parts of a mixture stay in it
         r"The number of training batches .* is smaller than the logging interval",  # this package logs its own rows
     ):
         warnings.filterwarnings("ignore", message=message)

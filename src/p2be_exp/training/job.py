@@ -26,6 +26,7 @@ from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
+from p2be_exp.regimes.mixing import check_targets
 from p2be_exp.regimes.tenet import check_groups
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
@@ -103,6 +104,7 @@ def train(
         if resume:
             _check_resumed(run, data, plan)
         plan.check(data)
+        check_targets(config.regime, data.num_classes)
         config = with_calibration(config, parts, models)
         plan = replace(plan, config=config)
         if main and resume:

@@ -19,6 +19,7 @@ from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE
 from p2be_exp.encodings.smoothness import neighbour_cosines
 from p2be_exp.models.classifier import Classifier
+from p2be_exp.models.mixed import MixtureClassifier
 from p2be_exp.models.model import build_model
 from p2be_exp.optim import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.regimes import RegimeLoss, When, build_regime
@@ -281,6 +282,8 @@ class TrainingModule(pl.LightningModule):
 
 
 def _table_of_bits(model: Classifier) -> P2BE | None:
-    """The table whose bits are looked at along the training; None where the model has none, or several."""
+    """The table whose bits are looked at along the training; None where the model has none, or several, or parts."""
+    if isinstance(model, MixtureClassifier):
+        return None
     tables = [encoding for encoding in model.encodings if isinstance(encoding, P2BE)]
     return tables[0] if len(tables) == 1 else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from p2be_exp.config.parts import with_parts
 from p2be_exp.config.schema import NutsMixModelConfig, TrainConfig
+from p2be_exp.config.stages import check_staged
 from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
@@ -27,6 +28,8 @@ def part_runs(config: TrainConfig) -> dict[str, Run]:
     for role, run in runs.items():
         if not run.checkpoint("last").is_file():
             raise BadInput(f"model.{role}={run.path}: no checkpoints/last.ckpt (no epoch was finished)")
+        if config.model.needs_stages:
+            _check_staged(f"model.{role}={run.path}", run.config(), config.model.name)
         if (made := run.config().model).roles:
             raise BadInput(f"model.{role}={run.path}: model={made.name}; a part must not be a mixture itself")
     for (one, first), (other, second) in pairwise(runs.items()):
@@ -42,6 +45,14 @@ def part_runs(config: TrainConfig) -> dict[str, Run]:
     if runs and isinstance(config.model, NutsMixModelConfig) and config.model.scale is None:
         common_split(config, runs)
     return runs
+
+
+def _check_staged(key: str, part: TrainConfig, name: str) -> None:
+    """Check that a part has stages, between which a gate reads."""
+    try:
+        check_staged(part.backbone.name, f"model={name}")
+    except BadInput as error:
+        raise BadInput(f"{key}: {error}") from error
 
 
 def common_split(config: TrainConfig, runs: Mapping[str, Run]) -> tuple[int, int]:

@@ -71,6 +71,7 @@ from p2be_exp.config.schema.logger import (
 )
 from p2be_exp.config.schema.model import (
     NUTS_CONSTANTS,
+    AdaptiveMixModelConfig,
     MixModelConfig,
     MixtureConfig,
     ModelConfig,
@@ -78,7 +79,7 @@ from p2be_exp.config.schema.model import (
     PlainModelConfig,
 )
 from p2be_exp.config.schema.module import ModuleConfig
-from p2be_exp.config.schema.optim import OptimConfig
+from p2be_exp.config.schema.optim import AdamWConfig, OptimConfig, SGDConfig
 from p2be_exp.config.schema.option import Group
 from p2be_exp.config.schema.preset import PresetConfig
 from p2be_exp.config.schema.regime import (
@@ -86,6 +87,7 @@ from p2be_exp.config.schema.regime import (
     AugMixConfig,
     ConTrainConfig,
     MartConfig,
+    MixingConfig,
     NoisyMixConfig,
     NoRegimeConfig,
     RegimeConfig,
@@ -101,6 +103,8 @@ __all__ = [
     "GROUP_BASES",
     "GROUP_SCHEMAS",
     "NUTS_CONSTANTS",
+    "AdamWConfig",
+    "AdaptiveMixModelConfig",
     "AdvTrainConfig",
     "AttackChoice",
     "AttackConfig",
@@ -129,6 +133,7 @@ __all__ = [
     "LoggerConfig",
     "MartConfig",
     "MixModelConfig",
+    "MixingConfig",
     "MixtureConfig",
     "ModelConfig",
     "ModuleConfig",
@@ -151,6 +156,7 @@ __all__ = [
     "RandomInBallConfig",
     "RegimeConfig",
     "ResidualBackboneConfig",
+    "SGDConfig",
     "SomeCorruptionConfig",
     "SquareConfig",
     "StandardConfig",

@@ -71,7 +71,7 @@ class LSPGAConfig(AttackConfig):
 @dataclass
 class PGDConfig(AttackConfig):
     gradient: str = choice("secant", "smooth", "interpolate")
-    loss: str = choice("ce", "margin", "kl")
+    loss: str = choice("ce", "margin", "kl", "mix")
     steps: int = number(1)
     start: str = choice("image", "near", "uniform")
     adaptive: bool = MISSING

@@ -23,6 +23,16 @@ class ModelConfig:
         return ()
 
     @property
+    def gated(self) -> bool:
+        """Whether it has a gate, which an attack with ``loss=mix`` climbs as well."""
+        return False
+
+    @property
+    def needs_stages(self) -> bool:
+        """Whether its parts need a backbone with stages."""
+        return False
+
+    @property
     def calibrated_on(self) -> str | None:
         """The images that its constants were found on, ``val`` or ``train``; None without such constants."""
         return None
@@ -84,10 +94,31 @@ class MixModelConfig(MixtureConfig):
 
 
 @dataclass
+class AdaptiveMixModelConfig(MixtureConfig):
+    name: str = "adaptive_mix"
+    robust_scale: float = number(above=0)
+    widths: list[int] = number(1, 4096)
+    alpha_low: float = number(0, 1)
+    alpha_high: float = number(0, 1)
+    gate_std: float = number(above=0)
+    gate_mean: float = number(-100, 100)
+
+    @property
+    def gated(self) -> bool:
+        """See :class:`ModelConfig`."""
+        return True
+
+    @property
+    def needs_stages(self) -> bool:
+        """The gate reads what is between them."""
+        return True
+
+
+@dataclass
 class NutsMixModelConfig(MixtureConfig):
     name: str = "nuts_mix"
     scale: float | None = number(above=0)
-    shift: float | None = MISSING
+    shift: float | None = number(-100, 100)
     power: float | None = number(1)
     alpha: float | None = number(0, 1)
     surrogate_alpha: float | None = number(0, 1)

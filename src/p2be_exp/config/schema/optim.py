@@ -1,4 +1,4 @@
-"""Keys of ``optim=``: both optimizers and their schedules."""
+"""Keys of ``optim=``: the optimizers and their schedules."""
 
 from __future__ import annotations
 
@@ -11,17 +11,34 @@ from p2be_exp.config.fields import choice, number
 
 @dataclass
 class OptimConfig:
+    """What every option has."""
+
     lr: float = number(above=0)
+    weight_decay: float = number(0)
+    lr_end: float = number(0)
+    clip_norm: float | None = number(above=0)
+    accumulate: int = number(1)
+
+
+@dataclass
+class SGDConfig(OptimConfig):
+    """SGD for the network, AdamW for the table."""
+
     schedule: str = choice("cosine", "steps")
     milestones: list[int] = number(1)
     gamma: float = number(above=0, high=1)
     momentum: float = number(0, 1)
     nesterov: bool = MISSING
-    weight_decay: float = number(0)
-    lr_end: float = number(0)
     table_lr: float = number(above=0)
     table_betas: list[float] = number(0, 1)
     table_weight_decay: float = number(0)
     table_schedule: str = choice("cosine", "constant")
-    clip_norm: float | None = number(above=0)
-    accumulate: int = number(1)
+
+
+@dataclass
+class AdamWConfig(OptimConfig):
+    """AdamW for a network without a table that learns."""
+
+    name: str = MISSING
+    betas: list[float] = number(0, 1)
+    warmup: float = number(0, 1)

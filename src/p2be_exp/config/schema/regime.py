@@ -130,3 +130,17 @@ class NoisyMixConfig(RegimeConfig):
     def needs_stages(self) -> str | None:
         """Mixing at the readers' features alone needs none."""
         return f"regime=noisymix with regime.stages={self.stages}" if self.stages else None
+
+
+@dataclass
+class MixingConfig(RegimeConfig):
+    name: str = "mixing"
+    targets: int = number(0)
+    radius_low: float = number(0, 2)
+    radius_high: float = number(0, 2)
+    gate_loss_high: float = number(0, 1)
+    bce: float = number(0)
+    ce: float = number(0)
+    product: float = number(0)
+    clean_scale: float = number(above=0)
+    attack: Group[AttackConfig] = MISSING
