@@ -97,7 +97,10 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "resnet50": Option("PretrainableResidualBackboneConfig", "backbones.resnet:ResNet50", staged=True),
         "alexnet": Option("PretrainableBackboneConfig", "backbones.alexnet:AlexNet"),
     },
-    "model": {"plain": Option("PlainModelConfig", "models.model:EncodedClassifier")},
+    "model": {
+        "plain": Option("PlainModelConfig", "models.model:EncodedClassifier"),
+        "published": Option("PublishedModelConfig", "models.published.classifier:PublishedClassifier"),
+    },
     "dataset": {
         "digits": Option("DatasetConfig", "data.digits:Digits"),
         "cifar10": Option("DownloadableDatasetConfig", "data.cifar:Cifar10"),

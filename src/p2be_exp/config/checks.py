@@ -45,7 +45,8 @@ def check_config(command: str, config: Any) -> None:
     """Check a resolved configuration.
 
     Args:
-        command: ``train``, ``evaluate``, ``evaluate_model``, ``corruptions``, ``export`` or ``tracking``.
+        command: ``train``, ``evaluate``, ``evaluate_model``, ``corruptions``, ``export``, ``published`` or
+            ``tracking``.
         config: typed, or plain dictionaries as :func:`p2be_exp.config.compose.to_plain` gives.
 
     Raises:

@@ -35,6 +35,7 @@ from p2be_exp.config.schema.commands import (
     EvaluateConfig,
     EvaluateModelConfig,
     ExportConfig,
+    PublishedConfig,
     TrackingConfig,
     TrainConfig,
 )
@@ -69,7 +70,7 @@ from p2be_exp.config.schema.logger import (
     TensorBoardLoggerConfig,
     WandbLoggerConfig,
 )
-from p2be_exp.config.schema.model import ModelConfig, PlainModelConfig
+from p2be_exp.config.schema.model import ModelConfig, PlainModelConfig, PublishedModelConfig
 from p2be_exp.config.schema.module import ModuleConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.option import Group
@@ -134,6 +135,8 @@ __all__ = [
     "PresetConfig",
     "PretrainableBackboneConfig",
     "PretrainableResidualBackboneConfig",
+    "PublishedConfig",
+    "PublishedModelConfig",
     "RGBConfig",
     "RandomInBallConfig",
     "RegimeConfig",
