@@ -113,7 +113,10 @@ class _Runs:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("layer.1.block.0.conv_1.weight"), r"not the weights of W \(layer.1.block.0.conv_1.weight is missing\)"),
+        (
+            without("layer.1.block.0.conv_1.weight"),
+            r"not the weights of W \(layer.1.block.0.conv_1.weight is missing\)",
+        ),
         (without("logits.bias"), r"not the weights of W \(logits.bias is missing\)"),
         (lambda w: {**w, "extra": torch.zeros(2)}, r"not the weights of W \(extra is not one of its names\)"),
         (
@@ -122,7 +125,7 @@ class _Runs:
         ),
         (lambda w: {**w, "mean": torch.zeros(3, 1, 1)}, r"not the weights of W \(std is missing\)"),
         (lambda w: {**w, "logits.bias": torch.zeros(7)}, r"7 classes; W was published with 10 \(CIFAR-10\) and 100 "),
-        (lambda w: {**w, "logits.bias": torch.full((10,), torch.nan)}, "(?i).*nan"),
+        (lambda w: {**w, "logits.bias": torch.full((10,), torch.nan)}, "(?i:.*nan)"),
         (lambda w: weights_of(BIT), r"not the weights of W \(logits.bias is missing\)"),
         (lambda w: {"model": 3}, "not a state dict"),
         (lambda w: {**w, "epoch": _Runs()}, "not a weights-only file"),

@@ -25,9 +25,11 @@ PUBLISHED_NETWORKS = {
         "BiT ResNet-152x2 (Kolesnikov et al. 2020); resizes images to 128 x 128", (10, 100), 232_279_178
     ),
     "ra_wrn70_16": PublishedNetwork(
-        "Ra-WRN-70-16 (Peng et al. 2023): SiLU, squeeze-and-excitation, other depths and widths", (10,), 267_217_354
+        "Ra-WRN-70-16 (Peng et al. 2023): SiLU, squeeze-and-excitation, other depths and widths", (10,), 267_240_802
     ),
-    "wrn34_10": PublishedNetwork("WRN-34-10 as TRADES has it (Zhang et al. 2019); does not normalise", (10,), 46_160_474),
+    "wrn34_10": PublishedNetwork(
+        "WRN-34-10 as TRADES has it (Zhang et al. 2019); does not normalise", (10,), 46_160_474
+    ),
     "wrn70_16_silu": PublishedNetwork(
         "WRN-70-16 (Gowal et al. 2020) with SiLU, also called Swish", (10, 100), 266_796_506
     ),

@@ -8,9 +8,9 @@ from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.published.systems import ALONE, SYSTEMS, Part, System
 
 _NOTE = """\
-Accuracies are clean / robust in percent, as published: RobustBench, test set, AutoAttack, Linf 8/255 on real-valued images.
-None was measured here, and none is what a file at hand must have. Files are named as their authors publish them; whether
-they are still there was not checked. ImageNet's entries are left out."""
+Accuracies are clean / robust in percent as published by RobustBench: test set, AutoAttack, Linf 8/255, real-valued
+images. None was measured here, and none is what a file at hand must have. Files are named as their authors publish
+them; whether they are still there was not checked. ImageNet's entries are left out."""
 
 
 def published_table() -> str:
@@ -26,19 +26,19 @@ def published_table() -> str:
 
 def _system(name: str, system: System) -> list[str]:
     constants = " ".join(f"{key}={value:.7g}" for key, value in system.constants.items())
-    gate = [f"  {'gate':<9}{system.gate}, readme of Bai-YT/AdaptiveSmoothing"] if system.gate else []
+    gate = [f"  {'gate':<10}{system.gate}, readme of Bai-YT/AdaptiveSmoothing"] if system.gate else []
     return [
         f"{name}: {system.published}",
         f"  {system.paper}; dataset={system.dataset} model={system.model}",
         *(line for part in system.parts for line in _part(part)),
         *gate,
-        f"  {'constants':<9} {constants}",
+        f"  {'constants':<10}{constants}",
     ]
 
 
 def _part(part: Part) -> list[str]:
     alone = "" if part.published is None else f", alone {part.published}"
-    return [f"  {part.role:<9}network={part.network}, {part.file}{alone}", f"  {'':<9}{part.source}"]
+    return [f"  {part.role:<10}network={part.network}, {part.file}{alone}", f"  {'':<10}{part.source}"]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

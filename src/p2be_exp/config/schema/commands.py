@@ -54,6 +54,11 @@ class TrainConfig:
     dry_run: bool = MISSING
 
     @property
+    def network(self) -> str:
+        """What the network of its model is called, for people: the backbone, or a published network."""
+        return self.model.network_name(self.backbone.name)
+
+    @property
     def encoding_names(self) -> tuple[str, ...]:
         """Names of the encodings that its model looks levels up in."""
         return self.model.encoding_names(self.encoding)

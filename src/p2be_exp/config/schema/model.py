@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
-from p2be_exp.config.fields import choice, path
+from p2be_exp.config.fields import choice, number, path
 from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema.encoding import EncodingConfig
 
@@ -16,6 +17,29 @@ class ModelConfig:
     """What every kind of model has."""
 
     name: str = MISSING
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The keys that name the runs which it is made of; encoding and backbone are then theirs."""
+        return ()
+
+    @property
+    def parts(self) -> Any:
+        """By role, the groups of the runs that it is made of, as :mod:`p2be_exp.config.parts` fills them in."""
+        return None
+
+    @property
+    def brings(self) -> str | None:
+        """Whose encoding and backbone it has, where no command line chooses them; None where one does."""
+        return None
+
+    def network_name(self, backbone: str) -> str:
+        """What its network is called: the backbone, unless it has another.
+
+        Args:
+            backbone: name of the option that the configuration chooses.
+        """
+        return backbone
 
     def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
         """Names of the encodings that its readers look levels up in, from the option that the configuration chooses."""
@@ -28,12 +52,58 @@ class PlainModelConfig(ModelConfig):
 
 
 @dataclass
+class MixtureConfig(ModelConfig):
+    """Base of the models that are made of an accurate run and a robust one."""
+
+    accurate: str | None = path()
+    robust: str | None = path()
+    accurate_scale: float = number(above=0)
+    robust_scale: float = number(above=0)
+    parts: Any = MISSING  # null at first
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Its two parts."""
+        return ("accurate", "robust")
+
+    @property
+    def brings(self) -> str | None:
+        """Its parts'."""
+        return "whose encodings and backbones are those of its parts"
+
+    def network_name(self, backbone: str) -> str:
+        """The robust part's, once it is known."""
+        return backbone if self.parts is None else self.parts["robust"]["model"].get("network") or backbone
+
+    def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
+        """The robust part's, then the accurate part's, once they are known."""
+        if self.parts is None:
+            return (encoding.name,)
+        return tuple(self.parts[role]["encoding"]["name"] for role in ("robust", "accurate"))
+
+
+@dataclass
+class MixModelConfig(MixtureConfig):
+    name: str = "mix"
+    alpha: float = number(0, 1)
+
+
+@dataclass
 class PublishedModelConfig(ModelConfig):
     """A network of the literature; it reads RGB."""
 
     name: str = "published"
     network: str | None = choice(*PUBLISHED_NETWORKS, None)
     weights: str | None = path()
+
+    @property
+    def brings(self) -> str | None:
+        """Its own."""
+        return "which reads RGB with the network of model.network"
+
+    def network_name(self, backbone: str) -> str:
+        """The published network's."""
+        return self.network or backbone
 
     def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
         """RGB alone."""

@@ -51,9 +51,7 @@ class BiTResNet(ImageNetwork):
             inner = width * 2**number
             self.body[f"block{number + 1}"] = _block(count, channels, inner, stride=1 if number == 0 else 2)
             channels = 4 * inner
-        self.head = nn.ModuleDict(
-            {"gn": nn.GroupNorm(_GROUPS, channels), "conv": nn.Conv2d(channels, num_classes, 1)}
-        )
+        self.head = nn.ModuleDict({"gn": nn.GroupNorm(_GROUPS, channels), "conv": nn.Conv2d(channels, num_classes, 1)})
 
     def begin(self, images: Tensor) -> Tensor:
         """Resize, normalisation, the first convolution and max pooling: ``(B, width, resolution / 4, resolution / 4)``.
@@ -75,7 +73,7 @@ class BiTResNet(ImageNetwork):
 
 
 class StandardisedConv2d(nn.Conv2d):
-    """A convolution by its weight with mean 0 and variance 1 over the inputs of each output channel (Qiao et al. 2019)."""
+    """A convolution whose weight is brought to mean 0 and variance 1 over each output channel (Qiao et al. 2019)."""
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``."""

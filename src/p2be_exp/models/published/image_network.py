@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class ImageNetwork(nn.Module, ABC):
     """A network that reads images in [0, 1] and normalises them itself.
 
-    It is taken apart as a :class:`~p2be_exp.backbones.backbone.Backbone` with stages is, except that :meth:`begin` reads
-    images, since the stem is its own: the first two stages' outputs are the maps that a gate of a mixture reads.
+    It is taken apart as a :class:`~p2be_exp.backbones.backbone.Backbone` with stages is, except that :meth:`begin`
+    reads images, since the stem is its own. The first two stages' outputs are the maps that a mixture's gate reads.
 
     Args:
         mean, std: by colour, ``(3, 1, 1)``: images are normalised to (image - mean) / std; None for images as they are.

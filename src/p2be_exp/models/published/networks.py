@@ -25,7 +25,7 @@ _CIFAR: dict[int, tuple[Colours, Colours]] = {
     10: ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
     100: ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-"""Mean and standard deviation by colour, of images in [0, 1], by the number of classes; CIFAR's as in DeepMind's code."""
+"""Mean and standard deviation by colour of images in [0, 1], by the number of classes, as in DeepMind's code."""
 
 
 @dataclass(frozen=True)

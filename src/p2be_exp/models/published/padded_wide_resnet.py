@@ -47,7 +47,9 @@ class PaddedWideResNet(ImageNetwork):
         self.activation = activation
         self.init_conv = nn.Conv2d(3, stem, 3, padding=1, bias=False)
         sizes = zip(depths, itertools.pairwise((stem, *widths)), (1, 2, 2), strict=True)
-        self.layer = nn.Sequential(*(_Group(depth, *both, stride, activation, squeeze) for depth, both, stride in sizes))
+        self.layer = nn.Sequential(
+            *(_Group(depth, *both, stride, activation, squeeze) for depth, both, stride in sizes)
+        )
         self.batchnorm = nn.BatchNorm2d(widths[-1])
         self.logits = nn.Linear(widths[-1], num_classes)
 
