@@ -248,7 +248,7 @@ def test_the_data_set_s_colours_are_normalised_by():
 
 
 def test_networks_and_classes_that_were_not_published_are_refused():
-    with pytest.raises(BadInput, match=r"^model.network=ra_wrn70_16: 100 classes; ra_wrn70_16 was published with 10 "):
+    with pytest.raises(BadInput, match=r"^model.network=ra_wrn70_16: 100 classes; ra_wrn70_16 was published with 1"):
         build_published("ra_wrn70_16", 100)
     with pytest.raises(
         BadInput, match=r"^model.network=wrn70_16_silo: must be one of .*; did you mean wrn70_16_silu\?$"

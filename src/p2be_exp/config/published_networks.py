@@ -25,7 +25,7 @@ PUBLISHED_NETWORKS = {
         "BiT ResNet-152x2 (Kolesnikov et al. 2020); resizes images to 128 x 128", (10, 100), 232_279_178
     ),
     "ra_wrn70_16": PublishedNetwork(
-        "Ra-WRN-70-16 (Peng et al. 2023): SiLU, squeeze-and-excitation, other depths and widths", (10,), 267_240_802
+        "Ra-WRN-70-16 (Peng et al. 2023) with SiLU and squeeze-and-excitation", (10,), 267_240_802
     ),
     "wrn34_10": PublishedNetwork(
         "WRN-34-10 as TRADES has it (Zhang et al. 2019); does not normalise", (10,), 46_160_474

@@ -40,6 +40,7 @@ class PublishedClassifier(Classifier):
             BadInput: it was not published with so many classes.
         """
         assert isinstance(config.model, PublishedModelConfig)
+        assert config.model.network is not None
         return cls(build_published(config.model.network, num_classes))
 
     @property
