@@ -85,7 +85,7 @@ def train(
         if not resume:  # a configuration of one's own; those of a run that is read are Run.open's to load
             load_plugins(config.plugins)  # a process that a launcher started has composed nothing
         parts: dict[str, Run] = {} if resume else part_runs(config)
-        config = filled_in(config, parts)
+        config, models = filled_in(config, parts), part_models(parts)
         plan = EvaluationPlan.of(config, source)
         main = rank(config.trainer) == 0
         if main:
@@ -97,7 +97,6 @@ def train(
         checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
         table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
         weights = read_weights(config.backbone) if checkpoint is None else None  # likewise
-        models = part_models(parts)
         data.prepare_data()
         data.setup()
         if resume:

@@ -41,6 +41,10 @@ class ModelConfig:
         """
         return backbone
 
+    def part_encodings(self) -> dict[str, tuple[str, ...]]:
+        """Names of the encodings of each of its parts, by role, in the order of its readers; empty without parts."""
+        return {}
+
     def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
         """Names of the encodings that its readers look levels up in, from the option that the configuration chooses."""
         return (encoding.name,)
@@ -77,9 +81,13 @@ class MixtureConfig(ModelConfig):
 
     def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
         """The robust part's, then the accurate part's, once they are known."""
+        return sum(self.part_encodings().values(), ()) or (encoding.name,)
+
+    def part_encodings(self) -> dict[str, tuple[str, ...]]:
+        """See :class:`ModelConfig`."""
         if self.parts is None:
-            return (encoding.name,)
-        return tuple(self.parts[role]["encoding"]["name"] for role in ("robust", "accurate"))
+            return {}
+        return {role: (self.parts[role]["encoding"]["name"],) for role in ("robust", "accurate")}
 
 
 @dataclass
