@@ -1,8 +1,11 @@
 """The published systems against the papers' and the repositories' numbers, written down here a second time."""
 
+import dataclasses
+
 import pytest
 
 from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
+from p2be_exp.config.schema import GROUP_SCHEMAS, MixtureConfig
 from p2be_exp.published.systems import ALONE, CLASSES, SYSTEMS, roles_of
 from p2be_exp.published.table import published_table
 
@@ -34,7 +37,8 @@ def test_the_constants_of_mixednuts(name):
     (s, c, p, alpha, surrogate), published = NUTS[name]
     system = SYSTEMS[name]
     assert system.constants == pytest.approx(
-        {"s": s, "c": c, "p": p, "alpha": alpha, "surrogate_alpha": surrogate, "accurate_scale": 1e6}, rel=2e-4
+        {"scale": s, "shift": c, "power": p, "alpha": alpha, "surrogate_alpha": surrogate, "accurate_scale": 1e6},
+        rel=2e-4,
     )
     assert (system.published.clean, system.published.robust, system.published.external) == published
     assert not system.gate
@@ -42,6 +46,14 @@ def test_the_constants_of_mixednuts(name):
 
 def test_there_are_no_others():
     assert set(SYSTEMS) == {*GATED, *NUTS}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_constants_are_keys_of_the_model(name):
+    schema = GROUP_SCHEMAS["model"].get(SYSTEMS[name].model, MixtureConfig)
+    known = {each.name for each in dataclasses.fields(schema)}
+    assert {"accurate_scale"} <= known & SYSTEMS[name].constants.keys()
+    assert schema is MixtureConfig or SYSTEMS[name].constants.keys() <= known
 
 
 def test_parts_are_networks_that_can_be_read_with_the_classes_of_their_data_set():

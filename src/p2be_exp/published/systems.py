@@ -140,7 +140,7 @@ SYSTEMS = {
         _NUTS,
         (_bit("cifar10"), _PENG_10),
         {
-            **{"s": 5.0, "c": -1.1, "p": 4.0, "alpha": 0.9987500602493457},
+            **{"scale": 5.0, "shift": -1.1, "power": 4.0, "alpha": 0.9987500602493457},
             **{"surrogate_alpha": 0.9570535356459247, "accurate_scale": 1e6},
         },
         Accuracy(clean=95.19, robust=70.08, external=69.71),
@@ -151,7 +151,7 @@ SYSTEMS = {
         _NUTS,
         (_bit("cifar100"), _EDM_100),
         {
-            **{"s": 0.6115753843212784, "c": -15 / 7, "p": 25 / 7, "alpha": 0.9860300534207915},
+            **{"scale": 0.6115753843212784, "shift": -15 / 7, "power": 25 / 7, "alpha": 0.9860300534207915},
             **{"surrogate_alpha": 0.9706995384302841, "accurate_scale": 1e6},
         },
         Accuracy(clean=83.08, robust=41.91, external=41.80),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
@@ -25,14 +26,15 @@ def published_table() -> str:
 
 
 def _system(name: str, system: System) -> list[str]:
-    constants = " ".join(f"{key}={value:.7g}" for key, value in system.constants.items())
+    constants = " ".join(f"model.{key}={value:.10g}" for key, value in system.constants.items())
+    lines = textwrap.wrap(constants, 106, break_long_words=False, break_on_hyphens=False)
     gate = [f"  {'gate':<10}{system.gate}, readme of Bai-YT/AdaptiveSmoothing"] if system.gate else []
     return [
         f"{name}: {system.published}",
         f"  {system.paper}; dataset={system.dataset} model={system.model}",
         *(line for part in system.parts for line in _part(part)),
         *gate,
-        f"  {'constants':<10}{constants}",
+        *(f"  {'' if number else 'constants':<10}{line}" for number, line in enumerate(lines)),
     ]
 
 
