@@ -71,9 +71,11 @@ from p2be_exp.config.schema.logger import (
     WandbLoggerConfig,
 )
 from p2be_exp.config.schema.model import (
+    NUTS_CONSTANTS,
     MixModelConfig,
     MixtureConfig,
     ModelConfig,
+    NutsMixModelConfig,
     PlainModelConfig,
     PublishedModelConfig,
 )
@@ -100,6 +102,7 @@ __all__ = [
     "COMMAND_SCHEMAS",
     "GROUP_BASES",
     "GROUP_SCHEMAS",
+    "NUTS_CONSTANTS",
     "AdvTrainConfig",
     "AttackChoice",
     "AttackConfig",
@@ -135,6 +138,7 @@ __all__ = [
     "NoCorruptionConfig",
     "NoRegimeConfig",
     "NoisyMixConfig",
+    "NutsMixModelConfig",
     "OneHotConfig",
     "OptimConfig",
     "OwnConfig",
