@@ -171,7 +171,6 @@ def test_every_network_that_is_listed_is_built_and_has_its_size():
     ("name", "maps"),
     [
         ("bit_resnet152x2", [(512, 32, 32), (1024, 16, 16)]),
-        ("ra_wrn70_16", [(216, 32, 32), (432, 16, 16)]),
         ("wrn34_10", [(160, 32, 32), (320, 16, 16)]),
         ("wrn70_16_silu", [(256, 32, 32), (512, 16, 16)]),
     ],
