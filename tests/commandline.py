@@ -20,6 +20,7 @@ from one_pixel import save_one_pixel
 from p2be_exp.commands import corruptions as corruptions_command
 from p2be_exp.commands import evaluate as evaluate_command
 from p2be_exp.commands import export as export_command
+from p2be_exp.commands import published as published_command
 from p2be_exp.commands import report as report_command
 from p2be_exp.commands import tracking as tracking_command
 from p2be_exp.commands import train as train_command
@@ -79,6 +80,11 @@ def corruptions(*arguments) -> Outcome:
 def export(*arguments) -> Outcome:
     """``python -m p2be_exp.export`` in this process."""
     return _call(export_command.main, "__main__.py", arguments)
+
+
+def published(*arguments) -> Outcome:
+    """``python -m p2be_exp.published`` in this process."""
+    return _call(published_command.main, "__main__.py", arguments)
 
 
 def report(*arguments) -> Outcome:

@@ -31,6 +31,7 @@ NEVER = [
     ("training", {"report", "sweeps", "commands"}),
     ("report", {"training", "sweeps", "commands"}),
     ("export", {"training", "commands"}),
+    ("published", {"models", "runs", "evaluation", "training", "commands"}),
     ("tracking", {"evaluation", "training", "commands"}),
     ("sweeps", {"commands"}),
 ]

@@ -106,6 +106,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "AdaptiveMixModelConfig", "models.adaptive_mixed:AdaptiveMixedClassifier", regime="mixing"
         ),
         "nuts_mix": Option("NutsMixModelConfig", "models.nuts_mixed:NutsMixedClassifier", regime="none"),
+        "published": Option("PublishedModelConfig", "models.published.classifier:PublishedClassifier", regime="none"),
     },
     "dataset": {
         "digits": Option("DatasetConfig", "data.digits:Digits"),

@@ -100,6 +100,10 @@ CASES = {
         *("format=onnx", "run=nowhere", "run=RUN format=x", "run=RUN out=x.txt", "run=RUN checkpoint=best"),
         "torchrun run=RUN",
     ],
+    "published": [
+        *("lisst", "list network=x", "check network=x", "check network=wrn34_10 weights=nowhere.pt"),
+        "torchrun list",
+    ],
     "tracking": ["workspac", "workspace x=1", "workspace dry_run=perhaps", "torchrun workspace"],
 }
 """By command; what begins with torchrun as the first of two processes that it started."""

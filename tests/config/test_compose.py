@@ -33,12 +33,12 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     evaluates = group == "corruption"
     needed = ["run=some"] * evaluates + ["attack.source=some"] * (option == "transfer")
     needed += ["corruption.dir=some"] * (option == "own")
-    of_parts = (
-        option in ("none", "mixing") if group == "regime" else OPTIONS[group][option].regime or option == "mixing"
-    )
     takers = {"none": "mix", "mixing": "adaptive_mix"}
     needed += [f"model={takers.get(option)}"] * (group in ("regime", "optim") and option in takers)
-    needed += ["model.accurate=one", "model.robust=another"] * bool(of_parts)
+    if group == "model" and option == "published":
+        needed += ["model.network=wrn34_10", "model.weights=some.pt"]
+    elif len(needed) > evaluates or (group == "model" and OPTIONS[group][option].regime):
+        needed += ["model.accurate=one", "model.robust=another"] * (option not in ("transfer", "own"))
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
     assert set(config[group]) == fields

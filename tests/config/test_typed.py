@@ -75,7 +75,7 @@ def test_typed_and_plain_again_it_is_what_was_composed_in_the_same_order(options
     assert repr(plain(typed(composed))) == repr(composed)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "corruptions", "export", "tracking"])
+@pytest.mark.parametrize("command", ["evaluate", "corruptions", "export", "published", "tracking"])
 def test_every_command_has_a_typed_configuration(command):
     run = ["run=some"] if command in ("evaluate", "export") else []
     composed = to_plain(compose_config(command, run))

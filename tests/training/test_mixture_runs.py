@@ -82,6 +82,23 @@ def test_a_stopped_one_goes_on_to_its_results(mixed, tmp_path):
     assert of[0] == of[1]
 
 
+def test_one_that_was_killed_before_its_checkpoint_takes_its_parts_again(rgb_run, four_epochs, mixed, tmp_path):
+    folder = shutil.copytree(mixed[0], tmp_path / "run")
+    (folder / "checkpoints/last.ckpt").unlink()
+    for name in ("results.csv", "results.json"):
+        (folder / name).unlink()
+    stored = OmegaConf.load(folder / "config.yaml")
+    stored.model.accurate, stored.model.robust = str(rgb_run), str(four_epochs)
+    OmegaConf.save(stored, folder / "config.yaml")
+    outcome = train(f"resume={folder}")
+    assert outcome.code == 0, outcome.err
+    assert torch.equal(load_run(folder)(images()), load_run(mixed[0])(images()))
+    (folder / "checkpoints/last.ckpt").unlink()
+    stored.model.robust = str(shutil.copytree(rgb_run, tmp_path / "other"))
+    OmegaConf.save(stored, folder / "config.yaml")
+    assert "checkpoints/last.ckpt has changed since" in refusal(train(f"resume={folder}"))
+
+
 def test_the_same_command_asks_for_the_same_configuration_before_and_after_its_parts_are_filled_in(mixed):
     stored = Run.open(mixed[0]).config()
     given = [f"model.{role}={getattr(stored.model, role)}" for role in ("accurate", "robust")]

@@ -21,6 +21,7 @@ from p2be_exp.runs.run import Run
 from p2be_exp.system.devices import check_devices_early
 from p2be_exp.system.paths import user_path
 from p2be_exp.training.part_runs import part_runs
+from p2be_exp.training.published_weights import check_published_file
 from p2be_exp.training.table_source import table_source
 
 
@@ -49,6 +50,7 @@ def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) 
     if training and fresh:
         table_source(config)
         part_runs(config)
+        check_published_file(config)
         if (weights := config.backbone.weights) is not None:
             weights_file(config.backbone.name, weights)
     check_data(config, training)

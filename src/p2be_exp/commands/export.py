@@ -157,7 +157,7 @@ def description(run: Run, settings: ExportConfig, checkpoint: dict[str, Any], si
             "names": info.get("classes"),
         },
         "encoding": plain(config.encoding),
-        "backbone": config.backbone.name,
+        "backbone": config.network,
         "regime": config.regime.name,
         "dataset": config.dataset.name,
         "seed": config.seed,

@@ -13,6 +13,7 @@ from p2be_exp.config.fields import LARGEST
 from p2be_exp.config.folders import PLUGIN_FOLDERS
 from p2be_exp.config.joined import joined
 from p2be_exp.config.parts import check_parts
+from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema import (
     COMMAND_SCHEMAS,
     AdamWConfig,
@@ -29,6 +30,7 @@ from p2be_exp.config.schema import (
     PGDConfig,
     PicturesDatasetConfig,
     PretrainableResidualBackboneConfig,
+    PublishedModelConfig,
     RegimeConfig,
     SGDConfig,
     SomeCorruptionConfig,
@@ -49,7 +51,8 @@ def check_config(command: str, config: Any) -> None:
     """Check a resolved configuration.
 
     Args:
-        command: ``train``, ``evaluate``, ``evaluate_model``, ``corruptions``, ``export`` or ``tracking``.
+        command: ``train``, ``evaluate``, ``evaluate_model``, ``corruptions``, ``export``, ``published`` or
+            ``tracking``.
         config: typed, or plain dictionaries as :func:`p2be_exp.config.compose.to_plain` gives.
 
     Raises:
@@ -75,6 +78,7 @@ def check_config(command: str, config: Any) -> None:
     if isinstance(config, TrainConfig):
         _check_regime(config)
         check_parts(config)
+        _check_published(config)
         _check_training(config)
         _check_inner_attack(config.regime)
         _check_stages(config)
@@ -203,6 +207,18 @@ def _check_regime(config: TrainConfig) -> None:
             f"regime={regime}: only with model={' or '.join(takers)}; with model={model} it must be one of "
             f"{', '.join(sorted(set(OPTIONS['regime']) - alone))}"
         )
+
+
+def _check_published(config: TrainConfig) -> None:
+    model = config.model
+    if not isinstance(model, PublishedModelConfig):
+        return
+    for key in ("network", "weights"):
+        if getattr(model, key) is None:
+            what = "the file, as published" if key == "weights" else f"one of {', '.join(PUBLISHED_NETWORKS)}"
+            raise BadInput(f"model.{key}: required by model={model.name}; {what}")
+    if config.encoding.name != "rgb":
+        raise BadInput(f"encoding={config.encoding.name}: must be rgb with model={model.name}")
 
 
 def _check_inner_attack(regime: RegimeConfig) -> None:

@@ -105,7 +105,7 @@ def _check_filled_in(config: TrainConfig) -> None:
 
 
 def check_given(config: TrainConfig, overrides: Sequence[str]) -> None:
-    """Check that the command line sets nothing that a mixture takes from its parts.
+    """Check that the command line sets nothing that a model brings with it, such as a mixture from its parts.
 
     Args:
         config: composed from them.
@@ -114,8 +114,8 @@ def check_given(config: TrainConfig, overrides: Sequence[str]) -> None:
     Raises:
         BadInput: names the override.
     """
-    name = config.model.name
-    if not config.model.roles:
+    name, whose = config.model.name, config.model.brings
+    if whose is None:
         return
     for key in config.model.fills_in:
         if getattr(config.model, key) is not None:
@@ -123,7 +123,7 @@ def check_given(config: TrainConfig, overrides: Sequence[str]) -> None:
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key.partition(".")[0] in ("encoding", "backbone"):
-            raise BadInput(f"{override}: not beside model={name}, whose encodings and backbones are those of its parts")
+            raise BadInput(f"{override}: not beside model={name}, {whose}")
 
 
 def _without(group: Any, key: str) -> Any:

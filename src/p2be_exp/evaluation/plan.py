@@ -114,6 +114,6 @@ def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
     if source is None:
         return plan_attacks(wanted, encodings, parts=parts, gated=gated)
     other, key = source.config(), "attack.source"
-    name = f"{other.encoding.name}_{other.backbone.name}"
+    name = f"{other.encoding.name}_{other.network}"
     model = model_of(source, load_checkpoint(source, key=key), key=key)
     return plan_attacks(wanted, encodings, Source(name, model), parts, gated)

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,8 @@ from p2be_exp.backbones import Backbone
 from p2be_exp.backbones.resnext import ResNeXt
 from p2be_exp.backbones.wide_resnet import WideResNet
 from p2be_exp.errors import BadInput
-from p2be_exp.system.paths import user_path
-from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved
+from p2be_exp.models.published.image_network import ImageNetwork
+from p2be_exp.models.state_dict_file import add_batch_counts, check_fit, place, read_state_dict
 from p2be_exp.system.suggestions import did_you_mean
 
 Colours = tuple[float, float, float]
@@ -53,8 +52,6 @@ _ZOO = {
     "Rice2020Overfitting": _Published("wide_resnet", _CIFAR_MEAN, _CIFAR_STD),
 }
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "model.")
 _NORMALISATION = {"mu": "mean", "sigma": "std"}
 _UNUSED = "sub_block1."
 """Layers that TRADES's code builds, saves and never calls."""
@@ -82,32 +79,33 @@ _RESNEXT = {
 """The layers of a file by a pattern of their names, and our names for them; the group or stage is counted from 1."""
 
 
-class NormalisedNetwork(nn.Module):
+class NormalisedNetwork(ImageNetwork):
     """Images in [0, 1] to logits: normalisation, the first convolution, a trunk.
 
     Args:
-        trunk: says which convolution it wants.
+        trunk: with stages; it says which convolution it wants.
         mean, std: by colour, ``(3, 1, 1)``; None for images as they are.
     """
 
-    mean: Tensor | None
-    std: Tensor | None
-
     def __init__(self, trunk: Backbone, mean: Tensor | None = None, std: Tensor | None = None) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         shape = trunk.stem
         self.stem = nn.Conv2d(
             3, shape.out_channels, shape.kernel_size, shape.stride, padding=shape.padding, bias=shape.bias
         )
         self.trunk = trunk
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` to ``(B, classes)``."""
-        if self.mean is not None and self.std is not None:
-            images = (images - self.mean) / self.std
-        return self.trunk(self.stem(images))
+    def begin(self, images: Tensor) -> Tensor:
+        """See :class:`~p2be_exp.models.published.image_network.ImageNetwork`."""
+        return self.trunk.begin(self.stem(self.normalised(images)))
+
+    def stage_modules(self) -> list[nn.Module]:
+        """The trunk's."""
+        return self.trunk.stage_modules()
+
+    def end(self, features: Tensor) -> Tensor:
+        """The trunk's end."""
+        return self.trunk.end(features)
 
 
 def list_robustbench() -> list[str]:
@@ -132,47 +130,30 @@ def load_robustbench(name: str, file: str | os.PathLike[str]) -> NormalisedNetwo
     if name not in _ZOO:
         hint = did_you_mean(name, list(_ZOO))
         raise BadInput(f"{name}: not known here; available: {', '.join(list_robustbench())}{hint}")
-    published, where = _ZOO[name], f"file={os.fspath(file)}"
-    weights = _unwrapped(_read(file, where), where)
-    named = dict(_renamed(weights, _WIDE_RESNET if published.trunk == "wide_resnet" else _RESNEXT, name, where))
-    network = _network(named, published, name, where)
+    published, no = _ZOO[name], f"{place('file', file)}: not the weights of {name}"
+    weights = read_state_dict("file", file, "one that RobustBench publishes")
+    named = dict(_renamed(weights, _WIDE_RESNET if published.trunk == "wide_resnet" else _RESNEXT, no))
+    network = _network(named, published, no)
     _fill_in(named, network, published)
-    _check(named, network, name, where)
+    check_fit(named, network, no, "in our names: ")
     network.load_state_dict(named, assign=True)
     return network.eval()
 
 
-def _read(file: str | os.PathLike[str], where: str) -> Any:
-    path = user_path("file", file)
-    if not path.is_file():
-        raise BadInput(f"{where}: no such file; expected one that RobustBench publishes")
-    try:
-        return read_saved(path, zipped=False)  # some are of the time before zip files
-    except OSError as error:
-        raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
-    except Damaged as error:
-        record = f" ({error.record})" if error.record else ""
-        raise BadInput(f"{where}: not a weights-only file that PyTorch can read, or damaged{record}") from error
+def wide_resnet_names(weights: Mapping[str, Tensor], no: str) -> dict[str, Tensor]:
+    """The tensors of a Wide ResNet in RobustBench's layout, which is TRADES's, by the names of ours.
+
+    Args:
+        weights: by the names of the file.
+        no: with which the message begins: the place, and what the file is not.
+
+    Raises:
+        BadInput: another name.
+    """
+    return dict(_renamed(weights, _WIDE_RESNET, no))
 
 
-def _unwrapped(saved: Any, where: str) -> dict[str, Tensor]:
-    """The state dict in what a file holds, without prefixes of its names."""
-    for wrapper in _WRAPPERS:
-        if isinstance(saved, Mapping) and isinstance(saved.get(wrapper), Mapping):
-            saved = saved[wrapper]
-    if not isinstance(saved, Mapping) or not all(isinstance(each, Tensor) for each in saved.values()):
-        raise BadInput(f"{where}: not a state dict, which has a tensor for each name")
-    weights = {str(name): value for name, value in saved.items()}
-    for prefix in _PREFIXES:
-        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-    if wrong := not_a_number(weights):
-        raise BadInput(f"{where}: {wrong}")
-    return weights
-
-
-def _renamed(
-    weights: Mapping[str, Tensor], layers: Mapping[str, str], name: str, where: str
-) -> Iterator[tuple[str, Tensor]]:
+def _renamed(weights: Mapping[str, Tensor], layers: Mapping[str, str], no: str) -> Iterator[tuple[str, Tensor]]:
     """The tensors by our names."""
     for key, value in weights.items():
         if key.startswith(_UNUSED):
@@ -182,7 +163,7 @@ def _renamed(
             continue
         found = next(((match, ours) for each, ours in layers.items() if (match := re.match(each, key))), None)
         if found is None:
-            raise BadInput(f"{where}: not the weights of {name} ({key} is not one of its names)")
+            raise BadInput(f"{no} ({key} is not one of its names)")
         match, ours = found
         group, *rest = match.groups() or ("1",)
         yield (
@@ -191,7 +172,7 @@ def _renamed(
         )
 
 
-def _network(named: Mapping[str, Tensor], published: _Published, name: str, where: str) -> NormalisedNetwork:
+def _network(named: Mapping[str, Tensor], published: _Published, no: str) -> NormalisedNetwork:
     """The network of the sizes that the tensors have, without memory of its own."""
     try:
         classes = len(named["trunk.classifier.bias"])
@@ -208,23 +189,11 @@ def _network(named: Mapping[str, Tensor], published: _Published, name: str, wher
             return NormalisedNetwork(trunk, empty, empty)
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
         missing = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "its shapes do not fit"
-        raise BadInput(f"{where}: not the weights of {name} ({missing})") from error
+        raise BadInput(f"{no} ({missing})") from error
 
 
 def _fill_in(named: dict[str, Tensor], network: NormalisedNetwork, published: _Published) -> None:
-    """What files may lack: the normalisation, and the number of batches of a batch norm, which nothing here reads."""
+    """What files may lack: the normalisation, and the numbers of batches of batch norms."""
     if published.mean is not None and published.std is not None and not {"mean", "std"} & set(named):
         named["mean"], named["std"] = (torch.tensor(each).view(3, 1, 1) for each in (published.mean, published.std))
-    for key in network.state_dict():
-        if key.endswith("num_batches_tracked"):
-            named.setdefault(key, torch.tensor(0))
-
-
-def _check(named: Mapping[str, Tensor], network: NormalisedNetwork, name: str, where: str) -> None:
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    if different := sorted(shapes.keys() ^ named.keys()):
-        state = "is missing" if different[0] in shapes else "is not one of its names"
-        raise BadInput(f"{where}: not the weights of {name} (in our names: {different[0]} {state})")
-    for key, shape in shapes.items():
-        if tuple(named[key].shape) != shape:
-            raise BadInput(f"{where}: not the weights of {name} (in our names: {key} is {tuple(named[key].shape)})")
+    add_batch_counts(named, network)

@@ -18,7 +18,7 @@ def run_name(config: TrainConfig) -> str:
     """A readable name: what was trained, on which data, and the seed; a plain model and its ReLUs are not told."""
     encoding = config.encoding.name + ("" if config.encoding.M is None else f"-M{config.encoding.M}")
     activation = plain(config.backbone).get("activation", "relu")
-    backbone = config.backbone.name + ("" if activation == "relu" else f"-{activation}")
+    backbone = config.network + ("" if activation == "relu" else f"-{activation}")
     model = () if config.model.name == "plain" else (config.model.name,)
     return "_".join((encoding, *model, backbone, config.regime.name, config.dataset.name, f"seed{config.seed}"))
 

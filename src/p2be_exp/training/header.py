@@ -74,7 +74,7 @@ def _model(config: TrainConfig, parameters: dict[str, int]) -> str:
 def _network(config: TrainConfig) -> str:
     encoding = config.encoding
     name = encoding.name + ("" if encoding.M is None else f", M = {encoding.M}")
-    return f"{name}; {config.backbone.name}"
+    return f"{name}; {config.network}"
 
 
 def _part(config: TrainConfig, role: str) -> str:

@@ -57,8 +57,9 @@ from p2be_exp.training.callbacks.epoch_rows import read_rows
 from p2be_exp.training.fixed_table import fixed_table
 from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
-from p2be_exp.training.part_runs import filled_in, part_facts, part_runs, roles_swapped
+from p2be_exp.training.part_runs import check_same_parts, filled_in, part_facts, part_runs, roles_swapped
 from p2be_exp.training.probes import IMAGES, bf16_factor
+from p2be_exp.training.published_weights import published_facts, published_weights, take_published
 from p2be_exp.training.recording import recorded
 from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
 
@@ -86,7 +87,8 @@ def train(
     with job_process(config.trainer, run.path, key) as signals:
         if not resume:  # a configuration of one's own; those of a run that is read are Run.open's to load
             load_plugins(config.plugins)  # a process that a launcher started has composed nothing
-        parts: dict[str, Run] = {} if resume else part_runs(config)
+        checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
+        parts: dict[str, Run] = part_runs(config) if checkpoint is None else {}  # a checkpoint has them
         config, models = filled_in(config, parts), part_models(parts)
         plan = EvaluationPlan.of(config, source)
         main = rank(config.trainer) == 0
@@ -96,12 +98,12 @@ def train(
         data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
         check_image_size(config.backbone.name, data.image_size)
         check_groups(config, data.image_size)
-        checkpoint = run.checkpoint("last") if resume and run.checkpoint("last").exists() else None
-        table = fixed_table(config) if checkpoint is None else None  # a checkpoint has it
-        weights = read_weights(config.backbone) if checkpoint is None else None  # likewise
+        table = fixed_table(config) if checkpoint is None else None  # likewise
+        weights = read_weights(config.backbone) if checkpoint is None else None
         data.prepare_data()
         data.setup()
         if resume:
+            check_same_parts(run, parts)
             _check_resumed(run, data, plan)
         plan.check(data)
         check_targets(config.regime, data.num_classes)
@@ -110,6 +112,7 @@ def train(
         if main and resume:
             refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()
+        published = published_weights(config, len(data.classes)) if checkpoint is None else None
         if main and not resume:
             _create(run, config, data, parts)
         with recorded(run, config, sweep, signals.watch) as loggers:
@@ -117,6 +120,7 @@ def train(
             if table is not None:
                 cast("torch.Tensor", module.model.encodings[0].weight).data.copy_(table)
             take_weights(module.model, models)
+            take_published(module.model, published)
             tell_workers(config.trainer, {"run": str(run.path), "config": plain(config), "resume": resume})
             try:
                 if not config.regime.trains:
@@ -143,8 +147,9 @@ def _create(run: Run, config: TrainConfig, data: ImageDataModule, parts: Mapping
     sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
     named = {"sweep": {"name": config.sweeps, "scale": config.scale}} if config.sweeps else {}
     files = {"files": digests} if (digests := data.digests()) else {}
-    made_of = {"parts": part_facts(parts)} if parts else {}
+    made_of: dict[str, Any] = {"parts": part_facts(parts)} if parts else {}
     paths = {"locations": locations(config)}
+    made_of |= published_facts(config)
     run.create(config, dataset=sizes, classes=list(data.classes), **paths, **files, **named, **made_of)
 
 

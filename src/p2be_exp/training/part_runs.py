@@ -108,6 +108,24 @@ def part_facts(runs: Mapping[str, Run]) -> dict[str, Any]:
     }
 
 
+def check_same_parts(run: Run, parts: Mapping[str, Run]) -> None:
+    """Check that the parts of a mixture that was stopped before its first checkpoint have the weights of its start.
+
+    Args:
+        run: of the mixture.
+        parts: its parts' runs, by role; empty where it has a checkpoint.
+
+    Raises:
+        BadInput: one has other weights.
+    """
+    stored = run.info().get("parts", {})
+    for role, part in parts.items():
+        if role in stored and _digest(part.checkpoint("last")) != stored[role]["checkpoint_sha256"]:
+            raise BadInput(
+                f"model.{role}={part.path}: checkpoints/last.ckpt has changed since {run.path} was started; start anew"
+            )
+
+
 def _digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
@@ -119,6 +137,8 @@ def roles_swapped(facts: Mapping[str, Any]) -> str | None:
     Args:
         facts: of :func:`part_facts`; empty for another model.
     """
+    if any(each["regime"]["name"] == "none" for each in facts.values()):
+        return None  # of published weights nobody says how they were trained
     attacked = {role: "attack" in each["regime"] for role, each in facts.items()}
     if not attacked or (attacked["robust"] and not attacked["accurate"]):
         return None

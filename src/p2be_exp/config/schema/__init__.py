@@ -35,6 +35,7 @@ from p2be_exp.config.schema.commands import (
     EvaluateConfig,
     EvaluateModelConfig,
     ExportConfig,
+    PublishedConfig,
     TrackingConfig,
     TrainConfig,
 )
@@ -77,6 +78,7 @@ from p2be_exp.config.schema.model import (
     ModelConfig,
     NutsMixModelConfig,
     PlainModelConfig,
+    PublishedModelConfig,
 )
 from p2be_exp.config.schema.module import ModuleConfig
 from p2be_exp.config.schema.optim import AdamWConfig, OptimConfig, SGDConfig
@@ -152,6 +154,8 @@ __all__ = [
     "PresetConfig",
     "PretrainableBackboneConfig",
     "PretrainableResidualBackboneConfig",
+    "PublishedConfig",
+    "PublishedModelConfig",
     "RGBConfig",
     "RandomInBallConfig",
     "RegimeConfig",

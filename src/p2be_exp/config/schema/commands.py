@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from p2be_exp.config.fields import choice, number, path
+from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema.attack import AttackChoice
 from p2be_exp.config.schema.backbone import BackboneConfig
 from p2be_exp.config.schema.corruption import CorruptionConfig
@@ -51,6 +52,11 @@ class TrainConfig:
     sweeps: str | None = MISSING
     scale: str = choice("full", "small")
     dry_run: bool = MISSING
+
+    @property
+    def network(self) -> str:
+        """What the network of its model is called, for people: the backbone, or a published network."""
+        return self.model.network_name(self.backbone.name)
 
     @property
     def encoding_names(self) -> tuple[str, ...]:
@@ -123,6 +129,12 @@ class ExportConfig:
 
 
 @dataclass
+class PublishedConfig:
+    network: str | None = choice(*PUBLISHED_NETWORKS, None)
+    weights: str | None = path()
+
+
+@dataclass
 class TrackingConfig:
     project: str = MISSING
     entity: str | None = MISSING
@@ -136,6 +148,7 @@ COMMAND_SCHEMAS: dict[str, type[Any]] = {
     "evaluate_model": EvaluateModelConfig,
     "corruptions": CorruptionsConfig,
     "export": ExportConfig,
+    "published": PublishedConfig,
     "tracking": TrackingConfig,
 }
 """The configuration of every command, by command; ``evaluate.py`` has one for runs and one for anybody's models."""

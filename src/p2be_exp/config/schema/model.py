@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from p2be_exp.config.fields import choice, number, path
+from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema.encoding import EncodingConfig
 
 
@@ -47,6 +48,19 @@ class ModelConfig:
         """By role, the groups of the runs that it is made of, as :mod:`p2be_exp.config.parts` fills them in."""
         return None
 
+    @property
+    def brings(self) -> str | None:
+        """Whose encoding and backbone it has, where no command line chooses them; None where one does."""
+        return None
+
+    def network_name(self, backbone: str) -> str:
+        """What its network is called: the backbone, unless it has another.
+
+        Args:
+            backbone: name of the option that the configuration chooses.
+        """
+        return backbone
+
     def part_encodings(self) -> dict[str, tuple[str, ...]]:
         """Names of the encodings of each of its parts, by role, in the order of its readers; empty without parts."""
         return {}
@@ -74,6 +88,15 @@ class MixtureConfig(ModelConfig):
     def roles(self) -> tuple[str, ...]:
         """Its two parts."""
         return ("accurate", "robust")
+
+    @property
+    def brings(self) -> str | None:
+        """Its parts'."""
+        return "whose encodings and backbones are those of its parts"
+
+    def network_name(self, backbone: str) -> str:
+        """The robust part's, once it is known."""
+        return backbone if self.parts is None else self.parts["robust"]["model"].get("network") or backbone
 
     def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
         """The robust part's, then the accurate part's, once they are known."""
@@ -146,3 +169,25 @@ class NutsMixModelConfig(MixtureConfig):
 
 NUTS_CONSTANTS = ("scale", "shift", "power", "alpha", "surrogate_alpha")
 """What MixedNUTS finds by its search."""
+
+
+@dataclass
+class PublishedModelConfig(ModelConfig):
+    """A network of the literature; it reads RGB."""
+
+    name: str = "published"
+    network: str | None = choice(*PUBLISHED_NETWORKS, None)
+    weights: str | None = path()
+
+    @property
+    def brings(self) -> str | None:
+        """Its own."""
+        return "which reads RGB with the network of model.network"
+
+    def network_name(self, backbone: str) -> str:
+        """The published network's."""
+        return self.network or backbone
+
+    def encoding_names(self, encoding: EncodingConfig) -> tuple[str, ...]:
+        """RGB alone."""
+        return ("rgb",)

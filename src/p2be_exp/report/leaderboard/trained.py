@@ -33,9 +33,17 @@ def read_trained(folder: Path) -> Trained | None:
     run = folder.parent.parent if folder.parent.name == EVALUATIONS else folder
     try:
         config = yaml.safe_load(read_text(run / "config.yaml"))
-        return Trained(*(_name(config[group]) for group in ("encoding", "backbone", "regime")))
+        encoding, backbone, regime = (_name(config[group]) for group in ("encoding", "backbone", "regime"))
+        return Trained(encoding, _network(config.get("model")) or backbone, regime)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         return None
+
+
+def _network(model: Any) -> str | None:
+    """The published network that a configuration names in the place of a backbone; None for another model."""
+    if not isinstance(model, dict) or model.get("name") != "published":
+        return None
+    return _name({"name": model["network"]})
 
 
 def _name(group: Any) -> str:

@@ -183,7 +183,7 @@ def _off_the_axes(spec: TableSpec, result: Result) -> tuple[str, ...]:
     """A network or a length of training that no published table has."""
     if spec.methods:
         return ()
-    network, epochs = result.config.backbone.name, str(result.config.epochs)
+    network, epochs = result.config.network, str(result.config.epochs)
     expected = ("resnet50",) if spec.recipe.imagenet else ("wrn", "densenet", "resnext")
     if FAMILIES.get(network) not in expected:
         return (f"network {network}",)

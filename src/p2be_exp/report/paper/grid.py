@@ -220,7 +220,7 @@ def _sentence(table: Table) -> str:
     images = _listed(f"{each.counts['clean'].n:,}" for each in results if "clean" in each.counts)
     source = _corrupted(table)
     seeds = sorted({each.seed for each in results})
-    networks = _listed(each.config.backbone.name for each in results)
+    networks = _listed(each.config.network for each in results)
     presets = _listed(each.config.preset.name for each in results)
     versions = _listed(
         f"torch {torch}" for each in results if (torch := (each.info.get("versions") or {}).get("torch"))

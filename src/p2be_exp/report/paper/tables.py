@@ -156,7 +156,7 @@ def family(block: Key) -> Key:
 
 
 def _name(result: Result, group: str) -> str:
-    return getattr(result.config, group).name
+    return result.config.network if group == "backbone" else getattr(result.config, group).name
 
 
 def _encoding(result: Result, variant: str) -> Key:
