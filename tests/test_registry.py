@@ -72,7 +72,8 @@ def test_an_option_that_is_not_there():
     with pytest.raises(BadInput) as raised:
         option("regime", "augmx")
     assert str(raised.value) == (
-        "regime=augmx: no such regime; available: advtrain, augmix, contrain, mart, noisymix, standard, tenet, trades"
+        "regime=augmx: no such regime; available: advtrain, augmix, contrain, mart, noisymix, none, standard, tenet, "
+        "trades"
     )
 
 

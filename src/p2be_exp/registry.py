@@ -35,6 +35,7 @@ class Option:
         preset_of: the option of the group that this one is with other values, whose name it has in a configuration.
         several_steps: of a regime: whether it may take several optimizer steps per batch.
         staged: of a backbone: whether it can be taken apart into stages.
+        regime: of a model: the one regime that it goes with; "" for any that trains a model from its start.
         library: a module that it needs and that this package does not require; "" for none.
         owner: the plug-in module that registered it; "" for an option of this package.
     """
@@ -48,6 +49,7 @@ class Option:
     preset_of: str = ""
     several_steps: bool = False
     staged: bool = False
+    regime: str = ""
     library: str = ""
     owner: str = ""
 
@@ -97,7 +99,10 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "resnet50": Option("PretrainableResidualBackboneConfig", "backbones.resnet:ResNet50", staged=True),
         "alexnet": Option("PretrainableBackboneConfig", "backbones.alexnet:AlexNet"),
     },
-    "model": {"plain": Option("PlainModelConfig", "models.model:EncodedClassifier")},
+    "model": {
+        "plain": Option("PlainModelConfig", "models.model:EncodedClassifier"),
+        "mix": Option("MixModelConfig", "models.mixed:MixedClassifier", regime="none"),
+    },
     "dataset": {
         "digits": Option("DatasetConfig", "data.digits:Digits"),
         "cifar10": Option("DownloadableDatasetConfig", "data.cifar:Cifar10"),
@@ -117,6 +122,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "mart": Option("MartConfig", "regimes.mart:Mart"),
         "tenet": Option("TenetConfig", "regimes.tenet:Tenet", several_steps=True),
         "noisymix": Option("NoisyMixConfig", "regimes.noisymix:NoisyMix"),
+        "none": Option("NoRegimeConfig", "regimes.nothing:Nothing"),
     },
     "corruption": {
         "none": Option("NoCorruptionConfig"),

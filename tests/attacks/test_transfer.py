@@ -9,6 +9,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.backbones import Backbone, StemShape, build_backbone
 from p2be_exp.encodings import RGB, Thermometer
+from p2be_exp.models.mixed import MixedClassifier
 from p2be_exp.models.model import EncodedClassifier
 from usual import P2BE, PGD, RandomInBall
 
@@ -49,6 +50,18 @@ def test_the_images_are_the_sources_and_the_verdict_the_targets():
     assert torch.equal(got.broken, predict(target, got.images) != labels)
     assert is_inside(got.images, images, 4).all()
     assert got.broken.any()
+
+
+def test_a_source_may_be_a_part_of_the_target():
+    accurate, robust = small(RGB(), 1), small(P2BE(8), 2)
+    target = MixedClassifier(accurate, robust, alpha=0.5).eval()
+    images, random = levels(6), AttackRandom(0, torch.arange(6))
+    labels = predict(target, images)
+    for name, part in (("accurate", accurate), ("robust", robust)):
+        of_part = Transfer(4, name, name, strongest(loss="margin"), restarts=1)(target, images, labels, random)
+        of_model = Transfer(4, part, name, strongest(loss="margin"), restarts=1)(target, images, labels, random)
+        assert torch.equal(of_part.images, of_model.images)
+        assert torch.equal(of_part.broken, of_model.broken)
 
 
 def test_a_restart_has_other_noise():

@@ -33,6 +33,9 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     evaluates = group == "corruption"
     needed = ["run=some"] * evaluates + ["attack.source=some"] * (option == "transfer")
     needed += ["corruption.dir=some"] * (option == "own")
+    of_parts = (group, option) == ("regime", "none") or (group == "model" and OPTIONS[group][option].regime)
+    needed += ["model=mix"] * (group == "regime" and option == "none")
+    needed += ["model.accurate=one", "model.robust=another"] * bool(of_parts)
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
     assert set(config[group]) == fields

@@ -20,7 +20,7 @@ from p2be_exp.config.folders import PLUGIN_FOLDERS, options_of
 from p2be_exp.config.plugin_digests import digests
 from p2be_exp.config.plugin_files import files_of
 from p2be_exp.config.plugin_trust import load_plugins_of
-from p2be_exp.config.schema import GROUP_SCHEMAS, TrainConfig, TrainerConfig
+from p2be_exp.config.schema import GROUP_SCHEMAS, PlainModelConfig, TrainConfig, TrainerConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
@@ -180,8 +180,9 @@ def test_a_job_loads_the_plug_ins_of_its_configuration_before_anything_else(plug
 
     monkeypatch.setattr(jobs, "job_process", lambda *arguments: nullcontext())
     monkeypatch.setattr(jobs.EvaluationPlan, "of", stop)
+    config = TrainConfig(plugins=["plug"], model=PlainModelConfig(), trainer=TrainerConfig(devices=1, num_nodes=1))
     with pytest.raises(InterruptedError):
-        jobs.train(TrainConfig(plugins=["plug"], trainer=TrainerConfig(devices=1, num_nodes=1)), Run("run"))
+        jobs.train(config, Run("run"))
     assert "plug" in PLUGIN_FOLDERS
 
 

@@ -45,6 +45,17 @@ def test_none_and_single_attacks():
     ]
 
 
+def test_a_suite_of_a_mixture_transfers_from_each_of_its_parts():
+    found = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=["robust", "accurate"])
+    ids = [attack.id for attack in found]
+    assert ids[-3:] == ["transfer_robust", "transfer_accurate", "square"]
+    assert all(attack.stop_when_wrong is False for attack in (found[-3].inner, found[-2].inner))
+    names = {"robust": ("p2be",), "accurate": ("rgb",)}
+    assert [gradient_name(each, ["p2be", "rgb"], names) for each in found[-3:-1]] == ["secant", "exact"]
+    alone = plan_attacks(group("attack=pgd"), ["p2be", "rgb"], parts=["robust", "accurate"])
+    assert [attack.id for attack in alone] == ["pgd_margin_secant"]
+
+
 def test_the_suite_radius_by_radius_cheapest_first():
     ids = [
         "random_in_ball", ONE_STEP, "lspga", "lspga_margin", "pgd_ce_secant", "pgd_margin_secant",

@@ -16,7 +16,8 @@ class Transfer(Attack):
 
     Args:
         eps_levels: radius of the ball in levels.
-        source: the model that the images are made on, on the device of the images.
+        source: the model that the images are made on, on the device of the images; or the name of a part of the
+            attacked model, which then is the source.
         source_name: name of the source, for ``id``.
         inner: the attack on the source, of the same radius; a :class:`~p2be_exp.attacks.pgd.PGD` continues after the
             source is wrong (``stop_when_wrong=False``), as an image that hardly fools the source seldom fools another.
@@ -28,7 +29,9 @@ class Transfer(Attack):
     Source: Papernot et al. 2016, "Transferability in machine learning".
     """
 
-    def __init__(self, eps_levels: int, source: nn.Module, source_name: str, inner: Attack, restarts: int) -> None:
+    def __init__(
+        self, eps_levels: int, source: nn.Module | str, source_name: str, inner: Attack, restarts: int
+    ) -> None:
         super().__init__(eps_levels, restarts)
         if inner.eps_levels != eps_levels:
             raise ValueError(f"transfer: eps_levels={eps_levels}, but {inner.eps_levels} in the inner attack")
@@ -38,6 +41,10 @@ class Transfer(Attack):
             )
         self.source, self.inner = source, inner
         self.id, self.gradient = f"transfer_{source_name}", inner.gradient
+
+    def source_in(self, model: nn.Module) -> nn.Module:
+        """The source of an attack on a model, of which it may be a part."""
+        return getattr(model, self.source) if isinstance(self.source, str) else self.source
 
     @property
     def kind(self) -> Kind:
@@ -65,5 +72,6 @@ class Transfer(Attack):
         self, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """One search of the inner attack on the source; the target is not asked."""
-        with attacked(self.source):
-            return self.inner.search(self.source, images, labels, random, restart)
+        source = self.source_in(model)
+        with attacked(source):
+            return self.inner.search(source, images, labels, random, restart)

@@ -20,6 +20,7 @@ from p2be_exp.models.weights_file import weights_file
 from p2be_exp.runs.run import Run
 from p2be_exp.system.devices import check_devices_early
 from p2be_exp.system.paths import user_path
+from p2be_exp.training.part_runs import part_runs
 from p2be_exp.training.table_source import table_source
 
 
@@ -47,6 +48,7 @@ def check_early(config: TrainConfig, training: bool = True, fresh: bool = True) 
         _check_size(config)
     if training and fresh:
         table_source(config)
+        part_runs(config)
         if (weights := config.backbone.weights) is not None:
             weights_file(config.backbone.name, weights)
     check_data(config, training)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.config import check_config, to_plain
 from p2be_exp.config.compose import naming_experiment, plain_errors
+from p2be_exp.config.parts import check_given
 from p2be_exp.config.plugin_warnings import warn_as
 from p2be_exp.config.plugins import load_plugins
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
@@ -70,6 +71,7 @@ def job_config(composed: DictConfig) -> TrainConfig:
         config = to_plain(bare)
         load_plugins(config["plugins"])  # a process started by a launcher has composed nothing itself
         built = typed_config(config)
+        check_given(built, given)
         check_config("train", built)
     if (text := next(interpolations(config), None)) is not None:
         raise BadInput(f"{text}: an interpolation would remain in config.yaml; a stored configuration must be plain")

@@ -28,8 +28,8 @@ from p2be_exp.commands.job import (
     relative,
     train_job,
 )
+from p2be_exp.config.parts import as_asked
 from p2be_exp.config.schema import TrainConfig
-from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import JOB_NUMBER, Job, Sweep, first_runs_of, labelled, plan_jobs, read_sweep, with_folders
@@ -391,7 +391,7 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
 def _resume_job(config: TrainConfig, run: Run, sweep: str) -> float:
     """The result of a finished job; a stopped one is resumed."""
     key = "hydra.sweep.dir"
-    for name, (value, expected) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
+    for name, (value, expected) in differences(as_asked(Run.open(run.path, key).config()), as_asked(config)).items():
         raise BadInput(f"{key}={run.path.parent}: job {run.path.name} there has {name}={value}, this one {expected}")
     if run.status().get("state") == "finished":
         print(f"{run.path}: already finished", flush=True)

@@ -27,12 +27,13 @@ from p2be_exp.commands.job import (
 from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.commands.sweep import grid_folder, list_jobs, multirun, named_sweep, sweep_folder, wants_list
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config.parts import as_asked
 from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
-from p2be_exp.config.typed import plain, typed
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
@@ -180,7 +181,7 @@ def _resume_attempt(config: TrainConfig, run: Run) -> None:
         BadInput: its configuration differs, or it cannot be used.
     """
     key = "hydra.run.dir"
-    for name, (value, expected) in differences(plain(Run.open(run.path, key).config()), plain(config)).items():
+    for name, (value, expected) in differences(as_asked(Run.open(run.path, key).config()), as_asked(config)).items():
         raise BadInput(
             f"{key}={run.path}: already holds a run, with {name}={value}, not {expected}; choose another folder"
         )

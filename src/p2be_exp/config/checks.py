@@ -12,6 +12,7 @@ from typing import Any
 from p2be_exp.config.fields import LARGEST
 from p2be_exp.config.folders import PLUGIN_FOLDERS
 from p2be_exp.config.joined import joined
+from p2be_exp.config.parts import check_parts
 from p2be_exp.config.schema import (
     COMMAND_SCHEMAS,
     AttackChoice,
@@ -35,7 +36,7 @@ from p2be_exp.config.stages import check_staged
 from p2be_exp.config.typed import checked
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.errors import BadInput
-from p2be_exp.registry import inner_attacks, takes_several_steps
+from p2be_exp.registry import OPTIONS, inner_attacks, option, takes_several_steps
 from p2be_exp.system.gpu_batch_norm import fuses_batch_norms
 from p2be_exp.system.gpu_stem import gpu_form
 from p2be_exp.system.paths import check_path
@@ -69,6 +70,8 @@ def check_config(command: str, config: Any) -> None:
         _check_corruption(config)
         check_attack("attack", config.attack)
     if isinstance(config, TrainConfig):
+        _check_regime(config)
+        check_parts(config)
         _check_training(config)
         _check_inner_attack(config.regime)
         _check_stages(config)
@@ -181,6 +184,21 @@ def _check_radius(key: str, radius: Any) -> None:
         raise BadInput(f"{key}={radius}: {expected}; {radius} is {radius * 255:.2f} levels: {low} levels or {low + 1}?")
     if isinstance(radius, bool) or not isinstance(radius, int) or not 0 <= radius <= 255:
         raise BadInput(f"{key}={radius}: {expected}")
+
+
+def _check_regime(config: TrainConfig) -> None:
+    """Check that model and regime go together: some of each are for one another alone."""
+    model, regime = config.model.name, config.regime.name
+    needed = option("model", model).regime
+    if needed and regime != needed:
+        raise BadInput(f"regime={regime}: must be {needed} with model={model}")
+    takers = [name for name, each in OPTIONS["model"].items() if each.regime == regime]
+    if takers and not needed:
+        alone = {each.regime for each in OPTIONS["model"].values()}
+        raise BadInput(
+            f"regime={regime}: only with model={' or '.join(takers)}; with model={model} it must be one of "
+            f"{', '.join(sorted(set(OPTIONS['regime']) - alone))}"
+        )
 
 
 def _check_inner_attack(regime: RegimeConfig) -> None:

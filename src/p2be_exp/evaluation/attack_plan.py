@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -30,15 +30,17 @@ class Source:
     """The network that a transfer attack makes its images on.
 
     Attributes:
-        name: encoding and backbone, for the attack's ID.
-        model: images in, logits out.
+        name: encoding and backbone, or the role of a part, for the attack's ID.
+        model: images in, logits out; or the name of a part of the attacked model.
     """
 
     name: str
     model: Any
 
 
-def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source | None = None) -> list[Attack]:
+def plan_attacks(
+    config: AttackChoice, encodings: Sequence[str], source: Source | None = None, parts: Sequence[str] = ()
+) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
     An attack that follows a relaxation is accompanied by a random choice in the ball, which it must beat.
@@ -47,6 +49,8 @@ def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source 
         config: the group.
         encodings: names of the attacked network's encodings, which determine the available surrogate gradients.
         source: required by ``transfer``; used by ``suite`` if it is given.
+        parts: names of the parts of a mixture, from each of which a suite transfers as well: where a mixture hides
+            their gradients, images that fool a part may still fool it.
 
     Raises:
         BadInput: an attack that does not support an encoding.
@@ -59,13 +63,14 @@ def plan_attacks(config: AttackChoice, encodings: Sequence[str], source: Source 
     attacks: list[Attack] = []
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
-            attacks += _suite(config, radius, encodings, source)
+            sources = ([source] if source is not None else []) + [Source(part, part) for part in parts]
+            attacks += _suite(config, radius, encodings, sources)
         else:
             attacks += _single(config, radius, source)
     return attacks
 
 
-def gradient_name(attack: Attack, encodings: Sequence[str]) -> str:
+def gradient_name(attack: Attack, encodings: Sequence[str], parts: Mapping[str, Sequence[str]] | None = None) -> str:
     """How the rows of an attack name its gradient.
 
     ``exact`` where an attack follows a surrogate through RGB alone, whose table is a line; else the attack's own word.
@@ -74,11 +79,18 @@ def gradient_name(attack: Attack, encodings: Sequence[str]) -> str:
     Args:
         attack: of a plan.
         encodings: names of the attacked network's encodings.
+        parts: of a mixture, those of each part, by its name.
     """
     if isinstance(attack, Transfer):
-        encodings = [each.name for each in cast("Classifier", attack.source).encodings]
+        encodings = _encodings_of(attack, parts or {})
     surrogate = attack.gradient in get_args(Surrogate)
     return "exact" if surrogate and set(encodings) == {"rgb"} else attack.gradient
+
+
+def _encodings_of(attack: Transfer, parts: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    if isinstance(attack.source, str):
+        return parts[attack.source]
+    return [each.name for each in cast("Classifier", attack.source).encodings]
 
 
 def suite_of(config: AttackChoice) -> str | None:
@@ -124,7 +136,7 @@ def _single(config: AttackConfig, radius: int, source: Source | None) -> list[At
     return [_random(radius), attack] if attack.gradient == "relaxed" else [attack]
 
 
-def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: Source | None) -> list[Attack]:
+def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], sources: Sequence[Source]) -> list[Attack]:
     steps, restarts = config.steps, config.restarts
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
     one_step.id = ONE_STEP
@@ -140,7 +152,7 @@ def _suite(config: SuiteConfig, radius: int, encodings: Sequence[str], source: S
         build_attack(replace(lspga, loss="margin", restarts=restarts * max(steps // lspga.steps, 1)), radius),
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in ("ce", "margin")),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
-        *([_transfer(source, radius, steps, restarts)] if source is not None else []),
+        *(_transfer(source, radius, steps, restarts) for source in sources),
         build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),
         *(build_attack(each, radius) for each in joined(config)),
     ]

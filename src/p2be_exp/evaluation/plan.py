@@ -67,7 +67,8 @@ class EvaluationPlan:
     @cached_property
     def attack_of(self) -> dict[Condition, Attack]:
         """The attacks by their conditions, in their order."""
-        return {attack_condition(each, gradient_name(each, self.config.encoding_names)): each for each in self.attacks}
+        names, parts = self.config.encoding_names, self.config.model.part_encodings()
+        return {attack_condition(each, gradient_name(each, names, parts)): each for each in self.attacks}
 
     @property
     def suite(self) -> str | None:
@@ -103,12 +104,12 @@ class EvaluationPlan:
 
 
 def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
-    wanted, encodings = config.attack, config.encoding_names
+    wanted, encodings, parts = config.attack, config.encoding_names, list(config.model.part_encodings())
     if config.regime.attack is not None:
         check_serves("regime.attack", config.regime.attack, encodings)
     if source is None:
-        return plan_attacks(wanted, encodings)
+        return plan_attacks(wanted, encodings, parts=parts)
     other, key = source.config(), "attack.source"
     name = f"{other.encoding.name}_{other.backbone.name}"
     model = model_of(source, load_checkpoint(source, key=key), key=key)
-    return plan_attacks(wanted, encodings, Source(name, model))
+    return plan_attacks(wanted, encodings, Source(name, model), parts)

@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import ValueType
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.compose import naming_experiment, plain_errors
 from p2be_exp.config.folders import options_of
+from p2be_exp.config.parts import check_given
 from p2be_exp.config.ranges import MOST_JOBS, check_ranges
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.typed import typed
@@ -121,6 +122,7 @@ def _job(number: int, overrides: Sequence[str], composed: dict[tuple[str, ...], 
         if seed is not None:
             config["seed"] = int(seed.removeprefix("seed="))
         built = typed(config)
+        check_given(built, kept)
         check_config("train", built)
     subdir = next((each.split("=")[1] for each in overrides if each.startswith("hydra.sweep.subdir=")), JOB_NUMBER)
     folder = subdir.replace("\\", "").replace(JOB_NUMBER, str(number))  # Hydra's parser escapes the braces

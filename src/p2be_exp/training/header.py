@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from p2be_exp.backbones import size_advice
+from p2be_exp.config.parts import part_config
 from p2be_exp.config.schema import TenetConfig, TrainConfig, TrainerConfig
 from p2be_exp.data import ImageDataModule
 from p2be_exp.system.ranks import processes
@@ -21,6 +22,7 @@ def run_header(
     parameters: dict[str, int],
     weights: str | None = None,
     bf16: float | None = None,
+    roles: str | None = None,
 ) -> str:
     """A few lines of text.
 
@@ -31,18 +33,22 @@ def run_header(
         parameters: numbers of parameters, ``total`` and ``table``.
         weights: which pretrained weights were loaded and which were not; None without any.
         bf16: the speed-up of training in bf16 on this machine; None if it was not measured.
+        roles: what is odd about the roles of a mixture's parts; None for nothing.
     """
     lines = {
         "run": str(folder),
         "model": _model(config, parameters),
+        **{role: _part(config, role) for role in config.model.roles},
         "data": _data(config, data),
         "recipe": _recipe(config, len(data.train_dataloader())),
         "device": device_line(config.trainer, precision_of(config.trainer)),
     }
     if bf16 is not None and bf16 >= WORTH_SAYING:
         lines["device"] += f" (trainer.precision=bf16 would be {bf16:.1f} times as fast here)"
-    if advice := size_advice(config.backbone.name, data.image_size):
+    if config.regime.trains and (advice := size_advice(config.backbone.name, data.image_size)):
         lines["sizes"] = advice
+    if roles:
+        lines["roles"] = roles
     if weights:
         lines["weights"] = weights
     if never := _never_starts(config, len(data.train_dataloader())):
@@ -51,14 +57,27 @@ def run_header(
         lines["note"] = f"not the paper's recipe: {config.departs_from_paper}"
     if config.encoding.smoothness == "sum":
         lines["lambda"] = "smoothness is a sum over 255 pairs: a lambda is 255 times as strong as the published ones"
-    return "\n".join(f"{name:<8}{text}" for name, text in lines.items()) + "\n"
+    width = 10 if config.model.roles else 8
+    return "\n".join(f"{name:<{width}}{text}" for name, text in lines.items()) + "\n"
 
 
 def _model(config: TrainConfig, parameters: dict[str, int]) -> str:
+    table = f", {parameters['table']:,} of them in the tables" if parameters["table"] else ""
+    if config.model.roles:
+        return f"{config.model.name} of two runs; {parameters['total']:,} parameters{table}"
+    table = table.replace("tables", "table")
+    return f"{_network(config)}; {parameters['total']:,} parameters{table}"
+
+
+def _network(config: TrainConfig) -> str:
     encoding = config.encoding
     name = encoding.name + ("" if encoding.M is None else f", M = {encoding.M}")
-    table = f", {parameters['table']:,} of them in the table" if parameters["table"] else ""
-    return f"{name}; {config.backbone.name}; {parameters['total']:,} parameters{table}"
+    return f"{name}; {config.backbone.name}"
+
+
+def _part(config: TrainConfig, role: str) -> str:
+    """Where a part comes from, and what it is."""
+    return f"{getattr(config.model, role)} ({_network(part_config(config, role))})"
 
 
 def _data(config: TrainConfig, data: ImageDataModule) -> str:
@@ -69,6 +88,8 @@ def _data(config: TrainConfig, data: ImageDataModule) -> str:
 
 
 def _recipe(config: TrainConfig, batches: int) -> str:
+    if not config.regime.trains:
+        return f"{config.regime.name}: nothing is trained; seed {config.seed}"
     length = f"{config.epochs} epochs of {batches} batches of {config.batch_size}"
     return f"{config.regime.name}; {length}; preset {config.preset.name}; seed {config.seed}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,8 +54,10 @@ from p2be_exp.training.callbacks.epoch_rows import read_rows
 from p2be_exp.training.fixed_table import fixed_table
 from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
+from p2be_exp.training.part_runs import filled_in, part_facts, part_runs, roles_swapped
 from p2be_exp.training.probes import IMAGES, bf16_factor
 from p2be_exp.training.recording import recorded
+from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
 
 
 def train(
@@ -81,6 +83,8 @@ def train(
     with job_process(config.trainer, run.path, key) as signals:
         if not resume:  # a configuration of one's own; those of a run that is read are Run.open's to load
             load_plugins(config.plugins)  # a process that a launcher started has composed nothing
+        parts: dict[str, Run] = {} if resume else part_runs(config)
+        config, models = filled_in(config, parts), part_models(parts)
         plan = EvaluationPlan.of(config, source)
         main = rank(config.trainer) == 0
         if main:
@@ -101,14 +105,18 @@ def train(
             refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()
         if main and not resume:
-            _create(run, config, data)
+            _create(run, config, data, parts)
         with recorded(run, config, sweep, signals.watch) as loggers:
             trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
             if table is not None:
                 cast("torch.Tensor", module.model.encodings[0].weight).data.copy_(table)
+            take_weights(module.model, models)
             tell_workers(config.trainer, {"run": str(run.path), "config": plain(config), "resume": resume})
             try:
-                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+                if not config.regime.trains:
+                    keep_untrained(module, run) if checkpoint is None else load_untrained(module, run)
+                else:
+                    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:
                 data.close()
             figures = _draw_tables(run, module.model) if main else []
@@ -124,13 +132,14 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
     check_results(run.path, "resume", plan.settings())
 
 
-def _create(run: Run, config: TrainConfig, data: ImageDataModule) -> None:
+def _create(run: Run, config: TrainConfig, data: ImageDataModule, parts: Mapping[str, Run]) -> None:
     """Create the run folder with its facts."""
     sizes = {"train": len(data.train_dataloader().data), "test": len(data.test_dataloader().data)}
     named = {"sweep": {"name": config.sweeps, "scale": config.scale}} if config.sweeps else {}
     files = {"files": digests} if (digests := data.digests()) else {}
+    made_of = {"parts": part_facts(parts)} if parts else {}
     paths = {"locations": locations(config)}
-    run.create(config, dataset=sizes, classes=list(data.classes), **paths, **files, **named)
+    run.create(config, dataset=sizes, classes=list(data.classes), **paths, **files, **named, **made_of)
 
 
 def prepare(
@@ -186,14 +195,17 @@ def prepare(
         device = trained_on(config.trainer, run.info().get("trained_on"))
         run.add_facts(parameters=parameters, trained_on=device, **({"weights": loaded} if loaded else {}))
         bf16 = _bf16_factor(config, module, data)
-        print(for_terminal(run_header(config, run.path, data, parameters, loaded, bf16)), flush=True)
+        roles = roles_swapped(run.info().get("parts", {}))
+        print(for_terminal(run_header(config, run.path, data, parameters, loaded, bf16, roles)), flush=True)
     return trainer, module
 
 
 def _bf16_factor(config: TrainConfig, module: TrainingModule, data: ImageDataModule) -> float | None:
     """The speed-up of bf16; None if it is not available or the precision was set explicitly."""
     trainer = config.trainer
-    if not trainer.progress or trainer.precision != "auto" or on_gpu(trainer) or not cpu_computes_bf16():
+    if not config.regime.trains or not trainer.progress or trainer.precision != "auto":
+        return None
+    if on_gpu(trainer) or not cpu_computes_bf16():
         return None
     images = torch.zeros(IMAGES, 3, data.image_size, data.image_size, dtype=torch.uint8)
     return bf16_factor(module.model, images, torch.zeros(IMAGES, dtype=torch.int64))

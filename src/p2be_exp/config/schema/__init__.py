@@ -69,7 +69,7 @@ from p2be_exp.config.schema.logger import (
     TensorBoardLoggerConfig,
     WandbLoggerConfig,
 )
-from p2be_exp.config.schema.model import ModelConfig, PlainModelConfig
+from p2be_exp.config.schema.model import MixModelConfig, MixtureConfig, ModelConfig, PlainModelConfig
 from p2be_exp.config.schema.module import ModuleConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.option import Group
@@ -80,6 +80,7 @@ from p2be_exp.config.schema.regime import (
     ConTrainConfig,
     MartConfig,
     NoisyMixConfig,
+    NoRegimeConfig,
     RegimeConfig,
     StandardConfig,
     TenetConfig,
@@ -119,10 +120,13 @@ __all__ = [
     "LSPGAConfig",
     "LoggerConfig",
     "MartConfig",
+    "MixModelConfig",
+    "MixtureConfig",
     "ModelConfig",
     "ModuleConfig",
     "NoAttackConfig",
     "NoCorruptionConfig",
+    "NoRegimeConfig",
     "NoisyMixConfig",
     "OneHotConfig",
     "OptimConfig",

@@ -18,6 +18,11 @@ class RegimeConfig:
     name: str = MISSING
 
     @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return True
+
+    @property
     def attack(self) -> AttackConfig | None:
         """Attack that it trains against."""
         return None
@@ -26,6 +31,16 @@ class RegimeConfig:
     def needs_stages(self) -> str | None:
         """Why it needs ``model=plain`` and a backbone with stages: what a user has chosen; None if it does not."""
         return None
+
+
+@dataclass
+class NoRegimeConfig(RegimeConfig):
+    name: str = "none"
+
+    @property
+    def trains(self) -> bool:
+        """Nothing."""
+        return False
 
 
 @dataclass

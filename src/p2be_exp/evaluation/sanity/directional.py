@@ -107,7 +107,7 @@ def kinds_of(model: Classifier, attacks: Iterable[Attack]) -> list[Kind]:
     for attack in attacks:
         inner, source = attack, None
         if isinstance(attack, Transfer):
-            inner, source = attack.inner, cast("Classifier | None", attack.source)
+            inner, source = attack.inner, cast("Classifier | None", attack.source_in(model))
             if source is None:  # only its rows are at hand
                 continue
         if inner.gradient not in (*get_args(Surrogate), "relaxed") or attack.kind not in ("white-box", "transfer"):

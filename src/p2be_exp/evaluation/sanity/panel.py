@@ -31,9 +31,11 @@ from p2be_exp.evaluation.sanity.live_checks import (
     planted_image_is_found,
     zero_radius_is_clean,
 )
+from p2be_exp.evaluation.sanity.mixture import no_more_robust_than_its_part
 from p2be_exp.evaluation.sanity.positive_control import white_box_beats_random
 from p2be_exp.evaluation.sanity.unbounded import UNBOUNDED_IMAGES, unbounded_attack_succeeds
 from p2be_exp.models.classifier import Classifier
+from p2be_exp.models.mixed import MixtureClassifier
 
 LIVE_IMAGES = 50
 """Test images that the checks which ask the model use."""
@@ -65,7 +67,8 @@ def check_sanity(
     used = list(attacks.values())
     images = data.test_set().first(FIRST_IMAGES).to(device_of(model))
     control = _positive_control(model, images, used, rows, seed)
-    checks = panel(rows, clean_row, [*control, *_live(model, images.first(LIVE_IMAGES), used, seed)])
+    few = images.first(LIVE_IMAGES)
+    checks = panel(rows, clean_row, [*control, *_live(model, few, used, seed), *_of_mixture(model, few, used, seed)])
     return [asdict(check) for check in checks]
 
 
@@ -116,6 +119,16 @@ def _positive_control(
         *points.values(),
         white_box_beats_random(rows, of_model),
         unbounded_attack_succeeds(model, images.images[few], images.labels[few], random),
+    ]
+
+
+def _of_mixture(model: Classifier, images: ImageSet, attacks: list[Attack], seed: int) -> list[Check]:
+    """Of a mixture, whether it is more robust than its robust part."""
+    radius = middle_radius(attack.eps_levels for attack in attacks)
+    if not isinstance(model, MixtureClassifier) or radius is None:
+        return []
+    return [
+        no_more_robust_than_its_part(model, images.images, images.labels, radius, AttackRandom(seed, images.indices))
     ]
 
 

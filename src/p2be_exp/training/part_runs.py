@@ -1,0 +1,88 @@
+"""The runs that a mixture is made of: opened and checked. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from p2be_exp.config.parts import with_parts
+from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.typed import plain
+from p2be_exp.errors import BadInput
+from p2be_exp.runs.run import Run
+
+
+def part_runs(config: TrainConfig) -> dict[str, Run]:
+    """The runs that a new mixture takes its parts from, by role; none for another model.
+
+    Raises:
+        BadInput: one is missing, damaged, without a checkpoint, a mixture itself, or the same as the other; their data
+            sets, classes or image sizes differ, from each other or from those of the configuration.
+    """
+    roles = config.model.roles
+    runs = {role: Run.open(getattr(config.model, role), key=f"model.{role}") for role in roles}
+    for role, run in runs.items():
+        if not run.checkpoint("last").is_file():
+            raise BadInput(f"model.{role}={run.path}: no checkpoints/last.ckpt (no epoch was finished)")
+        if (made := run.config().model).roles:
+            raise BadInput(f"model.{role}={run.path}: model={made.name}; a part must not be a mixture itself")
+    for (one, first), (other, second) in pairwise(runs.items()):
+        if first.path.samefile(second.path):
+            raise BadInput(f"model.{one}={first.path} model.{other}={second.path}: the same run; a mixture needs two")
+    facts = {f"model.{role}={run.path}": (run.config(), run.info().get("classes")) for role, run in runs.items()}
+    for key, (theirs, _) in facts.items():
+        _check_data(key, theirs, "this job", config)
+    for (key, (theirs, classes)), (other, (others, more)) in pairwise(facts.items()):
+        _check_data(key, theirs, other, others)
+        if classes is not None and more is not None and classes != more:
+            raise BadInput(f"{key}: other classes than {other}; both parts must have the same, in the same order")
+    return runs
+
+
+def _check_data(key: str, one: TrainConfig, other_key: str, other: TrainConfig) -> None:
+    if one.dataset.name != other.dataset.name:
+        raise BadInput(f"{key}: trained on {one.dataset.name}; {other_key} has dataset={other.dataset.name}")
+    sizes = [each.dataset.image_size for each in (one, other)]
+    if sizes[0] != sizes[1]:
+        raise BadInput(f"{key}: dataset.image_size={sizes[0]}; {other_key} has {sizes[1]}")
+
+
+def filled_in(config: TrainConfig, runs: Mapping[str, Run]) -> TrainConfig:
+    """The configuration with what a mixture takes from its parts; unchanged where there are none."""
+    return with_parts(config, {role: run.config() for role, run in runs.items()}) if runs else config
+
+
+def part_facts(runs: Mapping[str, Run]) -> dict[str, Any]:
+    """What ``run.json`` keeps of the parts: where they were, what they are and which weights they had."""
+    return {
+        role: {
+            "path": str(run.path.absolute()),
+            "checkpoint_sha256": _digest(run.checkpoint("last")),
+            "regime": plain(run.config().regime),
+            "epochs": run.config().epochs,
+            "seed": run.config().seed,
+        }
+        for role, run in runs.items()
+    }
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def roles_swapped(facts: Mapping[str, Any]) -> str | None:
+    """What to say where the accurate part was trained on adversarial images, or the robust part was not.
+
+    Args:
+        facts: of :func:`part_facts`; empty for another model.
+    """
+    attacked = {role: "attack" in each["regime"] for role, each in facts.items()}
+    if not attacked or (attacked["robust"] and not attacked["accurate"]):
+        return None
+    words = {True: "was trained on adversarial images", False: "was not trained on adversarial images"}
+    told = " and ".join(f"the {role} part {words[each]}" for role, each in attacked.items())
+    return f"{told}: are the roles as you want them?"
