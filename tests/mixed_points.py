@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from p2be_exp.report.measured import Counts
-from p2be_exp.report.paper.mixtures import Pair, Point
+from p2be_exp.report.paper.mixtures import Pair, Part, Point
 
 CURVE = {0: (8, 150), 0.3: (8, 141), 0.45: (7, 96), 0.5: (6, 60), 0.55: (6, 38), 0.7: (7, 30), 1: (9, 26)}
 """By alpha, wrong images without and under attack."""
@@ -17,5 +17,5 @@ def point(label, clean, attacked, alpha=None, radius=16):
 def pair(others=(), alone=(), curve=None, **more):
     """The mixtures of two runs under a short suite; ``others`` and ``alone`` are points, these by role."""
     points = [point(f"alpha = {alpha}", *wrong, alpha) for alpha, wrong in (curve or CURVE).items()]
-    parts = {"accurate": Path("sweep/accurate"), "robust": Path("sweep/robust")}
+    parts = {role: Part(Path("sweep", role)) for role in ("accurate", "robust")}
     return Pair(parts, (*points, *others), dict(alone), **{"attack": "suite_short", **more})

@@ -16,12 +16,12 @@ ALONE = {"accurate": point("accurate part alone", 8, 151), "robust": point("robu
 
 def told(picture):
     """By error, its values by point, from the words for those who do not see the figure."""
-    _, *series = re.split(r"(clean|worst case[^:;]*|under [^:;]*): ", picture.alt)
-    values = [dict(re.findall(r"([^,:]+): ([\d.]+)(?:, |;|\.$|$)", text)) for text in series[1::2]]
-    return {
-        name: {key.strip(): float(value) for key, value in of.items()}
-        for name, of in zip(series[::2], values, strict=True)
-    }
+    _, words = picture.alt.split("intervals. ")
+    found = {}
+    for series in words.removesuffix(".").split("; "):
+        name, _, values = series.partition(": ")
+        found[name] = {label: float(value) for label, value in re.findall(r"([^,:]+): ([\d.]+)", values)}
+    return {name: {label.strip(): value for label, value in of.items()} for name, of in found.items()}
 
 
 def test_both_errors_of_every_weight():

@@ -44,12 +44,13 @@ def test_every_job_of_the_small_scale_is_allowed_and_says_that_it_is_small(name)
         assert config.departs_from_paper.startswith(f"scale=small of sweeps={name}: ")
         assert (config.sweeps, config.scale) == (name, "small")
         assert config.dataset.name == "digits"
-        assert config.epochs <= 4
+        assert config.epochs <= 4 or not config.regime.trains
 
 
 @pytest.mark.parametrize("name", list_sweeps())
 def test_every_job_of_the_full_scale_is_the_papers_recipe(name):
-    for config in planned(name, "full", "seed=0", "encoding=p2be"):
+    encoding = () if name == "mixing" else ("encoding=p2be",)  # mixtures have their parts'
+    for config in planned(name, "full", "seed=0", *encoding):
         assert (config.sweeps, config.scale, config.departs_from_paper) == (name, "full", None)
         assert (config.limit_train, config.limit_test) == (None, None)
         assert config.preset.name == "official"
@@ -124,6 +125,25 @@ def test_a_third_of_tenets_steps_lie_behind_its_start_at_the_small_scale():
     steps = config.epochs * math.ceil(config.limit_train / config.batch_size)
     assert steps - config.regime.from_step >= steps / 3
     assert config.regime.first_second_step <= steps
+
+
+@pytest.mark.parametrize("scale", ["full", "small"])
+def test_mixing_attacks_both_parts_and_every_weight_alike(scale):
+    sweep = read_sweep("mixing", scale)
+    parts = {name: plan_jobs(overrides)[0].config for name, overrides in sweep.first.items()}
+    first, *_, last = mixtures = planned("mixing", scale, *(["model.alpha=0,0.5,1"] if scale == "small" else []))
+    assert len({str(config.attack) for config in (*parts.values(), *mixtures)}) == 1
+    assert len({(config.dataset.name, config.limit_test) for config in (*parts.values(), *mixtures)}) == 1
+    assert (first.model.accurate, first.model.robust) == ("accurate_run", "robust_run")
+    assert (first.model.alpha, last.model.alpha) == (0, 1)
+    assert parts["accurate"].regime.name == "standard"
+    assert {config.encoding.name for config in parts.values()} == {"rgb"}
+    robust = parts["robust"].regime
+    expected = ("trades", "kl", 8) if scale == "full" else ("advtrain", "margin", 16)
+    assert (robust.name, robust.attack.loss, robust.attack.eps_levels) == expected
+    if scale == "full":
+        assert {0.45, 0.5, 0.55} < {config.model.alpha for config in mixtures}
+        assert parts["robust"].optim.milestones == [74, 89, 99]  # as published
 
 
 # -- how a file is read -----------------------------------------------------------------------------------------------

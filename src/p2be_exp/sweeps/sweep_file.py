@@ -158,7 +158,7 @@ def _sections_of(file: str, key: str, content: Any, taken: Collection[str]) -> d
     """
     if not isinstance(content, dict) or not content:
         raise BadInput(f"{file}: {key}={content}: must be names with sections")
-    found = {}
+    found: dict[str, Any] = {}
     for name, section in content.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in taken:
             others = " or ".join(sorted(taken))

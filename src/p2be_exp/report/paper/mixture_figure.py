@@ -20,6 +20,7 @@ _ATTACKED: Any = {"color": "#D55E00", "marker": "s", "markersize": 5, "linewidth
 """Colours of Okabe and Ito; marker, filling and line differ, too, for the colour-blind and in grey."""
 
 _ALONE: Any = {"marker": "D", "markersize": 12, "markerfacecolor": "none", "markeredgewidth": 1.4, "linestyle": "none"}
+_PART = "a part alone"
 _ENDS = {"accurate": 0.0, "robust": 1.0}
 _BESIDE = 0.006
 """The two errors of a weight stand beside one another, so that no interval hides the other."""
@@ -49,7 +50,10 @@ def mixture_picture(pair: Pair, name: str, scale: str = "") -> Picture | None:
             words += _draw_series(axes, pair, label, style, side, None if side < 0 else radius)
         _mark_parts(axes, pair, radius)
         _finish(axes, pair)
-        drawing.legend(loc="outside upper left", ncols=4, fontsize=8, frameon=False)
+        handles, labels = axes.get_legend_handles_labels()
+        order = sorted(range(len(labels)), key=lambda number: labels[number] == _PART)
+        drawing.legend([handles[each] for each in order], [labels[each] for each in order],
+                       loc="outside upper left", ncols=4, fontsize=8, frameon=False)  # fmt: skip
         return words
 
     title = f"Error of the mixture over the weight alpha of its robust part, 95 % intervals{scale}"
@@ -86,7 +90,7 @@ def _draw_errors(axes: Axes, places: Sequence[float], counts: Sequence[Counts], 
 
 def _mark_parts(axes: Axes, pair: Pair, radius: int) -> None:
     """The parts alone, as large hollow marks around the mixture's own at 0 and 1."""
-    label: str | None = "a part alone"
+    label: str | None = _PART
     for role, point in pair.alone.items():
         found = [(_CLEAN, -1, point.clean)]
         found += [(_ATTACKED, 1, point.attacked[radius])] if radius in point.attacked else []
@@ -111,6 +115,5 @@ def _finish(axes: Axes, pair: Pair) -> None:
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     upwards = axes.get_xaxis_transform()
-    axes.text(KNEE, 1.0, "knee: 1/2", transform=upwards, ha="center", va="bottom", fontsize=8)
-    for role, place in _ENDS.items():
-        axes.text(place, 1.0, f"{role} part", transform=upwards, ha="center", va="bottom", fontsize=8)
+    for text, place in (("knee: 1/2", KNEE), *((f"{role} part", end) for role, end in _ENDS.items())):
+        axes.text(place, 1.02, text, transform=upwards, ha="center", va="bottom", fontsize=8)

@@ -20,7 +20,7 @@ def mixture_grid(pair: Pair, name: str) -> Grid:
         pair: the mixtures.
         name: ID of its files.
     """
-    accurate, robust = (folder.name for folder in pair.parts.values())
+    accurate, robust = (each.folder.name for each in pair.parts.values())
     columns = ["clean, %", *(f"{_worst(pair)} at {radius} levels, %" for radius in pair.radii)]
     rows = tuple((each.label, _texts(pair, each)) for each in pair.rows)
     return Grid(
@@ -43,7 +43,7 @@ def mixture_csv(pair: Pair, name: str) -> str:
     writer.writerow([*head, "ci_low", "ci_high", "run"])
     for each in pair.rows:
         alpha = "" if each.alpha is None else each.alpha
-        start = [name, *pair.parts.values(), each.label, alpha]
+        start = [name, *(part.folder for part in pair.parts.values()), each.label, alpha]
         run = each.result.folder if each.result else ""
         for radius in (None, *pair.radii):
             if (counts := _counts(each, radius)) is not None:
@@ -76,16 +76,9 @@ def _worst(pair: Pair) -> str:
 
 
 def _block(pair: Pair) -> str:
-    return "; ".join(f"{role} part: {_part(pair, role)}" for role in pair.parts)
-
-
-def _part(pair: Pair, role: str) -> str:
-    """A part in words: what its network is, how it was trained where its run is among the results, and its folder."""
-    alone, results = pair.alone.get(role), pair.results
-    regime = [option_label(alone.result.config.regime.name)] if alone and alone.result else []
-    nodes = next((each.config.model.parts[role] for each in results if each.config.model.roles), {})
-    network = [option_label(nodes[group]["name"]) for group in ("encoding", "backbone") if group in nodes]
-    return ", ".join([*regime, *network, str(pair.parts[role])])
+    """The parts in words."""
+    told = {role: ", ".join(filter(None, (part.trained, str(part.folder)))) for role, part in pair.parts.items()}
+    return "; ".join(f"{role} part: {text}" for role, text in told.items())
 
 
 def _warning(pair: Pair) -> str:

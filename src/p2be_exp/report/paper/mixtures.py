@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from p2be_exp.report.measured import Counts
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import format_value
 from p2be_exp.report.paper.measures import SUITES, WORST_RADIUS
+from p2be_exp.report.paper.tables import option_label
 from p2be_exp.statistics.intervals import wilson_interval
 
 
@@ -33,19 +35,26 @@ class Point:
     result: Result | None = None
 
 
+class Part(NamedTuple):
+    """A part: the folder of its run, as the mixtures name it, and how and what it was trained, in words."""
+
+    folder: Path
+    trained: str = ""
+
+
 @dataclass(frozen=True)
 class Pair:
     """The mixtures of two runs that were measured in the same way.
 
     Attributes:
-        parts: the runs by role, as the mixtures name them: ``accurate``, ``robust``.
+        parts: the runs by role: ``accurate``, ``robust``.
         points: those with a fixed weight, by it, then the others.
         alone: by role, the part itself, where its run is among the results and was measured in the same way.
         attack: the attack that all were measured under; ``none`` without one.
         doubles: runs left out since another run has their place.
     """
 
-    parts: Mapping[str, Path]
+    parts: Mapping[str, Part]
     points: tuple[Point, ...]
     alone: Mapping[str, Point] = field(default_factory=dict)
     attack: str = "none"
@@ -106,9 +115,8 @@ def find_pairs(results: Iterable[Result]) -> list[Pair]:
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in filter(is_mixture, results):
         model = result.config.model
-        parts = (str(each.resolve()) for each in _parts(result).values())
-        scales = (format_value(model.accurate_scale), format_value(model.robust_scale))
-        groups.setdefault((*parts, *scales, _measured(result)), []).append(result)
+        scales = [format_value(getattr(model, f"{role}_scale")) for role in model.roles]
+        groups.setdefault((*_identities(result), *scales, _measured(result)), []).append(result)
     return [_pair(group, results) for group in groups.values()]
 
 
@@ -119,13 +127,15 @@ def _pair(group: Sequence[Result], results: Sequence[Result]) -> Pair:
         point = _point(result)
         if (first := points.setdefault(point.label, point)) is not point and first.result is not None:
             doubles.append((first.result, result))
-    parts = _parts(group[0])
-    alone = {}
-    for role, folder in parts.items():
-        for result in results:
-            if result.run_folder == folder.resolve() and _measured(result) == _measured(group[0]):
-                alone[role] = Point(f"{role} part alone", result.counts["clean"], attacked(result), result=result)
+    measured = _measured(group[0])
+    alone = {
+        role: Point(f"{role} part alone", result.counts["clean"], attacked(result), result=result)
+        for role in group[0].config.model.roles
+        for result in results
+        if result.run_folder == _folder(group[0], role).resolve() and _measured(result) == measured
+    }
     ordered = sorted(points.values(), key=lambda each: (each.alpha is None, each.alpha or 0.0, each.label))
+    parts = {role: Part(*_in_words(group[0], role)) for role in group[0].config.model.roles}
     return Pair(parts, tuple(ordered), alone, _attack(group[0]), tuple(doubles))
 
 
@@ -143,20 +153,46 @@ def attacked(result: Result) -> dict[int, Counts]:
     random choice in the ball may stand beside it.
     """
     if _attack(result) in SUITES:
-        n = result.counts["clean"].n
-        known = {int(radius): error for radius, error in result.worst_case.items() if error is not None}
-        return {radius: Counts(round(n * error / 100), n) for radius, error in known.items()}
+        n, errors = result.counts["clean"].n, result.worst_case
+        known = {radius: error for radius, error in errors.items() if error is not None and 0 <= error <= 100}
+        return {int(radius): Counts(round(n * error / 100), n) for radius, error in known.items() if radius.isdecimal()}
     found: dict[int, Counts] = {}
     for condition, counts in result.counts.items():
-        kind, *_, radius = condition.split("/")
-        if kind == "attack" and (best := found.get(int(radius), counts)).n_wrong <= counts.n_wrong:
-            found[int(radius)] = max(best, counts, key=lambda each: each.n_wrong)
+        kind, _, of = condition.partition("/")
+        if kind == "attack" and (radius := of.rpartition("/")[2]).isdecimal():
+            beside = found.get(int(radius), counts)
+            found[int(radius)] = max(beside, counts, key=lambda each: each.n_wrong)
     return found
 
 
-def _parts(result: Result) -> dict[str, Path]:
-    model = result.config.model
-    return {role: Path(getattr(model, role)) for role in model.roles}
+def _facts(result: Result, role: str) -> Mapping[str, Any]:
+    """What the ``run.json`` of a mixture says of a part; empty where it is of another form."""
+    facts = result.info.get("parts")
+    found = facts.get(role) if isinstance(facts, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _folder(result: Result, role: str) -> Path:
+    """Where a part's run was: the name in the configuration is relative to where the mixture was made."""
+    return Path(str(_facts(result, role).get("path") or getattr(result.config.model, role)))
+
+
+def _identities(result: Result) -> list[str]:
+    """What tells the parts of mixtures apart: their weights, else where they were."""
+    roles = result.config.model.roles
+    return [str(_facts(result, role).get("checkpoint_sha256") or _folder(result, role).resolve()) for role in roles]
+
+
+def _in_words(result: Result, role: str) -> tuple[Path, str]:
+    """The folder of a part as the user named it; its regime and network."""
+    nodes = (result.config.model.parts or {}).get(role, {})
+    regime = _facts(result, role).get("regime")
+    groups = [
+        regime if isinstance(regime, Mapping) else {},
+        *(nodes.get(group, {}) for group in ("encoding", "backbone")),
+    ]
+    names = [option_label(str(each["name"])) for each in groups if "name" in each]
+    return Path(getattr(result.config.model, role)), ", ".join(names)
 
 
 def _attack(result: Result) -> str:
