@@ -102,6 +102,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "model": {
         "plain": Option("PlainModelConfig", "models.model:EncodedClassifier"),
         "mix": Option("MixModelConfig", "models.mixed:MixedClassifier", regime="none"),
+        "nuts_mix": Option("NutsMixModelConfig", "models.nuts_mixed:NutsMixedClassifier", regime="none"),
     },
     "dataset": {
         "digits": Option("DatasetConfig", "data.digits:Digits"),

@@ -60,8 +60,8 @@ def test_the_folder_is_complete_without_its_parts(mixed):
 
 def test_it_is_evaluated_and_exported(mixed, tmp_path):
     folder, *_ = mixed
-    attack = ("attack=suite_short", "attack.steps=2", "attack.queries=4", "attack.eps_levels=8")
-    outcome = evaluate(f"run={folder}", "name=suite", *attack, "limit_test=8", "corruption=none", "trainer=cpu")
+    attack = ("attack=suite_short", "attack.steps=1", "attack.queries=1", "attack.eps_levels=8")
+    outcome = evaluate(f"run={folder}", "name=suite", *attack, "limit_test=4", "corruption=none", "trainer=cpu")
     assert outcome.code == 0, outcome.err
     rows = json.loads((folder / "evaluations/suite/results.json").read_text())["conditions"]
     assert {"attack/lspga/8", "attack/transfer_robust/8", "attack/transfer_accurate/8"} <= set(rows)
@@ -153,7 +153,8 @@ def mixed_copy(mixed, tmp_path_factory):
 
 def test_nothing_is_for_a_mixture_alone(workdir):
     said = refusal(train(*QUICKSTART, "regime=none"))
-    assert said.startswith("regime=none: only with model=mix; with model=plain it must be one of advtrain, augmix")
+    assert said.startswith("regime=none: only with model=mix or nuts_mix")
+    assert "; with model=plain it must be one of advtrain, augmix, contrain" in said
 
 
 def test_a_stored_configuration_with_other_parts_is_refused():

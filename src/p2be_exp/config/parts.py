@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from p2be_exp.config.schema import MixtureConfig, TrainConfig
+from p2be_exp.config.schema import NUTS_CONSTANTS, MixtureConfig, NutsMixModelConfig, TrainConfig
 from p2be_exp.config.typed import plain, typed_group
 from p2be_exp.errors import BadInput
 
@@ -52,7 +52,7 @@ def as_asked(config: TrainConfig) -> dict[str, Any]:
     """A configuration as plain dictionaries, without what :func:`with_parts` fills in: equal before and after it."""
     found: dict[str, Any] = plain(config)
     if config.model.roles:
-        found["model"] = {key: value for key, value in found["model"].items() if key != "parts"}
+        found["model"] = {key: value for key, value in found["model"].items() if key not in config.model.fills_in}
         found = {key: value for key, value in found.items() if key not in ("encoding", "backbone", "plugins")}
     return found
 
@@ -70,8 +70,25 @@ def check_parts(config: TrainConfig) -> None:
     if model.roles and len({Path(getattr(model, role)).absolute() for role in model.roles}) < len(model.roles):
         named = " ".join(f"model.{role}={getattr(model, role)}" for role in model.roles)
         raise BadInput(f"{named}: the same run; a mixture needs two")
+    if isinstance(model, NutsMixModelConfig):
+        _check_constants(model)
     if model.roles and model.parts is not None:
         _check_filled_in(config)
+
+
+def _check_constants(model: NutsMixModelConfig) -> None:
+    """Check that the constants of MixedNUTS are all given, or none, and that a calibration has them all."""
+    given = {key: value for key, value in model.constants.items() if value is not None}
+    if given and len(given) < len(NUTS_CONSTANTS):
+        missing = ", ".join(f"model.{key}" for key in NUTS_CONSTANTS if key not in given)
+        raise BadInput(f"{' '.join(f'model.{key}={value}' for key, value in given.items())}: {missing} missing")
+    found = model.calibration
+    if found is not None and not (isinstance(found, Mapping) and all(_is_number(found.get(k)) for k in NUTS_CONSTANTS)):
+        raise BadInput(f"model.calibration={found!r:.60}: must be null, or have {', '.join(NUTS_CONSTANTS)}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_filled_in(config: TrainConfig) -> None:
@@ -100,8 +117,9 @@ def check_given(config: TrainConfig, overrides: Sequence[str]) -> None:
     name = config.model.name
     if not config.model.roles:
         return
-    if config.model.parts is not None:
-        raise BadInput(f"model.parts: filled in by model={name} from the runs in model.accurate and model.robust")
+    for key in config.model.fills_in:
+        if getattr(config.model, key) is not None:
+            raise BadInput(f"model.{key}: filled in by model={name} from its parts")
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key.partition(".")[0] in ("encoding", "backbone"):

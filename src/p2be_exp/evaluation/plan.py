@@ -89,6 +89,7 @@ class EvaluationPlan:
             "attack": {key: value for key, value in plain(config.attack).items() if key != "save_images"},
             "seed": config.seed,
             "precision": "bf16" if evaluation_precision(config.trainer).startswith("bf16") else "32",
+            **({"calibrated_on": calibrated} if (calibrated := config.model.calibrated_on) else {}),
             **({"plugins": plugins} if plugins else {}),
         }
 

@@ -8,7 +8,7 @@ import torch
 
 from p2be_exp.backbones import size_advice
 from p2be_exp.config.parts import part_config
-from p2be_exp.config.schema import TenetConfig, TrainConfig, TrainerConfig
+from p2be_exp.config.schema import NUTS_CONSTANTS, NutsMixModelConfig, TenetConfig, TrainConfig, TrainerConfig
 from p2be_exp.data import ImageDataModule
 from p2be_exp.system.ranks import processes
 from p2be_exp.system.trainer import on_gpu, precision_of
@@ -49,6 +49,8 @@ def run_header(
         lines["sizes"] = advice
     if roles:
         lines["roles"] = roles
+    if isinstance(config.model, NutsMixModelConfig):
+        lines["constants"] = _constants(config.model)
     if weights:
         lines["weights"] = weights
     if never := _never_starts(config, len(data.train_dataloader())):
@@ -57,7 +59,7 @@ def run_header(
         lines["note"] = f"not the paper's recipe: {config.departs_from_paper}"
     if config.encoding.smoothness == "sum":
         lines["lambda"] = "smoothness is a sum over 255 pairs: a lambda is 255 times as strong as the published ones"
-    width = 10 if config.model.roles else 8
+    width = 11 if "constants" in lines else 10 if config.model.roles else 8
     return "\n".join(f"{name:<{width}}{text}" for name, text in lines.items()) + "\n"
 
 
@@ -78,6 +80,17 @@ def _network(config: TrainConfig) -> str:
 def _part(config: TrainConfig, role: str) -> str:
     """Where a part comes from, and what it is."""
     return f"{getattr(config.model, role)} ({_network(part_config(config, role))})"
+
+
+def _constants(model: NutsMixModelConfig) -> str:
+    """Those of MixedNUTS, and what they are from."""
+    found = model.calibration
+    values: dict[str, float] = model.constants if found is None else found  # type: ignore[assignment]
+    told = ", ".join(f"{key} {values[key]:.6g}" for key in NUTS_CONSTANTS)
+    if found is None:
+        return f"{told}; as given"
+    kind = "training" if found["images_of"] == "train" else "held-out"
+    return f"{told}; found on {found['images']} {kind} images"
 
 
 def _data(config: TrainConfig, data: ImageDataModule) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +40,7 @@ from p2be_exp.system.trainer import (
     on_gpu,
     precision_of,
 )
+from p2be_exp.training.calibrated import with_calibration
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
     CapturedSteps,
@@ -101,6 +103,8 @@ def train(
         if resume:
             _check_resumed(run, data, plan)
         plan.check(data)
+        config = with_calibration(config, parts, models)
+        plan = replace(plan, config=config)
         if main and resume:
             refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
             run.remove_leftovers()

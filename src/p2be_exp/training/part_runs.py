@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from p2be_exp.config.parts import with_parts
-from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.schema import NutsMixModelConfig, TrainConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
@@ -39,7 +39,35 @@ def part_runs(config: TrainConfig) -> dict[str, Run]:
         _check_data(key, theirs, other, others)
         if classes is not None and more is not None and classes != more:
             raise BadInput(f"{key}: other classes than {other}; both parts must have the same, in the same order")
+    if runs and isinstance(config.model, NutsMixModelConfig) and config.model.scale is None:
+        common_split(config, runs)
     return runs
+
+
+def common_split(config: TrainConfig, runs: Mapping[str, Run]) -> tuple[int, int]:
+    """Size and seed of the validation split that no part of a mixture was trained on; size 0 for the training images.
+
+    Held-out images are the end of one order that the seed decides, so that a smaller split is part of a larger one.
+
+    Raises:
+        BadInput: there is no common split, and ``model.calibrate_on`` does not ask for training images.
+    """
+    model = config.model
+    if not isinstance(model, NutsMixModelConfig) or model.calibrate_on == "train":
+        return 0, config.dataset.split_seed
+    datasets = [run.config().dataset for run in runs.values()]
+    size, seeds = min(each.val_size for each in datasets), {each.split_seed for each in datasets}
+    if size == 0 or len(seeds) > 1:
+        why = "was trained without one (dataset.val_size=0)" if size == 0 else "has another dataset.split_seed"
+        raise BadInput(
+            f"model={model.name}: calibrates on a validation split that both parts held out, and one of them {why}; "
+            "model.calibrate_on=train uses training images instead, and the result says so"
+        )
+    if size < model.calibration_images:
+        raise BadInput(
+            f"model.calibration_images={model.calibration_images}: the parts held out {size} images in common"
+        )
+    return size, seeds.pop()
 
 
 def _check_data(key: str, one: TrainConfig, other_key: str, other: TrainConfig) -> None:

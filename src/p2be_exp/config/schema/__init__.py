@@ -69,7 +69,14 @@ from p2be_exp.config.schema.logger import (
     TensorBoardLoggerConfig,
     WandbLoggerConfig,
 )
-from p2be_exp.config.schema.model import MixModelConfig, MixtureConfig, ModelConfig, PlainModelConfig
+from p2be_exp.config.schema.model import (
+    NUTS_CONSTANTS,
+    MixModelConfig,
+    MixtureConfig,
+    ModelConfig,
+    NutsMixModelConfig,
+    PlainModelConfig,
+)
 from p2be_exp.config.schema.module import ModuleConfig
 from p2be_exp.config.schema.optim import OptimConfig
 from p2be_exp.config.schema.option import Group
@@ -93,6 +100,7 @@ __all__ = [
     "COMMAND_SCHEMAS",
     "GROUP_BASES",
     "GROUP_SCHEMAS",
+    "NUTS_CONSTANTS",
     "AdvTrainConfig",
     "AttackChoice",
     "AttackConfig",
@@ -128,6 +136,7 @@ __all__ = [
     "NoCorruptionConfig",
     "NoRegimeConfig",
     "NoisyMixConfig",
+    "NutsMixModelConfig",
     "OneHotConfig",
     "OptimConfig",
     "OwnConfig",

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from p2be_exp.config.fields import number, path
+from p2be_exp.config.fields import choice, number, path
 from p2be_exp.config.schema.encoding import EncodingConfig
 
 
@@ -21,6 +21,16 @@ class ModelConfig:
     def roles(self) -> tuple[str, ...]:
         """The keys that name the runs which it is made of; encoding and backbone are then theirs."""
         return ()
+
+    @property
+    def calibrated_on(self) -> str | None:
+        """The images that its constants were found on, ``val`` or ``train``; None without such constants."""
+        return None
+
+    @property
+    def fills_in(self) -> tuple[str, ...]:
+        """The keys that a job fills in at its start."""
+        return ("parts",) if self.roles else ()
 
     @property
     def parts(self) -> Any:
@@ -48,7 +58,6 @@ class MixtureConfig(ModelConfig):
     accurate: str | None = path()
     robust: str | None = path()
     accurate_scale: float = number(above=0)
-    robust_scale: float = number(above=0)
     parts: Any = MISSING  # null at first
 
     @property
@@ -70,4 +79,39 @@ class MixtureConfig(ModelConfig):
 @dataclass
 class MixModelConfig(MixtureConfig):
     name: str = "mix"
+    robust_scale: float = number(above=0)
     alpha: float = number(0, 1)
+
+
+@dataclass
+class NutsMixModelConfig(MixtureConfig):
+    name: str = "nuts_mix"
+    scale: float | None = number(above=0)
+    shift: float | None = MISSING
+    power: float | None = number(1)
+    alpha: float | None = number(0, 1)
+    surrogate_alpha: float | None = number(0, 1)
+    calibration_images: int = number(10)
+    calibration_levels: int = number(1, 255)
+    calibration_steps: int = number(1)
+    calibrate_on: str = choice("val", "train")
+    calibration: Any = MISSING  # null at first
+
+    @property
+    def calibrated_on(self) -> str | None:
+        """See :class:`ModelConfig`."""
+        return self.calibrate_on if self.scale is None else None
+
+    @property
+    def constants(self) -> dict[str, float | None]:
+        """Those that the search finds, as they are given."""
+        return {key: getattr(self, key) for key in NUTS_CONSTANTS}
+
+    @property
+    def fills_in(self) -> tuple[str, ...]:
+        """See :class:`ModelConfig`."""
+        return ("parts", "calibration")
+
+
+NUTS_CONSTANTS = ("scale", "shift", "power", "alpha", "surrogate_alpha")
+"""What MixedNUTS finds by its search."""
