@@ -34,10 +34,10 @@ def test_both_errors_of_every_weight():
 
 
 def test_parts_and_other_mixtures_are_in_it():
-    picture = mixture_picture(pair([point("nuts_mix", 8, 28)], ALONE), "mixing")
+    picture = mixture_picture(pair([point("MixedNUTS", 8, 28)], ALONE), "mixing")
     clean, worst = told(picture).values()
     assert (clean["accurate part alone"], worst["accurate part alone"]) == (4, 75.5)
-    assert (clean["nuts_mix"], worst["nuts_mix"]) == (4, 14)
+    assert (clean["MixedNUTS"], worst["MixedNUTS"]) == (4, 14)
 
 
 @pytest.mark.parametrize(

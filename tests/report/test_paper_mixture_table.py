@@ -37,9 +37,9 @@ def test_a_row_for_each_weight_with_both_errors_and_their_intervals():
 
 def test_parts_stand_beside_the_weights_that_they_are_and_other_mixtures_behind():
     alone = {"accurate": point("accurate part alone", 8, 151), "robust": point("robust part alone", 9, None)}
-    found = rows(mixture_grid(pair([point("nuts_mix", 8, 28)], alone), "mixing"))
+    found = rows(mixture_grid(pair([point("MixedNUTS", 8, 28)], alone), "mixing"))
     assert next(iter(found)) == "accurate part alone"
-    assert list(found)[-2:] == ["robust part alone", "nuts_mix"]
+    assert list(found)[-2:] == ["robust part alone", "MixedNUTS"]
     assert found["robust part alone"][2:] == ["— missing", ""]
 
 

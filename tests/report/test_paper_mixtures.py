@@ -23,12 +23,14 @@ def write_part(folder, regime, clean, worst, **more):
     )
 
 
-def write_mix(folder, alpha, clean, worst=None, parts=("acc", "rob"), digests=True, errors=None, **more):
-    """A run as ``model=mix`` leaves it."""
+def write_mix(
+    folder, alpha, clean, worst=None, parts=("acc", "rob"), digests=True, errors=None, model="mix", keys="", **more
+):
+    """A run as ``model=mix`` or another one of two parts leaves it."""
     nodes = {group: recipe_of(NETWORK)[group] for group in GROUPS}
     filled_in = json.dumps({"accurate": nodes, "robust": nodes}, separators=(",", ":"))
     named = " ".join(f"model.{role}={part}" for role, part in zip(("accurate", "robust"), parts, strict=True))
-    overrides = f"{NETWORK} model=mix model.alpha={alpha} {named} model.parts={filled_in}"
+    overrides = f"{NETWORK} model={model} model.alpha={alpha} {named} {keys} model.parts={filled_in}"
     facts = {
         role: {"path": part, "regime": {"name": regime}} | ({"checkpoint_sha256": part} if digests else {})
         for role, part, regime in zip(("accurate", "robust"), parts, ("standard", "trades"), strict=True)
@@ -88,6 +90,18 @@ def test_the_same_mixture_twice_counts_once(mixed):
     (pair,) = pairs(*mixed, "x")
     assert [str(second.folder) for _, second in pair.doubles] == ["x"]
     assert errors(pair.points[1]) == (3.0, {8: 15.0})
+
+
+def test_other_mixtures_are_beside_the_curve_and_other_scales_are_another(mixed):
+    constants = "model.scale=5 model.shift=-1.1 model.power=4 model.surrogate_alpha=0.95"
+    write_mix("x0", 0.999, 3.0, 14.0, model="nuts_mix", keys=constants)
+    write_mix("x1", 0.998, 4.0, 15.0, model="nuts_mix", keys=constants)
+    write_mix("x2", 0.5, 3.0, 20.0, keys="model.robust_scale=2")
+    first, second = pairs(*mixed, "x0", "x1", "x2")
+    assert [each.label for each in first.others] == ["MixedNUTS", "MixedNUTS (x1)"]
+    assert [errors(each) for each in first.others] == [(3.0, {8: 14.0}), (4.0, {8: 15.0})]
+    assert [each.alpha for each in first.over_alpha] == [0.45, 0.7, 1]
+    assert [each.label for each in second.rows] == ["accurate part alone", "alpha = 0.5", "robust part alone"]
 
 
 def test_of_a_single_attack_the_highest_row_at_a_radius_counts(workdir):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def mixture_picture(pair: Pair, name: str, scale: str = "") -> Picture | None:
         return words
 
     title = f"Error of the mixture over the weight alpha of its robust part, 95 % intervals{scale}"
-    return picture(name, title, (1, 1), (6.6 + 0.5 * len(pair.others), 4.2), draw)
+    return picture(name, title, (1, 1), (6.6 + 0.8 * len(pair.others), 4.2), draw)
 
 
 def _worst(pair: Pair) -> str:
@@ -102,14 +103,14 @@ def _mark_parts(axes: Axes, pair: Pair, radius: int) -> None:
 
 def _behind(number: int) -> float:
     """Where on the axis a mixture without a fixed weight stands."""
-    return 1.14 + 0.14 * number
+    return 1.16 + 0.16 * number
 
 
 def _finish(axes: Axes, pair: Pair) -> None:
     ticks = {each / 10: f"{each / 10:g}" for each in range(0, 11, 2)} | {KNEE: "0.5"}
-    ticks |= {_behind(number): each.label.replace("_", "\n") for number, each in enumerate(pair.others)}
+    ticks |= {_behind(number): textwrap.fill(each.label, 12) for number, each in enumerate(pair.others)}
     axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_xlim(-0.06, _behind(len(pair.others) - 1) + 0.08 if pair.others else 1.06)
+    axes.set_xlim(-0.06, _behind(len(pair.others) - 1) + 0.1 if pair.others else 1.06)
     axes.set_ylim(-3, 103)
     axes.set(xlabel="alpha: weight of the robust part's probabilities", ylabel="error, %")
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)

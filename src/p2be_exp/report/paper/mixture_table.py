@@ -131,5 +131,5 @@ def _better_than_its_part(pair: Pair) -> list[str]:
         return []
     return [
         f"Suspicious: {', '.join(found)} has fewer errors under attack than the robust part alone. Where that part "
-        "falls, a mixture close to it falls, too: the attack is likely to be weakened by the mixture."
+        "falls, a mixture close to it falls, too, as a rule: the mixture may weaken the attack."
     ]

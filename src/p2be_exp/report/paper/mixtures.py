@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from p2be_exp.config.parts import as_asked
+from p2be_exp.config.typed import plain
 from p2be_exp.report.measured import Counts
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import format_value
@@ -33,6 +35,10 @@ class Point:
     attacked: Mapping[int, Counts]
     alpha: float | None = None
     result: Result | None = None
+
+
+_FIXED = "mix"
+"""The model whose weight is one number that the user chooses."""
 
 
 class Part(NamedTuple):
@@ -110,14 +116,31 @@ def is_mixture(result: Result) -> bool:
 
 
 def find_pairs(results: Iterable[Result]) -> list[Pair]:
-    """The mixtures among some results, by their parts and the way that they were measured, in the results' order."""
+    """The mixtures among some results, by their parts and the way that they were measured, in the results' order.
+
+    Those with a fixed weight (``model=mix``) are of one curve if they scale the parts' logits alike; other mixtures of
+    the same parts are beside the first of their curves.
+    """
     results = [each for each in results if "clean" in each.counts]
-    groups: dict[tuple[str, ...], list[Result]] = {}
+    groups: dict[tuple[str, ...], dict[str, list[Result]]] = {}
     for result in filter(is_mixture, results):
-        model = result.config.model
-        scales = [format_value(getattr(model, f"{role}_scale")) for role in model.roles]
-        groups.setdefault((*_identities(result), *scales, _measured(result)), []).append(result)
-    return [_pair(group, results) for group in groups.values()]
+        curves = groups.setdefault((*_identities(result), _measured(result)), {})
+        curves.setdefault(_scales(result), []).append(result)
+    return [_pair(group, results) for curves in groups.values() for group in _with_others(curves)]
+
+
+def _scales(result: Result) -> str:
+    """What tells the curves of two parts apart; empty of a mixture that is on none."""
+    model = result.config.model
+    fixed = model.name == _FIXED
+    return " ".join(format_value(getattr(model, f"{role}_scale")) for role in model.roles) if fixed else ""
+
+
+def _with_others(curves: Mapping[str, list[Result]]) -> list[list[Result]]:
+    """The results of each curve, those that are on none with the first."""
+    others = curves.get("", [])
+    fixed = [group for scales, group in curves.items() if scales]
+    return [[*fixed[0], *others], *fixed[1:]] if fixed else [others]
 
 
 def _pair(group: Sequence[Result], results: Sequence[Result]) -> Pair:
@@ -125,8 +148,14 @@ def _pair(group: Sequence[Result], results: Sequence[Result]) -> Pair:
     doubles = []
     for result in group:
         point = _point(result)
-        if (first := points.setdefault(point.label, point)) is not point and first.result is not None:
+        first = points.get(point.label)
+        if first is None or first.result is None:
+            points[point.label] = point
+        elif _asked(first.result) == _asked(result):
             doubles.append((first.result, result))
+        else:
+            label = f"{point.label} ({result.folder})"
+            points[label] = replace(point, label=label)
     measured = _measured(group[0])
     alone = {
         role: Point(f"{role} part alone", result.counts["clean"], attacked(result), result=result)
@@ -141,9 +170,17 @@ def _pair(group: Sequence[Result], results: Sequence[Result]) -> Pair:
 
 def _point(result: Result) -> Point:
     model = result.config.model
-    alpha = getattr(model, "alpha", None)
-    label = model.name if alpha is None else f"alpha = {format_value(alpha)}"
+    alpha = getattr(model, "alpha", None) if model.name == _FIXED else None
+    label = option_label(model.name) if alpha is None else f"alpha = {format_value(alpha)}"
     return Point(label, result.counts["clean"], attacked(result), alpha, result)
+
+
+def _asked(result: Result) -> str:
+    """What a mixture is beside its parts, as text."""
+    config = result.config
+    model = {key: value for key, value in as_asked(config)["model"].items() if key not in config.model.roles}
+    training = [plain(config.regime), config.epochs, config.seed] if config.regime.trains else []
+    return json.dumps([model, training], sort_keys=True)
 
 
 def attacked(result: Result) -> dict[int, Counts]:
