@@ -242,6 +242,49 @@ def test_blocks_run_one_after_another_behind_a_failed_job_too(monkeypatch, workd
     assert {regime.attack.start for regime in (first, second)} == {"near"}
 
 
+NEEDY = """\
+title: T
+first:
+  one: {full: {dataset: digits}}
+  two: {full: {dataset: digits}}
+full: {dataset: digits, encoding: p2be}
+small: {}
+blocks:
+  of_one: {full: {encoding.table_from: [null, "{one}"]}}
+  of_two: {full: {encoding.table_from: "{two}"}}
+  of_both: {full: {encoding.table_from: "{one}", task_name: "{two}"}}
+  of_none: {full: {}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("failing", "left_out"),
+    [((), ()), (("one",), ("of_one", "of_both")), (("one", "two"), ("of_one", "of_two", "of_both"))],
+)
+def test_jobs_whose_first_runs_failed_do_not_start(monkeypatch, capsys, workdir, failing, left_out):
+    (workdir / "mine.yaml").write_text(NEEDY)
+    monkeypatch.setattr(sweep_file, "SWEEPS_DIR", workdir)
+    started = {}
+
+    def multirun(arguments, folder, labels):
+        started[",".join(labels)] = arguments
+        return int(next(iter(labels)) in failing)
+
+    monkeypatch.setattr(sweep, "multirun", multirun)
+    with pytest.raises(SystemExit) as end:
+        sweep.named_sweep(["sweeps=mine"], {"sweeps": "mine", "hydra.sweep.dir": "sweep"})
+    blocks = {"of_one": "of_one-0,of_one-1", "of_two": "of_two-0", "of_both": "of_both-0", "of_none": "of_none-0"}
+    assert list(started) == ["one", "two", *(jobs for block, jobs in blocks.items() if block not in left_out)]
+    assert end.value.code == int(bool(failing))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == len(left_out)
+    if failing == ("one",):
+        assert told == ["2 jobs not started, for want of one", "1 job not started, for want of one"]
+    if not failing:
+        folders = {f"encoding.table_from={Path('sweep/one')}", f"task_name={Path('sweep/two')}"}
+        assert folders <= set(started["of_both-0"])
+
+
 def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
     copy_of(four_epochs, workdir / "sweep" / "0")
     before = untouched("sweep")
@@ -254,7 +297,7 @@ def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweeps=table9"], "sweeps=table9: no such sweep; available: fig2, fig3, m_lambda, other_methods, seeds"),
+        (["sweeps=table9"], "sweeps=table9: no such sweep; available: fig2, fig3, m_lambda, mixing, other_methods"),
         (["sweeps=table2", "scale=tiny"], "scale=tiny: must be one of full, small"),
         (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: no such encoding"),
         (["sweeps=table2", "scale=small", "epochs=0"], "epochs=0: must be 1 or more"),

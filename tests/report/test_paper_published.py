@@ -6,7 +6,7 @@ import pytest
 
 from p2be_exp.corruptions.names import TEST
 from p2be_exp.report.paper.measures import MEASURES
-from p2be_exp.report.paper.published import ENCODINGS, NETWORKS, OTHER_METHODS, PUBLISHED
+from p2be_exp.report.paper.published import ENCODINGS, MIXTURES, NETWORKS, OTHER_METHODS, PUBLISHED
 from p2be_exp.report.paper.tables import TABLES
 
 # Kishida & Nakayama, ICPR 2022: rows as they stand in the tables.
@@ -164,3 +164,24 @@ def test_other_methods_say_what_was_measured_on_what_and_where_it_is_printed():
         assert each.source
         assert any(word in each.measured for word in ("error", "accuracy", "mCE"))
         assert all(row.method and row.dataset for row in each.rows)
+
+
+MIXED = {
+    "RobustBench": "95.23/68.06 95.19/70.08 93.25/70.69 93.27/71.07 85.21/38.72 80.18/35.15 83.08/41.91 75.22/42.66",
+    "Linf 8/255, on 2,000 images": "97.25/0.0 97/1.65 97/17.1 94.6/46.5 90.5/54.1 85.55/57.5",
+    "L2 0.5, on 2,000 images": "95.1/3.05 94.95/51.55 91.85/64.35 89.8/66.64 85.3/64.65",
+}
+
+
+def test_numbers_of_mixtures():
+    kinds = {f"{each.measured} {each.source}": each for each in MIXTURES}
+    assert len(kinds) == len(MIXED)
+    for kind, numbers in MIXED.items():
+        (found,) = [each for text, each in kinds.items() if kind in text]
+        assert [f"{row.clean}/{row.shifted.partition(' ')[0]}" for row in found.rows] == numbers.split()
+
+
+def test_mixtures_on_robustbench_are_those_among_the_other_methods():
+    (robustbench,) = [each for each in OTHER_METHODS if "AutoAttack" in each.measured]
+    theirs = {(row.dataset, row.clean, row.shifted) for row in robustbench.rows}
+    assert {(row.dataset, row.clean, row.shifted) for row in MIXTURES[0].rows} <= theirs

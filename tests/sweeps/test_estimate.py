@@ -1,11 +1,15 @@
 """Estimates of time: what is counted, and that the steps that are timed are real ones."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from p2be_exp.config.parts import with_parts
 from p2be_exp.data.digits import Digits
 from p2be_exp.data.source import Size
+from p2be_exp.errors import BadInput
 from p2be_exp.sweeps import estimate, plan_jobs
 from p2be_exp.sweeps.estimate import Estimator, Seconds, measure
 from p2be_exp.sweeps.listing import duration, jobs_table, memory_lines
@@ -58,6 +62,46 @@ def test_each_kind_is_timed_once(timed):
     assert len(timed) == 2
     estimator(config_of("dataset=digits", "regime=standard"))
     assert len(timed) == 3
+
+
+# -- mixtures ---------------------------------------------------------------------------------------------------------
+
+MIXTURE = ("dataset=digits", "model=mix", "model.accurate=sweep/resnet18", "model.robust=sweep/wrn16_1", "limit_test=5")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Jobs of two networks, which a mixture may be made of."""
+    common = ("dataset=digits", "encoding=rgb")
+    return [
+        plan_jobs([*common, f"backbone={each}", f"hydra.sweep.subdir={each}"])[0] for each in ("resnet18", "wrn16_1")
+    ]
+
+
+def test_a_mixture_takes_the_time_of_both_parts_and_of_no_step(timed, parts):
+    config = with_parts(
+        config_of(*MIXTURE, "attack=square", "attack.queries=300"),
+        {role: job.config for role, job in zip(("accurate", "robust"), parts, strict=True)},
+    )
+    assert Estimator()(config) == 2 * 5 * (10 + 10 * (300 + 1 + 1))
+    assert Estimator().memory(config) is None
+    assert Estimator()(config_of(*MIXTURE)) is None  # its parts are not known
+
+
+def test_the_parts_of_a_mixture_are_jobs_of_the_sweep_or_runs(timed, parts, workdir):
+    mixtures = plan_jobs([*MIXTURE, "model.alpha=0.5,0.6"])
+    table = jobs_table([parts, mixtures], folder=workdir / "sweep")
+    assert [line.split()[-2:] for line in table.splitlines()[2:4]] == [["1.7", "min"]] * 2  # 5 images, 10 s, two parts
+    with pytest.raises(BadInput, match=r"model.accurate=sweep/resnet18: no such folder"):
+        jobs_table([mixtures], folder=workdir / "sweep")
+
+
+def test_nothing_is_stepped_where_nothing_is_trained():
+    config = config_of("dataset=digits", "backbone=wrn16_1", "encoding=rgb", "regime=standard", "trainer=cpu")
+    nothing = config_of(*MIXTURE, "trainer=cpu").regime
+    found = measure(dataclasses.replace(config, regime=nothing, batch_size=2), Digits.published)
+    assert found.step == found.per_image == 0
+    assert found.gradient > 0
 
 
 def test_the_sizes_are_those_of_the_data():

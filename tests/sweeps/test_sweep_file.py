@@ -6,13 +6,14 @@ import math
 import pytest
 
 from p2be_exp.errors import BadInput
-from p2be_exp.sweeps import FIRST, list_sweeps, plan_jobs, read_sweep, sweep_file
+from p2be_exp.sweeps import first_runs_of, list_sweeps, plan_jobs, read_sweep, sweep_file, with_folders
 
 
 def planned(name, scale="full", *given):
     sweep = read_sweep(name, scale, given)
+    folders = {run: f"{run}_run" for run in sweep.first}
     grids = sweep.grids.values()
-    return [job.config for grid in grids for job in plan_jobs([each.replace(FIRST, "first_run") for each in grid])]
+    return [job.config for grid in grids for job in plan_jobs([with_folders(each, folders) for each in grid])]
 
 
 def grid_of(*arguments):
@@ -32,7 +33,7 @@ def made(tmp_path, monkeypatch):
 
 def test_a_file_for_each_table_and_figure_of_the_paper():
     assert list_sweeps() == [
-        *("fig2", "fig3", "m_lambda", "other_methods", "seeds"),
+        *("fig2", "fig3", "m_lambda", "mixing", "other_methods", "seeds"),
         *("table2", "table3", "table4", "table5", "table6", "table7"),
     ]
 
@@ -43,12 +44,13 @@ def test_every_job_of_the_small_scale_is_allowed_and_says_that_it_is_small(name)
         assert config.departs_from_paper.startswith(f"scale=small of sweeps={name}: ")
         assert (config.sweeps, config.scale) == (name, "small")
         assert config.dataset.name == "digits"
-        assert config.epochs <= 4
+        assert config.epochs <= 4 or not config.regime.trains
 
 
 @pytest.mark.parametrize("name", list_sweeps())
 def test_every_job_of_the_full_scale_is_the_papers_recipe(name):
-    for config in planned(name, "full", "seed=0", "encoding=p2be"):
+    encoding = () if name == "mixing" else ("encoding=p2be",)  # mixtures have their parts'
+    for config in planned(name, "full", "seed=0", *encoding):
         assert (config.sweeps, config.scale, config.departs_from_paper) == (name, "full", None)
         assert (config.limit_train, config.limit_test) == (None, None)
         assert config.preset.name == "official"
@@ -101,12 +103,12 @@ def test_table_6_trains_each_length_by_itself():
 
 def test_table_7_needs_a_table_first_unless_one_is_named():
     sweep = read_sweep("table7")
-    first = plan_jobs(sweep.first)
+    first = plan_jobs(sweep.first["first"])
     assert [(job.config.dataset.name, job.config.encoding.lambda_smooth) for job in first] == [("imagenet", 10)]
     tables = {(c.dataset.name, c.encoding.table_from) for c in planned("table7")}
     assert tables == set(itertools.product(("cifar10", "cifar100"), (None, "first_run")))
     named = read_sweep("table7", "full", ["encoding.table_from=null,logs/mine"])
-    assert named.first == ()
+    assert named.first == {}
     assert "encoding.table_from=null,logs/mine" in named.grids[""]
 
 
@@ -123,6 +125,25 @@ def test_a_third_of_tenets_steps_lie_behind_its_start_at_the_small_scale():
     steps = config.epochs * math.ceil(config.limit_train / config.batch_size)
     assert steps - config.regime.from_step >= steps / 3
     assert config.regime.first_second_step <= steps
+
+
+@pytest.mark.parametrize("scale", ["full", "small"])
+def test_mixing_attacks_both_parts_and_every_weight_alike(scale):
+    sweep = read_sweep("mixing", scale)
+    parts = {name: plan_jobs(overrides)[0].config for name, overrides in sweep.first.items()}
+    first, *_, last = mixtures = planned("mixing", scale, *(["model.alpha=0,0.5,1"] if scale == "small" else []))
+    assert len({str(config.attack) for config in (*parts.values(), *mixtures)}) == 1
+    assert len({(config.dataset.name, config.limit_test) for config in (*parts.values(), *mixtures)}) == 1
+    assert (first.model.accurate, first.model.robust) == ("accurate_run", "robust_run")
+    assert (first.model.alpha, last.model.alpha) == (0, 1)
+    assert parts["accurate"].regime.name == "standard"
+    assert {config.encoding.name for config in parts.values()} == {"rgb"}
+    robust = parts["robust"].regime
+    expected = ("trades", "kl", 8) if scale == "full" else ("advtrain", "margin", 16)
+    assert (robust.name, robust.attack.loss, robust.attack.eps_levels) == expected
+    if scale == "full":
+        assert {0.45, 0.5, 0.55} < {config.model.alpha for config in mixtures}
+        assert parts["robust"].optim.milestones == [74, 89, 99]  # as published
 
 
 # -- how a file is read -----------------------------------------------------------------------------------------------
@@ -197,12 +218,55 @@ def test_what_there_is_not_is_refused():
         ("title: T\nfull: {seed: 0}\n", "sections are"),
         ("title: T\nfull: {seed: 0}\nsmall: {}\nmedium: {}\n", "sections are"),
         ('title: T\nfull: {encoding.table_from: "{first}"}\nsmall: {note: n}\n', "requires a section first"),
+        ('title: T\nfull: {a: "{two}"}\nsmall: {}\nfirst: {one: {full: {}}}\n', "{two} requires a section first.two"),
+        ("title: T\nfull: {}\nsmall: {}\nfirst: {small: {}}\n", "first=.*full is required"),
+        ("title: T\nfull: {}\nsmall: {}\nfirst: {one: {small: {}}}\n", "first.one=.*full is required"),
+        ("title: T\nfull: {}\nsmall: {}\nfirst: {report: {full: {}}}\n", "first: report: a name has"),
+        ("title: T\nfull: {}\nsmall: {}\nfirst: {}\n", "first={}: its sections are full and small"),
+        (
+            'title: T\nfull: {}\nsmall: {}\nfirst: {one: {full: {}}, two: {full: {a: [null, "{one}"]}}}\n',
+            "first.two.full: a=.*: a first run cannot need another",
+        ),
     ],
 )
 def test_a_file_of_another_form_is_an_error(made, text, message):
     made("mine", text)
     with pytest.raises(ValueError, match=message):
         read_sweep("mine")
+
+
+# -- runs that are trained first --------------------------------------------------------------------------------------
+
+PARTS = """\
+title: T
+first:
+  one: {full: {regime: standard, epochs: 9}, small: {epochs: 2}}
+  two: {full: {regime: augmix, seed: 7}}
+full: {encoding.table_from: "{one}", task_name: ["${preset.name}", "{two}"]}
+small: {note: few}
+"""
+
+
+def test_several_first_runs_are_named(made):
+    made("mine", PARTS)
+    sweep = read_sweep("mine", "small", ["limit_train=50", "epochs=1"])
+    shared = ("sweeps=mine", "scale=small", 'departs_from_paper="scale=small of sweeps=mine: few"', "limit_train=50")
+    assert sweep.first == {
+        "one": ("regime=standard", "epochs=2", *shared),
+        "two": ("regime=augmix", "seed=7", *shared),
+    }
+    grid = sweep.grids[""]
+    assert set.union(*map(first_runs_of, grid)) == {"one", "two"}
+    folders = {"one": "x/one", "two": "x/two"}
+    assert [with_folders(each, folders) for each in grid[:2]] == [
+        "encoding.table_from=x/one",
+        "task_name=${preset.name},x/two",
+    ]
+
+
+def test_a_first_run_that_no_job_needs_is_left_out(made):
+    made("mine", PARTS)
+    assert set(read_sweep("mine", "full", ["encoding.table_from=mine"]).first) == {"two"}
 
 
 # -- blocks -----------------------------------------------------------------------------------------------------------
@@ -291,9 +355,10 @@ def test_overrides_that_leave_no_block_are_refused(made):
         ("{a: {small: {}}}", "blocks.a=.*full is required"),
         ("{a: {full: {regime: []}}}", r"blocks.a.full: regime=\[\]: at least one"),
         ("{a: {full: {regime: {name: x}}}}", "blocks.a.full: regime=.*GROUP.KEY"),
+        ("{one: {full: {}}}", "blocks: one: a name has .* is not first or one or report"),
     ],
 )
 def test_blocks_of_another_form_are_an_error(made, blocks, message):
-    made("mine", f"title: T\nfull: {{}}\nsmall: {{}}\nblocks: {blocks}\n")
+    made("mine", f"title: T\nfirst: {{one: {{full: {{}}}}}}\nfull: {{}}\nsmall: {{}}\nblocks: {blocks}\n")
     with pytest.raises(BadInput, match=message):
         read_sweep("mine")

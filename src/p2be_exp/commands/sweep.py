@@ -32,7 +32,7 @@ from p2be_exp.config.parts import as_asked
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
 from p2be_exp.runs.run import Run
-from p2be_exp.sweeps import FIRST, JOB_NUMBER, Sweep, labelled, plan_jobs, read_sweep
+from p2be_exp.sweeps import JOB_NUMBER, Job, Sweep, first_runs_of, labelled, plan_jobs, read_sweep, with_folders
 from p2be_exp.sweeps.sweep_file import of_group
 from p2be_exp.system.atomic import is_full, refuse_links
 from p2be_exp.system.command_line import as_override, quoted, typed
@@ -41,9 +41,6 @@ from p2be_exp.system.output import for_terminal
 from p2be_exp.system.ownership import owned
 from p2be_exp.system.paths import user_path
 from p2be_exp.system.program import words_of
-
-FIRST_FOLDER = "first"
-"""Subfolder of a sweep for the run that its other jobs need."""
 
 _SUBMITIT = "SUBMITIT_EXECUTOR"
 """Environment variable that submitit sets in the processes of its jobs."""
@@ -55,6 +52,14 @@ class _Outcomes:
 
     failed: dict[str, Exception] = field(default_factory=dict)
     folders: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The overrides of one multirun, and the first runs that its jobs need."""
+
+    overrides: list[str]
+    needs: frozenset[str]
 
 
 # -- a file of sweeps/ ------------------------------------------------------------------------------------------------
@@ -80,28 +85,39 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     stages = _stages(sweep, folder)
     if wants_list(overrides):
         with _naming_file(sweep, given):
-            listed = list_jobs(*stages, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder)
+            grids = [[grid.overrides for grid in stage] for stage in stages]
+            listed = list_jobs(*grids, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder)
         print(listed)
         return
     with _naming_file(sweep, given):
-        plans = [[plan_jobs(grid) for grid in stage] for stage in stages]
+        plans = [[plan_jobs(grid.overrides) for grid in stage] for stage in stages]
     count = sum(len(grid) for plan in plans for grid in plan)
     print(f"{sweep.title}\n{count} jobs, scale={sweep.scale}, in {folder}", flush=True)
-    code = 0
-    for stage, plan in zip(stages, plans, strict=True):
-        labels = {job.folder: label for job, label in labelled([*chain.from_iterable(plan)])}
-        code = _run_stage(stage, folder, [{job.folder: labels[job.folder] for job in grid} for grid in plan])
-        if code:
-            break  # the others need the first
+    code = _run_stages(stages, plans, folder)
     if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
         _report(folder)
     sys.exit(code)
 
 
-def _run_stage(grids: Sequence[Sequence[str]], folder: Path, labels: Sequence[Mapping[str, str]]) -> int:
-    """Run grids one after another, also behind one with a failed job; the exit code."""
-    codes = {multirun(grid, folder, names) for grid, names in zip(grids, labels, strict=True)} - {0}
-    return 0 if not codes else 2 if codes == {2} else 1
+def _run_stages(stages: Sequence[Sequence[_Grid]], plans: Sequence[Sequence[Sequence[Job]]], folder: Path) -> int:
+    """Run grids one after another, also behind one with a failed job, but none that needs a run which failed.
+
+    Returns:
+        The exit code: 0, or 2 if all failures were bad input, else 1.
+    """
+    codes: set[int] = set()
+    failed: set[str] = set()
+    for stage, plan in zip(stages, plans, strict=True):
+        labels = {job.folder: label for job, label in labelled([*chain.from_iterable(plan)])}
+        for grid, jobs in zip(stage, plan, strict=True):
+            if missing := sorted(grid.needs & failed):
+                count = f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
+                print(f"{count} not started, for want of {' and '.join(missing)}", file=sys.stderr)
+                continue
+            code = multirun(grid.overrides, folder, {job.folder: labels[job.folder] for job in jobs})
+            codes.add(code)
+            failed |= {job.folder for job in jobs if code}
+    return 0 if codes <= {0} else 2 if codes <= {0, 2} else 1
 
 
 @contextmanager
@@ -182,17 +198,22 @@ def _new_folder(task_name: str) -> str:
     return f"logs/{task_name}/multiruns/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
 
 
-def _stages(sweep: Sweep, folder: Path) -> list[list[list[str]]]:
-    """The overrides of each multirun, by stage: the run that the others need, if any, and the others."""
+def _stages(sweep: Sweep, folder: Path) -> list[list[_Grid]]:
+    """The multiruns by stage: the runs that others need, if any, and the others."""
     where = [as_override("hydra.sweep.dir", folder)]
-    first = quoted(folder / FIRST_FOLDER)
+    folders = {name: quoted(folder / name) for name in sweep.first}
+    first = [
+        _Grid([*overrides, *where, f"hydra.sweep.subdir={name}"], frozenset())
+        for name, overrides in sweep.first.items()
+    ]
     grids = []
     for block, overrides in sweep.grids.items():
-        own = [each.replace(FIRST, first) for each in overrides if not each.startswith("hydra.sweep.dir=")]
+        own = [with_folders(each, folders) for each in overrides if not each.startswith("hydra.sweep.dir=")]
         # Every multirun counts its jobs from 0.
         subdir = [f"hydra.sweep.subdir={block}-{JOB_NUMBER}"] if block else []
-        grids.append([*_with_their_option(own), *where, *subdir])
-    return [[[*sweep.first, *where, f"hydra.sweep.subdir={FIRST_FOLDER}"]], grids] if sweep.first else [grids]
+        needs = frozenset(name for each in overrides for name in first_runs_of(each))
+        grids.append(_Grid([*_with_their_option(own), *where, *subdir], needs))
+    return [first, grids] if first else [grids]
 
 
 def _with_their_option(overrides: Sequence[str]) -> list[str]:

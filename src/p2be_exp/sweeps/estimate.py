@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from p2be_exp.attacks import Attack
+from p2be_exp.config.parts import part_config
 from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
@@ -55,9 +56,12 @@ class Estimator:
         self._measured: dict[str, Seconds] = {}
 
     def __call__(self, config: TrainConfig) -> float | None:
-        """Seconds to train and evaluate a resolved configuration; None for a data set of unknown size."""
+        """Seconds to train and evaluate a resolved configuration.
+
+        None for a data set of unknown size, for a mixture whose parts are not known, and for one that is trained.
+        """
         size = source_class(config.dataset.name).published
-        if size is None:
+        if size is None or (config.model.roles and (config.model.parts is None or config.regime.trains)):
             return None
         each = self._seconds(config, size)
         train = config.limit_train or size.train - config.dataset.val_size
@@ -68,13 +72,15 @@ class Estimator:
         return config.epochs * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
 
     def memory(self, config: TrainConfig) -> float | None:
-        """Bytes that the training of a resolved configuration takes at its peak; None for a data set of unknown size.
+        """Bytes that the training of a resolved configuration takes at its peak.
+
+        None for a data set of unknown size, and where nothing is trained or a mixture is.
 
         On a GPU, of the device: PyTorch's reserve, resident images, and what a process takes before any tensor. On a
         CPU, of the process: tensors and a share for what libraries and malloc take beside them, images, and Python.
         """
         source = source_class(config.dataset.name)
-        if (size := source.published) is None:
+        if (size := source.published) is None or not config.regime.trains or config.model.roles:
             return None
         each = self._seconds(config, size)
         images = (config.limit_train or size.train) + (config.limit_test or size.test)
@@ -84,6 +90,9 @@ class Estimator:
         return each.kept + step + resident + process_bytes(gpu)
 
     def _seconds(self, config: TrainConfig, size: Size) -> Seconds:
+        if config.model.roles:
+            each = [self._seconds(part_config(config, role), size) for role in config.model.roles]
+            return Seconds(0.0, sum(part.forward for part in each), sum(part.gradient for part in each))
         parts = (config.backbone, config.model, config.regime, config.trainer)
         of_network = {**plain(config.encoding), "table_from": None}
         # The fastest convolutions of a GPU, and their memory, depend on the batch.
@@ -101,11 +110,11 @@ def planned(config: TrainConfig) -> list[Attack]:
         return []
     if isinstance(attack, SuiteConfig):
         attack = dataclasses.replace(attack, source=None)
-    return plan_attacks(attack, config.encoding_names)
+    return plan_attacks(attack, config.encoding_names, parts=list(config.model.part_encodings()))
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:
-    """Time real steps on random images, with a small batch on a CPU."""
+    """Time real steps on random images, with a small batch on a CPU; where nothing is trained, there is no step."""
     device = torch.device("cuda" if on_gpu(config.trainer) else "cpu")
     batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, 16 if size.side < 64 else 2)
     reserve = _reserve(device)
@@ -133,9 +142,11 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
         def gradient() -> None:
             module.model(images).sum().backward()
 
-        seconds = _timed(step, device)
+        trains = config.regime.trains
+        seconds = _timed(step, device) if trains else 0.0
         kept = _kept(module, optimizer)
-        beside = max(0.0, reserve() - kept) if device.type == "cuda" else _beside(step, module)
+        on_host = device.type != "cuda"
+        beside = max(0.0, reserve() - kept) if not on_host else _beside(step, module) if trains else 0.0
         module.eval()
         step_time, forward_time, gradient_time = (
             each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from p2be_exp.config.schema import TrainConfig
+from p2be_exp.config.parts import with_parts
+from p2be_exp.config.schema import ModelConfig, TrainConfig
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps.estimate import Estimator
 from p2be_exp.sweeps.plan import Job, labelled
@@ -27,17 +29,17 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
         title: the first lines.
         folder: of the sweep; finished jobs in it take no time.
     """
-    jobs = [job for stage in stages for job, _ in labelled(stage)]
+    jobs = _with_parts([job for stage in stages for job, _ in labelled(stage)], folder)
     labels = [label for stage in stages for _, label in labelled(stage)]
     estimate = Estimator()
     seconds: list[float | None] = []
     lines = [title, ""] if title else []
-    width = max(map(len, labels))
+    width, names = max(map(len, labels)), max(5, *(len(job.folder) for job in jobs))
     for job, label in zip(jobs, labels, strict=True):
         done = folder is not None and Run(folder / job.folder).status().get("state") == "finished"
         seconds.append(0.0 if done else estimate(job.config))
         text = "finished" if done else "unknown" if seconds[-1] is None else duration(seconds[-1])
-        lines.append(f"  {job.folder:>5}  {label:<{width}}  {text:>10}")
+        lines.append(f"  {job.folder:>{names}}  {label:<{width}}  {text:>10}")
     known = [each for each in seconds if each is not None]
     unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
     gpu = on_gpu(jobs[0].config.trainer)
@@ -50,6 +52,25 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
     ]
     left = [job for job, each in zip(jobs, seconds, strict=True) if each != 0.0]
     return "\n".join([*lines, *memory_lines(left, estimate, free_bytes(device), gpu)])
+
+
+def _with_parts(jobs: Sequence[Job], folder: Path | None) -> list[Job]:
+    """The jobs, those that are mixtures with their parts filled in: from other jobs of the sweep, or from their runs.
+
+    Raises:
+        BadInput: a part is neither.
+    """
+    planned = {} if folder is None else {(folder / job.folder).absolute(): job.config for job in jobs}
+
+    def part(model: ModelConfig, role: str) -> TrainConfig:
+        named = getattr(model, role)
+        return planned.get(Path(named).absolute()) or Run.open(named, f"model.{role}").config()
+
+    found = []
+    for job in jobs:
+        parts = {role: part(job.config.model, role) for role in job.config.model.roles}
+        found.append(dataclasses.replace(job, config=with_parts(job.config, parts)) if parts else job)
+    return found
 
 
 def memory_lines(jobs: Sequence[Job], estimate: Estimator, free: int | None, gpu: bool) -> list[str]:

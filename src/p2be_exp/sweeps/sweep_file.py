@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from p2be_exp.config.yaml_files import read_yaml
@@ -18,13 +18,17 @@ SWEEPS_DIR = data_folder("sweeps")
 
 SCALES = ("full", "small")
 
-FIRST = "{first}"
-"""Placeholder in a value for the folder of the run that must be trained before the others."""
+FIRST = "first"
+"""Name and folder of a run that is trained before the others and has no name of its own."""
+
+_PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z][a-z0-9_]*)\}")
+"""In a value, the folder of a first run by its name; ``${KEY}`` is an interpolation."""
 
 _SECTIONS = {"title", "about", "first", "full", "small", "blocks"}
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
-_BLOCK = re.compile(r"(?!(first|report)$)[a-z][a-z0-9_]*")
-"""Names of blocks, which begin the names of folders beside these two."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_RESERVED = {FIRST, "report"}
+"""Folders of a sweep that no block and no named first run may be called by."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Sweep:
         about: remarks on it at this scale; may be empty.
         grids: by block, overrides ``KEY=VALUE``; those with several values, joined by commas, span the block's grid.
             A file without blocks has one grid, with an empty name.
-        first: overrides of the one run that the others need; empty if they need none.
+        first: by name, overrides of each run that others need; a run that none of them needs is left out.
     """
 
     name: str
@@ -46,7 +50,7 @@ class Sweep:
     title: str
     about: str
     grids: Mapping[str, tuple[str, ...]]
-    first: tuple[str, ...] = ()
+    first: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def list_sweeps() -> list[str]:
@@ -83,8 +87,33 @@ def read_sweep(name: str, scale: str = "full", given: Sequence[str] = ()) -> Swe
     }
     if not grids:
         raise BadInput(f"sweeps={name}: no block of its file has {' '.join(given)}")
-    first = _overrides({**_first(name, content, scale), **common}, _shared(given)) if _needs_first(grids) else ()
+    first = {
+        run: _overrides({**_at_scale(section, scale), **common}, _shared(given))
+        for run, section in _needed_first(name, content, grids).items()
+    }
     return Sweep(name, scale, content["title"], about, grids, first)
+
+
+def first_runs_of(override: str) -> set[str]:
+    """Names of the first runs whose folders an override names.
+
+    >>> first_runs_of("encoding.table_from=null,{first}")
+    {'first'}
+    """
+    return set(_PLACEHOLDER.findall(override))
+
+
+def with_folders(override: str, folders: Mapping[str, str]) -> str:
+    """An override with the folders of first runs in it.
+
+    Args:
+        override: with their placeholders.
+        folders: by the name of the run, in Hydra's grammar.
+
+    >>> with_folders("model.robust={robust}", {"robust": "sweep/robust"})
+    'model.robust=sweep/robust'
+    """
+    return _PLACEHOLDER.sub(lambda found: folders.get(found[1], found[0]), override)
 
 
 def _check_form(file: str, content: Any) -> None:
@@ -101,30 +130,57 @@ def _check_form(file: str, content: Any) -> None:
     for key in ("title", "about"):
         if not isinstance(content.get(key, ""), str):
             raise BadInput(f"{file}: {key}={content[key]}: must be text")
-    first = content.get("first", {"full": {}})
-    if not isinstance(first, dict) or not {"full"} <= set(first) <= {"full", "small"}:
-        raise BadInput(f"{file}: first={first}: its sections are full and small; full is required")
-    blocks = content.get("blocks", {"a": {"full": {}}})
-    if not isinstance(blocks, dict) or not blocks:
-        raise BadInput(f"{file}: blocks={blocks}: must be names with sections")
-    sections = {name: content[name] for name in ("full", "small")}
-    sections |= {f"first.{name}": keys for name, keys in first.items()}
-    for block, of in blocks.items():
-        if not isinstance(block, str) or not _BLOCK.fullmatch(block):
-            raise BadInput(
-                f"{file}: blocks: {block}: a name has small letters, digits and _, and is not first or report"
-            )
-        if not isinstance(of, dict) or not {"full"} <= set(of) <= {"full", "small"}:
-            raise BadInput(f"{file}: blocks.{block}={of}: its sections are full and small; full is required")
-        sections |= {f"blocks.{block}.{name}": keys for name, keys in of.items()}
+    sections = {name: content[name] for name in SCALES}
+    taken: set[str] = set(_RESERVED)
+    if "first" in content:
+        first, named = content["first"], _is_named(content["first"])
+        sections |= _sections_of(file, "first", first, taken) if named else _scales_of(file, "first", first)
+        taken |= set(first) if named else set()
+    if "blocks" in content:
+        sections |= _sections_of(file, "blocks", content["blocks"], taken)
     for name, section in sections.items():
         if not isinstance(section, dict):
             raise BadInput(f"{file}: {name}={section}: must be keys with values")
         for key, value in section.items():
+            if name.startswith("first.") and first_runs_of(str(value)):
+                raise BadInput(f"{file}: {name}: {key}={value}: a first run cannot need another")
             if not isinstance(key, str) or isinstance(value, dict):
                 raise BadInput(f"{file}: {name}: {key}={value}: keys must be written as on the command line, GROUP.KEY")
             if value == []:
                 raise BadInput(f"{file}: {name}: {key}=[]: at least one value is required")
+
+
+def _sections_of(file: str, key: str, content: Any, taken: Collection[str]) -> dict[str, Any]:
+    """The sections of named runs or blocks, by their place in the file; none may have a name that is taken.
+
+    Raises:
+        BadInput: they are of another form.
+    """
+    if not isinstance(content, dict) or not content:
+        raise BadInput(f"{file}: {key}={content}: must be names with sections")
+    found: dict[str, Any] = {}
+    for name, section in content.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in taken:
+            others = " or ".join(sorted(taken))
+            raise BadInput(f"{file}: {key}: {name}: a name has small letters, digits and _, and is not {others}")
+        found |= _scales_of(file, f"{key}.{name}", section)
+    return found
+
+
+def _scales_of(file: str, key: str, section: Any) -> dict[str, Any]:
+    """What a section has for each scale, by its place in the file.
+
+    Raises:
+        BadInput: it is of another form.
+    """
+    if not isinstance(section, dict) or not {"full"} <= set(section) <= set(SCALES):
+        raise BadInput(f"{file}: {key}={section}: its sections are full and small; full is required")
+    return {f"{key}.{scale}": keys for scale, keys in section.items()}
+
+
+def _is_named(first: Any) -> bool:
+    """Whether a section ``first`` names its runs, rather than being one run's scales."""
+    return isinstance(first, dict) and bool(first) and not set(SCALES) & set(first)
 
 
 def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
@@ -133,14 +189,21 @@ def _at_scale(section: Mapping[str, Any], scale: str) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if value != "drop"}
 
 
-def _first(name: str, content: Mapping[str, Any], scale: str) -> dict[str, Any]:
-    if "first" not in content:
-        raise BadInput(f"sweeps/{name}.yaml: {FIRST} requires a section first")
-    return _at_scale(content["first"], scale)
+def _needed_first(
+    name: str, content: Mapping[str, Any], grids: Mapping[str, Sequence[str]]
+) -> dict[str, Mapping[str, Any]]:
+    """By name, the sections of the first runs that the grids need, in the order of the file.
 
-
-def _needs_first(grids: Mapping[str, Sequence[str]]) -> bool:
-    return any(FIRST in override for grid in grids.values() for override in grid)
+    Raises:
+        BadInput: the file has no section for one of them.
+    """
+    first = content.get("first", {})
+    there = first if _is_named(first) else {FIRST: first} if first else {}
+    needed = {run for grid in grids.values() for override in grid for run in first_runs_of(override)}
+    for run in sorted(needed - set(there)):
+        section = f"first.{run}" if _is_named(first) else "first"
+        raise BadInput(f"sweeps/{name}.yaml: {{{run}}} requires a section {section}")
+    return {run: section for run, section in there.items() if run in needed}
 
 
 # -- blocks -----------------------------------------------------------------------------------------------------------
@@ -201,7 +264,7 @@ _SHARED = re.compile(r"(trainer|logger)(\..+)?|data_dir|limit_train|limit_test|e
 
 
 def _shared(given: Sequence[str]) -> list[str]:
-    """The user's overrides of how to run, and of the code length, which also apply to the run before the grid."""
+    """The user's overrides of how to run, and of the code length, which also apply to the runs before the grid."""
     return [override for override in given if _SHARED.fullmatch(_key(override))]
 
 
@@ -242,6 +305,6 @@ def _value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = str(value)
-    if _PLAIN.fullmatch(text) or text == FIRST or text.startswith("${"):
+    if _PLAIN.fullmatch(text) or _PLACEHOLDER.fullmatch(text) or text.startswith("${"):
         return text
     return quoted(text)

@@ -125,11 +125,12 @@ class _Placed:
     cells: tuple[CellKey, ...]
 
 
-def fill_tables(results: Sequence[Result]) -> list[Table]:
+def fill_tables(results: Sequence[Result], shown: Sequence[Result] = ()) -> list[Table]:
     """Every table of the paper that has a run, full scale first; the order of the results does not matter.
 
     Args:
         results: of finished runs.
+        shown: those among them that something else of the report has; where no table takes them, they are left out.
 
     Returns:
         The tables; those that no table of the paper takes are in the last ones.
@@ -138,7 +139,7 @@ def fill_tables(results: Sequence[Result]) -> list[Table]:
     tables = [table for spec in TABLES for table in _tables(spec, ordered)]
     tables = [table for table in tables if any(cell.runs for cell in table.cells)]
     tables = [table for table in tables if not _shown_by_another(table, tables)]
-    used = {id(result) for table in tables for result in table.results}
+    used = {id(result) for table in tables for result in table.results} | {id(result) for result in shown}
     return tables + list(_tables(OTHER, [result for result in ordered if id(result) not in used]))
 
 

@@ -86,7 +86,7 @@ def _table(name: str, entry: Mapping[str, Any]) -> PublishedTable:
 
 
 _PRINTED = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-_OTHERS = _PRINTED.pop("other_methods")
+_OTHERS, _MIXTURES = _PRINTED.pop("other_methods"), _PRINTED.pop("mixtures")
 
 PUBLISHED: dict[str, PublishedTable] = {name: _table(name, entry) for name, entry in _PRINTED.items()}
 """The paper's tables and figures by the ID of the report's table."""
@@ -125,11 +125,21 @@ class OtherMethods:
     rows: tuple[OtherRow, ...]
 
 
-OTHER_METHODS: tuple[OtherMethods, ...] = tuple(
-    OtherMethods(each["title"], each["source"], tuple(OtherRow(*row) for row in each["rows"]))
-    for each in _OTHERS["tables"]
-)
+def _methods(entry: Mapping[str, Any]) -> tuple[OtherMethods, ...]:
+    return tuple(
+        OtherMethods(each["title"], each["source"], tuple(OtherRow(*row) for row in each["rows"]))
+        for each in entry["tables"]
+    )
+
+
+OTHER_METHODS = _methods(_OTHERS)
 """Other methods, as their sources publish them; none of the numbers is the same measurement as this project's."""
 
 OTHER_METHODS_NOTES: tuple[str, ...] = tuple(_OTHERS["notes"])
 """On all of them."""
+
+MIXTURES = _methods(_MIXTURES)
+"""The same of mixtures of two networks, and of their parts."""
+
+MIXTURES_NOTES: tuple[str, ...] = tuple(_MIXTURES["notes"])
+"""On all of these."""

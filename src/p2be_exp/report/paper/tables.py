@@ -133,6 +133,8 @@ _NAMES = {
     "tenet": "TENET",
     "trades": "TRADES",
     "mart": "MART",
+    "nuts_mix": "MixedNUTS",
+    "adaptive_mix": "Adaptive Smoothing",
 }
 
 

@@ -17,7 +17,15 @@ from p2be_exp.report.paper.figures import Picture, table_pictures
 from p2be_exp.report.paper.folder import write_files
 from p2be_exp.report.paper.gather import NotUsed, Result, gather
 from p2be_exp.report.paper.grid import Grid, grids
-from p2be_exp.report.paper.other_methods import published_csv, published_methods
+from p2be_exp.report.paper.mixture_figure import mixture_picture
+from p2be_exp.report.paper.mixture_table import mixture_csv, mixture_grid
+from p2be_exp.report.paper.mixtures import Pair, find_pairs, is_mixture
+from p2be_exp.report.paper.other_methods import (
+    published_csv,
+    published_methods,
+    published_mixtures,
+    published_mixtures_csv,
+)
 from p2be_exp.report.paper.page import page
 from p2be_exp.report.paper.runs_table import number_of_runs, runs_table
 from p2be_exp.runs.provenance import now
@@ -43,6 +51,23 @@ class Section:
 
 
 @dataclass(frozen=True)
+class MixtureSection:
+    """The mixtures of two networks as they are reported.
+
+    Attributes:
+        pair: the mixtures.
+        grid: the same in words.
+        pictures: of them.
+        published: what others publish of mixtures, beneath the last section.
+    """
+
+    pair: Pair
+    grid: Grid
+    pictures: tuple[Picture, ...]
+    published: Grid | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that is reported.
 
@@ -52,6 +77,7 @@ class Report:
         sections: one per table.
         maps: Fig. 2, where a run has learned a table.
         notes: on runs whose table is not in it.
+        mixtures: one section for each pair of networks that are mixed.
     """
 
     results: Sequence[Result]
@@ -59,6 +85,12 @@ class Report:
     sections: Sequence[Section]
     maps: Sequence[Picture]
     notes: Sequence[str]
+    mixtures: Sequence[MixtureSection] = ()
+
+    @property
+    def shown(self) -> list[Section | MixtureSection]:
+        """All sections, in the order of the report."""
+        return [*self.sections, *self.mixtures]
 
     @property
     def runs(self) -> Grid:
@@ -73,7 +105,9 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
         BadInput: see :func:`p2be_exp.report.paper.gather.gather`.
     """
     results, not_used = gather(paths, evaluation)
-    tables = fill_tables(results)
+    mixtures = _mixtures(results)
+    parts = [each.result for section in mixtures for each in section.pair.alone.values()]
+    tables = fill_tables([each for each in results if not is_mixture(each)], shown=[each for each in parts if each])
     sections = [_section(table, grid) for table, grid in zip(tables, grids(tables), strict=True)]
     methods = [number for number, section in enumerate(sections) if section.table.spec.methods]
     for number in methods[-1:]:  # once, however many tables of methods there are
@@ -81,11 +115,22 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
         sections[number] = replace(sections[number], published=published)
     learned = any(result.config.encoding.name == "p2be" for result in results)
     maps, notes = code_maps(results) if learned else ([], [])
-    return Report(results, not_used, sections, maps, notes)
+    return Report(results, not_used, sections, maps, notes, mixtures)
 
 
 def _section(table: Table, grid: Grid) -> Section:
     return Section(table, grid, tuple(table_pictures(table, grid)))
+
+
+def _mixtures(results: Sequence[Result]) -> list[MixtureSection]:
+    found = []
+    for number, pair in enumerate(pairs := find_pairs(results), start=1):
+        name = "mixing" if number == 1 else f"mixing-{number}"
+        grid = mixture_grid(pair, name)
+        picture = mixture_picture(pair, name, " (small scale: see the table)" if grid.warning else "")
+        published = published_mixtures("mixing") if number == len(pairs) else None
+        found.append(MixtureSection(pair, grid, (picture,) if picture else (), published))
+    return found
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -99,11 +144,15 @@ def write_report(report: Report, out: Path) -> None:
     files = {}
     for section in report.sections:
         files[f"tables/{section.grid.id}.csv"] = as_csv(section.table, section.grid.id)
-        files[f"tables/{section.grid.id}.tex"] = as_latex(section.grid)
         if section.published:
             files[f"tables/{section.published.id}.csv"] = published_csv()
-            files[f"tables/{section.published.id}.tex"] = as_latex(section.published)
-    for picture in (*chain.from_iterable(section.pictures for section in report.sections), *report.maps):
+    for mixture in report.mixtures:
+        files[f"tables/{mixture.grid.id}.csv"] = mixture_csv(mixture.pair, mixture.grid.id)
+        if mixture.published:
+            files[f"tables/{mixture.published.id}.csv"] = published_mixtures_csv()
+    for grid in [each for section in report.shown for each in (section.grid, section.published) if each]:
+        files[f"tables/{grid.id}.tex"] = as_latex(grid)
+    for picture in (*chain.from_iterable(section.pictures for section in report.shown), *report.maps):
         files[f"figures/{picture.name}.svg"] = picture.svg
     files["report.md"] = _markdown(report)
     files["index.html"] = page(TITLE, intro(report), report)
@@ -112,9 +161,9 @@ def write_report(report: Report, out: Path) -> None:
 
 def report_text(report: Report) -> str:
     """The tables for a terminal, and which runs are not in them."""
-    lines = [as_text(section.grid) for section in report.sections]
-    if any(section.published for section in report.sections):
-        lines.append("Other methods as published: on the page, with what each number is.")
+    lines = [as_text(section.grid) for section in report.shown]
+    for published in [section.published for section in report.shown if section.published]:
+        lines.append(f"{published.heading}: on the page, with what each number is.")
     if report.not_used:
         lines.append("\n".join(f"not used: {each.folder}: {each.reason}" for each in report.not_used))
     return "\n\n".join([*lines, *report.notes])
@@ -140,7 +189,7 @@ def intro(report: Report) -> list[str]:
 
 def _markdown(report: Report) -> str:
     parts = [f"# {TITLE}", *map(escaped, intro(report))]
-    for section in report.sections:
+    for section in report.shown:
         parts += [as_markdown(section.grid), *map(_shown, section.pictures)]
         parts += [as_markdown(section.published)] if section.published else []
     parts += [*map(_shown, report.maps), *map(escaped, report.notes), as_markdown(report.runs)]
