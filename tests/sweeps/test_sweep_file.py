@@ -131,18 +131,22 @@ def test_a_third_of_tenets_steps_lie_behind_its_start_at_the_small_scale():
 def test_mixing_attacks_both_parts_and_every_weight_alike(scale):
     sweep = read_sweep("mixing", scale)
     parts = {name: plan_jobs(overrides)[0].config for name, overrides in sweep.first.items()}
-    first, *_, last = mixtures = planned("mixing", scale, *(["model.alpha=0,0.5,1"] if scale == "small" else []))
+    mixtures = planned("mixing", scale)
+    first, *others, last = [each for each in mixtures if each.model.name == "mix"]
+    assert {config.model.name for config in mixtures} == {"mix", "adaptive_mix", "nuts_mix"}
     assert len({str(config.attack) for config in (*parts.values(), *mixtures)}) == 1
     assert len({(config.dataset.name, config.limit_test) for config in (*parts.values(), *mixtures)}) == 1
     assert (first.model.accurate, first.model.robust) == ("accurate_run", "robust_run")
     assert (first.model.alpha, last.model.alpha) == (0, 1)
     assert parts["accurate"].regime.name == "standard"
+    nuts = next(each.model for each in mixtures if each.model.name == "nuts_mix")
+    assert {config.dataset.val_size >= nuts.calibration_images for config in parts.values()} == {True}
     assert {config.encoding.name for config in parts.values()} == {"rgb"}
     robust = parts["robust"].regime
     expected = ("trades", "kl", 8) if scale == "full" else ("advtrain", "margin", 16)
     assert (robust.name, robust.attack.loss, robust.attack.eps_levels) == expected
     if scale == "full":
-        assert {0.45, 0.5, 0.55} < {config.model.alpha for config in mixtures}
+        assert {0.45, 0.5, 0.55} < {config.model.alpha for config in others}
         assert parts["robust"].optim.milestones == [74, 89, 99]  # as published
 
 
