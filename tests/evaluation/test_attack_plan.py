@@ -46,14 +46,23 @@ def test_none_and_single_attacks():
 
 
 def test_a_suite_of_a_mixture_transfers_from_each_of_its_parts():
-    found = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=["robust", "accurate"])
+    names = {"robust": ("p2be",), "accurate": ("rgb",)}
+    found = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=names)
     ids = [attack.id for attack in found]
     assert ids[-3:] == ["transfer_robust", "transfer_accurate", "square"]
     assert all(attack.stop_when_wrong is False for attack in (found[-3].inner, found[-2].inner))
-    names = {"robust": ("p2be",), "accurate": ("rgb",)}
     assert [gradient_name(each, ["p2be", "rgb"], names) for each in found[-3:-1]] == ["secant", "exact"]
-    alone = plan_attacks(group("attack=pgd"), ["p2be", "rgb"], parts=["robust", "accurate"])
+    alone = plan_attacks(group("attack=pgd"), ["p2be", "rgb"], parts=names)
     assert [attack.id for attack in alone] == ["pgd_margin_secant"]
+    gated = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=names, gated=True)
+    assert [each.id for each in gated if each not in found][6] == "pgd_mix_secant"
+
+
+def test_an_attack_that_a_part_has_no_gradient_for_names_the_part():
+    names = {"robust": ("p2be",), "accurate": ("rgb",)}
+    with pytest.raises(BadInput) as raised:
+        plan_attacks(group("attack=pgd", "attack.gradient=interpolate"), ["p2be", "rgb"], parts=names)
+    assert str(raised.value).endswith("must be secant or smooth (the robust part)")
 
 
 def test_the_suite_radius_by_radius_cheapest_first():

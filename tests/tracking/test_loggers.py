@@ -304,6 +304,7 @@ def test_csv_alone_needs_no_logger(tmp_path):
             ["encoding=rgb", "dataset=digits", "regime=standard", "backbone=wrn16_1", "seed=7"],
             "rgb_wrn16_1_standard_digits_seed7",
         ),
+        (["model=mix", "model.alpha=0.55"], "p2be-M64_mix-alpha0.55_wrn40_2_none_cifar100_seed0"),
         (["backbone.activation=elu"], "p2be-M64_wrn40_2-elu_augmix_cifar100_seed0"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from p2be_exp.attacks.attack import Attack
@@ -20,6 +21,9 @@ from p2be_exp.registry import bucketed_encodings
 
 if TYPE_CHECKING:
     from p2be_exp.models.classifier import Classifier
+
+NO_PARTS: Mapping[str, Sequence[str]] = MappingProxyType({})
+"""Of a model that is no mixture."""
 
 ONE_STEP = "pgd_ce_secant_1step"
 """A single step along the sign of the gradient: the baseline for the other attacks."""
@@ -42,7 +46,7 @@ def plan_attacks(
     config: AttackChoice,
     encodings: Sequence[str],
     source: Source | None = None,
-    parts: Sequence[str] = (),
+    parts: Mapping[str, Sequence[str]] = NO_PARTS,
     gated: bool = False,
 ) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
@@ -53,8 +57,8 @@ def plan_attacks(
         config: the group.
         encodings: names of the attacked network's encodings, which determine the available surrogate gradients.
         source: required by ``transfer``; used by ``suite`` if it is given.
-        parts: names of the parts of a mixture, from each of which a suite transfers as well: where a mixture hides
-            their gradients, images that fool a part may still fool it.
+        parts: names of the encodings of each part of a mixture, by the part's name. A suite transfers from each as
+            well: where a mixture hides their gradients, images that fool a part may still fool it.
         gated: whether the model has a gate, which a suite then climbs as well.
 
     Raises:
@@ -62,9 +66,9 @@ def plan_attacks(
     """
     if not isinstance(config, AttackConfig):
         return []
-    check_serves("attack", config, encodings)
+    check_serves("attack", config, encodings, parts)
     for each in joined(config):
-        check_serves("attack.also", each, encodings)
+        check_serves("attack.also", each, encodings, parts)
     attacks: list[Attack] = []
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
@@ -75,7 +79,7 @@ def plan_attacks(
     return attacks
 
 
-def gradient_name(attack: Attack, encodings: Sequence[str], parts: Mapping[str, Sequence[str]] | None = None) -> str:
+def gradient_name(attack: Attack, encodings: Sequence[str], parts: Mapping[str, Sequence[str]] = NO_PARTS) -> str:
     """How the rows of an attack name its gradient.
 
     ``exact`` where an attack follows a surrogate through RGB alone, whose table is a line; else the attack's own word.
@@ -87,7 +91,7 @@ def gradient_name(attack: Attack, encodings: Sequence[str], parts: Mapping[str, 
         parts: of a mixture, those of each part, by its name.
     """
     if isinstance(attack, Transfer):
-        encodings = _encodings_of(attack, parts or {})
+        encodings = _encodings_of(attack, parts)
     surrogate = attack.gradient in get_args(Surrogate)
     return "exact" if surrogate and set(encodings) == {"rgb"} else attack.gradient
 
@@ -103,13 +107,16 @@ def suite_of(config: AttackChoice) -> str | None:
     return config.name if isinstance(config, SuiteConfig) else None
 
 
-def check_serves(key: str, config: AttackChoice, encodings: Sequence[str]) -> None:
+def check_serves(
+    key: str, config: AttackChoice, encodings: Sequence[str], parts: Mapping[str, Sequence[str]] = NO_PARTS
+) -> None:
     """Check that an attack supports the encodings of a network.
 
     Args:
         key: configuration key of the attack, ``attack`` or ``regime.attack``.
         config: its group.
         encodings: their names.
+        parts: those of each part of a mixture, by its name, for the message.
 
     Raises:
         BadInput: the attack needs buckets and an encoding has none, or the reverse.
@@ -118,13 +125,19 @@ def check_serves(key: str, config: AttackChoice, encodings: Sequence[str]) -> No
     if config.gradient == "interpolate" and not _interpolates(encodings):
         raise BadInput(
             f"{key}.gradient=interpolate: interpolates between buckets, which only {' and '.join(bucketed)} have; "
-            "must be secant or smooth"
+            f"must be secant or smooth{_whose(parts, [each for each in encodings if each not in (*bucketed, 'rgb')])}"
         )
     serves = attack_serves(config.name)
     others = [each for each in encodings if serves != "all" and (serves == "bucketed") != (each in bucketed)]
     if others:
         kind = "with buckets" if serves == "bucketed" else "without buckets"
-        raise BadInput(f"{key}={config.name}: supports only encodings {kind}, not {others[0]}")
+        raise BadInput(f"{key}={config.name}: supports only encodings {kind}, not {others[0]}{_whose(parts, others)}")
+
+
+def _whose(parts: Mapping[str, Sequence[str]], unserved: Sequence[str]) -> str:
+    """Which part of a mixture has one of some encodings; "" where there are none, or no parts."""
+    roles = [role for role, names in parts.items() if set(names) & set(unserved)]
+    return f" (the {roles[0]} part)" if roles else ""
 
 
 def _interpolates(encodings: Sequence[str]) -> bool:

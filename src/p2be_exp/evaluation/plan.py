@@ -106,11 +106,11 @@ class EvaluationPlan:
 
 
 def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
-    wanted, encodings, parts = config.attack, config.encoding_names, list(config.model.part_encodings())
+    wanted, encodings, parts = config.attack, config.encoding_names, config.model.part_encodings()
     gated = config.model.gated
     check_climbs_gate("attack", wanted, gated)
     if config.regime.attack is not None:
-        check_serves("regime.attack", config.regime.attack, encodings)
+        check_serves("regime.attack", config.regime.attack, encodings, parts)
     if source is None:
         return plan_attacks(wanted, encodings, parts=parts, gated=gated)
     other, key = source.config(), "attack.source"

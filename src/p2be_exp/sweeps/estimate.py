@@ -110,7 +110,8 @@ def planned(config: TrainConfig) -> list[Attack]:
         return []
     if isinstance(attack, SuiteConfig):
         attack = dataclasses.replace(attack, source=None)
-    return plan_attacks(attack, config.encoding_names, parts=list(config.model.part_encodings()))
+    model = config.model
+    return plan_attacks(attack, config.encoding_names, parts=model.part_encodings(), gated=model.gated)
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:

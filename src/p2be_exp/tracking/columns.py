@@ -19,7 +19,7 @@ def run_name(config: TrainConfig) -> str:
     encoding = config.encoding.name + ("" if config.encoding.M is None else f"-M{config.encoding.M}")
     activation = plain(config.backbone).get("activation", "relu")
     backbone = config.network + ("" if activation == "relu" else f"-{activation}")
-    model = () if config.model.name == "plain" else (config.model.name,)
+    model = () if config.model.name == "plain" else (config.model.label,)
     return "_".join((encoding, *model, backbone, config.regime.name, config.dataset.name, f"seed{config.seed}"))
 
 

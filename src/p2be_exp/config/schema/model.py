@@ -24,6 +24,11 @@ class ModelConfig:
         return ()
 
     @property
+    def label(self) -> str:
+        """What it is called in a run's name, with the setting that grids vary."""
+        return self.name
+
+    @property
     def gated(self) -> bool:
         """Whether it has a gate, which an attack with ``loss=mix`` climbs as well."""
         return False
@@ -114,6 +119,11 @@ class MixModelConfig(MixtureConfig):
     name: str = "mix"
     robust_scale: float = number(above=0)
     alpha: float = number(0, 1)
+
+    @property
+    def label(self) -> str:
+        """See :class:`ModelConfig`."""
+        return f"mix-alpha{self.alpha:g}"
 
 
 @dataclass
