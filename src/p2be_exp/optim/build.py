@@ -32,7 +32,7 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
     Source: the reference code; see the presets for where the paper differs.
     """
     if isinstance(config, AdamWConfig):
-        return CombinedOptimizer({"backbone": _adamw(network, config)}, parameters=network)
+        return CombinedOptimizer({"backbone": _adamw(network, config)}, parameters=[*network, *table])
     assert isinstance(config, SGDConfig)  # there is no third
     members: dict[str, Optimizer] = {
         "backbone": SGD(
