@@ -19,8 +19,8 @@ def norm_of() -> nn.BatchNorm1d:
 
 
 def standardised(share: slice, counted: bool):
-    """Deviation and mean, what the norm gives, its gradient, and its statistics."""
-    norm, values = norm_of(), VALUES[share].clone().requires_grad_()
+    """Deviation, mean, what a norm as Lightning makes it on GPUs gives, its gradient, and its statistics."""
+    norm, values = nn.SyncBatchNorm.convert_sync_batchnorm(norm_of()), VALUES[share].clone().requires_grad_()
     found = norm_over_ranks(norm, values, counted)
     (gradient,) = torch.autograd.grad((FACTORS[share] * found.sin()).sum(), values)
     return std_mean_over_ranks(values, counted), found.detach(), gradient, dict(norm.state_dict())

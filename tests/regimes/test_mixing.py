@@ -194,14 +194,14 @@ def trained_part(folder: Path, *overrides: str) -> tuple[dict, dict, list[int]]:
 
 
 def test_two_processes_are_one(tmp_path):
-    ddp = ("trainer=ddp", "trainer.accelerator=cpu")
+    ddp = ("epochs=1", "trainer=ddp", "trainer.accelerator=cpu")
     first, second = (each.value for each in on_two_ranks(tmp_path, lambda rank: trained_part(tmp_path, *ddp)))
-    assert [sum(pair) for pair in zip(first[2], second[2], strict=True)] == [5, 5, 1] * 2
+    assert [sum(pair) for pair in zip(first[2], second[2], strict=True)] == [5, 5, 1]
     assert any(0 in pair for pair in zip(first[2], second[2], strict=True))  # a rank without an image of its own
     assert_equal(first[0], second[0])
-    assert first[0]["gate.norm.num_batches_tracked"] == 6
+    assert first[0]["gate.norm.num_batches_tracked"] == 3
     assert first[1] == second[1]
-    alone = trained_part(tmp_path)
+    alone = trained_part(tmp_path, "epochs=1")
     for name, value in alone[0].items():
         torch.testing.assert_close(first[0][name], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
     assert first[1] == pytest.approx(alone[1], rel=1e-6)

@@ -21,14 +21,14 @@ GATE = (
     "model=adaptive_mix",
     "model.widths=[4,8]",
     "regime.attack.steps=2",
-    "limit_train=16",
+    "limit_train=8",
     "limit_test=8",
-    "batch_size=6",
+    "batch_size=4",
     "epochs=2",
     "corruption=none",
     "attack=none",
 )
-"""Three batches an epoch."""
+"""Two batches an epoch."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_parts_are_those_of_their_runs_to_the_bit(whole, rgb_run, four_epoch
     model = load_run(whole)
     for part, run in ((model.accurate, rgb_run), (model.robust, four_epochs)):
         assert_equal(dict(part.state_dict()), dict(load_run(run).state_dict()))
-    assert model.gate.norm.num_batches_tracked == 6
+    assert model.gate.norm.num_batches_tracked == 4
     constants = [getattr(model.gate, name).item() for name in ("alpha_low", "alpha_high", "gate_std", "gate_mean")]
     assert constants == [0.5, 1.0, 2.0, 1.0]
     assert len(model.gate.network.layers) == 2
@@ -57,7 +57,7 @@ def test_the_parts_are_those_of_their_runs_to_the_bit(whole, rgb_run, four_epoch
 def test_stopped_and_gone_on_with_it_is_the_same_to_the_bit(whole, parts, workdir, monkeypatch):
     at_batch(monkeypatch, 1, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert train(*GATE, *parts, "hydra.run.dir=run").code == 143
-    assert checkpoint_of(Path("run"))["global_step"] == 4
+    assert checkpoint_of(Path("run"))["global_step"] == 3
     outcome = train("resume=run")
     assert outcome.code == 0, outcome.err
     left, right = checkpoint_of(Path("run")), checkpoint_of(whole)
@@ -70,7 +70,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_bit(whole, parts, workdi
 def test_it_is_attacked_through_its_gate(whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
     attack = ("attack=pgd", "attack.loss=mix", "attack.steps=2")
-    outcome = evaluate(f"run={run}", *attack, "limit_test=4", "corruption=none", "trainer=cpu", "name=mix")
+    outcome = evaluate(f"run={run}", *attack, "limit_test=2", "corruption=none", "trainer=cpu", "name=mix")
     assert outcome.code == 0, outcome.err
     assert "attack/pgd_mix_secant/8" in json.loads((run / "evaluations/mix/results.json").read_text())["conditions"]
 
