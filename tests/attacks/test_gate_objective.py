@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gated_mixtures import slow_objective
 from p2be_exp.attacks.gate_objective import gate_objective, targeted_dlr
 
 
@@ -16,14 +17,6 @@ def random_batch():
     weight = 0.4 * torch.rand(7, generator=generator, dtype=torch.float64)
     targets = torch.tensor([-1, 3, 0, -1, 5, 2, 1])
     return output, gamma, labels, weight, targets
-
-
-def slow_objective(z, gamma, label, weight, target):
-    base = -z[label]
-    if target >= 0:
-        ordered = sorted(z, reverse=True)
-        base = -(z[label] - z[target]) / (ordered[0] - (ordered[2] + ordered[3]) / 2 + 1e-12)
-    return (1 - weight) * base + weight * -math.log(1 / (1 + math.exp(-gamma)))
 
 
 def test_the_objective_is_that_of_the_formulas():

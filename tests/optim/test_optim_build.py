@@ -117,3 +117,43 @@ def test_the_recipe_for_imagenet(preset, last):
 def test_steps_change_at_the_beginning_of_an_epoch():
     seen = rates(config("optim.schedule=steps", "optim.milestones=[1,3]", "optim.gamma=0.5"), 8, epochs=4)
     assert seen["backbone"] == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025])
+
+
+def test_a_gate_has_adamw_alone():
+    """Adaptive Smoothing's settings for two ResNet-18."""
+    network, table = parts()
+    settings = config("model=adaptive_mix")
+    optimizer = build_optimizer(network, [], settings)
+    assert [type(each) for each in optimizer.members.values()] == [AdamW]
+    (group,) = optimizer.param_groups
+    assert (group["name"], group["params"]) == ("backbone", network)
+    keys = ("lr", "betas", "weight_decay", "eps", "amsgrad")
+    assert tuple(group[key] for key in keys) == (1e-4, (0.9, 0.999), 1e-5, 1e-8, False)
+    assert settings.clip_norm == 10
+    with pytest.raises(ValueError, match="parameters in no optimizer"):
+        build_optimizer(network, table, settings)
+
+
+@pytest.mark.parametrize(("total_steps", "epochs", "time"), [(100, 4, 4), (12, 1, 1), (74, 2, 2)])
+def test_the_rate_of_a_gate_warms_up_over_a_25th_of_all_steps(total_steps, epochs, time):
+    settings = config("model=adaptive_mix")
+    optimizer = build_optimizer(parts()[0], [], settings)
+    schedule = build_schedule(optimizer, settings, epochs, total_steps // epochs)
+    for t in range(total_steps + 1):
+        warm = 1 - math.exp(-(t + 1) / time)
+        expected = 1e-4 * warm * 0.5 * (1 + math.cos(math.pi * t / total_steps))
+        assert schedule.get_last_lr() == pytest.approx([expected], rel=1e-9, abs=1e-18)
+        optimizer.step()
+        schedule.step()
+
+
+def test_a_gate_may_do_without_a_warm_up():
+    settings = config("model=adaptive_mix", "optim.warmup=0", "optim.lr_end=1e-6")
+    optimizer = build_optimizer(parts()[0], [], settings)
+    schedule = build_schedule(optimizer, settings, epochs=1, steps_per_epoch=5)
+    seen = []
+    for _ in range(6):
+        seen += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    assert seen == pytest.approx(cosine(1e-4, 1e-6, 5), rel=1e-9)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
 
-from p2be_exp.optim import Constant, Cosine, Steps
+from p2be_exp.optim import Constant, Cosine, Steps, WarmedUpCosine
 
 STEPS = 78_200  # 200 epochs of 391 batches
 
@@ -60,3 +60,16 @@ def test_steps_are_torchs_multi_step(milestones):
         assert [0.1 * schedule(7 * epoch + step) for step in (0, 3, 6)] == pytest.approx([expected] * 3, rel=1e-12)
         optimizer.step()
         stepped.step()
+
+
+def test_the_warmed_up_cosine_is_the_product_of_the_two_formulas():
+    schedule = WarmedUpCosine(100, floor=0.1, time=4)
+    for t in (0, 1, 3, 4, 50, 99, 100, 101):
+        cosine = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(t, 100) / 100))
+        assert schedule(t) == pytest.approx(cosine * (1 - math.exp(-(t + 1) / 4)), rel=1e-12)
+
+
+def test_a_schedule_keeps_numbers_alone():
+    """A checkpoint holds what its attributes are, and is loaded with ``weights_only``."""
+    for schedule in (Cosine(5, 0.1), WarmedUpCosine(5, 0.1, 2), Steps([1], 0.5, 3), Constant()):
+        assert all(isinstance(value, int | float | list) for value in vars(schedule).values())

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 
 
-def bounds(images: Tensor, eps_levels: int) -> tuple[Tensor, Tensor]:
+def bounds(images: Tensor, eps_levels: int | Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest allowed level of every value, uint8 like ``images``.
+
+    Args:
+        images: uint8.
+        eps_levels: radius in levels; an int16 tensor that broadcasts with the images for a radius of each.
 
     >>> low, high = bounds(torch.tensor([[3, 250]], dtype=torch.uint8), 8)
     >>> low.tolist(), high.tolist()

@@ -15,10 +15,10 @@ from p2be_exp.randomness.draws import ImageRandom, Purpose
 class GateAttack(PGD):
     """PGD with a radius, a target and a share of the gate for each image, drawn for seed, epoch and image.
 
-    The radius is ``eps_levels`` times a number uniform in ``radii``, to the nearest level and 1 at least; the share of
-    the gate is uniform in [0, gate_loss_high]; with probability 1 / (targets + 1) an image's cross-entropy is raised,
-    else the targeted DLR towards one of its ``targets`` most likely wrong classes. The reference makes a copy of every
-    image for each of these; the expectation is the same.
+    The radius is ``eps_levels`` times a number uniform in ``radii``, to the nearest level and 1 at least (0 where
+    ``eps_levels`` is 0); the share of the gate is uniform in [0, gate_loss_high]; with probability 1 / (targets + 1) an
+    image's cross-entropy is raised, else the targeted DLR towards one of its ``targets`` most likely wrong classes. The
+    reference makes a copy of every image for each of these; the expectation is the same.
 
     Args:
         like: gives radius, surrogate, steps and what else PGD has.
@@ -43,10 +43,10 @@ class GateAttack(PGD):
         return False
 
     def radii(self, images: Tensor, random: AttackRandom) -> Tensor:
-        """``(B, 1, 1, 1)``, whole levels."""
+        """Those of the images, int16 ``(B, 1, 1, 1)``."""
         low, high = self._radii
         drawn = low + (high - low) * _draws(random)[:, 0]
-        return (self.eps_levels * drawn).round().clamp(min=1).float().view(-1, 1, 1, 1)
+        return (self.eps_levels * drawn).round().clamp(min=min(self.eps_levels, 1)).short().view(-1, 1, 1, 1)
 
     def ask(self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom) -> Asked:
         """What answers with each image's own objective."""

@@ -19,7 +19,6 @@ from p2be_exp.attacks.gradient import level_gradient_of
 from p2be_exp.attacks.margin import margins
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.attacks.random_in_ball import uniform_levels
-from p2be_exp.encodings import LEVELS
 from p2be_exp.errors import BadInput
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.precision import at_least_float32
@@ -154,23 +153,20 @@ class PGD(Attack):
         return Asked(model, self, images)
 
     def radii(self, images: Tensor, random: AttackRandom) -> Tensor | int:
-        """The radius of the ball in levels: of each image, ``(B, 1, 1, 1)``, or of all."""
+        """The radius of the ball in levels: of all images, or of each, int16 ``(B, 1, 1, 1)``."""
         return self.eps_levels
 
     def _start(self, images: Tensor, labels: Tensor, random: AttackRandom, restart: int) -> _Climb:
+        radius = self.radii(images, random)
         if self.start == "near":
             start = uniform_levels(images, min(self.eps_levels, 1), random, restart)
         elif self.start == "uniform" or restart:
-            start = uniform_levels(images, self.eps_levels, random, restart)
+            start = uniform_levels(images, radius, random, restart)
         else:
             start = images
-        radius = self.radii(images, random)
-        if isinstance(radius, int):
-            low, high = bounds(images, radius)
-            return _Climb.at(start.float(), low.float(), high.float(), labels, self.step_size * radius)
-        low, high = (images.float() - radius).clamp(min=0), (images.float() + radius).clamp(max=LEVELS - 1)
-        start = torch.maximum(torch.minimum(start.float(), high), low)
-        return _Climb.at(start, low, high, labels, self.step_size * radius.flatten())
+        low, high = bounds(images, radius)
+        step = self.step_size * (radius if isinstance(radius, int) else radius.flatten())
+        return _Climb.at(start.float(), low.float(), high.float(), labels, step)
 
 
 def checkpoints(steps: int) -> dict[int, int]:

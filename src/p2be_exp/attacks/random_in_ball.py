@@ -36,8 +36,8 @@ class RandomInBall(Attack):
         return Search(uniform_levels(images, self.eps_levels, random, restart))
 
 
-def uniform_levels(images: Tensor, eps_levels: int, random: AttackRandom, restart: int) -> Tensor:
-    """Levels uniform in the ball, uint8 like ``images``; near 0 and 255 among the levels that are left there."""
+def uniform_levels(images: Tensor, eps_levels: int | Tensor, random: AttackRandom, restart: int) -> Tensor:
+    """Levels uniform in the ball of :func:`bounds`, uint8 like ``images``; near 0 and 255 among those left there."""
     low, high = (bound.short() for bound in bounds(images, eps_levels))
     draws = random.uniform(restart, images[0].numel() if len(images) else 0).view(images.shape)
     # A draw below 1 times at most 256 stays below that count in float64: the highest level is never exceeded.

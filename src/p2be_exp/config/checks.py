@@ -259,8 +259,8 @@ def _check_gate(config: TrainConfig) -> None:
         if not isinstance(inner, PGDConfig) or inner.loss != "mix":
             loss = f" regime.attack.loss={inner.loss}" if isinstance(inner, PGDConfig) else ""
             raise BadInput(f"attack@regime.attack={inner.name}{loss}: must be pgd with loss=mix for regime=mixing")
-        if config.batch_size < 2 * config.trainer.devices * config.trainer.num_nodes:
-            raise BadInput(f"batch_size={config.batch_size}: a gate needs two images or more on each process")
+        if config.batch_size < 2:
+            raise BadInput(f"batch_size={config.batch_size}: must be 2 or more with regime=mixing")
 
 
 def _check_order(low_key: str, low: float, high_key: str, high: float) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from p2be_exp.backbones.batch_norm import norm_and_activation
 from p2be_exp.models.precision import at_least_float32
+from p2be_exp.models.ranks_norm import norm_over_ranks, std_mean_over_ranks
 
 WIDTHS = (64, 128, 256)
 """Channels of the three layers: 2.8 million parameters for two ResNet-18; the published network has four times as many
@@ -88,7 +89,8 @@ class Gate(nn.Module):
 
     In train mode the network's outputs are clamped to 0.6 standard deviations (unbiased) from their mean over the
     batch, through which no gradient flows; then gamma is their batch norm (no affine parameters, momentum 0.01), times
-    ``gate_std`` plus ``gate_mean``. In eval mode nothing is clamped, so that gamma spreads wider.
+    ``gate_std`` plus ``gate_mean``. The batch is that of all processes together. In eval mode nothing is clamped, so
+    that gamma spreads wider.
 
     Args:
         channels, widths: see :class:`MixingNetwork`.
@@ -128,17 +130,22 @@ class Gate(nn.Module):
         constants = {"alpha_low": alpha_low, "alpha_high": alpha_high, "gate_std": gate_std, "gate_mean": gate_mean}
         for name, value in constants.items():
             self.register_buffer(name, torch.tensor(float(value)))
-        self._calibrated = True
+        self._calibrated, self._counted = True, True
 
     @contextmanager
-    def uncalibrated(self) -> Iterator[None]:
+    def uncalibrated(self, counted: bool = True) -> Iterator[None]:
         """Within it gamma has the training's constants, and alpha the range 0 to 1: what is trained and what the
-        training attacks, whatever the mode. Evaluation never uses it."""
-        before, self._calibrated = self._calibrated, False
+        training attacks, whatever the mode. Evaluation never uses it.
+
+        Args:
+            counted: False where this process has no image of its own in a batch of all processes: the images that it
+                has instead take no part in the standardisation.
+        """
+        before, self._calibrated, self._counted = (self._calibrated, self._counted), False, counted
         try:
             yield
         finally:
-            self._calibrated = before
+            self._calibrated, self._counted = before
 
     def forward(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The weights of a batch of images.
@@ -175,9 +182,11 @@ class Gate(nn.Module):
 
     def _standardised(self, raw: Tensor) -> Tensor:
         if self.training:
-            deviation, mean = torch.std_mean(raw.detach())
+            deviation, mean = std_mean_over_ranks(raw, self._counted)
             raw = raw.clamp(mean - _CLAMP * deviation, mean + _CLAMP * deviation)
-        standardised = self.norm(raw).squeeze(1)
+            standardised = norm_over_ranks(self.norm, raw, self._counted).squeeze(1)
+        else:
+            standardised = self.norm(raw).squeeze(1)
         if self._calibrated:
             return standardised * self.gate_std + self.gate_mean
         return standardised * TRAINING_STD + TRAINING_MEAN

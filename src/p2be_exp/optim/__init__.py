@@ -2,6 +2,15 @@
 
 from p2be_exp.optim.build import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine, Steps
+from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine
 
-__all__ = ["CombinedOptimizer", "Constant", "Cosine", "Steps", "build_optimizer", "build_schedule", "clip_gradients"]
+__all__ = [
+    "CombinedOptimizer",
+    "Constant",
+    "Cosine",
+    "Steps",
+    "WarmedUpCosine",
+    "build_optimizer",
+    "build_schedule",
+    "clip_gradients",
+]

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from p2be_exp.config.schema import AdamWConfig, SGDConfig
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUp
+from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import OptimConfig
@@ -32,7 +32,7 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
     Source: the reference code; see the presets for where the paper differs.
     """
     if isinstance(config, AdamWConfig):
-        return CombinedOptimizer({"backbone": _adamw(network, config)}, parameters=network)
+        return CombinedOptimizer({"backbone": _adamw(network, config)}, parameters=[*network, *table])
     assert isinstance(config, SGDConfig)  # there is no third
     members: dict[str, Optimizer] = {
         "backbone": SGD(
@@ -91,10 +91,10 @@ def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: in
     """
     total_steps = epochs * steps_per_epoch
     if isinstance(config, AdamWConfig):
-        cosine = Cosine(total_steps, floor=min(1.0, config.lr_end / config.lr))
-        return LambdaLR(
-            optimizer, WarmedUp(cosine, max(1, int(config.warmup * total_steps))) if config.warmup else cosine
-        )
+        floor = min(1.0, config.lr_end / config.lr)
+        if not config.warmup:
+            return LambdaLR(optimizer, Cosine(total_steps, floor))
+        return LambdaLR(optimizer, WarmedUpCosine(total_steps, floor, time=max(1, int(config.warmup * total_steps))))
     assert isinstance(config, SGDConfig)  # there is no third
 
     def factor(group: dict[str, Any]) -> Cosine | Steps | Constant:

@@ -44,22 +44,23 @@ class Steps:
         return self.gamma ** bisect_right(self.milestones, step // self.steps_per_epoch)
 
 
-class WarmedUp:
-    """Another schedule times ``1 - exp(-(t + 1) / T)``: a rate that rises fast at first.
+class WarmedUpCosine(Cosine):
+    """The cosine times ``1 - exp(-(t + 1) / T)``: a rate that rises fast at first.
 
     Args:
-        schedule: factor at a step.
+        total_steps, floor: of the cosine.
         time: T, in steps.
 
     Source: Bai et al. 2024 (arXiv 2301.12554), the authors' code, where T is a 25th of all steps.
     """
 
-    def __init__(self, schedule: Cosine, time: int) -> None:
-        self.schedule, self.time = schedule, time
+    def __init__(self, total_steps: int, floor: float, time: int) -> None:
+        super().__init__(total_steps, floor)
+        self.time = time
 
     def __call__(self, step: int) -> float:
         """Factor at a step."""
-        return self.schedule(step) * -math.expm1(-(step + 1) / self.time)
+        return super().__call__(step) * -math.expm1(-(step + 1) / self.time)
 
 
 class Constant:

@@ -28,7 +28,8 @@ class Mixing(Regime):
 
     Each image has one adversarial copy, made through gate and parts by
     :class:`~p2be_exp.attacks.gate_attack.GateAttack`. Both are in one forward pass, so that the gate's standardisation
-    sees as many of either. Gamma has the constants of the training meanwhile, and alpha the range 0 to 1.
+    sees as many of either, over all processes. Gamma has the constants of the training meanwhile, and alpha the range 0
+    to 1.
 
     Args:
         seed, augment: see :class:`Regime`.
@@ -68,7 +69,7 @@ class Mixing(Regime):
         """The terms ``bce``, ``ce`` and ``product``; the training error is that on the clean view."""
         clean = self.clean_view(batch, epoch)
         random = AttackRandom(self.seed, batch.indices, Purpose.TRAINING_ATTACK, epoch)
-        with model.gate.uncalibrated():
+        with model.gate.uncalibrated(counted=batch.count > 0):
             with attacked(model):
                 adversarial = self.attack.search(model, clean, batch.labels, random).images
             output, gamma = model.gated(*model.read(torch.cat([clean, adversarial]), learn=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,24 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     total = values.clone()
     torch.distributed.all_reduce(total)
     return total
+
+
+def differentiable_sum_over_ranks(values: Tensor) -> Tensor:
+    """As :func:`sum_over_ranks`, with a gradient: of the sum of all ranks' losses.
+
+    Every rank must go back through it as well, even if its own loss has the weight 0.
+    """
+    return values if world_size() == 1 else _Sum.apply(values)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return sum_over_ranks(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return sum_over_ranks(gradient)
 
 
 def from_first_rank(value: T) -> T:
