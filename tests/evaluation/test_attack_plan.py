@@ -49,9 +49,9 @@ def test_a_suite_of_a_mixture_transfers_from_each_of_its_parts():
     names = {"robust": ("p2be",), "accurate": ("rgb",)}
     found = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=names)
     ids = [attack.id for attack in found]
-    assert ids[-3:] == ["transfer_robust", "transfer_accurate", "square"]
-    assert all(attack.stop_when_wrong is False for attack in (found[-3].inner, found[-2].inner))
-    assert [gradient_name(each, ["p2be", "rgb"], names) for each in found[-3:-1]] == ["secant", "exact"]
+    assert ids[-4:] == ["transfer_robust", "transfer_accurate", "transfer_robust_lspga", "square"]
+    assert all(attack.inner.stop_when_wrong is False for attack in found[-4:-1])
+    assert [gradient_name(each, ["p2be", "rgb"], names) for each in found[-4:-1]] == ["secant", "exact", "relaxed"]
     alone = plan_attacks(group("attack=pgd"), ["p2be", "rgb"], parts=names)
     assert [attack.id for attack in alone] == ["pgd_margin_secant"]
     gated = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=names, gated=True)

@@ -72,8 +72,7 @@ def plan_attacks(
     attacks: list[Attack] = []
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
-            sources = ([source] if source is not None else []) + [Source(part, part) for part in parts]
-            attacks += _suite(config, radius, encodings, sources, gated)
+            attacks += _suite(config, radius, encodings, source, parts, gated)
         else:
             attacks += _single(config, radius, source)
     return attacks
@@ -155,7 +154,12 @@ def _single(config: AttackConfig, radius: int, source: Source | None) -> list[At
 
 
 def _suite(
-    config: SuiteConfig, radius: int, encodings: Sequence[str], sources: Sequence[Source], gated: bool
+    config: SuiteConfig,
+    radius: int,
+    encodings: Sequence[str],
+    source: Source | None,
+    parts: Mapping[str, Sequence[str]],
+    gated: bool,
 ) -> list[Attack]:
     steps, restarts = config.steps, config.restarts
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
@@ -173,20 +177,33 @@ def _suite(
         build_attack(replace(lspga, loss="margin", restarts=restarts * max(steps // lspga.steps, 1)), radius),
         *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in losses),
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
-        *(_transfer(source, radius, steps, restarts) for source in sources),
+        *([_transfer(source, radius, steps, restarts)] if source is not None else []),
+        *(_transfer(Source(part, part), radius, steps, restarts) for part in parts),
+        *(_relaxed_transfer(part, radius, restarts) for part, names in parts.items() if set(names) != {"rgb"}),
         build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),
         *(build_attack(each, radius) for each in joined(config)),
     ]
 
 
+def default_attack(name: str, radius: int) -> Attack:
+    """An attack with every key but the radius at its default."""
+    return build_attack(_default(name), radius)
+
+
 def _random(radius: int) -> Attack:
     """The baseline that the other attacks must beat."""
-    return build_attack(_default("random_in_ball"), radius)
+    return default_attack("random_in_ball", radius)
 
 
 def _default(name: str) -> Any:
     """The configuration group of an attack, every key at its default."""
     return typed_group("attack", {"attack": defaults_of("attack", name)})
+
+
+def _relaxed_transfer(part: str, radius: int, restarts: int) -> Transfer:
+    """From a part that looks codes up, by LS-PGA, to which such a part may fall and not to a surrogate."""
+    inner = build_attack(replace(_default("lspga"), restarts=1), radius)
+    return Transfer(radius, part, f"{part}_lspga", inner, restarts=restarts)
 
 
 def _transfer(source: Source, radius: int, steps: int, restarts: int) -> Transfer:

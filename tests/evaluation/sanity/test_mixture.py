@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models_of_readers import net
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.encodings import RGB
 from p2be_exp.evaluation.sanity.mixture import NAME, no_more_robust_than_its_part
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.mixed import MixedClassifier
 from p2be_exp.models.readers import CodeReader
+from usual import P2BE
 
 
 class Bright(Classifier):
@@ -57,3 +59,12 @@ def test_one_whose_gradient_is_true_is_not():
     check = checked(accurate=False, robust=False, alpha=0.6)
     assert check.verdict == "ok"
     assert "0 are right with the mixture alone, 0 with its robust part alone, p = 1." in check.detail
+
+
+def test_a_part_on_codes_is_attacked_by_lspga_too():
+    torch.manual_seed(0)
+    parts = [net(encoding, seed).float() for seed, encoding in enumerate((RGB(), P2BE(8)))]
+    model = MixedClassifier(*parts, alpha=0.7).eval()
+    images = torch.randint(256, (4, 3, 5, 5), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    check = no_more_robust_than_its_part(model, images, model(images).argmax(1), 8, AttackRandom(0, torch.arange(4)))
+    assert check.detail.startswith("pgd_margin_secant and lspga at 8 levels: of 4 images")
