@@ -34,6 +34,7 @@ from p2be_exp.models.model import EncodedClassifier
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import AugMixRegime, NoisyMix, When, build_regime, noisymix
 from p2be_exp.regimes.feature_mixing import ElementRandom, MixedBatch, draw_batch, draw_partners
+from p2be_exp.registry import OPTIONS
 from usual import P2BE
 
 SEED, WHEN, B = 11, When(3, 40), 6
@@ -236,7 +237,8 @@ def test_bad_settings(workdir, arguments, message):
     assert list(workdir.iterdir()) == []
 
 
-def test_only_a_plain_model_has_stages_to_mix_behind():
+def test_only_a_plain_model_has_stages_to_mix_behind(monkeypatch):
+    monkeypatch.setitem(OPTIONS["model"], "two_nets", OPTIONS["model"]["plain"])
     for stages, allowed in ((3, False), (0, True)):
         config = training_config(["regime=noisymix", f"regime.stages={stages}"])
         config.model.name = "two_nets"
