@@ -144,3 +144,9 @@ def test_parts_without_a_table_are_not_among_what_is_left(workdir):
     write_mix("m", 0.5, 3.0, 20.0, sweep=small)
     assert make_report(["acc", "m"]).sections == []
     assert [section.table.spec.id for section in make_report(["acc"]).sections] == ["other"]
+
+
+def test_the_table_of_a_mixture_is_its_parts(workdir):
+    write_mix("m", 0.5, 3.0, 20.0, keys="encoding=p2be")
+    report = make_report(["m"])
+    assert (report.results[0].config.encoding.name, list(report.maps), list(report.notes)) == ("p2be", [], [])

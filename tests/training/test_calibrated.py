@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from commandline import QUICKSTART, refusal, train
 from p2be_exp import load_run
-from p2be_exp.config import training_config
+from p2be_exp.config import check_config, training_config
 from p2be_exp.config.schema import NUTS_CONSTANTS
 from p2be_exp.data.images import ImageSet
 from p2be_exp.data.split import split_train
@@ -138,6 +138,24 @@ def test_what_cannot_be_calibrated_is_refused(rgb_run, four_epochs, parts, workd
     model = training_config([*NUTS, "model.accurate=a", "model.robust=b"])
     with pytest.raises(BadInput, match=r"one of them has another dataset\.split_seed"):
         common_split(model, runs)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "said"),
+    [
+        (3, "model.calibration=3: must be null, or have scale, shift, power, alpha, surrogate_alpha"),
+        ({"scale": 1.0}, "must be null, or have scale, shift, power, alpha, surrogate_alpha"),
+        ({**PUBLISHED, "alpha": 2}, "model.calibration.alpha=2: must be between 0 and 1"),
+        ({**PUBLISHED, "power": float("nan")}, "model.calibration.power=nan: must be 1 or more"),
+        ({**PUBLISHED, "scale": "5"}, "model.calibration.scale='5': must be above 0"),
+    ],
+)
+def test_a_stored_calibration_is_checked(calibration, said):
+    config = training_config([*NUTS, "model.accurate=a", "model.robust=b"])
+    config.model.calibration = calibration
+    with pytest.raises(BadInput) as raised:
+        check_config("train", config)
+    assert said in str(raised.value)
 
 
 def test_a_robust_part_that_is_never_wrong_has_nothing_to_be_calibrated_on():

@@ -82,13 +82,19 @@ def _check_constants(model: NutsMixModelConfig) -> None:
     if given and len(given) < len(NUTS_CONSTANTS):
         missing = ", ".join(f"model.{key}" for key in NUTS_CONSTANTS if key not in given)
         raise BadInput(f"{' '.join(f'model.{key}={value}' for key, value in given.items())}: {missing} missing")
+    if model.calibration is not None:
+        _check_calibration(model)
+
+
+def _check_calibration(model: NutsMixModelConfig) -> None:
+    """Check what a search is said to have found by the rules for constants that are given."""
     found = model.calibration
-    if found is not None and not (isinstance(found, Mapping) and all(_is_number(found.get(k)) for k in NUTS_CONSTANTS)):
+    if not isinstance(found, Mapping) or not set(NUTS_CONSTANTS) <= set(found):
         raise BadInput(f"model.calibration={found!r:.60}: must be null, or have {', '.join(NUTS_CONSTANTS)}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    fields = {field.name: field for field in dataclasses.fields(model)}
+    for key in NUTS_CONSTANTS:
+        if why := fields[key].metadata["allowed"].refusal(found[key]):
+            raise BadInput(f"model.calibration.{key}={found[key]!r:.60}: {why}")
 
 
 def _check_filled_in(config: TrainConfig) -> None:

@@ -107,14 +107,15 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
     results, not_used = gather(paths, evaluation)
     mixtures = _mixtures(results)
     parts = [each.result for section in mixtures for each in section.pair.alone.values()]
-    tables = fill_tables([each for each in results if not is_mixture(each)], shown=[each for each in parts if each])
+    of_one = [each for each in results if not is_mixture(each)]
+    tables = fill_tables(of_one, shown=[each for each in parts if each])
     sections = [_section(table, grid) for table, grid in zip(tables, grids(tables), strict=True)]
     methods = [number for number, section in enumerate(sections) if section.table.spec.methods]
     for number in methods[-1:]:  # once, however many tables of methods there are
         published = published_methods(sections[number].table.spec.id)
         sections[number] = replace(sections[number], published=published)
-    learned = any(result.config.encoding.name == "p2be" for result in results)
-    maps, notes = code_maps(results) if learned else ([], [])
+    learned = any(result.config.encoding.name == "p2be" for result in of_one)
+    maps, notes = code_maps(of_one) if learned else ([], [])  # a mixture's tables are its parts'
     return Report(results, not_used, sections, maps, notes, mixtures)
 
 
