@@ -12,8 +12,10 @@ from commandline import QUICKSTART, evaluate, export, refusal, train
 from p2be_exp import load_run
 from p2be_exp.config import check_config, training_config
 from p2be_exp.config.parts import as_asked, with_parts
+from p2be_exp.config.typed import plain
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
+from p2be_exp.training import part_runs
 
 MIX = ("dataset=digits", "trainer=cpu", "trainer.progress=false", "limit_test=40", "limit_train=32", "model=mix")
 
@@ -121,6 +123,7 @@ def test_the_same_command_asks_for_the_same_configuration_before_and_after_its_p
         (["model.accurate=MIX", "model.robust=B"], "model=mix; a part must not be a mixture itself"),
         (["model.accurate=EMPTY", "model.robust=B"], "no checkpoints/last.ckpt (no epoch was finished)"),
         (["model.accurate=DAMAGED", "model.robust=B"], "checkpoints/last.ckpt is damaged"),
+        (["model.accurate=A", "model.robust=PLUGIN"], "model.robust=PLUGIN: needs the plug-in nowhere_to_be_found"),
         (["model.accurate=A", "model.robust=OTHER"], "trained on cifar10; this job has dataset=digits"),
         (["model.accurate=A", "model.robust=CLASSES"], "both parts must have the same, in the same order"),
         (["model.accurate=A", "model.robust=B", "model.alpha=1.5"], "model.alpha=1.5: must be between 0 and 1"),
@@ -138,7 +141,7 @@ def test_what_cannot_be_mixed_is_refused(rgb_run, four_epochs, mixed_copy, workd
         (workdir / name).symlink_to(run)
     (workdir / "LINK").symlink_to(rgb_run)
     made = [word.partition("=")[2] for word in given]
-    for name in {"EMPTY", "DAMAGED", "OTHER", "CLASSES"} & set(made):
+    for name in {"EMPTY", "DAMAGED", "PLUGIN", "OTHER", "CLASSES"} & set(made):
         _changed(name, shutil.copytree(four_epochs, workdir / name))
     monkeypatch.setattr("p2be_exp.training.job.build_data", None)  # data is not read
     assert said in refusal(train(*MIX, *given, "hydra.run.dir=run"))
@@ -153,6 +156,10 @@ def _changed(name, run):
         content = bytearray(checkpoint.read_bytes())
         content[len(content) // 2] ^= 255
         checkpoint.write_bytes(content)
+    elif name == "PLUGIN":
+        stored = OmegaConf.load(config)
+        stored.plugins = ["nowhere_to_be_found"]
+        OmegaConf.save(stored, config)
     elif name == "OTHER":
         stored = OmegaConf.load(config)
         stored.dataset = OmegaConf.create({**stored.dataset, "name": "cifar10", "download": False})
@@ -168,10 +175,35 @@ def mixed_copy(mixed, tmp_path_factory):
     return mixed[0]
 
 
+def test_parts_of_other_image_sizes_are_refused():
+    small, large = (training_config(["dataset=image_folder", f"dataset.image_size={size}"]) for size in (64, 96))
+    with pytest.raises(BadInput) as raised:
+        part_runs._check_data("model.accurate=a", small, "model.robust=b", large)
+    assert str(raised.value) == "model.accurate=a: dataset.image_size=64; model.robust=b has 96"
+
+
+@pytest.mark.parametrize(
+    ("accurate", "robust", "said"),
+    [
+        ("standard", "trades", None),
+        ("standard", "augmix", "the accurate part was not trained on adversarial images and the robust part was not "),
+        ("trades", "trades", "the accurate part was trained on adversarial images and the robust part was trained on "),
+    ],
+)
+def test_roles_that_look_swapped_are_told(accurate, robust, said):
+    regimes = {"accurate": accurate, "robust": robust}
+    facts = {role: {"regime": plain(training_config([f"regime={name}"]).regime)} for role, name in regimes.items()}
+    told = part_runs.roles_swapped(facts)
+    assert told is None if said is None else told.startswith(said)
+
+
 def test_nothing_is_for_a_mixture_alone(workdir):
     said = refusal(train(*QUICKSTART, "regime=none"))
     assert said.startswith("regime=none: only with model=mix or nuts_mix")
     assert "; with model=plain it must be one of advtrain, augmix, contrain" in said
+    parts = ("model.accurate=a", "model.robust=b")
+    said = refusal(train("dataset=digits", "model=adaptive_mix", *parts, "regime=none"))
+    assert said == "regime=none: must be mixing with model=adaptive_mix"
 
 
 def test_a_stored_configuration_with_other_parts_is_refused():
