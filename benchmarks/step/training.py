@@ -17,7 +17,7 @@ from benchmarks.loop_overhead import RandomData
 from benchmarks.step.parts import ATTACK, BACKWARD, LOSS, OPTIMIZERS, STEM, TRUNK, VIEWS, WAITING, Parts
 from p2be_exp.augment import AugMix
 from p2be_exp.backbones import check_image_size
-from p2be_exp.config import training_config
+from p2be_exp.config import check_config, training_config
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.data import Batch, ResidentLoader
 from p2be_exp.runs.run import Run
@@ -52,12 +52,13 @@ class Setting(NamedTuple):
             more: overrides.
 
         Raises:
-            BadInput: there is no such option, or this machine has no such device.
+            BadInput: there is no such option, two do not go together, or this machine has no such device.
         """
         overrides = [f"{key}={getattr(self, key)}" for key in ("encoding", "regime", "backbone", "batch_size")]
         overrides += ["dataset=cifar100", "epochs=1", "optim.lr=0.001", f"trainer.precision={self.precision}"]
         overrides += [f"trainer={'gpu' if self.device.type == 'cuda' else 'cpu'}", "trainer.progress=true"]
         config = training_config([*overrides, "trainer.compile=off", *more])
+        check_config("train", config)
         check_devices(config.trainer)
         check_image_size(config.backbone.name, IMAGE_SIZE)
         return config
