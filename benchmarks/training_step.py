@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from p2be_exp.backbones import build_backbone
-from p2be_exp.config.schema import AugMixConfig, OneHotConfig, OptimConfig, RGBConfig, StandardConfig, ThermometerConfig
+from p2be_exp.config.schema import AugMixConfig, OneHotConfig, RGBConfig, SGDConfig, StandardConfig, ThermometerConfig
 from p2be_exp.data import Batch
 from p2be_exp.encodings import P2BE, build_encoding
 from p2be_exp.models.model import EncodedClassifier
@@ -36,7 +36,7 @@ from benchmarks.hardware import hardware, set_precision
 from benchmarks.memory import allocated, in_fresh_process, peak_since, resident_peak
 from benchmarks.turns import median_ratio, take_turns
 
-OPTIM = OptimConfig(
+OPTIM = SGDConfig(
     lr=0.1,
     momentum=0.9,
     nesterov=True,
