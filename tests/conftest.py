@@ -49,6 +49,17 @@ def signals():
 
 
 @pytest.fixture(autouse=True)
+def arithmetic():
+    """What a test allows a GPU's convolutions and products is not the next one's."""
+    cudnn, products = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    before = cudnn.benchmark, cudnn.allow_tf32
+    yield
+    cudnn.benchmark, cudnn.allow_tf32 = before
+    if torch.get_float32_matmul_precision() != products:
+        torch.set_float32_matmul_precision(products)
+
+
+@pytest.fixture(autouse=True)
 def job_processes():
     """Those of joblib end with their test: the next sweep would run in the folder that they were started in."""
     yield

@@ -16,7 +16,7 @@ from benchmarks.gpu.part import Task
 from benchmarks.gpu.rehearsal import Speed, rehearse
 from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_commands import Commands, environment
-from benchmarks.gpu.training_plan import RECIPE_EPOCHS, TrainingPlan, plan_training, read_plan
+from benchmarks.gpu.training_plan import RECIPE_EPOCHS, RECIPE_TABLE_LR, TrainingPlan, plan_training, read_plan
 from p2be_exp.system.threads import usable_cpus
 
 LOOK = 0.3  # seconds between two looks at the processes
@@ -99,7 +99,7 @@ def _tell(task: Task, plan: TrainingPlan) -> None:
         "trained": f"dataset={size.dataset} backbone={size.backbone} regime=augmix, {', '.join(plan.encodings)}",
         "images a second in the rehearsal, each": f"{plan.images_per_second:,.4g}",
         "epochs": f"{plan.epochs} (the recipe's are {RECIPE_EPOCHS}; cosine over these {plan.epochs})",
-        "optim.table_lr": f"{plan.table_lr:g} (the recipe's times {RECIPE_EPOCHS}/{plan.epochs})",
+        "optim.table_lr": f"{plan.table_lr:g} (the recipe's times {plan.table_lr / RECIPE_TABLE_LR:.4g})",
         "test images a corruption": f"{plan.test_images:,}",
         "work folder": task.settings.work,
     }

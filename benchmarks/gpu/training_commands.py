@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.gpu.dependencies import ROOT, SOURCE
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.sizes import SIZES
-from benchmarks.gpu.training_plan import RECIPE_EPOCHS, TrainingPlan
+from benchmarks.gpu.training_plan import TrainingPlan, departures
 from p2be_exp.system.threads import usable_cpus
 
 CORRUPTED = "corrupted"
@@ -36,7 +36,6 @@ class Commands:
     def train(self, encoding: str, run: Path) -> list[str]:
         """Train from the start."""
         size, plan = SIZES[self.plan.size], self.plan
-        departs = f"{plan.epochs} of {RECIPE_EPOCHS} epochs, table_lr times {RECIPE_EPOCHS}/{plan.epochs}"
         return [
             *_python("train.py"),
             f"encoding={encoding}",
@@ -48,7 +47,7 @@ class Commands:
             f"limit_train={_limit(self.plan.size, size.train_images)}",
             f"limit_test={_limit(self.plan.size, size.test_images)}",
             f"optim.table_lr={plan.table_lr}",
-            f"departs_from_paper='{departs}'",
+            f"departs_from_paper='{departures(plan)}'",
             "corruption=none",
             "attack=none",
             f"data_dir='{self.settings.data_dir}'",

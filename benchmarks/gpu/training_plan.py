@@ -17,6 +17,9 @@ PLAN = "plan.json"
 RECIPE_EPOCHS, RECIPE_TABLE_LR = 200, 1.0e-4
 """The recipe's, with which the table's learning rate is scaled, so that a table moves as far in a short schedule."""
 
+PUBLISHED_EPOCHS = (50, 100, 200)
+"""Of Table VI: trainings of these lengths are made as the published ones, with the recipe's learning rate."""
+
 STARTS = 3
 """Processes that an encoding starts one after another: training, corruptions, attack."""
 
@@ -123,12 +126,24 @@ def plan_training(
         size=name,
         encodings=encodings,
         epochs=chosen,
-        table_lr=round(RECIPE_TABLE_LR * RECIPE_EPOCHS / chosen, 8),
+        table_lr=table_lr(chosen),
         test_images=images,
         start_seconds=round(known.start_seconds, 1),
         evaluation_seconds=round(evaluating, 1),
         images_per_second=round(speed.trained, 1) if speed else 0.0,
     )
+
+
+def table_lr(epochs: int) -> float:
+    """Of the learned table: the recipe's, larger where a training is shorter than any published."""
+    return RECIPE_TABLE_LR if epochs in PUBLISHED_EPOCHS else round(RECIPE_TABLE_LR * RECIPE_EPOCHS / epochs, 8)
+
+
+def departures(plan: TrainingPlan) -> str:
+    """In what a plan's trainings depart from the recipe, in words."""
+    length = f"{plan.epochs} of {RECIPE_EPOCHS} epochs"
+    as_published = plan.table_lr == RECIPE_TABLE_LR
+    return length if as_published else f"{length}, table_lr times {plan.table_lr / RECIPE_TABLE_LR:.4g}"
 
 
 def _evaluation_seconds(images: int, speed: Speed, size: Size) -> float:

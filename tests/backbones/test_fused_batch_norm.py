@@ -1,5 +1,6 @@
 """Batch norm and ReLU in one function: its plain form; its kernels by Triton's interpreter, compiled, and on a GPU."""
 
+import contextlib
 import copy
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from benchmarks.launches import Launches
 from p2be_exp.backbones import batch_norm, build_backbone
 from p2be_exp.backbones.batch_norm import fusible, norm_and_activation
 from p2be_exp.backbones.fused_batch_norm import fused_batch_norm_relu
+from p2be_exp.system.gpu_batch_norm import in_captured_step
 
 GPU = torch.device("cuda")
 
@@ -228,19 +230,22 @@ def test_a_trace_gets_pytorchs_operators(fusing):
     assert "relu" in str(traced.graph)
 
 
+@pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("said", ["fused", "plain", ""])
-def test_a_gpu_takes_this_way(monkeypatch, said):
+def test_a_gpu_takes_this_way(monkeypatch, said, captured):
     """On tensors that say they are on a GPU and have no values: whatever has to read one back fails."""
     pytest.importorskip("triton")
     monkeypatch.setenv("P2BE_BATCH_NORM", said)
-    with FakeTensorMode(), torch.device("cuda"), Launches() as launches:
+    inside = in_captured_step() if captured else contextlib.nullcontext()
+    fused = said == "fused" or (captured and not said)
+    with FakeTensorMode(), torch.device("cuda"), Launches() as launches, inside:
         network = build_backbone("wrn16_1", 10, activation="relu")
         features = torch.empty(4, 16, 32, 32, memory_format=torch.channels_last)
         logits = network(features)
     assert logits.shape == (4, 10)
-    assert launches.by_name["aten.relu"] == (0 if said == "fused" else 13)
+    assert launches.by_name["aten.relu"] == (0 if fused else 13)
     for name in ("p2be_exp.batch_norm_statistics", "p2be_exp.batch_norm_relu"):
-        assert launches.by_name[name] == (13 if said == "fused" else 0)
+        assert launches.by_name[name] == (13 if fused else 0)
     assert launches.waits == 0
 
 
@@ -294,7 +299,7 @@ def test_float32_on_a_gpu(training):
     for name, shape in SHAPES.items():
         norm, features, above = drawn(shape)
         norm = norm.to(GPU).train(training)
-        errors = errors_of(fused_batch_norm_relu, norm, features.to(GPU), above, terms=2)
+        errors = errors_of(fused_batch_norm_relu, norm, features.to(GPU), above.to(GPU), terms=2)
         assert max(errors.values()) <= 1, (name, errors)
 
 
@@ -309,7 +314,9 @@ def test_bf16_on_a_gpu_is_as_near_as_pytorchs_own(training):
         for key, each in results(fused_batch_norm_relu, norm, half, above).items():
             most = wanted[key].abs().max().item()
             # A gradient is cut or not where the ReLU's argument rounds to 0, which a sum of few values notices.
-            torch.testing.assert_close(each.double(), wanted[key], rtol=2**-7, atol=0.02 * most, msg=f"{name}: {key}")
+            torch.testing.assert_close(
+                each.double(), wanted[key].double(), rtol=2**-7, atol=0.02 * most, msg=f"{name}: {key}"
+            )
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@ from benchmarks.gpu.rehearsal import Speed
 from benchmarks.gpu.settings import ENCODINGS
 from benchmarks.gpu.sizes import SIZES
 from benchmarks.gpu.training_commands import Commands
-from benchmarks.gpu.training_plan import TrainingPlan, plan_training, read_plan
+from benchmarks.gpu.training_plan import TrainingPlan, departures, plan_training, read_plan
 
 FULL = SIZES["full"]
 H100 = Speed(start_seconds=10.0, trained=1850.0, predicted=12_000.0)
@@ -35,6 +35,13 @@ def test_more_time_is_more_epochs_up_to_the_recipes():
 def test_the_tables_learning_rate_is_scaled_so_that_it_moves_as_far():
     assert planned(360.0, epochs=9).table_lr == pytest.approx(1e-4 * 200 / 9)
     assert planned(36_000.0).table_lr == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("epochs", [50, 100, 200])
+def test_the_published_lengths_are_trained_as_published(epochs):
+    plan = planned(360.0, epochs=epochs)
+    assert plan.table_lr == 1e-4
+    assert departures(plan) == f"{epochs} of 200 epochs"
 
 
 def test_little_time_is_tested_on_fewer_images():
@@ -73,7 +80,7 @@ def test_the_commands_are_the_recipe_but_for_what_is_said(tmp_path):
     changed = {key for key in recipe if config[key] != recipe[key]}
     assert changed == {"epochs", "optim", "departs_from_paper", "data_dir", "trainer"}
     assert {key for key, value in recipe["optim"].items() if config["optim"][key] != value} == {"table_lr"}
-    assert "9 of 200 epochs" in config["departs_from_paper"]
+    assert config["departs_from_paper"] == "9 of 200 epochs, table_lr times 22.22"
 
 
 def replace_speed(**values: float) -> Speed:

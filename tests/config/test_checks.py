@@ -136,7 +136,7 @@ def test_values_that_do_not_go_together(config, changes, message):
 
 def test_how_gpus_read_codes_is_checked_with_the_configuration(config, monkeypatch):
     monkeypatch.setenv("P2BE_STEM", "folded")
-    assert refused(config) == "P2BE_STEM=folded (environment variable): must be lookup or fused"
+    assert refused(config) == "P2BE_STEM=folded (environment variable): must be fused or lookup"
     for allowed in ("lookup", "fused", ""):
         monkeypatch.setenv("P2BE_STEM", allowed)
         check_config("train", config)

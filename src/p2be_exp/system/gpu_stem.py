@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from p2be_exp.errors import BadInput
 
 VARIABLE = "P2BE_STEM"
-GPU_FORMS = ("lookup", "fused")
-"""PyTorch's look-up, the default; or the Triton kernels, which are not yet measured on a GPU."""
+GPU_FORMS = ("fused", "lookup")
+"""The Triton kernels, the default; or PyTorch's look-up."""
 
 
 def gpu_form(environment: Mapping[str, str] = os.environ) -> str:

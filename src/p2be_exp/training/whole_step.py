@@ -12,6 +12,7 @@ from torch import Tensor
 from p2be_exp.data import Batch
 from p2be_exp.optim import CombinedOptimizer
 from p2be_exp.regimes import When
+from p2be_exp.system.gpu_batch_norm import in_captured_step
 
 if TYPE_CHECKING:
     from p2be_exp.training.module import TrainingModule
@@ -100,7 +101,7 @@ class WholeStep:
         """
         module, batch = self.module, self._batch
         self.optimizer.zero_grad()
-        with self.forward_context():
+        with in_captured_step(), self.forward_context():
             terms, loss, result = next(module.losses_of(batch, When(self.epoch, 0)))
             if result.more or result.count is not None:
                 raise RuntimeError(f"regime={module.regime.name}: its steps are not of one loss over the whole batch")
