@@ -133,7 +133,7 @@ class Session:
         """Write a row, and print it."""
         at = round(self._clock() - self._start, 1)
         try:
-            self.out.add({**row, "part": part, "at": at})
+            self.out.add({**row, "process": part, "at": at})
         except OSError as error:  # a full disk: what comes is printed at least
             print(f"warning: the row below is not in {self.out.folder} ({error.strerror})", flush=True)
         cells = ", ".join(

@@ -41,7 +41,7 @@ PUBLISHED_NOTE = (
     "Published: Kishida & Nakayama, ICPR 2022, mean error under CIFAR-100-C of WRN-40-2 with AugMix: Table VI after 50 "
     "epochs, Table II after 200 (five seeds, the published files). They can be compared at these epochs alone."
 )
-_HIDDEN = ("table", "id", "part", "at")
+_HIDDEN = ("table", "id", "process", "at")
 
 
 def render(rows: Sequence[dict[str, Any]]) -> str:
@@ -49,7 +49,7 @@ def render(rows: Sequence[dict[str, Any]]) -> str:
 
     Args:
         rows: each names its ``table``; of those with the same ``id`` in a table the last one counts, in the place of
-            the first. ``part`` and ``at`` are not shown.
+            the first. ``process`` and ``at`` are not shown.
 
     Returns:
         Markdown, with an end of line.

@@ -15,10 +15,10 @@ def names(folder) -> set[str]:
 
 def test_a_row_is_on_disk_at_once_in_both_forms(tmp_path):
     out = Out(tmp_path / "out")
-    out.add({"table": "A training step", "id": "a", "ms": 1.5, "part": "step", "at": 2.0})
+    out.add({"table": "A training step", "id": "a", "ms": 1.5, "process": "step", "at": 2.0})
     lines = (tmp_path / "out" / "rows.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"table": "A training step", "id": "a", "ms": 1.5, "part": "step", "at": 2.0}
+        {"table": "A training step", "id": "a", "ms": 1.5, "process": "step", "at": 2.0}
     ]
     assert "| 1.5 |" in (tmp_path / "out" / "table.md").read_text()
     out.log("something was said")

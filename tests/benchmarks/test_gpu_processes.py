@@ -182,12 +182,21 @@ def test_a_part_that_is_told_to_end_does(tmp_path):
     assert not any("test_next" in row.get("test", "") for row in rows)
 
 
+def test_a_row_keeps_its_own_cells(tmp_path):
+    """Such as the part of a step that it is about."""
+    row = {"table": "A training step by part", "id": "a", "part": "views", "ms": 1.0}
+    rows = session(tmp_path, {"step": f"import json; print(json.dumps({row!r}))"})
+    (found,) = (each for each in rows if each["table"] == row["table"])
+    assert row.items() <= found.items()
+    assert "| views | 1.0 |" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
 def test_an_archive_is_copied_and_its_row_names_no_path(tmp_path):
     (tmp_path / "rgb.zip").write_bytes(b"rows")
     row = {"table": "Archives", "id": "rgb.zip", "archive": "rgb.zip", "file": str(tmp_path / "rgb.zip")}
     rows = session(tmp_path, {"train": f"import json; print(json.dumps({row!r}))"})
     assert (tmp_path / "out" / "rgb.zip").read_bytes() == b"rows"
-    assert [set(row) for row in rows if row["table"] == "Archives"] == [{"table", "id", "archive", "part", "at"}]
+    assert [set(row) for row in rows if row["table"] == "Archives"] == [{"table", "id", "archive", "process", "at"}]
 
 
 def test_the_examples():

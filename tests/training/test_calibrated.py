@@ -148,6 +148,10 @@ def test_what_cannot_be_calibrated_is_refused(rgb_run, four_epochs, parts, workd
         ({**PUBLISHED, "alpha": 2}, "model.calibration.alpha=2: must be between 0 and 1"),
         ({**PUBLISHED, "power": float("nan")}, "model.calibration.power=nan: must be 1 or more"),
         ({**PUBLISHED, "scale": "5"}, "model.calibration.scale='5': must be above 0"),
+        (PUBLISHED, "model.calibration: images is required"),
+        ({**PUBLISHED, "images": 30}, "model.calibration: images_of is required"),
+        ({**PUBLISHED, "images": "many", "images_of": "val"}, "model.calibration.images='many': must be"),
+        ({**PUBLISHED, "images": 30, "images_of": ["test"]}, "model.calibration.images_of=['test']: must be"),
     ],
 )
 def test_a_stored_calibration_is_checked(calibration, said):

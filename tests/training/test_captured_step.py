@@ -288,7 +288,7 @@ def test_a_graph_on_a_gpu_reads_what_the_buffers_hold(tmp_path):
     optimizer = build_optimizer(*module.model.learned(), module.config.optim)
     batch = batch._replace(**{name: getattr(batch, name).cuda() for name in ("images", "labels", "indices")})
     captured = CapturedStep(module, optimizer, contextlib.nullcontext, BATCH, print)
-    weight = next(module.parameters())
+    weight = optimizer.param_groups[0]["params"][0]
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     before = weight.detach().clone()

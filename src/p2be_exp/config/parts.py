@@ -95,6 +95,11 @@ def _check_calibration(model: NutsMixModelConfig) -> None:
     for key in NUTS_CONSTANTS:
         if why := fields[key].metadata["allowed"].refusal(found[key]):
             raise BadInput(f"model.calibration.{key}={found[key]!r:.60}: {why}")
+    for key, rule in (("images", "calibration_images"), ("images_of", "calibrate_on")):  # what the header tells
+        if key not in found:
+            raise BadInput(f"model.calibration: {key} is required")
+        if why := fields[rule].metadata["allowed"].refusal(found[key]):
+            raise BadInput(f"model.calibration.{key}={found[key]!r:.60}: {why}")
 
 
 def _check_filled_in(config: TrainConfig) -> None:

@@ -64,11 +64,11 @@ def run_header(
 
 
 def _model(config: TrainConfig, parameters: dict[str, int]) -> str:
-    table = f", {parameters['table']:,} of them in the tables" if parameters["table"] else ""
-    if config.model.roles:
-        return f"{config.model.name} of two runs; {parameters['total']:,} parameters{table}"
-    table = table.replace("tables", "table")
-    return f"{_network(config)}; {parameters['total']:,} parameters{table}"
+    mixture = bool(config.model.roles)
+    where = "tables" if mixture else "table"
+    table = f", {parameters['table']:,} of them in the {where}" if parameters["table"] else ""
+    name = f"{config.model.name} of two runs" if mixture else _network(config)
+    return f"{name}; {parameters['total']:,} parameters{table}"
 
 
 def _network(config: TrainConfig) -> str:
