@@ -7,7 +7,8 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +23,20 @@ from benchmarks.turns import synchronize
 VIEWS_OF = {"standard": 1, "augmix": 3}
 """The regimes that there is a plain form of, and how many views of an image they take."""
 
-TOTAL_STEPS = 200 * 391
+
+class Recipe(NamedTuple):
+    """What a training is made with; by default for steps that are timed, at a rate that moves little.
+
+    Attributes:
+        lr, table_lr: at the start of a cosine.
+        steps: of the cosine.
+        lambda_smooth: weight of the smoothness.
+    """
+
+    lr: float = 0.001
+    table_lr: float = 1e-4
+    steps: int = 200 * 391
+    lambda_smooth: float = 1.0
 
 
 class PublishedTraining:
@@ -36,6 +50,7 @@ class PublishedTraining:
         classes: number of classes.
         device: where to.
         workers: processes that make views; 0: this one.
+        recipe: learning rates and length.
     """
 
     def __init__(
@@ -49,16 +64,19 @@ class PublishedTraining:
         classes: int,
         device: torch.device,
         workers: int = WORKERS,
+        recipe: Recipe | None = None,
     ) -> None:
         torch.manual_seed(0)
+        recipe = recipe or Recipe()
+        self.lambda_smooth = recipe.lambda_smooth
         self.device, self.views = device, VIEWS_OF[regime]
         self.net = PublishedNet(encoding, backbone, classes).to(device).train()
         of_table = [] if self.net.embedding is None else [self.net.embedding]
         others = [each for each in self.net.parameters() if each is not self.net.embedding]
-        self.optimizers = [SGD(others, lr=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4)]
+        self.optimizers = [SGD(others, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=5e-4)]
         if of_table:
-            self.optimizers.append(AdamW(of_table, lr=1e-4, betas=(0.999, 0.999), weight_decay=1e-4))
-        self.schedules = [LambdaLR(each, _cosine) for each in self.optimizers]
+            self.optimizers.append(AdamW(of_table, lr=recipe.table_lr, betas=(0.999, 0.999), weight_decay=1e-4))
+        self.schedules = [LambdaLR(each, partial(_cosine, total=recipe.steps)) for each in self.optimizers]
         self.loader = pillow_loader(PillowViews(images, labels, self.views - 1), batch_size, device, workers)
         self.parts = Parts()
         self._others = {each.pid for each in multiprocessing.active_children()}
@@ -104,7 +122,7 @@ class PublishedTraining:
         with self.parts.of(TRUNK):
             logits = self.net.trunk(features)
         with self.parts.of(LOSS):
-            loss = published_loss(self.net, logits, labels, self.views)
+            loss = published_loss(self.net, logits, labels, self.views, self.lambda_smooth)
         with self.parts.of(OPTIMIZERS):
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
@@ -142,5 +160,5 @@ def published_kernels(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(matmul)
 
 
-def _cosine(step: int) -> float:
-    return 1e-5 + (1 - 1e-5) * 0.5 * (1 + math.cos(math.pi * step / TOTAL_STEPS))
+def _cosine(step: int, total: int) -> float:
+    return 1e-5 + (1 - 1e-5) * 0.5 * (1 + math.cos(math.pi * step / total))

@@ -89,7 +89,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         run = Run(Path(folder))
         run.create(config)
-        trainer, module = prepare(config, run, data, _NoSignals(), [], callbacks)
+        trainer, module = prepare(config, run, data, NoSignals(), [], callbacks)
         trainer.callbacks.append(_Steps(script, started))
         with contextlib.ExitStack() as told:
             trainer.callbacks.append(_Told(parts, told))
@@ -182,7 +182,7 @@ class _Loader(ResidentLoader):
             yield batch
 
 
-class _NoSignals(StopSignals):
+class NoSignals(StopSignals):
     """A benchmark ends at once: there is nothing to save."""
 
     def listen(self) -> None:
