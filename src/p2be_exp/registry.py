@@ -114,7 +114,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "cifar100": Option("DownloadableDatasetConfig", "data.cifar:Cifar100"),
         "svhn": Option("DownloadableDatasetConfig", "data.svhn:Svhn"),
         "mnist": Option("DownloadableDatasetConfig", "data.mnist:Mnist"),
-        "caltech101": Option("Caltech101Config", "data.caltech101:Caltech101"),
+        "caltech101": Option("DownloadablePicturesConfig", "data.caltech101:Caltech101"),
         "imagenet": Option("FolderDatasetConfig", "data.image_folder:ImageNet"),
         "image_folder": Option("FolderDatasetConfig", "data.image_folder:ImageFolder"),
     },
