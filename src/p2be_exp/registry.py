@@ -115,6 +115,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "svhn": Option("DownloadableDatasetConfig", "data.svhn:Svhn"),
         "mnist": Option("DownloadableDatasetConfig", "data.mnist:Mnist"),
         "caltech101": Option("DownloadablePicturesConfig", "data.caltech101:Caltech101"),
+        "caltech256": Option("DownloadablePicturesConfig", "data.caltech256:Caltech256"),
         "imagenet": Option("FolderDatasetConfig", "data.image_folder:ImageNet"),
         "image_folder": Option("FolderDatasetConfig", "data.image_folder:ImageFolder"),
     },
