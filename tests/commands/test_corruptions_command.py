@@ -188,7 +188,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(workdir):
         ([*MAKE, "seed=-1"], "seed=-1: must be between 0 and 4294967295"),
         ([*MAKE, "limit_test=501"], "limit_test=501: must be between 1 and 500 (there are 500 test images)"),
         ([*MAKE, "size=32"], "size=32: requires folder=; data sets are corrupted as they are"),
-        ([*MAKE, "dataset=mnits"], "dataset=mnits: no such dataset; available: caltech101, cifar10, "),
+        ([*MAKE, "dataset=mnits"], "dataset=mnits: no such dataset; available: caltech101, caltech256, cifar10, "),
         ([*MAKE, "frost_dir=nowhere"], "frost_dir=nowhere: no such folder"),
         ([*MAKE, "foo=1"], "foo=1: unknown key"),
         (["make", "folder=nowhere", "out=set"], "folder=nowhere: no such folder"),

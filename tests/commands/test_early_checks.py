@@ -42,6 +42,7 @@ CASES = {
         "dataset=svhn dataset.download=false data_dir=nowhere",
         "dataset=mnist dataset.download=false data_dir=nowhere",
         "dataset=caltech101 dataset.download=false data_dir=nowhere",
+        "dataset=caltech256 dataset.download=false data_dir=nowhere",
         "dataset=digits attack=transfer",
         "dataset=digits attack=transfer attack.source=nowhere",
         "dataset=cifar10 attack=transfer attack.source=RUN",

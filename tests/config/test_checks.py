@@ -183,7 +183,7 @@ def test_published_weights_go_with_relu():
     ("sizes", "name", "command"),
     in_turn(
         [(8, 8), (32, 32), (63, 63), (64, 73), (96, 110), (128, 146), (224, 256), (4096, 4681)],
-        ["imagenet", "image_folder", "caltech101"],
+        ["imagenet", "image_folder", "caltech101", "caltech256"],
         ["train", "corruptions"],
     ),
 )
@@ -197,7 +197,7 @@ def test_test_pictures_are_scaled_in_proportion_to_what_is_cut_out(sizes, name, 
     assert config["dataset"]["resized"] == image_size + 1
 
 
-@pytest.mark.parametrize("name", ["imagenet", "image_folder", "caltech101"])
+@pytest.mark.parametrize("name", ["imagenet", "image_folder", "caltech101", "caltech256"])
 def test_test_pictures_are_scaled_to_256_unless_something_is_said(name):
     assert to_plain(compose_config("train", [f"dataset={name}"]))["dataset"]["resized"] == 256
 

@@ -79,7 +79,7 @@ def test_the_published_archive_is_unpacked(data_dir, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="nothing was downloaded"):  # it is not the published one
         Caltech101(data_dir, SETTINGS).fetch(download=False)
     md5 = hashlib.md5((home / "caltech-101.zip").read_bytes()).hexdigest()
-    monkeypatch.setattr(caltech101, "ARCHIVE", caltech101.ARCHIVE._replace(md5=md5))
+    monkeypatch.setattr(Caltech101, "archive", Caltech101.archive._replace(md5=md5))
     Caltech101(data_dir, SETTINGS).fetch(download=False)
     assert indices(data_dir) == expected
     assert sorted(path.name for path in home.iterdir()) == ["101_ObjectCategories", "caltech-101.zip"]
@@ -87,8 +87,8 @@ def test_the_published_archive_is_unpacked(data_dir, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("download", "why"), [(False, "nothing was downloaded"), (True, "download failed: .+")])
 def test_missing_pictures_are_explained_in_one_line(tmp_path, monkeypatch, download, why):
-    unreachable = caltech101.ARCHIVE._replace(urls=("http://127.0.0.1:1/caltech-101.zip",))
-    monkeypatch.setattr(caltech101, "ARCHIVE", unreachable)
+    unreachable = Caltech101.archive._replace(urls=("http://127.0.0.1:1/caltech-101.zip",))
+    monkeypatch.setattr(Caltech101, "archive", unreachable)
     monkeypatch.setenv("no_proxy", "*")
     with pytest.raises(BadInput, match=rf"^dataset=caltech101: 101_ObjectCategories not found .*\({why}\)$") as error:
         Caltech101(tmp_path, SETTINGS).fetch(download)

@@ -14,6 +14,7 @@ def test_the_list_is_sorted_and_every_name_has_its_description():
     known = {name: (source_class(name).num_classes, source_class(name).image_size) for name in list_datasets()}
     assert known == {
         "caltech101": (101, None),
+        "caltech256": (257, None),
         "cifar10": (10, 32),
         "cifar100": (100, 32),
         "digits": (10, 32),
@@ -61,7 +62,7 @@ def test_every_data_set_has_its_configuration(name):
     assert dataset.name == name
     assert (FolderSettings.of(dataset) is None) == (source_class(name).image_size is not None)
     expected = {"svhn": "crop", "mnist": "crop", "imagenet": "resized_crop", "image_folder": "resized_crop",
-                "caltech101": "resized_crop"}.get(name, "flip_crop")  # fmt: skip
+                "caltech101": "resized_crop", "caltech256": "resized_crop"}.get(name, "flip_crop")  # fmt: skip
     assert dataset.augmentation == expected
 
 
@@ -88,5 +89,5 @@ def check_description(name, data_dir):
     "ask", [source_class, lambda name: load_dataset(name, "."), lambda name: data_source(name, ".")]
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(ask):
-    with pytest.raises(BadInput, match=r"^dataset=mnits: .*caltech101, cifar10, .*, svhn$"):
+    with pytest.raises(BadInput, match=r"^dataset=mnits: .*caltech101, caltech256, cifar10, .*, svhn$"):
         ask("mnits")

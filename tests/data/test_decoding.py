@@ -61,7 +61,9 @@ def test_every_kind_of_picture_is_opened_as_torchvision_opens_it(tmp_path):
     assert open_picture(tmp_path / "turned.jpg").size == (60, 48)
 
 
-@pytest.mark.parametrize(("size", "side", "resized"), in_turn([*SIZES, SIZES[3]], [32, 32, 33], [36, 32, 40]))
+@pytest.mark.parametrize(
+    ("size", "side", "resized"), [*in_turn([*SIZES, SIZES[3]], [32, 32, 33], [36, 32, 40]), ((32, 32), 64, 64)]
+)
 def test_what_is_tested_on_is_torchvisions_resize_and_centre_crop(size, side, resized):
     image = picture(sum(size), *size)
     expected = functional.center_crop(functional.resize(image, resized), side)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from p2be_exp.config.schema import Caltech101Config, DownloadableDatasetConfig, TrainConfig
+from p2be_exp.config.schema import DownloadableDatasetConfig, DownloadablePicturesConfig, TrainConfig
 from p2be_exp.system.paths import is_folder
 
 VARIABLE = "P2BE_DATA_DIR"
@@ -50,7 +50,7 @@ def locate(config: TrainConfig, info: Mapping[str, Any], given: Collection[str] 
         else:
             if not is_folder(location) and is_folder(here):
                 location = here
-            if isinstance(config.dataset, DownloadableDatasetConfig | Caltech101Config):
+            if isinstance(config.dataset, DownloadableDatasetConfig | DownloadablePicturesConfig):
                 config.dataset.download = False
         if location != here:
             _set(config, key, str(location))

@@ -50,9 +50,9 @@ from p2be_exp.config.schema.corruption import (
     SomeCorruptionConfig,
 )
 from p2be_exp.config.schema.dataset import (
-    Caltech101Config,
     DatasetConfig,
     DownloadableDatasetConfig,
+    DownloadablePicturesConfig,
     FolderDatasetConfig,
     PicturesDatasetConfig,
 )
@@ -115,13 +115,13 @@ __all__ = [
     "AutoCorruptionConfig",
     "BackboneConfig",
     "CSVLoggerConfig",
-    "Caltech101Config",
     "CifarCConfig",
     "ConTrainConfig",
     "CorruptionConfig",
     "CorruptionsConfig",
     "DatasetConfig",
     "DownloadableDatasetConfig",
+    "DownloadablePicturesConfig",
     "EncodingConfig",
     "EvaluateConfig",
     "EvaluateModelConfig",

@@ -54,5 +54,5 @@ class FolderDatasetConfig(PicturesDatasetConfig):
 
 
 @dataclass
-class Caltech101Config(PicturesDatasetConfig):
+class DownloadablePicturesConfig(PicturesDatasetConfig):
     download: bool = MISSING
