@@ -36,6 +36,8 @@ class Option:
         several_steps: of a regime: whether it may take several optimizer steps per batch.
         staged: of a backbone: whether it can be taken apart into stages.
         regime: of a model: the one regime that it goes with; "" for any that trains a model from its start.
+        nearest: of an attack: the location of the class for its methods that look for the nearest wrong image, and so
+            have a distance in the place of a radius; "" for none.
         library: a module that it needs and that this package does not require; "" for none.
         owner: the plug-in module that registered it; "" for an option of this package.
     """
@@ -50,6 +52,7 @@ class Option:
     several_steps: bool = False
     staged: bool = False
     regime: str = ""
+    nearest: str = ""
     library: str = ""
     owner: str = ""
 
@@ -64,6 +67,10 @@ class Option:
     def build(self, *arguments: Any, **settings: Any) -> Any:
         """An instance of its class."""
         return self.factory()(*arguments, **self.settings, **settings)
+
+    def build_nearest(self, *arguments: Any, **settings: Any) -> Any:
+        """An instance of the class for methods that look for the nearest wrong image."""
+        return _imported(self.nearest)(*arguments, **settings)
 
 
 _TRUNK, _RESIDUAL = "BackboneConfig", "ResidualBackboneConfig"
@@ -149,7 +156,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "square": Option("SquareConfig", "attacks.square:Square", trains=True),
         "transfer": Option("TransferConfig"),
         "autoattack": Option("AutoAttackConfig", "attacks.libraries.autoattack:AutoAttack", library="pyautoattack"),
-        "foolbox": Option("FoolboxConfig", "attacks.libraries.foolbox:FoolboxAttack", library="foolbox"),
+        "foolbox": Option(
+            "FoolboxConfig",
+            "attacks.libraries.foolbox:FoolboxAttack",
+            nearest="attacks.libraries.foolbox_nearest:FoolboxNearest",
+            library="foolbox",
+        ),
         "torchattacks": Option(
             "TorchattacksConfig", "attacks.libraries.torchattacks:TorchAttack", library="torchattacks"
         ),

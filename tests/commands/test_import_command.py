@@ -63,6 +63,23 @@ def test_the_row_joins_the_worst_case_and_stays(folder):
     assert taken == "name=mine: attack/imported_mine/60 is there already; choose another name"
 
 
+def test_distances_of_an_evaluation_are_asked_for_and_stay(workdir, four_epochs):
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    run = copy_of(four_epochs, workdir / "run")
+    attack = ("attack=foolbox", "attack.method=ddn", "attack.steps=2")
+    outcome = commandline.evaluate(f"run={run}", "limit_test=6", "corruption=none", *attack, "name=one")
+    assert outcome.code == 0, outcome.err
+    folder = run / "evaluations" / "one"
+    images, _, _ = images_of(folder)
+    np.savez("mine.npz", images=images)
+    before = summary(folder)["distances"]
+    assert bring("run", "mine.npz", "evaluation=one", "eps_levels=8").code == 0
+    assert summary(folder)["distances"] == before
+    (folder / "distances.csv").unlink()
+    again = refusal(bring("run", "mine.npz", "evaluation=one", "eps_levels=8", "name=again"))
+    assert again.endswith("distance/foolbox_DDNAttack_secant is not measured yet; go on with it first")
+
+
 def test_what_does_not_fit_is_refused(folder):
     images, index, _ = images_of(folder)
     np.savez("images.npz", images=np.where(images < 128, images + 9, images - 9).astype(np.uint8))

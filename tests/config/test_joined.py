@@ -20,6 +20,9 @@ def test_each_joins_with_its_defaults():
     assert [each.version for each in found[:2]] == ["standard", "rand"]
     assert [each.method for each in found[2:]] == ["LInfFMNAttack", "APGD"]
     assert all(each.gradient == "secant" for each in found)
+    short = joined(suite("foolbox.bim", "foolbox.cw"))
+    assert [each.method for each in short] == ["LinfBasicIterativeAttack", "L2CarliniWagnerAttack"]
+    assert [each.finds_nearest for each in short] == [False, True]
     assert joined(suite()) == joined(SquareConfig(name="square")) == []
 
 
@@ -32,6 +35,7 @@ def test_each_joins_with_its_defaults():
         (["foolbox"], r"also=\[foolbox\]: foolbox.METHOD must be one of LinfPGD, "),
         (["torchattacks.PGDL2"], r"torchattacks.METHOD must be one of FGSM, "),
         (["autoattack", "autoattack.standard"], "autoattack.standard joins twice"),
+        (["foolbox.LinfPGD", "foolbox.pgd"], "foolbox.pgd joins twice"),
     ],
 )
 def test_what_is_refused(also, message):

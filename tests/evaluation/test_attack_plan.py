@@ -12,7 +12,7 @@ from p2be_exp.config import compose_config, to_plain
 from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
-from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, gradient_name, plan_attacks
+from p2be_exp.evaluation.attack_plan import ONE_STEP, Source, check_serves, gradient_name, plan_attacks, plan_nearest
 from p2be_exp.registry import inner_attacks, option
 
 
@@ -43,6 +43,27 @@ def test_none_and_single_attacks():
     assert planned("attack=transfer", "attack.source=x", source=Source("rgb_wrn40_2", None)) == [
         ("transfer_rgb_wrn40_2", 8)
     ]
+
+
+def test_what_looks_for_the_nearest_image_is_planned_apart_and_once():
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    assert planned("attack=foolbox", "attack.method=cw") == []
+    (alone,) = plan_nearest(group("attack=foolbox", "attack.method=cw", "attack.eps_levels=4", "attack.restarts=2"))
+    assert (alone.id, alone.reach, alone.restarts) == ("foolbox_L2CarliniWagnerAttack_secant", 4, 2)
+    also = "attack.also=[foolbox.hopskipjump,foolbox.deepfool,foolbox.deepfool_l2]"
+    for radii, reach in (("[2,4,8,16,32]", 8), ("[4,64]", 64), ("0", 1)):
+        suite = group("attack=suite", f"attack.eps_levels={radii}", also)
+        nearest = plan_nearest(suite)
+        assert [each.id for each in nearest] == ["foolbox_HopSkipJumpAttack", "foolbox_L2DeepFoolAttack_secant"]
+        assert [each.reach for each in nearest] == [reach, reach]
+        names = [each.id for each in plan_attacks(suite, ["p2be"])]
+        assert names.count("foolbox_LinfDeepFoolAttack_secant") == len(suite.radii)
+        assert not {each.id for each in nearest} & set(names)
+    assert [gradient_name(each, ["rgb"]) for each in nearest] == ["", "exact"]
+    for others in ("attack=pgd", "attack=suite", "attack=none", "attack=foolbox"):
+        assert plan_nearest(group(others)) == []
+    with pytest.raises(BadInput, match=r"attack.gradient=interpolate: "):
+        plan_attacks(group("attack=foolbox", "attack.method=cw", "attack.gradient=interpolate"), ["p2be"])
 
 
 def test_a_suite_of_a_mixture_transfers_from_each_of_its_parts():

@@ -149,6 +149,17 @@ def test_rows_name_a_surrogate_of_one_s_own():
     assert results["settings"]["model"]["surrogate"]
 
 
+def test_distances_are_those_of_attacks_on_the_surrogate_too():
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    attack = {"name": "foolbox", "method": "deepfool_l2", "steps": 20}
+    found = quick(Rounds(small()), surrogate=small(), attacks=attack, n_examples=4)["distances"]
+    assert found["foolbox_L2DeepFoolAttack_secant"]["gradient"] == "surrogate"
+    with pytest.raises(BadInput, match="model: no gradient reaches the image"):
+        quick(Rounds(small()), attacks=attack, n_examples=4)
+    asked = quick(Rounds(small()), attacks=attack | {"method": "hopskipjump", "steps": 1}, n_examples=2)["distances"]
+    assert asked["foolbox_HopSkipJumpAttack"]["gradient"] is None
+
+
 def test_a_network_without_parameters_and_without_a_gradient_is_asked_for_logits_alone():
     class Fixed(nn.Module):
         def forward(self, pictures):

@@ -55,6 +55,15 @@ def test_what_is_counted(timed, arguments, seconds):
     assert timed == [Size(50_000, 10_000, 10, 32)]
 
 
+def test_attacks_without_a_radius_are_counted(timed):
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    few = ["dataset=cifar10", "epochs=1", "limit_train=1", "limit_test=5", "attack=foolbox", "attack.steps=3"]
+    ddn = Estimator()(config_of(*few, "attack.method=ddn"))
+    assert ddn == 1 + 5 * (10 + 3 * 1000 + 10)
+    hopskipjump = Estimator()(config_of(*few, "attack.method=hopskipjump"))
+    assert hopskipjump == 1 + 5 * (10 + 10 * (100 + 141 + 173 + 1))
+
+
 def test_each_kind_is_timed_once(timed):
     estimator = Estimator()
     for arguments in (["seed=0"], ["seed=1", "epochs=2"], ["encoding=rgb"], ["encoding=rgb", "limit_train=5"]):

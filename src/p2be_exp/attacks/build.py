@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from p2be_exp.attacks.attack import Attack
+from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.registry import built, option
 
 if TYPE_CHECKING:
@@ -33,10 +34,23 @@ def build_attack(config: AttackConfig, eps_levels: int, training: bool = False) 
     Raises:
         ValueError: a class whose ID does not start with its name, or cannot be part of a condition.
     """
-    settings = {key: value for key, value in vars(config).items() if key not in ("name", "eps_levels", "save_images")}
-    attack = option("attack", config.name).build(eps_levels, **settings)
+    attack = option("attack", config.name).build(eps_levels, **_settings(config))
     if training:
         attack.stop_when_wrong = False
     if not re.fullmatch(rf"{config.name}[A-Za-z0-9_.+-]*", attack.id):
         raise ValueError(f"attack={config.name}: id={attack.id!r}: must start with the name and contain no / or space")
     return attack
+
+
+def build_nearest(config: AttackConfig, reach: int) -> NearestAttack:
+    """An attack that looks for the nearest wrong image.
+
+    Args:
+        config: the ``attack`` group of one with ``finds_nearest``; its ``eps_levels`` are ignored.
+        reach: of the secant in levels, 1 or more.
+    """
+    return option("attack", config.name).build_nearest(reach, **_settings(config))
+
+
+def _settings(config: AttackConfig) -> dict[str, Any]:
+    return {key: value for key, value in vars(config).items() if key not in ("name", "eps_levels", "save_images")}

@@ -26,6 +26,7 @@ from p2be_exp.config.schema import (
     EvaluateConfig,
     EvaluateModelConfig,
     ExportConfig,
+    FoolboxConfig,
     MixingConfig,
     PGDConfig,
     PicturesDatasetConfig,
@@ -152,8 +153,8 @@ def check_attack(key: str, attack: AttackChoice) -> None:
         attack: its group.
 
     Raises:
-        BadInput: a radius is not a whole number of levels, a transfer attack has no source, or a suite is to be joined
-            by what there is not.
+        BadInput: a radius is not a whole number of levels, or there are several where there is none; a transfer attack
+            has no source, or a suite is to be joined by what there is not.
     """
     if attack.name == "none":
         return
@@ -161,6 +162,11 @@ def check_attack(key: str, attack: AttackChoice) -> None:
     if isinstance(attack, PGDConfig) and attack.loss == "kl" and attack.start == "image":
         raise BadInput(
             f"{key}.start=image: must be near or uniform with {key}.loss=kl, whose gradient is zero at the image itself"
+        )
+    if isinstance(attack, FoolboxConfig) and attack.finds_nearest and (attack.radii == [0] or len(attack.radii) > 1):
+        raise BadInput(
+            f"{key}.eps_levels={attack.eps_levels}: must be one number, 1 or more, with {key}.method={attack.method}, "
+            "which has no radius; it is how far the secant reaches"
         )
     if attack.name == "transfer" and attack.source is None:
         raise BadInput(f"{key}.source: required; the run to transfer from, {key}.source=RUN")

@@ -9,6 +9,7 @@ from typing import Any
 
 from p2be_exp.config.fields import Allowed
 from p2be_exp.config.folders import conf_folders
+from p2be_exp.config.foolbox_methods import class_of
 from p2be_exp.config.schema import AttackChoice, AttackConfig, SuiteConfig
 from p2be_exp.config.typed import typed_group
 from p2be_exp.config.yaml_files import read_yaml
@@ -63,7 +64,7 @@ def _group(entry: str) -> AttackConfig:
     if dot or _CHOOSES.get(name) == "method":
         if why := _allowed(name).refusal(method):
             raise BadInput(f"attack.also=[{entry}]: {name}.{_CHOOSES[name].upper()} {why}")
-        keys[_CHOOSES[name]] = method
+        keys[_CHOOSES[name]] = class_of(method) if name == "foolbox" else method
     return typed_group("attack", {"attack": keys})
 
 

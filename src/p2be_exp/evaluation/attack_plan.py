@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from p2be_exp.attacks.attack import Attack
-from p2be_exp.attacks.build import attack_serves, build_attack
+from p2be_exp.attacks.build import attack_serves, build_attack, build_nearest
+from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.attacks.pgd import PGD, Loss
 from p2be_exp.attacks.transfer import Transfer
 from p2be_exp.config.defaults import defaults_of
@@ -16,6 +17,7 @@ from p2be_exp.config.joined import joined
 from p2be_exp.config.schema import AttackChoice, AttackConfig, SquareConfig, SuiteConfig, TransferConfig
 from p2be_exp.config.typed import typed_group
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.sanity.directional import middle_radius
 from p2be_exp.models.surrogate import Surrogate
 from p2be_exp.registry import bucketed_encodings
 
@@ -51,7 +53,8 @@ def plan_attacks(
 ) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
-    An attack that follows a relaxation is accompanied by a random choice in the ball, which it must beat.
+    Those without a radius are :func:`plan_nearest`'s. An attack that follows a relaxation is accompanied by a random
+    choice in the ball, which it must beat.
 
     Args:
         config: the group.
@@ -70,6 +73,8 @@ def plan_attacks(
     for each in joined(config):
         check_serves("attack.also", each, encodings, parts)
     attacks: list[Attack] = []
+    if config.finds_nearest:
+        return attacks
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
             attacks += _suite(config, radius, encodings, source, parts, gated)
@@ -78,7 +83,23 @@ def plan_attacks(
     return attacks
 
 
-def gradient_name(attack: Attack, encodings: Sequence[str], parts: Mapping[str, Sequence[str]] = NO_PARTS) -> str:
+def plan_nearest(config: AttackChoice) -> list[NearestAttack]:
+    """The attacks of an ``attack`` group that look for the nearest wrong image; each is run once.
+
+    Their secants reach as far as the middle one of the radii, see :func:`middle_radius`.
+
+    Args:
+        config: the group; what :func:`plan_attacks` refuses is taken as checked.
+    """
+    if not isinstance(config, AttackConfig):
+        return []
+    reach = middle_radius(config.radii) or 1
+    return [build_nearest(each, reach) for each in (config, *joined(config)) if each.finds_nearest]
+
+
+def gradient_name(
+    attack: Attack | NearestAttack, encodings: Sequence[str], parts: Mapping[str, Sequence[str]] = NO_PARTS
+) -> str:
     """How the rows of an attack name its gradient.
 
     ``exact`` where an attack follows a surrogate through RGB alone, whose table is a line; else the attack's own word.
@@ -181,7 +202,7 @@ def _suite(
         *(_transfer(Source(part, part), radius, steps, restarts) for part in parts),
         *(_relaxed_transfer(part, radius, restarts) for part, names in parts.items() if set(names) != {"rgb"}),
         build_attack(SquareConfig(name="square", queries=config.queries, restarts=1), radius),
-        *(build_attack(each, radius) for each in joined(config)),
+        *(build_attack(each, radius) for each in joined(config) if not each.finds_nearest),
     ]
 
 

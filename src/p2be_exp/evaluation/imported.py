@@ -18,7 +18,7 @@ from p2be_exp.data.images import ImageSet
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import measures
 from p2be_exp.evaluation.agreement import check_classes
-from p2be_exp.evaluation.attack_plan import Source, plan_attacks, suite_of
+from p2be_exp.evaluation.attack_plan import Source, plan_attacks, plan_nearest, suite_of
 from p2be_exp.evaluation.condition import CLEAN, Condition
 from p2be_exp.evaluation.data import build_data
 from p2be_exp.evaluation.effort import decisive, with_other_efforts
@@ -98,7 +98,8 @@ def import_images(
         attack_of |= with_other_efforts(attack_of, repeated)
         results.planned = list(attack_of)
     condition = Condition("attack", f"{IMPORTED}{given.name}", eps_levels=given.eps_levels)
-    if missing := results.missing([CLEAN, *attack_of]):
+    nearest = [Condition("distance", each.id) for each in plan_nearest(config.attack)]
+    if missing := results.missing([CLEAN, *attack_of, *nearest]):
         raise BadInput(f"evaluation={folder}: {missing[0].id} is not measured yet; go on with it first")
     if condition.id in results.rows:
         raise BadInput(f"name={given.name}: {condition.id} is there already; choose another name")

@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from p2be_exp.attacks import Attack
+from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.corrupted.condition_loader import Ahead
@@ -84,7 +85,8 @@ def evaluate(
             refuse_links(output.folder, "per_image", "figures", key=output.key)
             remove_leftovers(output.folder, output.folder / "per_image", output.folder / "figures")
         results = _results(plan, data, weights, output)
-        _measure(plan, model, data, results, results.missing(plan.conditions), plan.attack_of, main)
+        first: dict[Condition, Attack | NearestAttack] = {**plan.attack_of, **plan.nearest_of}
+        _measure(plan, model, data, results, results.missing(plan.conditions), first, main)
         again = _other_efforts(plan, results)
         attack_of = plan.attack_of | again
         results.planned = list(attack_of)
@@ -113,6 +115,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
         suite=plan.suite,
         run=output.run,
         remarks=remarks,
+        nearest=list(plan.nearest_of),
     )
 
 
@@ -131,7 +134,7 @@ def _measure(
     data: ImageDataModule,
     results: Results,
     conditions: list[Condition],
-    attack_of: Mapping[Condition, Attack],
+    attack_of: Mapping[Condition, Attack] | Mapping[Condition, Attack | NearestAttack],
     main: bool,
 ) -> None:
     """Some conditions, the same on every rank."""

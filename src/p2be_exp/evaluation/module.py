@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from p2be_exp.attacks import Attack, AttackRandom
+from p2be_exp.attacks import Adversarial, Attack, AttackRandom
+from p2be_exp.attacks.nearest import Nearest, NearestAttack
 from p2be_exp.data import Batch, ImageDataModule
 from p2be_exp.errors import BadInput
 from p2be_exp.evaluation.condition import CLEAN, Condition
@@ -33,7 +35,7 @@ class EvaluationModule(pl.LightningModule):
         model: images in, logits out.
         conditions: what the loaders hold.
         results: where the rows go; None on every rank but the first.
-        attacks: those of the attack conditions, by the condition's ID.
+        attacks: those of the conditions with an attack, by the condition's ID.
         seed: seed for the attacks.
         save_images: keep the adversarial images.
     """
@@ -43,7 +45,7 @@ class EvaluationModule(pl.LightningModule):
         model: nn.Module,
         conditions: list[Condition],
         results: Results | None,
-        attacks: Mapping[str, Attack] | None = None,
+        attacks: Mapping[str, Attack | NearestAttack] | None = None,
         seed: int = 0,
         save_images: bool = False,
     ) -> None:
@@ -78,15 +80,10 @@ class EvaluationModule(pl.LightningModule):
         if batch_idx + 1 == self.trainer.num_test_batches[dataloader_idx]:
             self._finish(self.conditions[dataloader_idx])
 
-    def _attacked(self, attack: Attack, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        adversarial = attack(self.model, batch.images, batch.labels, AttackRandom(self.seed, batch.indices))
-        found = {"broken_at": adversarial.broken_at}
-        if adversarial.zero_gradient is not None:
-            found["zero_gradient"] = adversarial.zero_gradient
-        if adversarial.losses is not None:
-            found["losses"] = adversarial.losses.T
-        if adversarial.clamped is not None and adversarial.lost is not None:
-            found |= {"clamped": adversarial.clamped, "lost": adversarial.lost}
+    def _attacked(self, attack: Attack | NearestAttack, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        random = AttackRandom(self.seed, batch.indices)
+        adversarial = attack(self.model, batch.images, batch.labels, random)
+        found = _found(adversarial)
         if self.save_images:
             found["adversarial"] = adversarial.images
         kept = sum(len(seen["example_index"]) for seen in self._seen)  # the first of this rank, for inspection
@@ -109,9 +106,28 @@ class EvaluationModule(pl.LightningModule):
         order = gathered["index"].argsort()
         images = {name: values[order].numpy() for name, values in gathered.items()}
         images["wrong"] = images["label"] != images["prediction"]
-        if condition.kind == "attack":
+        if examples:
             images["examples"] = examples["examples"][examples["example_index"].argsort()[:EXAMPLES]].numpy()
+        if condition.kind == "distance":
+            # In another batch than the attack's a model may decide a point otherwise; both have to call it wrong.
+            images["distance"] = np.where(images["wrong"], images["distance"], np.inf)
+            images["wrong"] = np.isfinite(images["distance"])
+            self.results.add_distance(condition, images, seconds)
+            return
         self.results.add(Row.of(condition, len(order), int(images["wrong"].sum()), seconds), images)
+
+
+def _found(adversarial: Adversarial | Nearest) -> dict[str, Tensor]:
+    """What is kept of each image beside the images themselves."""
+    zeros = {} if adversarial.zero_gradient is None else {"zero_gradient": adversarial.zero_gradient}
+    if isinstance(adversarial, Nearest):
+        return {"distance": adversarial.distance, **zeros}
+    found = {"broken_at": adversarial.broken_at, **zeros}
+    if adversarial.losses is not None:
+        found["losses"] = adversarial.losses.T
+    if adversarial.clamped is not None and adversarial.lost is not None:
+        found |= {"clamped": adversarial.clamped, "lost": adversarial.lost}
+    return found
 
 
 class _Pace:
@@ -156,6 +172,16 @@ def attack_condition(attack: Attack, gradient: str | None = None) -> Condition:
     """
     gradient = attack.gradient if gradient is None else gradient
     return Condition("attack", attack.id, eps_levels=attack.eps_levels, gradient=gradient)
+
+
+def distance_condition(attack: NearestAttack, gradient: str) -> Condition:
+    """The condition that an attack without a radius makes.
+
+    Args:
+        attack: looks for the nearest wrong image.
+        gradient: how its row names the gradient.
+    """
+    return Condition("distance", attack.id, gradient=gradient)
 
 
 def condition_loader(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from p2be_exp.attacks import Attack
+from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.config.schema import ModuleConfig, TrainConfig
 from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.plan import EvaluationPlan
@@ -21,13 +22,20 @@ class SurrogatePlan(EvaluationPlan):
     @cached_property
     def attack_of(self) -> dict[Condition, Attack]:
         """See :class:`~p2be_exp.evaluation.plan.EvaluationPlan`."""
-        named = {"relaxed": "relaxed surrogate"}
-        return {
-            dataclasses.replace(condition, gradient=named.get(attack.gradient, "surrogate"))
-            if attack.kind == "white-box"
-            else condition: attack
-            for condition, attack in super().attack_of.items()
-        }
+        return {_renamed(condition, attack): attack for condition, attack in super().attack_of.items()}
+
+    @cached_property
+    def nearest_of(self) -> dict[Condition, NearestAttack]:
+        """See :class:`~p2be_exp.evaluation.plan.EvaluationPlan`."""
+        return {_renamed(condition, attack): attack for condition, attack in super().nearest_of.items()}
+
+
+def _renamed(condition: Condition, attack: Attack | NearestAttack) -> Condition:
+    """The condition of an attack that climbs the surrogate, if it does, with a gradient that says so."""
+    if attack.kind != "white-box":
+        return condition
+    named = {"relaxed": "relaxed surrogate"}
+    return dataclasses.replace(condition, gradient=named.get(attack.gradient, "surrogate"))
 
 
 def module_plan(config: TrainConfig, model: ModuleClassifier, source: Run | None = None) -> EvaluationPlan:
@@ -48,4 +56,5 @@ def module_plan(config: TrainConfig, model: ModuleClassifier, source: Run | None
 
 def climbs(plan: EvaluationPlan) -> bool:
     """Whether an attack of a plan follows the attacked network's gradient."""
-    return any(attack.kind == "white-box" for attack in plan.attacks)
+    attacks: list[Attack | NearestAttack] = [*plan.attacks, *plan.nearest]
+    return any(attack.kind == "white-box" for attack in attacks)

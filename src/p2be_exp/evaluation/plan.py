@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from p2be_exp.attacks import Attack
+from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.config.checks import check_climbs_gate
 from p2be_exp.config.joined import check_installed, joined
 from p2be_exp.config.plugin_digests import digests_of_attack
@@ -15,12 +16,12 @@ from p2be_exp.config.schema import TrainConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.data import ImageDataModule
 from p2be_exp.evaluation.agreement import check_images, check_source_classes
-from p2be_exp.evaluation.attack_plan import Source, check_serves, gradient_name, plan_attacks, suite_of
+from p2be_exp.evaluation.attack_plan import Source, check_serves, gradient_name, plan_attacks, plan_nearest, suite_of
 from p2be_exp.evaluation.attack_source import attack_source
 from p2be_exp.evaluation.condition import Condition
 from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.corrupted.source import corrupted_images
-from p2be_exp.evaluation.module import attack_condition, list_conditions
+from p2be_exp.evaluation.module import attack_condition, distance_condition, list_conditions
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.run import Run
 from p2be_exp.system.trainer import evaluation_precision
@@ -35,12 +36,14 @@ class EvaluationPlan:
             the attacks of the evaluation.
         corrupted: the corrupted test images, if any.
         attacks: in the order in which they are run.
+        nearest: those without a radius, which are run after them.
         source: the run that they transfer from, if any.
     """
 
     config: TrainConfig
     corrupted: CorruptedImages | None = None
     attacks: Sequence[Attack] = ()
+    nearest: Sequence[NearestAttack] = ()
     source: Run | None = None
 
     @classmethod
@@ -58,18 +61,25 @@ class EvaluationPlan:
         """
         check_installed(config.attack)
         corrupted, source = corrupted_images(config), source or attack_source(config)
-        return cls(config, corrupted, _attacks(config, source), source)
+        attacks = _attacks(config, source)
+        return cls(config, corrupted, attacks, plan_nearest(config.attack), source)
 
     @cached_property
     def conditions(self) -> list[Condition]:
-        """Clean images, then corruption by corruption, then the attacks."""
-        return list_conditions(self.corrupted, self.attack_of)
+        """Clean images, then corruption by corruption, then the attacks, then those without a radius."""
+        return list_conditions(self.corrupted, [*self.attack_of, *self.nearest_of])
 
     @cached_property
     def attack_of(self) -> dict[Condition, Attack]:
         """The attacks by their conditions, in their order."""
         names, parts = self.config.encoding_names, self.config.model.part_encodings()
         return {attack_condition(each, gradient_name(each, names, parts)): each for each in self.attacks}
+
+    @cached_property
+    def nearest_of(self) -> dict[Condition, NearestAttack]:
+        """The attacks without a radius by their conditions, in their order."""
+        names, parts = self.config.encoding_names, self.config.model.part_encodings()
+        return {distance_condition(each, gradient_name(each, names, parts)): each for each in self.nearest}
 
     @property
     def suite(self) -> str | None:

@@ -1,4 +1,7 @@
-"""The files of an evaluation: one row per condition in ``results.csv``, the images behind it, a summary."""
+"""The files of an evaluation: one row per condition in ``results.csv``, the images behind it, a summary.
+
+Attacks without a radius have their rows in ``distances.csv``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.evaluation import measures
 from p2be_exp.evaluation.broken import alone, growth
 from p2be_exp.evaluation.condition import CLEAN, Condition
+from p2be_exp.evaluation.distances import DistanceRow, check_distances, read_rows, table_of
 from p2be_exp.evaluation.saved_results import MOVED, check_arrays, open_arrays, read_lines, read_settings
 from p2be_exp.runs.provenance import now, versions
 from p2be_exp.runs.run import FORMAT_VERSION, Run
@@ -83,6 +87,7 @@ class Results:
         run: the run that was evaluated, where the folder is outside its own.
         remarks: what a reader of an attack's rows should know, by its ID.
         corruptions: the summary of the corruptions, where it is not made from a plan.
+        nearest: the conditions of attacks without a radius that are measured, in their order.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -99,11 +104,13 @@ class Results:
         run: Run | None = None,
         remarks: Mapping[str, str] | None = None,
         corruptions: dict[str, Any] | None = None,
+        nearest: Sequence[Condition] = (),
     ) -> None:
         self.folder = Path(folder)
         self.run = run
         self.plan = plan
         self.planned = attacks
+        self.nearest = nearest
         self.suite = suite
         self._summed_up = corruptions
         self.remarks = remarks or {}
@@ -116,6 +123,7 @@ class Results:
                 f"{key}={self.folder.name}: holds results of other settings ({changed}); choose another name"
             )
         self.rows = self._read_rows()
+        self.distances = self._read_distances()
         self._calibration: dict[str, dict[str, float]] = {}
         self._wrong: dict[str, np.ndarray] = {}
         self._zeros: dict[str, float | None] = {}
@@ -123,6 +131,8 @@ class Results:
         self._moved: dict[str, dict[str, int]] = {}
         for row in self.rows.values():
             self._read_images(row)
+        for distances in self.distances.values():
+            self._read_distance(distances)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.write_summary()
@@ -137,6 +147,11 @@ class Results:
         return self.folder / "results.csv"
 
     @property
+    def distances_file(self) -> Path:
+        """``distances.csv``, where an attack without a radius was measured."""
+        return self.folder / "distances.csv"
+
+    @property
     def summary_file(self) -> Path:
         """``results.json``."""
         return self.folder / "results.json"
@@ -149,7 +164,7 @@ class Results:
 
     def missing(self, conditions: list[Condition]) -> list[Condition]:
         """The conditions that have no row yet, in their order."""
-        return [condition for condition in conditions if condition.id not in self.rows]
+        return [each for each in conditions if each.id not in self.rows and each.id not in self.distances]
 
     def add(self, row: Row, images: dict[str, np.ndarray]) -> None:
         """Write the results of a condition: first its images, then its row, then the summary.
@@ -161,9 +176,7 @@ class Results:
                 images, ``broken_at`` (see :class:`~p2be_exp.attacks.attack.Adversarial`), and ``zero_gradient``,
                 ``clamped``, ``lost``, ``losses`` ``(N, trace)`` and ``adversarial`` ``(N, 3, H, W)`` where it has them.
         """
-        compressed = io.BytesIO()
-        np.savez_compressed(compressed, **cast("dict[str, Any]", images))
-        write_bytes(self._images_file(row.condition), compressed.getbuffer())
+        self._write_images(row.condition, images)
         self._note(row.condition, images)
         self.rows = {**self._rows_of_others(), row.condition: row}
         text = io.StringIO()
@@ -172,6 +185,31 @@ class Results:
         writer.writerows(asdict(each) for each in self.rows.values())
         write_text(self.table_file, text.getvalue())
         self.write_summary()
+
+    def add_distance(self, condition: Condition, images: dict[str, np.ndarray], seconds: float) -> None:
+        """Write the results of an attack without a radius, likewise: its images, its row, the summary.
+
+        Args:
+            condition: of the attack.
+            images: as for :meth:`add`, without ``broken_at``, with ``distance``, that of the nearest wrong image in
+                levels (see :class:`~p2be_exp.attacks.nearest.Nearest`); ``wrong`` is where it is finite.
+            seconds: that it took.
+        """
+        row = DistanceRow.of(condition, images["distance"], seconds)
+        self._write_images(condition.id, images)
+        self._note_zeros(condition.id, images)
+        others = self._read_distances()  # see _rows_of_others
+        for name, other in others.items():
+            if name not in self.distances:
+                self._read_distance(other)
+        self.distances = {**others, condition.id: row}
+        write_text(self.distances_file, table_of(self.distances.values()))
+        self.write_summary()
+
+    def _write_images(self, condition: str, images: dict[str, np.ndarray]) -> None:
+        compressed = io.BytesIO()
+        np.savez_compressed(compressed, **cast("dict[str, Any]", images))
+        write_bytes(self._images_file(condition), compressed.getbuffer())
 
     def _rows_of_others(self) -> dict[str, Row]:
         """The rows now in the file: where the file system has no locks, another process may have added some."""
@@ -215,6 +253,7 @@ class Results:
             "clean_error": clean.error if clean else None,
             **self._corruptions(clean),
             **self._attacks(),
+            **self._distances(),
             "sanity": self.sanity,
             "conditions": {
                 name: {key: getattr(row, key) for key in ("n", "n_wrong", "error", "ci_low", "ci_high")}
@@ -267,6 +306,16 @@ class Results:
         }
         return {"attacks": attacks, "worst_case_error": errors, "worst_case": of}
 
+    def _distances(self) -> dict[str, Any]:
+        """What each attack without a radius found, null until it is measured; nothing where there is none."""
+        rows = dict.fromkeys(each.id for each in self.nearest) | self.distances
+        found: dict[str, Any] = {}
+        for condition, row in rows.items():
+            found[condition.split("/")[1]] = entry = None if row is None else row.summary()
+            if entry is not None and condition in self._zeros:
+                entry["zero_gradient"] = self._zeros[condition]
+        return {"distances": found} if found else {}
+
     def _of_radius(self) -> dict[str, list[Condition]]:
         radii = sorted({each.eps_levels for each in self.attacks if each.eps_levels is not None})
         return {str(radius): [each for each in self.attacks if each.eps_levels == radius] for radius in radii}
@@ -294,6 +343,9 @@ class Results:
         if "broken_at" in images:
             self._growth[condition] = growth(images["broken_at"])
         self._moved[condition] = {name: int(images[name].sum()) for name in MOVED if name in images}
+        self._note_zeros(condition, images)
+
+    def _note_zeros(self, condition: str, images: Mapping[str, np.ndarray]) -> None:
         if "zero_gradient" in images:
             measured = images["zero_gradient"][~np.isnan(images["zero_gradient"])]
             self._zeros[condition] = round(float(measured.mean(dtype=np.float64)), 4) if len(measured) else None
@@ -305,6 +357,16 @@ class Results:
     def _read_rows(self) -> dict[str, Row]:
         with _explained(self.folder, self.table_file.name, self._key):
             return {name: Row(**line) for name, line in read_lines(self.table_file).items()}
+
+    def _read_distances(self) -> dict[str, DistanceRow]:
+        with _explained(self.folder, self.distances_file.name, self._key):
+            return read_rows(self.distances_file)
+
+    def _read_distance(self, row: DistanceRow) -> None:
+        with _explained(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
+            check_arrays(images, row.n, row.n_broken)
+            check_distances(row, images["distance"])
+            self._note_zeros(row.condition, images)
 
     def _read_images(self, row: Row) -> None:
         with _explained(self.folder, "per_image", self._key), open_arrays(self._images_file(row.condition)) as images:
@@ -351,6 +413,12 @@ def check_results(folder: Path, key: str, settings: Mapping[str, Any]) -> None:
     for name, line in lines.items():
         with _explained(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
             check_arrays(images, line["n"], line["n_wrong"])
+    with _explained(folder, "distances.csv", key):
+        distances = read_rows(folder / "distances.csv")
+    for name, row in distances.items():
+        with _explained(folder, "per_image", key), open_arrays(_images_file(folder, name)) as images:
+            check_arrays(images, row.n, row.n_broken)
+            check_distances(row, images["distance"])
 
 
 def _images_file(folder: Path, condition: str) -> Path:

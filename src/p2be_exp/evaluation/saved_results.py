@@ -24,7 +24,7 @@ MOST_IMAGES = 10_000_000
 MOVED = ("clamped", "lost")
 """Whether an image of an attack had to be moved into the ball, and whether that cost the attack its success."""
 
-_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient", "broken_at", *MOVED)
+_BY_IMAGE = ("index", "label", "prediction", "confidence", "wrong", "zero_gradient", "broken_at", "distance", *MOVED)
 """Arrays with one value per image."""
 
 _INTEGERS = ("severity", "eps_levels", "n", "n_wrong")

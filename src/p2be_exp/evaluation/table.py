@@ -7,13 +7,14 @@ from typing import Any
 
 from p2be_exp.attacks.random_in_ball import RandomInBall
 from p2be_exp.corruptions.provenance import provenance
+from p2be_exp.evaluation.distances import NORM, QUANTILES
 
 
 def results_table(results: dict[str, Any]) -> str:
     """Text table of the content of a ``results.json``.
 
-    Clean images and attacks with images, wrong, error and interval; corruptions with one column per severity, and below
-    them the means and what each was taken over.
+    Clean images and attacks with images, wrong, error and interval; the distances that attacks without a radius found;
+    corruptions with one column per severity, and below them the means and what each was taken over.
     """
     lines = [f"{'condition':<32}{'images':>8}{'wrong':>8}{'error %':>9}   95 % interval"]
     for name, row in results["conditions"].items():
@@ -22,6 +23,8 @@ def results_table(results: dict[str, Any]) -> str:
             line = f"{name:<32}{row['n']:>8}{row['n_wrong']:>8}{row['error']:>9.2f}   {interval:<16}"
             lines.append(f"{line}{_remarks(name, results)}{_moved(name, results)}".rstrip())
     lines += _worst_case(results)
+    if results.get("distances"):
+        lines += ["", *_distances(results["distances"])]
     if results["sanity"]:
         lines += ["", *_sanity(results["sanity"])]
     if results["corruptions"]:
@@ -40,6 +43,25 @@ def _worst_case(results: dict[str, Any]) -> list[str]:
         for name, of_radius in named.items()
         for radius, error in of_radius.items()
     ]
+
+
+def _distances(distances: dict[str, Any]) -> list[str]:
+    """Two lines an attack, in levels and in [0, 1]."""
+    titles = "".join(f"{'median' if name == 'median' else f'{percent} %':>9}" for name, percent in QUANTILES.items())
+    lines = [
+        f"{NORM} distance within which so many of the images have a wrong one: upper bounds, no part of any worst case",
+        f"{'attack':<48}{'found %':>9}{titles}",
+    ]
+    for name, row in distances.items():
+        if row is None:
+            continue
+        levels = "".join(f"{_number(row['levels'][each]):>9}" for each in QUANTILES)
+        unit = "".join(f"{_number(row['unit'][each], 4):>9}" for each in QUANTILES)
+        said = f"gradient {row['gradient']}" if row["gradient"] else "no gradient"
+        if row.get("zero_gradient") is not None:
+            said += f", {100 * row['zero_gradient']:.1f} % of it 0"
+        lines += [f"{name:<48}{row['broken']:>9.2f}{levels} levels   {said}", f"{'':<57}{unit} of [0, 1]"]
+    return lines
 
 
 def _sanity(checks: list[dict[str, str]]) -> list[str]:
@@ -105,5 +127,5 @@ def _corruptions(results: dict[str, Any]) -> list[str]:
     return [*lines, f"corrupted images: {origin}"]
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from p2be_exp.attacks import Attack
+from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.config.parts import part_config
 from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
 from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch, source_class
 from p2be_exp.data.source import LevelSource, Size
-from p2be_exp.evaluation.attack_plan import plan_attacks
+from p2be_exp.evaluation.attack_plan import plan_attacks, plan_nearest
 from p2be_exp.system.memory import HeldBytes
 from p2be_exp.system.trainer import on_gpu, precision_of, set_arithmetic
 from p2be_exp.training.module import TrainingModule
@@ -103,7 +104,7 @@ class Estimator:
         return self._measured[kind]
 
 
-def planned(config: TrainConfig) -> list[Attack]:
+def planned(config: TrainConfig) -> list[Attack | NearestAttack]:
     """The attacks of a configuration, except transfers from another run."""
     attack = config.attack
     if isinstance(attack, TransferConfig):
@@ -111,7 +112,8 @@ def planned(config: TrainConfig) -> list[Attack]:
     if isinstance(attack, SuiteConfig):
         attack = dataclasses.replace(attack, source=None)
     model = config.model
-    return plan_attacks(attack, config.encoding_names, parts=model.part_encodings(), gated=model.gated)
+    attacks = plan_attacks(attack, config.encoding_names, parts=model.part_encodings(), gated=model.gated)
+    return [*attacks, *plan_nearest(attack)]
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:

@@ -1,6 +1,7 @@
 """What libraries' attacks have in common: levels inside the ball, what was moved, and a random state as it was."""
 
 import random
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -148,18 +149,30 @@ def test_the_twin_is_shown_any_floats_and_zero_gradients_are_counted():
 
 def test_parameters_are_those_of_the_method():
     class Method:
-        def __init__(self, model, alpha=0.5, start=True, loss="ce", steps=10, **more): ...
+        def __init__(
+            self,
+            model,
+            alpha=0.5,
+            start=True,
+            loss="ce",
+            steps=10,
+            rule: Literal["sign"] | Literal["raw"] | None = "raw",
+            **more,
+        ): ...
 
     def check(params):
         return check_params("attack.method=M", Method, params, reserved=("model", "steps"))
 
     assert check(None) == {}
     assert check({"alpha": 1, "start": False, "loss": "dlr"}) == {"alpha": 1, "start": False, "loss": "dlr"}
+    assert check({"rule": "sign"}) == {"rule": "sign"}
     for params, message in [
-        ({"steps": 3}, r"params=\{steps:3\}: attack.method=M takes alpha, start, loss$"),
+        ({"steps": 3}, r"params=\{steps:3\}: attack.method=M takes alpha, start, loss, rule$"),
         ({"alpha": True}, "must be a number"),
         ({"start": 1}, "must be true or false"),
         ({"loss": 1}, "must be text"),
+        ({"rule": 1}, "must be text"),
+        ({"rule": "clip"}, r"params=\{rule:clip\}: must be one of sign, raw$"),
         ([1], "must be names with values"),
     ]:
         with pytest.raises(BadInput, match=message):

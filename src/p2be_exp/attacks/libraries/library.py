@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -72,18 +72,46 @@ class LibraryAttack(Attack):
             nothing = torch.zeros(len(images), dtype=torch.bool, device=images.device)
             none_known = torch.full_like(labels, torch.nan, dtype=torch.float)
             return Search(images.clone(), none_known, clamped=nothing, lost=nothing)
-        twin = Watched(cast("Classifier", model).surrogate(self.surrogate, radius=self.eps_levels))
-        seed = int(random.uniform(restart, 1)[0, 0] * 2**31)
-        with seeded(seed):
-            found = self.run(twin, images.float() / 255, labels, seed).detach()
-        found = torch.where(found.isfinite(), found, images.float() / 255)
-        levels = to_levels(found)
+        levels, twin = on_twin(self, self.eps_levels, model, images, labels, random, restart)
         low, high = bounds(images, self.eps_levels)
         inside = levels.maximum(low).minimum(high)
         clamped = (inside != levels).flatten(1).any(1)
         lost = clamped & (predict(model, levels) != labels) & (predict(model, inside) == labels)
         zeros = twin.zero_share().expand(len(images)) if self.gradient else None
         return Search(inside, zeros, clamped=clamped, lost=lost)
+
+
+class Runs(Protocol):
+    """What a library's attack has whatever it looks for."""
+
+    surrogate: Surrogate
+
+    def run(self, twin: nn.Module, images: Tensor, labels: Tensor, seed: int) -> Tensor:
+        """The library's adversarial images, see :meth:`LibraryAttack.run`."""
+
+
+def on_twin(
+    attack: Runs, reach: int, model: nn.Module, images: Tensor, labels: Tensor, random: AttackRandom, restart: int
+) -> tuple[Tensor, Watched]:
+    """A library's attack run on a model's twin, under random numbers of its own.
+
+    Args:
+        attack: with the twin's surrogate.
+        reach: of the secant, in levels, 1 or more.
+        model: a :class:`~p2be_exp.models.classifier.Classifier`.
+        images: uint8 ``(B, 3, H, W)``, all of which the model gets right.
+        labels: int64 ``(B,)``.
+        random: of these images.
+        restart: which random numbers to use.
+
+    Returns:
+        What it found, rounded to levels, uint8 like ``images``, wherever that is; and the twin that it was run on.
+    """
+    twin = Watched(cast("Classifier", model).surrogate(attack.surrogate, radius=reach))
+    seed = int(random.uniform(restart, 1)[0, 0] * 2**31)
+    with seeded(seed):
+        found = attack.run(twin, images.float() / 255, labels, seed).detach()
+    return to_levels(torch.where(found.isfinite(), found, images.float() / 255)), twin
 
 
 class Watched(nn.Module):
@@ -131,11 +159,11 @@ def check_params(
         reserved: arguments with a key of their own, or that are set here.
 
     Raises:
-        BadInput: an argument that the method does not have or that is reserved, or a value of another type than the
-            default's.
+        BadInput: an argument that the method does not have or that is reserved; a value of another type than the
+            default's, or none of those that its annotation lists.
     """
     known = {
-        name: each.default
+        name: each
         for name, each in inspect.signature(method).parameters.items()
         if name not in reserved and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     }
@@ -146,7 +174,7 @@ def check_params(
         if name not in known:
             takes = f"takes {', '.join(known)}" if known else "takes none"
             raise BadInput(f"attack.params={{{name}:{value}}}: {key} {takes}")
-        if why := _unlike(value, known[name]):
+        if why := _unlike(value, known[name].default) or _unlisted(value, known[name].annotation):
             raise BadInput(f"attack.params={{{name}:{value}}}: must be {why}")
     return dict(given)
 
@@ -160,3 +188,18 @@ def _unlike(value: Any, default: Any) -> str | None:
     if isinstance(default, str):
         return None if isinstance(value, str) else "text"
     return None
+
+
+def _unlisted(value: Any, annotation: Any) -> str | None:
+    """What a text should be, where the annotation lists all texts; None where it is one of them, or none are listed."""
+    listed = list(_listed(annotation))
+    return f"one of {', '.join(listed)}" if listed and isinstance(value, str) and value not in listed else None
+
+
+def _listed(annotation: Any) -> Iterator[str]:
+    """The texts in the ``Literal``s of an annotation."""
+    for each in get_args(annotation):
+        if isinstance(each, str):
+            yield each
+        else:
+            yield from _listed(each)

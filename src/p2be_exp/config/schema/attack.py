@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from p2be_exp.config.fields import choice, number, path
+from p2be_exp.config.foolbox_methods import IN_BALL, NEAREST, SHORT, class_of
 
 
 @dataclass
@@ -35,6 +36,11 @@ class AttackChoice:
     def gradient(self) -> str | None:
         """Surrogate gradient chosen by the user."""
         return None
+
+    @property
+    def finds_nearest(self) -> bool:
+        """Whether it looks for the nearest wrong image at any distance, and so has no radius."""
+        return False
 
 
 @dataclass
@@ -114,21 +120,16 @@ class AutoAttackConfig(AttackConfig):
 
 @dataclass
 class FoolboxConfig(AttackConfig):
-    method: str = choice(
-        "LinfPGD",
-        "LinfAdamPGD",
-        "LinfFastGradientAttack",
-        "LinfBasicIterativeAttack",
-        "LinfAdamBasicIterativeAttack",
-        "LinfMomentumIterativeFastGradientMethod",
-        "LinfDeepFoolAttack",
-        "LInfFMNAttack",
-        "LinfRepeatedAdditiveUniformNoiseAttack",
-    )
+    method: str = choice(*IN_BALL, *NEAREST, *SHORT)
     gradient: str = choice("secant", "smooth", "interpolate")
     steps: int | None = number(1)
     restarts: int = number(1, 1000)
     params: Any = MISSING  # null, or a dictionary
+
+    @property
+    def finds_nearest(self) -> bool:
+        """See :class:`AttackChoice`."""
+        return class_of(self.method) in NEAREST
 
 
 @dataclass
