@@ -403,6 +403,30 @@ def test_stopped_in_an_epoch_and_resumed_to_the_same_bits(monkeypatch, workdir):
     assert untimed(Path("run/metrics.csv")) == untimed(Path("whole/metrics.csv"))
 
 
+# -- a part of a mixture ----------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_has_its_scores_and_its_readers(run, rgb_run, workdir):
+    small = ("dataset=digits", "trainer=cpu", "trainer.progress=false", "limit_test=4", "limit_train=4")
+    parts = (f"model.accurate={rgb_run}", f"model.robust={run}", "model.robust_scale=3")
+    attack = ("attack=pgd", "attack.steps=2")
+    outcome = train(*small, "model=mix", *parts, *attack, "hydra.run.dir=mixed")
+    assert outcome.code == 0, outcome.err
+    given = images(3, 32)
+    g, h = load_run(rgb_run)(given), load_run(run)(given)
+    expected = torch.log(0.3 * g.softmax(1) + 0.7 * (3 * h).softmax(1))
+    torch.testing.assert_close(load_run("mixed")(given), expected, rtol=1e-4, atol=1e-5)
+    assert "attack/pgd_margin_secant/8" in json.loads(Path("mixed/results.json").read_text())["conditions"]
+
+
+def test_a_gate_refuses_it(run, rgb_run, workdir):
+    parts = (f"model.accurate={rgb_run}", f"model.robust={run}")
+    said = refusal(train("dataset=digits", "trainer=cpu", "model=adaptive_mix", *parts, "hydra.run.dir=mixed"))
+    assert said.startswith(
+        f"model.robust={run}: model=fpd, whose network runs twice; model=adaptive_mix takes plain and "
+    )
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 TAKEN = "fpd, standard, contrain, advtrain, trades, mart"
