@@ -371,11 +371,15 @@ def test_export_of_a_run(run, workdir, form, suffix):
 
 @pytest.mark.parametrize("encoding", ["rgb", "thermometer"])
 def test_other_encodings_train_and_are_attacked(encoding, workdir):
-    small = ("epochs=1", "limit_train=16", "limit_test=2", "attack=lspga", "attack.steps=2", "regime.threshold=1e9")
-    outcome = train(*DIGITS, f"encoding={encoding}", *small, "hydra.run.dir=run")
+    small = ("epochs=1", "limit_train=16", "limit_test=2", "regime.threshold=1e9")
+    suite = ("attack=suite_short", "attack.steps=1", "attack.queries=2")
+    outcome = train(*DIGITS, f"encoding={encoding}", *small, *suite, "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
     assert rows_of(Path("run/metrics.csv"))[0]["train/second_ce"]
-    assert "attack/lspga/8" in json.loads(Path("run/results.json").read_text())["conditions"]
+    results = json.loads(Path("run/results.json").read_text())
+    for attack in ("lspga", "lspga_margin", "pgd_ce_secant", "pgd_margin_secant", "square"):
+        assert f"attack/{attack}/8" in results["conditions"]
+    assert results["worst_case_error"]["8"] >= results["clean_error"]
 
 
 @pytest.mark.parametrize("name", ["standard", "contrain", "advtrain", "trades", "mart"])
