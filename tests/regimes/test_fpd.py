@@ -28,13 +28,15 @@ from p2be_exp import load_run
 from p2be_exp.augment import random_flip_crop
 from p2be_exp.augment.level_noise import level_noise
 from p2be_exp.config import check_config, training_config
+from p2be_exp.config.schema import StandardConfig
 from p2be_exp.data import Batch
 from p2be_exp.encodings import Thermometer
-from p2be_exp.errors import Diverged
+from p2be_exp.errors import BadInput, Diverged
 from p2be_exp.models.pyramid import PyramidClassifier
 from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import RegimeLoss, When
 from p2be_exp.regimes.fpd import FPD
+from p2be_exp.registry import OPTIONS, Option
 from p2be_exp.system.trainer import build_trainer
 from p2be_exp.training.module import TrainingModule
 from small_pyramids import Small, fpd, images
@@ -472,6 +474,16 @@ def test_bad_input_is_refused_before_data_is_read(given, workdir):
     arguments = ["dataset=cifar10", "data_dir=nowhere", "dataset.download=false", *given.split()]
     assert refusal(train(*arguments)).startswith(REFUSED[given])
     assert not any(workdir.iterdir())
+
+
+def test_a_regime_of_a_plug_in_may_train_it(monkeypatch):
+    monkeypatch.setitem(OPTIONS["regime"], "mine", Option("StandardConfig", owner="my_module"))
+    config = training_config(["model=fpd"])
+    config.regime = StandardConfig(name="mine")
+    check_config("train", config)
+    config.regime = StandardConfig(name="augmix")
+    with pytest.raises(BadInput, match=f"^regime=augmix: must be one of {TAKEN} with model=fpd$"):
+        check_config("train", config)
 
 
 def test_a_size_that_cannot_be_restored_is_refused_before_data_is_read(workdir):
