@@ -72,8 +72,8 @@ def test_an_option_that_is_not_there():
     with pytest.raises(BadInput) as raised:
         option("regime", "augmx")
     assert str(raised.value) == (
-        "regime=augmx: no such regime; available: advtrain, augmix, contrain, mart, mixing, noisymix, none, standard, "
-        "tenet, trades"
+        "regime=augmx: no such regime; available: advtrain, augmix, contrain, fpd, mart, mixing, noisymix, none, "
+        "standard, tenet, trades"
     )
 
 

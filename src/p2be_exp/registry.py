@@ -38,6 +38,8 @@ class Option:
         regime: of a model: the one regime that it goes with; "" for any that trains a model from its start.
         nearest: of an attack: the location of the class for its methods that look for the nearest wrong image, and so
             have a distance in the place of a radius; "" for none.
+        regimes: of a model: the regimes of this package that it goes with, where there are several but not all.
+        model: of a regime: the one model that it trains; "" for any.
         library: a module that it needs and that this package does not require; "" for none.
         owner: the plug-in module that registered it; "" for an option of this package.
     """
@@ -53,6 +55,8 @@ class Option:
     staged: bool = False
     regime: str = ""
     nearest: str = ""
+    regimes: tuple[str, ...] = ()
+    model: str = ""
     library: str = ""
     owner: str = ""
 
@@ -108,6 +112,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "model": {
         "plain": Option("PlainModelConfig", "models.model:EncodedClassifier"),
+        "fpd": Option(
+            "FPDModelConfig",
+            "models.pyramid:PyramidClassifier",
+            regimes=("fpd", "standard", "contrain", "advtrain", "trades", "mart"),
+        ),
         "mix": Option("MixModelConfig", "models.mixed:MixedClassifier", regime="none"),
         "adaptive_mix": Option(
             "AdaptiveMixModelConfig", "models.adaptive_mixed:AdaptiveMixedClassifier", regime="mixing"
@@ -135,6 +144,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "mart": Option("MartConfig", "regimes.mart:Mart"),
         "tenet": Option("TenetConfig", "regimes.tenet:Tenet", several_steps=True),
         "noisymix": Option("NoisyMixConfig", "regimes.noisymix:NoisyMix"),
+        "fpd": Option("FPDConfig", "regimes.fpd:FPD", several_steps=True, model="fpd"),
         "mixing": Option("MixingConfig", "regimes.mixing:Mixing"),
         "none": Option("NoRegimeConfig", "regimes.nothing:Nothing"),
     },
@@ -168,7 +178,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "suite": Option("SuiteConfig"),
         "suite_short": Option("SuiteConfig"),
     },
-    "optim": {"default": Option("SGDConfig"), "imagenet": Option("SGDConfig"), "mixing": Option("AdamWConfig")},
+    "optim": {
+        "default": Option("SGDConfig"),
+        "imagenet": Option("SGDConfig"),
+        "adam": Option("AdamConfig"),
+        "mixing": Option("AdamWConfig"),
+    },
     "trainer": dict.fromkeys(("auto", "cpu", "gpu", "ddp"), Option("TrainerConfig")),
     "logger": {
         "csv": Option("CSVLoggerConfig"),

@@ -168,6 +168,14 @@ def test_test_pictures_are_scaled_to_no_less_than_what_is_cut_out():
     assert str(error.value) == told
 
 
+def test_a_bound_that_is_not_reached():
+    share = Allowed(low=0, below=1)
+    assert str(share) == "at least 0 and below 1"
+    assert [share.admits(value) for value in (0, 0.0, 0.999)] == [True] * 3
+    assert [share.admits(value) for value in (-0.1, 1, 1.0, float("nan"))] == [False] * 4
+    assert share.refusal(2**40) == "must be at least 0 and below 1"
+
+
 def test_published_weights_go_with_relu():
     config = to_plain(compose_config("train", ["backbone=resnet50", "backbone.activation=elu"]))
     check_config("train", config)

@@ -37,6 +37,8 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     needed += [f"model={takers.get(option)}"] * (group in ("regime", "optim") and option in takers)
     if group == "model" and option == "published":
         needed += ["model.network=wrn34_10", "model.weights=some.pt"]
+    elif (group, option) == ("regime", "fpd"):
+        needed += ["model=fpd"]
     elif len(needed) > evaluates or (group == "model" and OPTIONS[group][option].regime):
         needed += ["model.accurate=one", "model.robust=another"] * (option not in ("transfer", "own"))
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")

@@ -12,6 +12,7 @@ from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.encodings import RGB, Thermometer
 from p2be_exp.export import exported, largest_difference
 from p2be_exp.models.mixed import MixedClassifier, mixed_log_probabilities
+from small_pyramids import fpd
 from usual import P2BE, PGD
 
 LABELS = torch.tensor([1, 0, 3])
@@ -134,3 +135,22 @@ def test_a_mixture_is_exported(forms):
     torch.manual_seed(0)
     model = mixture(RGB(), P2BE(20)).float()
     assert largest_difference(exported(model, forms, (5, 5)).module(), model, (5, 5), (1, 3)) < 1e-5
+
+
+def test_of_a_part_with_a_tanh_what_is_before_it_is_climbed():
+    """The scores of a Feature Pyramid Decoder may all be 1, without a gradient: they judge, and others are climbed."""
+    robust = fpd(seed=3).double().eval()
+    with torch.no_grad():
+        robust.trunk.classifier.bias += 40.0
+    accurate, given = net(RGB(), 1), images(size=6)
+    model = MixedClassifier(accurate, robust, 0.9, robust_scale=2.0).eval()
+    g, h = accurate(given), robust(given)
+    assert torch.equal(h, torch.ones_like(h))
+    expected = torch.log(0.1 * torch.softmax(g, 1) + 0.9 * torch.softmax(2.0 * h, 1))
+    torch.testing.assert_close(model(given), expected)
+    way = robust.climbed(*robust.read(given))
+    expected = torch.log(0.1 * torch.softmax(g, 1) + 0.9 * torch.softmax(2.0 * way, 1))
+    torch.testing.assert_close(model.climbed(*model.read(given)), expected)
+    plain = mixture(RGB(), RGB())
+    logits, climbed = plain.answers(*plain.read(given))
+    assert logits is climbed

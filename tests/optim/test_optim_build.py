@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, Adam, AdamW
 
 from p2be_exp.config import training_config
 from p2be_exp.config.schema import OptimConfig
@@ -157,3 +157,38 @@ def test_a_gate_may_do_without_a_warm_up():
         optimizer.step()
         schedule.step()
     assert seen == pytest.approx(cosine(1e-4, 1e-6, 5), rel=1e-9)
+
+
+def test_feature_pyramid_decoder_has_adam_beside_the_tables_adamw():
+    """The authors' code: Adam at 1e-3 or 1e-4, a clipped norm of 5, a decay of 1e-50, which is none."""
+    network, table = parts()
+    settings = config("model=fpd")
+    assert config("optim=adam") == settings
+    assert settings.clip_norm == 5
+    optimizer = build_optimizer(network, table, settings)
+    assert [type(each) for each in optimizer.members.values()] == [Adam, AdamW]
+    backbone, encoding = optimizer.param_groups
+    assert (backbone["params"], encoding["params"]) == (network, table)
+    keys = ("lr", "betas", "weight_decay", "eps", "amsgrad")
+    assert tuple(backbone[key] for key in keys) == (1e-3, (0.9, 0.999), 0.0, 1e-8, False)
+    assert tuple(encoding[key] for key in keys) == (1e-4, (0.999, 0.999), 1e-4, 1e-8, False)
+    assert list(build_optimizer(network, [], settings).members) == ["backbone"]
+
+
+def test_keys_of_adam():
+    network, table = parts()
+    changed = config(
+        "optim=adam", "optim.lr=0.3", "optim.betas=[0.5,0.6]", "optim.weight_decay=0.01", "optim.table_lr=0.02"
+    )
+    backbone, encoding = build_optimizer(network, table, changed).param_groups
+    assert [backbone[key] for key in ("lr", "betas", "weight_decay")] == [0.3, (0.5, 0.6), 0.01]
+    assert encoding["lr"] == 0.02
+
+
+@pytest.mark.parametrize(("schedule", "table_schedule"), [("cosine", "constant"), ("constant", "cosine")])
+def test_the_schedules_of_adam(schedule, table_schedule):
+    settings = config("optim=adam", f"optim.schedule={schedule}", f"optim.table_schedule={table_schedule}")
+    seen = rates(settings, 20)
+    for name, first, which in (("backbone", 1e-3, schedule), ("encoding", 1e-4, table_schedule)):
+        expected = cosine(first, 1e-6, 20) if which == "cosine" else [first] * 21
+        assert seen[name] == pytest.approx(expected, rel=1e-9)

@@ -175,7 +175,7 @@ def test_views_change_with_epoch_and_seed_but_not_with_the_rest_of_the_batch(reg
 
 def test_registry():
     assert list_regimes() == [
-        "advtrain", "augmix", "contrain", "mart", "mixing", "noisymix", "none", "standard", "tenet", "trades",
+        "advtrain", "augmix", "contrain", "fpd", "mart", "mixing", "noisymix", "none", "standard", "tenet", "trades",
     ]  # fmt: skip
     config = training_config(["regime=standard"]).regime
     assert type(build_regime(config, seed=4, augmentation="flip_crop")) is Standard

@@ -392,6 +392,24 @@ def test_other_methods_by_method_and_encoding(workdir):
     assert all(each.published is None for each in table.cells)  # never in one column with ours
 
 
+def test_a_feature_pyramid_decoder_has_rows_of_its_own(workdir):
+    """However it is trained; what is switched off is said. With another optimizer it has a table of its own."""
+    recipes = {
+        "plain": "regime=standard",
+        "decoder": "model=fpd",
+        "off": "model=fpd model.tanh=false",
+        "attacked": "model=fpd regime=advtrain attack@regime.attack=pgd",
+    }
+    for name, recipe in recipes.items():
+        write_recipe(name, f"{METHOD} encoding=rgb {recipe}", {"clean": 20.0})
+    tables = [table for table in fill_tables(gather(list(recipes))[0]) if table.spec.id == "other_methods"]
+    rows = {cell.key.row for table in tables for cell in table.cells if cell.runs}
+    assert {str(row.published) for row in rows} == {"fpd/rgb", "advtrain/fpd/rgb"}
+    assert "model.tanh = false" in {row.variant for row in rows}
+    assert all("optim.clip_norm = 5" in table.departures for table in tables)
+    assert tables[0].spec.row_label(Key("advtrain", within=("fpd", "rgb"))) == "AdvTrain, FPD, RGB"
+
+
 def test_a_worst_case_is_over_a_suite_and_compared_over_seeds(workdir):
     for name, attack in (("standard", SUITE), ("mart", SUITE), ("trades", {"name": "lspga"})):
         recipe = f"{METHOD} regime={name} encoding=rgb"

@@ -148,6 +148,19 @@ def test_steps_are_real_and_leave_the_random_state_alone(monkeypatch):
     assert seconds.step == pytest.approx(3 * 3 * convolutions)  # augmix has three views
 
 
+def test_both_steps_of_a_batch_are_timed(monkeypatch):
+    """Of a Feature Pyramid Decoder, which restores too badly at first for a second one."""
+    small = ("backbone=wrn16_1", "encoding=rgb", "batch_size=2", "trainer=cpu")
+    config = config_of("dataset=digits", "model=fpd", "model.width=8", "regime.threshold=1e-9", *small)
+    with Convolutions() as clock:
+        monkeypatch.setattr(estimate, "time", clock)
+        seconds = measure(config, Digits.published)
+    convolutions = 15 + 7 + 15  # two passes through the network; three laterals, one behind them, three in the decoder
+    assert seconds.forward == pytest.approx(convolutions)
+    assert seconds.gradient == pytest.approx(3 * convolutions)
+    assert seconds.step == pytest.approx(2 * 3 * convolutions)
+
+
 def test_the_list_of_jobs(timed, tmp_path):
     jobs = plan_jobs(["dataset=digits", "encoding=rgb,p2be", "epochs=1", "limit_train=100", "limit_test=2"])
     (tmp_path / "0").mkdir()

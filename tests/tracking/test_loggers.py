@@ -305,6 +305,8 @@ def test_csv_alone_needs_no_logger(tmp_path):
             "rgb_wrn16_1_standard_digits_seed7",
         ),
         (["model=mix", "model.alpha=0.55"], "p2be-M64_mix-alpha0.55_wrn40_2_none_cifar100_seed0"),
+        (["model=fpd", "encoding=rgb"], "rgb_fpd_wrn40_2_fpd_cifar100_seed0"),
+        (["model=fpd", "model.tanh=false", "regime=standard"], "p2be-M64_fpd-no-tanh_wrn40_2_standard_cifar100_seed0"),
         (["backbone.activation=elu"], "p2be-M64_wrn40_2-elu_augmix_cifar100_seed0"),
     ],
 )

@@ -46,3 +46,16 @@ def test_a_tenet_training_that_ends_before_its_first_second_step():
     assert said("epochs=5", "regime.from_step=5", "regime.every=1") == []
     assert said("epochs=3", "regime.from_step=0") == []
     assert said("epochs=2", "regime.from_step=0") != []
+
+
+def test_a_decoder_that_nobody_teaches_is_told():
+    def lines(*overrides):
+        return header("model=fpd", "encoding=rgb", "backbone=wrn16_1", *overrides, image_size=32)
+
+    assert "model   rgb; fpd around wrn16_1; 10 parameters" in lines()
+    assert not any(line.startswith("decoder") for line in lines())
+    told = "decoder regime=standard is classification alone: the decoder learns through the second pass only"
+    assert told in lines("regime=standard")
+    without = lines("regime=standard", "model.restoration=false", "model.tanh=false")
+    assert "model   rgb; fpd-no-tanh-no-restoration around wrn16_1; 10 parameters" in without
+    assert not any(line.startswith("decoder") for line in without)

@@ -125,8 +125,7 @@ class LSPGA(Attack):
         self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
     ) -> Search:
         """See :meth:`Attack.search`. The images are taken a few at a time; no image sees another."""
-        height, width = images.shape[2:]
-        size = max(1, (_PIXELS_CPU if images.device.type == "cpu" else _PIXELS) // (height * width))
+        size = images_at_once(images.device.type, images.shape[2:].numel())
         parts = []
         for start in range(0, max(len(images), 1), size):
             places = torch.arange(start, min(start + size, len(images)), device=images.device)
@@ -196,6 +195,16 @@ class LSPGA(Attack):
     def temperature(self, number: int) -> float:
         """T at gradient ``number``, from 0."""
         return self.delta ** (max(number - 1, 0) if self.anneal == "soften" else -number)
+
+
+def images_at_once(device: str, pixels: int) -> int:
+    """How many images a search takes at a time.
+
+    Args:
+        device: type of it.
+        pixels: of an image.
+    """
+    return max(1, (_PIXELS_CPU if device == "cpu" else _PIXELS) // pixels)
 
 
 def ascend(u: Tensor, slopes: Tensor, shares: Tensor, temperature: float, rule: StepRule, xi: float) -> Tensor:

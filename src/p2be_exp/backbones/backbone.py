@@ -41,11 +41,14 @@ class Backbone(nn.Module):
         stem: the first convolution that the trunk expects. A class attribute, or set before ``forward``.
         sizes: the images that the network takes; a class attribute, so that it is known before anything is built.
         made_for: height and width in pixels of the images that it was designed for; None where it does not say.
+        activated: whether what enters a stage has been normalised and activated. In networks whose blocks begin with
+            that, it is a sum of any size.
     """
 
     stem: StemShape
     sizes: ImageSizes = ImageSizes()
     made_for: int | None = None
+    activated: bool = True
 
     def begin(self, features: Tensor) -> Tensor:
         """Stem features ``(B, stem.out_channels, H, W)`` to the input of the first stage."""

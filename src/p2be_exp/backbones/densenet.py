@@ -31,6 +31,7 @@ class DenseNet(Backbone):
 
     sizes = ImageSizes(least=8)
     made_for = 32
+    activated = False
 
     def __init__(self, depth: int, growth: int, bottleneck: bool, reduction: float, num_classes: int) -> None:
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from p2be_exp.backbones.backbone import Backbone
@@ -27,20 +26,3 @@ def from_last_stage(backbone: Backbone, features: Tensor) -> Tensor:
         NotImplementedError: the backbone has no stages.
     """
     return backbone.end(backbone.stage_modules()[-1](features))
-
-
-def last_stage_channels(backbone: Backbone, size: int) -> int:
-    """Number of channels that the last stage reads, found by a forward pass of one image; the mode stays as it is.
-
-    Args:
-        backbone: a network with stages, on the CPU.
-        size: height and width of the images in pixels.
-    """
-    stem, training = backbone.stem, backbone.training
-    side = (size + 2 * stem.padding - stem.kernel_size) // stem.stride + 1
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            return to_last_stage(backbone, torch.zeros(1, stem.out_channels, side, side)).shape[1]
-    finally:
-        backbone.train(training)

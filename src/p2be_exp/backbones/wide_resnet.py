@@ -25,6 +25,7 @@ class WideResNet(Backbone):
     stem = StemShape(out_channels=16)
     sizes = ImageSizes(least=8)
     made_for = 32
+    activated = False
 
     def __init__(self, depth: int, widen: int, num_classes: int, activation: str = "relu") -> None:
         super().__init__()

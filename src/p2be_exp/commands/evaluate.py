@@ -201,6 +201,7 @@ def _evaluate(
     source: Run | None,
 ) -> None:
     from p2be_exp.evaluation.agreement import check_classes
+    from p2be_exp.evaluation.code_memory import check_code_memory
     from p2be_exp.evaluation.data import build_data
     from p2be_exp.evaluation.job import Output, evaluate
     from p2be_exp.evaluation.plan import EvaluationPlan
@@ -215,6 +216,7 @@ def _evaluate(
         if main:
             tell_generated(settings.corruption, config)
         data = build_data(config)
+        check_code_memory(plan, data)
         data.prepare_data()
         data.setup()
         check_classes(data, run)

@@ -16,6 +16,7 @@ from p2be_exp.config.parts import check_parts
 from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema import (
     COMMAND_SCHEMAS,
+    AdamConfig,
     AdamWConfig,
     AdaptiveMixModelConfig,
     AttackChoice,
@@ -27,6 +28,8 @@ from p2be_exp.config.schema import (
     EvaluateModelConfig,
     ExportConfig,
     FoolboxConfig,
+    FPDConfig,
+    FPDModelConfig,
     MixingConfig,
     PGDConfig,
     PicturesDatasetConfig,
@@ -84,6 +87,7 @@ def check_config(command: str, config: Any) -> None:
         _check_inner_attack(config.regime)
         _check_stages(config)
         _check_gate(config)
+        _check_fpd(config)
 
 
 def _check_plugins(names: list[str]) -> None:
@@ -203,16 +207,20 @@ def _check_radius(key: str, radius: Any) -> None:
 def _check_regime(config: TrainConfig) -> None:
     """Check that model and regime go together: some of each are for one another alone."""
     model, regime = config.model.name, config.regime.name
-    needed = option("model", model).regime
+    needed, taken = option("model", model).regime, option("model", model).regimes
     if needed and regime != needed:
         raise BadInput(f"regime={regime}: must be {needed} with model={model}")
     takers = [name for name, each in OPTIONS["model"].items() if each.regime == regime]
-    if takers and not needed:
+    takers = takers or list(filter(None, [option("regime", regime).model]))
+    if takers and not needed and model not in takers:
         alone = {each.regime for each in OPTIONS["model"].values()}
+        alone |= {name for name, each in OPTIONS["regime"].items() if each.model not in ("", model)}
         raise BadInput(
             f"regime={regime}: only with model={' or '.join(takers)}; with model={model} it must be one of "
-            f"{', '.join(sorted(set(OPTIONS['regime']) - alone))}"
+            f"{', '.join(taken or sorted(set(OPTIONS['regime']) - alone))}"
         )
+    if taken and regime not in taken and not option("regime", regime).owner:
+        raise BadInput(f"regime={regime}: must be one of {', '.join(taken)} with model={model}")
 
 
 def _check_published(config: TrainConfig) -> None:
@@ -269,6 +277,21 @@ def _check_gate(config: TrainConfig) -> None:
             raise BadInput(f"batch_size={config.batch_size}: must be 2 or more with regime=mixing")
 
 
+def _check_fpd(config: TrainConfig) -> None:
+    """Check what belongs to a Feature Pyramid Decoder: its backbone, and the training of its restoration."""
+    model, regime = config.model, config.regime
+    if isinstance(model, FPDModelConfig):
+        check_staged(config.backbone.name, f"model={model.name}")
+        if not model.restoration and isinstance(regime, FPDConfig):
+            others = [each for each in option("model", model.name).regimes if each != regime.name]
+            raise BadInput(
+                "model.restoration=False: must be true with regime=fpd, which trains what is restored; "
+                f"without it the regime must be one of {', '.join(others)}"
+            )
+    if isinstance(regime, FPDConfig):
+        _check_radius("regime.noise", regime.noise)
+
+
 def _check_order(low_key: str, low: float, high_key: str, high: float) -> None:
     if low > high:
         raise BadInput(f"{low_key}={low}: must be at most {high_key}={high}")
@@ -307,6 +330,9 @@ def _check_training(config: TrainConfig) -> None:
         _check_betas("optim.betas", optim.betas)
         if not config.model.gated:
             raise BadInput(f"optim={optim.name}: only with model=adaptive_mix, not {config.model.name}")
+    elif isinstance(optim, AdamConfig):
+        _check_betas("optim.betas", optim.betas)
+        _check_betas("optim.table_betas", optim.table_betas)
     if optim.accumulate > 1 and takes_several_steps(config.regime.name):
         raise BadInput(
             f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "

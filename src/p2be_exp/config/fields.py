@@ -18,7 +18,7 @@ class Allowed:
 
     Attributes:
         low, high: inclusive bounds of a number; None for no bound.
-        above: exclusive lower bound.
+        above, below: exclusive bounds; ``below`` goes with ``low``.
         choices: the allowed values.
     """
 
@@ -26,6 +26,7 @@ class Allowed:
     high: float | None = None
     above: float | None = None
     choices: tuple[Any, ...] | None = None
+    below: float | None = None
 
     def admits(self, value: Any) -> bool:
         """Whether a value is allowed; lists are checked value by value."""
@@ -42,6 +43,7 @@ class Allowed:
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
         )
 
     def refusal(self, value: Any) -> str | None:
@@ -49,7 +51,7 @@ class Allowed:
         if self.admits(value):
             return None
         numbers = value if isinstance(value, list | tuple) else [value]
-        bounded = self.high is not None or self.choices is not None
+        bounded = self.high is not None or self.below is not None or self.choices is not None
         if not bounded and any(isinstance(each, int) and each > LARGEST for each in numbers):
             return f"must be at most {LARGEST}"
         return f"must be {self}"
@@ -61,12 +63,16 @@ class Allowed:
             return f"between {self.low:.12g} and {self.high:.12g}"
         if self.above is not None:
             return f"above {self.above:g}" + ("" if self.high is None else f" and at most {self.high:g}")
+        if self.below is not None:
+            return f"at least {self.low:g} and below {self.below:g}"
         return f"{self.low:g} or more"
 
 
-def number(low: float | None = None, high: float | None = None, *, above: float | None = None) -> Any:
+def number(
+    low: float | None = None, high: float | None = None, *, above: float | None = None, below: float | None = None
+) -> Any:
     """A mandatory number within bounds; its default is in the YAML file."""
-    return field(default=MISSING, metadata={"allowed": Allowed(low=low, high=high, above=above)})
+    return field(default=MISSING, metadata={"allowed": Allowed(low=low, high=high, above=above, below=below)})
 
 
 def path() -> Any:

@@ -97,7 +97,18 @@ class MixedClassifier(MixtureClassifier):
 
     def body(self, *features: Tensor) -> Tensor:
         """What the parts' readers read to log-probabilities ``(B, classes)``."""
-        accurate, robust = self.logits_of_parts(*features)
+        return self._mixed(*self.logits_of_parts(*features))
+
+    def answers(self, *features: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`Classifier`: what is climbed is the mixture of what the parts have for that."""
+        robust, of_robust = self.robust.answers(*features[: self._of_robust])
+        accurate, of_accurate = self.accurate.answers(*features[self._of_robust :])
+        output = self._mixed(at_least_float32(accurate), at_least_float32(robust))
+        if robust is of_robust and accurate is of_accurate:
+            return output, output
+        return output, self._mixed(at_least_float32(of_accurate), at_least_float32(of_robust))
+
+    def _mixed(self, accurate: Tensor, robust: Tensor) -> Tensor:
         alpha = torch.as_tensor(self.alpha, dtype=robust.dtype, device=robust.device)
         return mixed_log_probabilities(self.accurate_scale * accurate, self.robust_scale * robust, alpha)
 

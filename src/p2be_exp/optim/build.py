@@ -1,4 +1,4 @@
-"""The two optimizers of the recipe: SGD for the network, AdamW for the table, with a schedule each."""
+"""The two optimizers of the recipe: SGD or Adam for the network, AdamW for the table, with a schedule each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from p2be_exp.config.schema import AdamWConfig, SGDConfig
+from p2be_exp.config.schema import AdamConfig, AdamWConfig, SGDConfig
 from p2be_exp.optim.combined import CombinedOptimizer
 from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], config: OptimConfig) -> CombinedOptimizer:
-    """SGD named ``backbone`` and AdamW named ``encoding``; the latter is left out where no table learns.
+    """SGD or Adam named ``backbone`` and AdamW named ``encoding``; the latter is left out where no table learns.
 
     With ``optim=mixing`` it is AdamW alone, named ``backbone``, for a network without a table that learns.
 
@@ -33,19 +33,8 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
     """
     if isinstance(config, AdamWConfig):
         return CombinedOptimizer({"backbone": _adamw(network, config)}, parameters=[*network, *table])
-    assert isinstance(config, SGDConfig)  # there is no third
-    members: dict[str, Optimizer] = {
-        "backbone": SGD(
-            network,
-            lr=config.lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-            fused=_fused(network),
-        )
-    }
-    if members["backbone"].defaults["fused"]:
-        members["backbone"].register_step_pre_hook(_begin_momenta)
+    assert isinstance(config, SGDConfig | AdamConfig)  # there is no fourth
+    members = {"backbone": _sgd(network, config) if isinstance(config, SGDConfig) else _adam(network, config)}
     if table:
         members["encoding"] = AdamW(
             table,
@@ -55,6 +44,25 @@ def build_optimizer(network: list[nn.Parameter], table: list[nn.Parameter], conf
             fused=_fused(table),
         )
     return CombinedOptimizer(members, parameters=[*network, *table])
+
+
+def _sgd(parameters: list[nn.Parameter], config: SGDConfig) -> Optimizer:
+    optimizer = SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=_fused(parameters),
+    )
+    if optimizer.defaults["fused"]:
+        optimizer.register_step_pre_hook(_begin_momenta)
+    return optimizer
+
+
+def _adam(parameters: list[nn.Parameter], config: AdamConfig) -> Optimizer:
+    betas = (config.betas[0], config.betas[1])
+    return Adam(parameters, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=_fused(parameters))
 
 
 def _adamw(parameters: list[nn.Parameter], config: AdamWConfig) -> AdamW:
@@ -95,12 +103,14 @@ def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: in
         if not config.warmup:
             return LambdaLR(optimizer, Cosine(total_steps, floor))
         return LambdaLR(optimizer, WarmedUpCosine(total_steps, floor, time=max(1, int(config.warmup * total_steps))))
-    assert isinstance(config, SGDConfig)  # there is no third
+    assert isinstance(config, SGDConfig | AdamConfig)  # there is no fourth
 
     def factor(group: dict[str, Any]) -> Cosine | Steps | Constant:
-        if group["name"] == "encoding" and config.table_schedule == "constant":
+        schedule = config.table_schedule if group["name"] == "encoding" else config.schedule
+        if schedule == "constant":
             return Constant()
-        if group["name"] == "backbone" and config.schedule == "steps":
+        if schedule == "steps":
+            assert isinstance(config, SGDConfig)  # which alone has it
             return Steps(config.milestones, config.gamma, steps_per_epoch)
         first = group.get("initial_lr", group["lr"])
         # A floor above the first rate would make the cosine rise; such a rate stays as it is.

@@ -34,7 +34,8 @@ class Purpose(IntEnum):
     DROPOUT = 6
     RESIZED_CROP = 7
     TENET_GROUPS = 8
-    MIXING = 10  # 9 is kept for another method
+    NOISE = 9
+    MIXING = 10
     MIXED_BATCH = 11  # of a batch, by its number
     MIXING_PARTNER = 12
     FEATURE_NOISE = 13

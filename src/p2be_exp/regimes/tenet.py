@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from p2be_exp.attacks.attack import attacked
 from p2be_exp.augment import Augmentation
 from p2be_exp.backbones.dropout import dropout_images
-from p2be_exp.backbones.last_stage import from_last_stage, last_stage_channels, to_last_stage
+from p2be_exp.backbones.last_stage import from_last_stage, to_last_stage
+from p2be_exp.backbones.stage_shapes import stage_shapes
 from p2be_exp.data import Batch
 from p2be_exp.errors import BadInput
 from p2be_exp.models.precision import at_least_float32
@@ -152,7 +153,7 @@ def check_groups(config: TrainConfig, size: int) -> None:
     if not isinstance(config.regime, TenetConfig):
         return
     with torch.random.fork_rng(devices=[]):
-        channels = last_stage_channels(build_trunk(config.backbone, num_classes=2), size)
+        channels = stage_shapes(build_trunk(config.backbone, num_classes=2), size)[-2].channels
     if config.regime.groups > channels:
         raise BadInput(
             f"regime.groups={config.regime.groups}: must be between 2 and {channels}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -16,12 +17,20 @@ from torch import Tensor
 from p2be_exp.attacks import Attack
 from p2be_exp.attacks.nearest import NearestAttack
 from p2be_exp.config.parts import part_config
-from p2be_exp.config.schema import CorruptionConfig, SomeCorruptionConfig, SuiteConfig, TrainConfig, TransferConfig
+from p2be_exp.config.schema import (
+    CorruptionConfig,
+    FPDConfig,
+    SomeCorruptionConfig,
+    SuiteConfig,
+    TrainConfig,
+    TransferConfig,
+)
 from p2be_exp.config.typed import plain
 from p2be_exp.corruptions.names import select_names, select_severities
 from p2be_exp.data import Batch, source_class
 from p2be_exp.data.source import LevelSource, Size
 from p2be_exp.evaluation.attack_plan import plan_attacks, plan_nearest
+from p2be_exp.regimes import When
 from p2be_exp.system.memory import HeldBytes
 from p2be_exp.system.trainer import on_gpu, precision_of, set_arithmetic
 from p2be_exp.training.module import TrainingModule
@@ -121,6 +130,8 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
     device = torch.device("cuda" if on_gpu(config.trainer) else "cpu")
     batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, 16 if size.side < 64 else 2)
     reserve = _reserve(device)
+    if isinstance(config.regime, FPDConfig):  # both steps of a batch, which all but the first ones have
+        config = dataclasses.replace(config, regime=dataclasses.replace(config.regime, threshold=math.inf))
     with torch.random.fork_rng():
         module = TrainingModule(config, size.classes, batches_per_epoch=1).to(device)
         images = torch.randint(256, (batch_size, 3, size.side, size.side)).to(device, torch.uint8)
@@ -131,12 +142,15 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
         set_arithmetic(config.trainer, tf32=lowered)
 
         def step() -> None:
-            with torch.autocast(device.type, dtype=torch.bfloat16) if lowered else nullcontext():
-                _, loss, _ = module.loss_terms(batch, epoch=0)
-            optimizer.zero_grad()
-            loss.backward()
-            module.on_after_backward()
-            optimizer.step()
+            losses, more = module.losses_of(batch, When(0, 0)), True
+            while more:
+                with torch.autocast(device.type, dtype=torch.bfloat16) if lowered else nullcontext():
+                    _, loss, result = next(losses)
+                optimizer.zero_grad()
+                loss.backward()
+                module.on_after_backward()
+                optimizer.step()
+                more = result.more
 
         def forward() -> None:
             with torch.no_grad():

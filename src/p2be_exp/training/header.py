@@ -8,7 +8,14 @@ import torch
 
 from p2be_exp.backbones import size_advice
 from p2be_exp.config.parts import part_config
-from p2be_exp.config.schema import NUTS_CONSTANTS, NutsMixModelConfig, TenetConfig, TrainConfig, TrainerConfig
+from p2be_exp.config.schema import (
+    NUTS_CONSTANTS,
+    FPDModelConfig,
+    NutsMixModelConfig,
+    TenetConfig,
+    TrainConfig,
+    TrainerConfig,
+)
 from p2be_exp.data import ImageDataModule
 from p2be_exp.system.ranks import processes
 from p2be_exp.system.trainer import on_gpu, precision_of
@@ -53,6 +60,8 @@ def run_header(
         lines["constants"] = _constants(config.model)
     if weights:
         lines["weights"] = weights
+    if decoder := _decoder(config):
+        lines["decoder"] = decoder
     if never := _never_starts(config, len(data.train_dataloader())):
         lines["tenet"] = never
     if config.departs_from_paper:
@@ -74,7 +83,8 @@ def _model(config: TrainConfig, parameters: dict[str, int]) -> str:
 def _network(config: TrainConfig) -> str:
     encoding = config.encoding
     name = encoding.name + ("" if encoding.M is None else f", M = {encoding.M}")
-    return f"{name}; {config.network}"
+    around = f"{config.model.label} around " if isinstance(config.model, FPDModelConfig) else ""
+    return f"{name}; {around}{config.network}"
 
 
 def _part(config: TrainConfig, role: str) -> str:
@@ -116,6 +126,14 @@ def _never_starts(config: TrainConfig, batches: int) -> str | None:
         f"never starts: the first batch with a second step would be {regime.first_second_step:,} "
         f"(regime.from_step={regime.from_step}, regime.every={regime.every}), the last batch is {last:,}"
     )
+
+
+def _decoder(config: TrainConfig) -> str | None:
+    """What to say of a Feature Pyramid Decoder that nobody teaches to restore."""
+    model = config.model
+    if not isinstance(model, FPDModelConfig) or not model.restoration or config.regime.name == "fpd":
+        return None
+    return f"regime={config.regime.name} is classification alone: the decoder learns through the second pass only"
 
 
 def device_line(trainer: TrainerConfig, precision: str) -> str:

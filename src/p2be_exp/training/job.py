@@ -19,6 +19,7 @@ from p2be_exp.corruptions.official import tell_generated
 from p2be_exp.data import ImageDataModule
 from p2be_exp.encodings import P2BE
 from p2be_exp.evaluation.agreement import check_classes, check_files
+from p2be_exp.evaluation.code_memory import check_code_memory
 from p2be_exp.evaluation.data import build_data
 from p2be_exp.evaluation.figures.similarity import draw_similarity
 from p2be_exp.evaluation.job import Output, evaluate
@@ -26,6 +27,7 @@ from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
+from p2be_exp.models.pyramid import check_restored_size
 from p2be_exp.regimes.mixing import check_targets
 from p2be_exp.regimes.tenet import check_groups
 from p2be_exp.runs.locations import locations
@@ -98,6 +100,8 @@ def train(
         data.stop = lambda: signals.received or signals.watch.stop_elsewhere()
         check_image_size(config.backbone.name, data.image_size)
         check_groups(config, data.image_size)
+        check_restored_size(config, data.image_size)
+        check_code_memory(plan, data)
         table = fixed_table(config) if checkpoint is None else None  # likewise
         weights = read_weights(config.backbone) if checkpoint is None else None
         data.prepare_data()

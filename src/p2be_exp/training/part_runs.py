@@ -48,7 +48,9 @@ def part_runs(config: TrainConfig) -> dict[str, Run]:
 
 
 def _check_staged(key: str, part: TrainConfig, name: str) -> None:
-    """Check that a part has stages, between which a gate reads."""
+    """Check that a part is one network with stages, between which a gate reads."""
+    if part.model.name == "fpd":
+        raise BadInput(f"{key}: model=fpd, whose network runs twice; model={name} takes plain and published networks")
     try:
         check_staged(part.backbone.name, f"model={name}")
     except BadInput as error:

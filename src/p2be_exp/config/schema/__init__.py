@@ -73,6 +73,7 @@ from p2be_exp.config.schema.logger import (
 from p2be_exp.config.schema.model import (
     NUTS_CONSTANTS,
     AdaptiveMixModelConfig,
+    FPDModelConfig,
     MixModelConfig,
     MixtureConfig,
     ModelConfig,
@@ -81,13 +82,14 @@ from p2be_exp.config.schema.model import (
     PublishedModelConfig,
 )
 from p2be_exp.config.schema.module import ModuleConfig
-from p2be_exp.config.schema.optim import AdamWConfig, OptimConfig, SGDConfig
+from p2be_exp.config.schema.optim import AdamConfig, AdamWConfig, OptimConfig, SGDConfig
 from p2be_exp.config.schema.option import Group
 from p2be_exp.config.schema.preset import PresetConfig
 from p2be_exp.config.schema.regime import (
     AdvTrainConfig,
     AugMixConfig,
     ConTrainConfig,
+    FPDConfig,
     MartConfig,
     MixingConfig,
     NoisyMixConfig,
@@ -105,6 +107,7 @@ __all__ = [
     "GROUP_BASES",
     "GROUP_SCHEMAS",
     "NUTS_CONSTANTS",
+    "AdamConfig",
     "AdamWConfig",
     "AdaptiveMixModelConfig",
     "AdvTrainConfig",
@@ -126,6 +129,8 @@ __all__ = [
     "EvaluateConfig",
     "EvaluateModelConfig",
     "ExportConfig",
+    "FPDConfig",
+    "FPDModelConfig",
     "FolderDatasetConfig",
     "FoolboxConfig",
     "GeneratedConfig",

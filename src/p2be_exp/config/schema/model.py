@@ -81,6 +81,25 @@ class PlainModelConfig(ModelConfig):
 
 
 @dataclass
+class FPDModelConfig(ModelConfig):
+    """A backbone between a pyramid that restores images and a tanh; each part can be switched off."""
+
+    name: str = "fpd"
+    width: int = number(1, 4096)
+    dropout: float = number(0, below=1)
+    tanh: bool = MISSING
+    denoise: bool = MISSING
+    image_denoise: bool = MISSING
+    restoration: bool = MISSING
+
+    @property
+    def label(self) -> str:
+        """With the parts that are switched off."""
+        off = [key for key in ("tanh", "denoise", "image_denoise", "restoration") if not getattr(self, key)]
+        return "-no-".join([self.name, *off])
+
+
+@dataclass
 class MixtureConfig(ModelConfig):
     """Base of the models that are made of an accurate run and a robust one."""
 

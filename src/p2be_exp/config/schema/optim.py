@@ -36,6 +36,19 @@ class SGDConfig(OptimConfig):
 
 
 @dataclass
+class AdamConfig(OptimConfig):
+    """Adam for the network, AdamW for the table."""
+
+    name: str = MISSING
+    schedule: str = choice("cosine", "constant")
+    betas: list[float] = number(0, 1)
+    table_lr: float = number(above=0)
+    table_betas: list[float] = number(0, 1)
+    table_weight_decay: float = number(0)
+    table_schedule: str = choice("cosine", "constant")
+
+
+@dataclass
 class AdamWConfig(OptimConfig):
     """AdamW for a network without a table that learns."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -130,6 +131,14 @@ class NoisyMixConfig(RegimeConfig):
     def needs_stages(self) -> str | None:
         """Mixing at the readers' features alone needs none."""
         return f"regime=noisymix with regime.stages={self.stages}" if self.stages else None
+
+
+@dataclass
+class FPDConfig(RegimeConfig):
+    name: str = "fpd"
+    noise: Any = MISSING  # a whole number of levels
+    threshold: float = number(above=0)
+    second_weight: float = number(0)
 
 
 @dataclass

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from p2be_exp.config import compose_config, to_plain
@@ -50,7 +51,7 @@ _NOT_COMPARED = NOT_THE_METHOD | {
 _ROW = ("encoding.", "optim.table_", "regime.table_learns_from_adversarial")
 """Keys that concern an encoding only: a departure in them goes into the label of its row, and the other rows stay."""
 
-METHOD_ROW = (*_ROW, "regime.")
+METHOD_ROW = (*_ROW, "regime.", "model.")
 """The same of tables with a method in each row: its own settings, too."""
 
 _TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": IMAGENET_IMAGES}
@@ -161,9 +162,10 @@ def smooth_weight(config: TrainConfig, recipe: Recipe) -> float:
 
 def _expected(config: TrainConfig, recipe: Recipe) -> dict[str, Any]:
     names = tuple(getattr(config, group).name for group in ("dataset", "regime", "preset", "backbone", "encoding"))
+    model = config.model.name if config.model.brings is None else "plain"  # which has no keys that are compared
     given = {**_COMMON, **(_IMAGENET if recipe.imagenet else _CIFAR)}
     given["encoding.lambda_smooth"] = smooth_weight(config, recipe)
-    expected = {**_composed(*names, recipe.imagenet), **given}
+    expected = {**_composed(*names, model, recipe.imagenet), **given}
     return {key: value for key, value in expected.items() if not _is_free(key, recipe)}
 
 
@@ -175,15 +177,18 @@ def _is_free(key: str, recipe: Recipe) -> bool:
 
 
 @functools.cache
-def _composed(dataset: str, regime: str, preset: str, backbone: str, encoding: str, imagenet: bool) -> dict[str, Any]:
+def _composed(
+    dataset: str, regime: str, preset: str, backbone: str, encoding: str, model: str, imagenet: bool
+) -> dict[str, Any]:
     """This project's configuration of some options; empty where one of them is not its own."""
     options = [f"dataset={dataset}", f"regime={regime}", f"preset={preset}"]
-    network, codes = f"backbone={backbone}", f"encoding={encoding}"
+    chosen = f"backbone={backbone}", f"encoding={encoding}", f"model={model}"
     experiment = ["experiment=imagenet"] if imagenet else []
-    # A network or an encoding of the user's own may have no configuration here.
-    for own in ([network, codes], [network], [codes], []):
-        with suppress(BadInput):
-            return dict(flat(to_plain(compose_config("train", [*experiment, *options, *own]))))
+    # A network, an encoding or a model of the user's own may have no configuration here.
+    for number in range(len(chosen), -1, -1):
+        for own in combinations(chosen, number):
+            with suppress(BadInput):
+                return dict(flat(to_plain(compose_config("train", [*experiment, *options, *own]))))
     return {}
 
 

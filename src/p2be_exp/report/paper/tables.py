@@ -133,6 +133,7 @@ _NAMES = {
     "tenet": "TENET",
     "trades": "TRADES",
     "mart": "MART",
+    "fpd": "FPD",
     "nuts_mix": "MixedNUTS",
     "adaptive_mix": "Adaptive Smoothing",
 }
@@ -167,6 +168,12 @@ def _encoding(result: Result, variant: str) -> Key:
 
 def _learns_its_table(result: Result) -> bool:
     return result.config.encoding.table_from is None
+
+
+def _kind(result: Result) -> tuple[str, ...]:
+    """The kind of model, where it is none that its regime tells of: a plain one, or FPD in its own training."""
+    model = _name(result, "model")
+    return () if model in ("plain", _name(result, "regime")) else (model,)
 
 
 def _cells(block: Key, row: Key, *kinds: str) -> list[CellKey]:
@@ -296,7 +303,7 @@ def _cells_m(result: Result, variant: str) -> list[CellKey]:
     encoding = result.config.encoding
     if not has_key(encoding, "M") or not _learns_its_table(result) or _name(result, "regime") == "standard":
         return []
-    within = tuple(_name(result, group) for group in ("backbone", "dataset", "regime"))
+    within = (*(_name(result, group) for group in ("backbone", "dataset", "regime")), *_kind(result))
     return _cells(Key(encoding.name, variant, within), Key(setting=Setting("M", encoding.M)), *_ALL)
 
 
@@ -315,12 +322,12 @@ def _cells_other(result: Result, variant: str) -> list[CellKey]:
     dataset, *within = (_name(result, group) for group in ("dataset", "regime", "backbone"))
     fixed = "" if _learns_its_table(result) else "a fixed table"
     row = _encoding(result, ", ".join(filter(None, (variant, fixed))))
-    return _cells(Key(dataset, within=tuple(within)), row, *_ALL)
+    return _cells(Key(dataset, within=(*within, *_kind(result))), row, *_ALL)
 
 
 # -- other methods ----------------------------------------------------------------------------------------------------
 
-METHODS = ("standard", "augmix", "noisymix", "tenet", "advtrain", "contrain", "trades", "mart")
+METHODS = ("standard", "augmix", "noisymix", "tenet", "advtrain", "contrain", "trades", "mart", "fpd")
 """Regimes in the order of their table."""
 
 _BESIDE_THE_PAPER = frozenset(METHODS) - frozenset(_PAPERS)
@@ -330,7 +337,7 @@ def _cells_methods(result: Result, variant: str) -> list[CellKey]:
     if _name(result, "regime") not in METHODS or not _learns_its_table(result):
         return []
     block = Key(_name(result, "dataset"), within=(_name(result, "backbone"),))
-    row = Key(_name(result, "regime"), variant, within=(_name(result, "encoding"),))
+    row = Key(_name(result, "regime"), variant, within=(*_kind(result), _name(result, "encoding")))
     return _cells(block, row, "clean", "corruption", "worst")
 
 
