@@ -81,9 +81,5 @@ PANELS = (
           why="the paper's picture of what was learned"),
     Panel("Figures", "Error by corruption and severity", "images", ("figures/corruption_heatmap",),
           why="one run in detail"),
-    Panel("Figures", "Restored images", "images", ("figures/restored_images",),
-          why="of `model=fpd`: what the second pass reads"),
-    Panel("Figures", "Error of restoration", "images", ("figures/restoration",),
-          why="of `regime=fpd`: batch by batch, with the phases"),
     Panel("Figures", "Results of every condition", "table", ("results",), why="with the intervals"),
 )  # fmt: skip
