@@ -110,7 +110,7 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
     of_one = [each for each in results if not is_mixture(each)]
     tables = fill_tables(of_one, shown=[each for each in parts if each])
     sections = [_section(table, grid) for table, grid in zip(tables, grids(tables), strict=True)]
-    methods = [number for number, section in enumerate(sections) if section.table.spec.methods]
+    methods = [number for number, section in enumerate(sections) if section.table.spec.others_beneath]
     for number in methods[-1:]:  # once, however many tables of methods there are
         published = published_methods(sections[number].table.spec.id)
         sections[number] = replace(sections[number], published=published)
