@@ -553,6 +553,14 @@ TABLES: tuple[TableSpec, ...] = (
 )
 """The tables of the paper, of what its figures show, of other methods and of decoders, in the order of the report."""
 
+
+def method_label(result: Result) -> str:
+    """A run in words as a row of the table of decoders: FPD, RGB, model.tanh = false."""
+    (spec,) = (each for each in TABLES if each.id == _DECODERS)
+    _, row = training_departures(result.config, spec.recipe)
+    return spec.row_label(_method(result, ", ".join(row), "clean")[0].row)
+
+
 OTHER = TableSpec(
     PublishedTable("other", rows=tuple(ENCODINGS), columns=_ALL),
     "runs that belong to none of the paper's tables",
