@@ -111,7 +111,7 @@ def test_latex_is_well_formed(words):
         assert text.isascii()
         plain = re.sub(r"\\.", "", text)
         assert plain.count("{") == plain.count("}")
-        assert text.count(r"\begin") == text.count(r"\end") == 2
+        assert text.count(r"\begin") == text.count(r"\end") == 3  # the table, its tabular, its notes
         wide = 1 + sum(len(parts) for _, parts in grid.head)
         body = text.split(r"\bottomrule")[0]
         rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
