@@ -64,6 +64,7 @@ def refused(config):
         ("limit_train", 0, "1 or more"),
         ("limit_test", 0, "1 or more"),
         ("watch_every", -1, "0 or more"),
+        ("figures", ["png", "jpg"], "one of png, pdf, svg"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, allowed):
@@ -83,6 +84,8 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, 
         ("limit_train", None),
         ("optim.clip_norm", None),
         ("watch_every", 0),
+        ("figures", []),
+        ("figures", ["svg", "pdf", "png"]),
     ],
 )
 def test_a_value_at_the_edge_is_taken(config, key, value):

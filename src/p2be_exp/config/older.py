@@ -12,6 +12,7 @@ _SINCE: dict[str, dict[str, Any]] = {
         "dry_run": False,
         "plugins": [],
         "strict_plugins": False,
+        "figures": ["png"],
         "model": {"name": "plain"},
     },
     "preset": {

@@ -42,4 +42,6 @@ def log_results(
         for name, number in summary_numbers(summary).items():
             logger.experiment.summary[name] = number
         for figure in figures:
+            if figure.suffix != ".png":  # W&B shows no others
+                continue
             logger.log_image(f"figures/{figure.stem}", [str(figure)])
