@@ -26,7 +26,7 @@ _ACROSS = 3
 """Columns of axes from which on a figure goes across the page."""
 
 
-def for_paper(figure: Figure) -> None:
+def for_paper(figure: Figure, across: bool | None = None) -> None:
     """Change a figure to the size and the fonts of a paper: a column or a page wide, its title left to the caption.
 
     A legend beside the axes goes beneath them, where it costs no width; a colour bar goes where the numbers are written
@@ -34,10 +34,12 @@ def for_paper(figure: Figure) -> None:
 
     Args:
         figure: with constrained layout, which places everything anew.
+        across: whether it is a page wide; None: where three plots or more stand side by side.
     """
     width, height = figure.get_size_inches()
     grids = [axes.get_gridspec() for axes in figure.axes]
-    across = any(grid is not None and grid.ncols >= _ACROSS for grid in grids)
+    if across is None:
+        across = any(grid is not None and grid.ncols >= _ACROSS for grid in grids)
     wanted = PAGE if across else COLUMN
     figure.set_size_inches(wanted, min(_HIGHEST, height * max(_HEIGHT, min(1.0, wanted / width))))
     figure.suptitle("")

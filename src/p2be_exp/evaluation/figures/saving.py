@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -46,8 +46,14 @@ def save_figure(figure: Figure, path: Path, kinds: Sequence[str] = PNG, dpi: flo
     return files
 
 
+def write_figure(figure: Figure, file: Path | BinaryIO, kind: str, dpi: float) -> None:
+    """Write a figure as it is; the same figure gives the same file."""
+    with matplotlib.rc_context(_SETTINGS):
+        figure.savefig(file, format=kind, dpi=dpi, metadata=_WITHOUT_DATE.get(kind))
+
+
 def _saved(figure: Figure, path: Path, kind: str, dpi: float) -> Path:
     file = path.with_suffix(f".{kind}")
-    with replacing(file) as part, matplotlib.rc_context(_SETTINGS):
-        figure.savefig(part, format=kind, dpi=dpi, metadata=_WITHOUT_DATE.get(kind))
+    with replacing(file) as part:
+        write_figure(figure, part, kind, dpi)
     return file

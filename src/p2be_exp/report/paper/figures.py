@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import matplotlib
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import TEST
 from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.evaluation.figures.paper_style import for_paper
+from p2be_exp.evaluation.figures.saving import write_figure
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.grid import Grid, difference
 from p2be_exp.report.paper.keys import Key, Measure, format_value, natural
@@ -31,6 +33,8 @@ STYLES = {
 _OTHERS = (("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#8C8C8C", "*"), ("#444444", "<"), ("#999933", ">"))
 _SETTINGS: Any = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
              "axes.spines.right": False}  # fmt: skip
+_ACROSS = 4.5
+"""Inches from which on a figure goes across both columns of a paper."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,24 @@ class Picture:
         title: what it shows.
         alt: the same in words, with the numbers where they are few.
         svg: the picture.
+        drawn: draws it again, for files of other kinds.
     """
 
     name: str
     title: str
     alt: str
     svg: str
+    drawn: Callable[[], Drawing] = field(compare=False, repr=False)
+
+    def as_file(self, kind: str) -> bytes:
+        """The picture as ``png`` for a screen, or as ``pdf`` in the style of a paper."""
+        with matplotlib.rc_context(_SETTINGS):
+            drawing = self.drawn()
+            if kind == "pdf":
+                for_paper(drawing, across=drawing.get_figwidth() > _ACROSS)
+            file = io.BytesIO()
+            write_figure(drawing, file, kind, dpi=200)
+        return file.getvalue()
 
 
 Draw = Callable[[Drawing, Any], Iterable[str]]
@@ -67,12 +83,17 @@ def picture(
         more: for Matplotlib's ``subplots``.
     """
     text = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS):
+    words: list[str] = []
+
+    def drawn() -> Drawing:
         drawing, axes = new_figure(*shape, figsize=size, squeeze=False, layout="constrained", **more)
-        words = "; ".join(draw(drawing, axes))
-        drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        words[:] = draw(drawing, axes)
+        return drawing
+
+    with matplotlib.rc_context(_SETTINGS):
+        drawn().savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
-    return Picture(name, title, f"{title}. {words}.", svg[svg.index("<svg") :])
+    return Picture(name, title, f"{title}. {'; '.join(words)}.", svg[svg.index("<svg") :], drawn)
 
 
 def table_pictures(table: Table, grid: Grid) -> list[Picture]:

@@ -164,15 +164,20 @@ def _masking(results: Sequence[Result]) -> MaskingSection | None:
     return MaskingSection(rows, grid, (masking_picture(rows, "masking", scale),))
 
 
-def write_report(report: Report, out: Path) -> None:
+def write_report(report: Report, out: Path, kinds: Sequence[str] = ()) -> None:
     """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.svg``, ``report.json``.
 
     In the folder of an earlier report they replace its files, which its ``report.json`` lists.
 
+    Args:
+        report: everything.
+        out: the folder.
+        kinds: of files that figures have beside SVG: ``pdf``, ``png``.
+
     Raises:
         BadInput: see :func:`p2be_exp.report.paper.folder.write_files`.
     """
-    files = {}
+    files: dict[str, str | bytes] = {}
     for section in report.sections:
         files[f"tables/{section.grid.id}.csv"] = as_csv(section.table, section.grid.id)
         if section.published:
@@ -187,6 +192,7 @@ def write_report(report: Report, out: Path) -> None:
         files[f"tables/{grid.id}.tex"] = as_latex(grid)
     for picture in (*chain.from_iterable(section.pictures for section in report.shown), *report.maps):
         files[f"figures/{picture.name}.svg"] = picture.svg
+        files |= {f"figures/{picture.name}.{kind}": picture.as_file(kind) for kind in kinds if kind != "svg"}
     files["report.md"] = _markdown(report)
     files["index.html"] = page(TITLE, intro(report), report)
     write_files(out, files)
