@@ -39,8 +39,8 @@ Keys, set with KEY=VALUE:
   plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; default: those of P2BE_PLUGINS
   strict_plugins  true: refuse a run if a plug-in's file has changed since; default: only warn
 
-In the folder: index.html (one page with everything), report.md, tables/*.csv (one row per cell, in full precision),
-tables/*.tex (booktabs), figures/*.svg.
+In the folder: index.html (one page with everything), runs.html (the runs in a list to sort and to filter), report.md,
+tables/*.csv (one row per cell, in full precision), tables/*.tex (booktabs), figures/*.svg.
 
 For comparisons: python -m p2be_exp.report compare --help; for leaderboards: leaderboard --help.
 

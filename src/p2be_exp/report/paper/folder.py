@@ -17,7 +17,7 @@ from p2be_exp.system.ownership import owned
 MANIFEST = "report.json"
 """Lists the files that a report has written; only these are ever replaced or removed."""
 
-_OWN = re.compile(r"report\.md|index\.html|tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.(svg|pdf|png)")
+_OWN = re.compile(r"report\.md|index\.html|runs\.html|tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.(svg|pdf|png)")
 """What a report writes, by path in its folder."""
 
 

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.figures import Picture, picture, style_of
-from p2be_exp.report.paper.measures import weights
-from p2be_exp.statistics.intervals import mean_interval, wilson_interval
+from p2be_exp.report.paper.measures import interval_over_images
+from p2be_exp.statistics.intervals import mean_interval
 
 _PUBLISHED, _APART = "#000000", "#8C8C8C"
 _BESIDE = 0.17
@@ -109,23 +109,11 @@ def _dot(cell: Cell) -> Dot:
     if cell.mean is None:
         return Dot(None, None, None, False, *published)
     if len(cell.runs) > 1:
-        _, low, high = mean_interval(cell.values)
-        return Dot(cell.mean, max(0.0, low), min(100.0, high), False, *published)  # an error is no less, and no more
-    return Dot(cell.mean, *_over_images(cell), True, *published)
-
-
-def _over_images(cell: Cell) -> tuple[float | None, float | None]:
-    """Interval of one network: the weighted mean of its conditions' intervals, as if they were fully correlated.
-
-    They are of the same images; this is the most conservative choice.
-    """
+        _, below, above = mean_interval(cell.values)
+        return Dot(cell.mean, max(0.0, below), min(100.0, above), False, *published)  # an error is no less, and no more
     ((result, _),) = cell.runs.values()
-    shares = weights(result, cell.key.measure)
-    if shares is None:  # a worst case
-        return None, None
-    ends = [wilson_interval(result.counts[name].n_wrong, result.counts[name].n) for name in shares]
-    low, high = (sum(100 * share * end[i] for share, end in zip(shares.values(), ends, strict=True)) for i in (0, 1))
-    return low, high
+    low, high = interval_over_images(result, cell.key.measure) or (None, None)
+    return Dot(cell.mean, low, high, True, *published)
 
 
 def _draw(axes: Axes, panel: Panel, column: int) -> list[str]:

@@ -31,6 +31,7 @@ from p2be_exp.report.paper.other_methods import (
     published_mixtures_csv,
 )
 from p2be_exp.report.paper.page import page
+from p2be_exp.report.paper.runs_page import runs_page
 from p2be_exp.report.paper.runs_table import number_of_runs, runs_table
 from p2be_exp.runs.provenance import now
 
@@ -168,7 +169,7 @@ def _masking(results: Sequence[Result]) -> MaskingSection | None:
 
 
 def write_report(report: Report, out: Path, kinds: Sequence[str] = ()) -> None:
-    """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.svg``, ``report.json``.
+    """Write ``report.md``, ``index.html``, ``runs.html``, ``tables/``, ``figures/`` and ``report.json``.
 
     In the folder of an earlier report they replace its files, which its ``report.json`` lists.
 
@@ -198,6 +199,7 @@ def write_report(report: Report, out: Path, kinds: Sequence[str] = ()) -> None:
         files |= {f"figures/{picture.name}.{kind}": picture.as_file(kind) for kind in kinds if kind != "svg"}
     files["report.md"] = _markdown(report)
     files["index.html"] = page(TITLE, intro(report), report)
+    files["runs.html"] = runs_page(report.results)
     write_files(out, files)
 
 
