@@ -1,4 +1,4 @@
-"""``format=hub``: the run's weights to the bit, its numbers on a card that the hub reads, and nothing of its machine."""
+"""``format=hub``: the run's weights to the bit, its numbers on a card that the hub reads, nothing of its machine."""
 
 import hashlib
 import json
@@ -193,7 +193,7 @@ def test_the_results_of_an_evaluation(run):
         (["evaluation=../x"], "evaluation=../x: must be the name of a folder in RUN/evaluations/"),
         (
             ["evaluation=x"],
-            "evaluation=x: no results.json; evaluate first (or evaluation=NAME, one of RUN/evaluations)",
+            "evaluation=x: no results.json; evaluate first (or evaluation=NAME of RUN/evaluations)",
         ),
         (["checkpoint=best"], "run=run: no checkpoints/best.ckpt (it has no validation split)"),
         (["out=run"], "out=run: holds checkpoints, which is no file of format=hub; choose another folder"),
@@ -237,10 +237,10 @@ def test_a_stop_in_between_leaves_no_network(run, workdir, monkeypatch):
             raise PermissionError(13, "Permission denied")
         write(file, content)
 
-    monkeypatch.setattr(hub, "write_bytes", stopped)
-    assert hub_refusal(f"out={folder}", "overwrite=true") == f"out={folder}: cannot be written (Permission denied)"
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "write_bytes", stopped)
+        assert hub_refusal(f"out={folder}", "overwrite=true") == f"out={folder}: cannot be written (Permission denied)"
     assert not (folder / "config.json").exists()
-    monkeypatch.undo()
     assert export("run=run", "format=hub", f"out={folder}").code == 0
     load_run(folder)
 

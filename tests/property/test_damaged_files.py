@@ -101,7 +101,7 @@ def test_loading_a_run(workdir, measured, times):
 
 
 def test_loading_a_shared_network(workdir, shared, times):
-    @cases(25, times)
+    @cases(15, times)
     @given(damage=damages("config.json", "model.safetensors"), seed=seeds)
     def of_every_case(damage, seed):
         holds(shared, workdir / "shared", *damage, seed, lambda place: _checked(_evaluate_shared, place))

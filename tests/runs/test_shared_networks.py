@@ -125,12 +125,12 @@ def test_another_librarys_folder_is_none(workdir):
         (
             ["configuration", "backbone"],
             None,
-            "config.json is damaged, or of another version (backbone: must be one of",
+            "config.json is damaged, or of another version (backbone: a value is required)",
         ),
         (
             ["configuration", "plugins"],
             ["stranger"],
-            "needs the plug-in stranger, code that the run names and you do no",
+            "needs the plug-in stranger, code that the run names and you do not",
         ),
         (["configuration", "plugins"], ["../x"], "config.json is damaged (plugins: ['../x'])"),
     ],

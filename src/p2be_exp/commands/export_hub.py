@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from p2be_exp.config.schema import ExportConfig
@@ -53,7 +55,8 @@ def export_hub(run: Run, settings: ExportConfig, size: int) -> None:
     from p2be_exp.export.shared_results import read_results
 
     check_safetensors("format=hub")
-    check_folder(folder, settings.overwrite)
+    with _explained(folder):
+        check_folder(folder, settings.overwrite)
     checkpoint = load_checkpoint(run, settings.checkpoint)
     step, classes = checkpoint["global_step"], checkpoint["hyper_parameters"]["num_classes"]
     results = read_results(*_measured(run, settings), settings.checkpoint, step)
@@ -63,13 +66,21 @@ def export_hub(run: Run, settings: ExportConfig, size: int) -> None:
     )
     try:
         files = shared_files(run, checkpoint, model_of(run, checkpoint, settings.checkpoint), card)
-        write_shared(folder, files)
-    except OSError as error:
-        raise BadInput(f"out={folder}: cannot be written ({error.strerror})") from error
     except WrongLogits as error:
         print(f"error: run={run.path}: {error}", file=sys.stderr)
         sys.exit(1)
+    with _explained(folder):
+        write_shared(folder, files)
     print(f"{folder}: {sum(map(len, files.values())):,} bytes in {len(files)} files; hf upload OWNER/NAME {folder}")
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn the system's errors about the folder into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"out={folder}: cannot be written ({error.strerror})") from error
 
 
 def _measured(run: Run, settings: ExportConfig) -> tuple[Path, str]:

@@ -48,7 +48,7 @@ def read_results(folder: Path, where: str, which: str, step: int) -> SharedResul
     """
     file = folder / RESULTS
     if not file.is_file():
-        raise BadInput(f"{where}: no {RESULTS}; evaluate first (or evaluation=NAME, one of RUN/evaluations)")
+        raise BadInput(f"{where}: no {RESULTS}; evaluate first (or evaluation=NAME of RUN/evaluations)")
     if (summary := read_submission(file, folder)) is None:
         raise BadInput(f"{where}: {RESULTS} has no error on clean images; evaluate first")
     try:
