@@ -28,6 +28,7 @@ from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
 from p2be_exp.models.pyramid import check_restored_size
+from p2be_exp.regimes.fpd import FPD
 from p2be_exp.regimes.mixing import check_targets
 from p2be_exp.regimes.tenet import check_groups
 from p2be_exp.runs.locations import locations
@@ -49,6 +50,7 @@ from p2be_exp.training.callbacks import (
     CapturedSteps,
     EpochRows,
     EpochsDone,
+    PhaseRows,
     Progress,
     StepLog,
     StopOnSignal,
@@ -56,6 +58,7 @@ from p2be_exp.training.callbacks import (
     checkpoint_callbacks,
 )
 from p2be_exp.training.callbacks.epoch_rows import read_rows
+from p2be_exp.training.callbacks.phase_rows import read_phases
 from p2be_exp.training.fixed_table import fixed_table
 from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
@@ -63,6 +66,7 @@ from p2be_exp.training.part_runs import check_same_parts, filled_in, part_facts,
 from p2be_exp.training.probes import IMAGES, bf16_factor
 from p2be_exp.training.published_weights import published_facts, published_weights, take_published
 from p2be_exp.training.recording import recorded
+from p2be_exp.training.restoration_figures import restoration_figures
 from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
 
 
@@ -133,7 +137,7 @@ def train(
                     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:
                 data.close()
-            figures = _draw_tables(run, module.model) if main else []
+            figures = _draw_figures(config, run, module.model, data) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
             return evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
 
@@ -143,6 +147,7 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
     check_classes(data, run)
     check_files(data, run)
     read_rows(run)
+    read_phases(run)
     check_results(run.path, "resume", plan.settings())
 
 
@@ -192,6 +197,8 @@ def prepare(
     if config.trainer.progress:
         callbacks.append(ThreadAdvice())
         callbacks.insert(1, Progress(rows))
+    if isinstance(module.regime, FPD):
+        callbacks.insert(0, PhaseRows(run))  # has a batch's row before that batch may be the last
     if config.logger.log_every_n_steps is not None:  # on every rank, though rank 0 alone has loggers
         callbacks.append(StepLog(config.logger.log_every_n_steps))
     trainer = build_trainer(
@@ -247,6 +254,10 @@ def count_parameters(model: Classifier) -> dict[str, int]:
     """Numbers of parameters: all, and those of the tables."""
     table = sum(p.numel() for encoding in model.encodings for p in encoding.parameters())
     return {"total": sum(p.numel() for p in model.parameters()), "table": table}
+
+
+def _draw_figures(config: TrainConfig, run: Run, model: Classifier, data: ImageDataModule) -> list[Path]:
+    return [*_draw_tables(run, model), *restoration_figures(config, run, model, data)]
 
 
 def _draw_tables(run: Run, model: Classifier) -> list[Path]:

@@ -3,6 +3,7 @@
 from p2be_exp.training.callbacks.captured_steps import CapturedSteps
 from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
+from p2be_exp.training.callbacks.phase_rows import PhaseRows
 from p2be_exp.training.callbacks.progress import Progress
 from p2be_exp.training.callbacks.sign_of_life import EpochsDone, heartbeat
 from p2be_exp.training.callbacks.step_log import StepLog
@@ -14,6 +15,7 @@ __all__ = [
     "CapturedSteps",
     "EpochRows",
     "EpochsDone",
+    "PhaseRows",
     "Progress",
     "StepLog",
     "StopOnSignal",
