@@ -13,7 +13,10 @@ from huggingface_hub import constants
 
 from commandline import evaluate_clean, finish, refusal, start
 from p2be_exp import list_models, load_run
+from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
+from p2be_exp.evaluation.attack_source import attack_source
 from p2be_exp.runs.places import folder_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -49,6 +52,12 @@ def test_a_path_is_a_path(tmp_path):
 
 
 # -- the zoo ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_attack_transfers_from_the_zoo():
+    overrides = ["encoding=p2be", "dataset=digits", "attack=transfer", "attack.source=zoo:digits_p2be"]
+    source = attack_source(typed(to_plain(compose_config("train", overrides))))
+    assert source.config().encoding.name == "p2be"
 
 
 def test_a_network_that_the_zoo_does_not_have():
@@ -91,6 +100,8 @@ def test_what_is_not_in_the_cache(cache):
     not_there = "is not in the cache (HF_HUB_CACHE), and the hub was not reached"
     for place in ("hf://somebody/other", "hf://somebody/network@v2"):
         assert refused(place) == not_there
+    message = refusal(evaluate_clean("run=hf://somebody/network@v2", "out=results"))
+    assert message == f"run=hf://somebody/network@v2: {not_there}"
     (cache / "snapshots" / COMMIT / "model.safetensors").unlink()
     assert refused("hf://somebody/network") == not_there
 

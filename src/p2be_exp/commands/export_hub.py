@@ -61,7 +61,13 @@ def export_hub(run: Run, settings: ExportConfig, size: int) -> None:
     step, classes = checkpoint["global_step"], checkpoint["hyper_parameters"]["num_classes"]
     results = read_results(*_measured(run, settings), settings.checkpoint, step)
     card = Card(
-        *(run.config(), run.info(), settings.checkpoint, step, classes, size, results),
+        run.config(),
+        run.info(),
+        which=settings.checkpoint,
+        step=step,
+        classes=classes,
+        size=size,
+        results=results,
         licence=settings.license or "unknown",
     )
     try:
