@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,8 +36,11 @@ from p2be_exp.regimes.tenet import check_groups
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links
+from p2be_exp.system.command_line import typed
+from p2be_exp.system.console_log import console_log
 from p2be_exp.system.job_process import job_process
 from p2be_exp.system.output import for_terminal
+from p2be_exp.system.program import program
 from p2be_exp.system.ranks import rank, tell_workers
 from p2be_exp.system.stop_signals import StopSignals
 from p2be_exp.system.trainer import (
@@ -52,6 +57,7 @@ from p2be_exp.training.callbacks import (
     EpochsDone,
     PhaseRows,
     Progress,
+    Resumed,
     StepLog,
     StopOnSignal,
     ThreadAdvice,
@@ -118,13 +124,14 @@ def train(
         config = with_calibration(config, parts, models)
         plan = replace(plan, config=config)
         if main and resume:
-            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
+            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", CONSOLE, key="resume")
             run.remove_leftovers()
         published = published_weights(config, len(data.classes)) if checkpoint is None else None
         if main and not resume:
             _create(run, config, data, parts)
-        with recorded(run, config, sweep, signals.watch) as loggers:
-            trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
+        told: list[pl.Callback] = [Resumed()] if resume and config.regime.trains else []
+        with _kept_output(run, main), recorded(run, config, sweep, signals.watch) as loggers:
+            trainer, module = prepare(config, run, data, signals, loggers, told, weights)
             if table is not None:
                 cast("torch.Tensor", module.model.encodings[0].weight).data.copy_(table)
             take_weights(module.model, models)
@@ -140,6 +147,14 @@ def train(
             figures = _draw_figures(config, run, module.model, data) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
             return evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
+
+
+CONSOLE = "console.log"
+"""What the job printed, one attempt behind the other."""
+
+
+def _kept_output(run: Run, main: bool) -> AbstractContextManager[None]:
+    return console_log(run.path / CONSOLE, typed(program(), *sys.argv[1:])) if main else nullcontext()
 
 
 def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> None:

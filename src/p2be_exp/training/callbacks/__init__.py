@@ -5,6 +5,7 @@ from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoi
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
 from p2be_exp.training.callbacks.phase_rows import PhaseRows
 from p2be_exp.training.callbacks.progress import Progress
+from p2be_exp.training.callbacks.resumed import Resumed
 from p2be_exp.training.callbacks.sign_of_life import EpochsDone, heartbeat
 from p2be_exp.training.callbacks.step_log import StepLog
 from p2be_exp.training.callbacks.stop import StopOnSignal
@@ -17,6 +18,7 @@ __all__ = [
     "EpochsDone",
     "PhaseRows",
     "Progress",
+    "Resumed",
     "StepLog",
     "StopOnSignal",
     "ThreadAdvice",
