@@ -77,11 +77,8 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     """What stands for the names of runs and folders in the pages."""
     made = tmp_path_factory.mktemp("documented")
     for name, encoding in (("p2be", "p2be"), ("rgb", "rgb"), ("thermometer", "thermometer")):
-        outcome = train(
-            *smallest([f"encoding={encoding}", "backbone=wrn16_1", "regime=standard"], TRAINED),
-            "dataset.val_size=10",
-            f"hydra.run.dir={made / name}",
-        )
+        small = smallest([f"encoding={encoding}", "backbone=wrn16_1", "regime=standard"], TRAINED)
+        outcome = train(*small, "dataset.val_size=8", f"hydra.run.dir={made / name}")
         assert outcome.code == 0, outcome.err
     generator = np.random.default_rng(1)
     for part in ("train", "test"):
@@ -110,8 +107,6 @@ def small_training(command: Command) -> list[str]:
         smaller.pop("backbone", None)
         smaller.pop("dataset")
         smaller |= {"dataset": "digits"}
-    if "model=nuts_mix" in text:
-        smaller["model.calibration_images"] = "10"
     if "regime=contrain" in text or "regime=advtrain" in text or "regime=trades" in text:
         smaller["regime.attack.steps"] = "1"
     if "attack=suite" in text:
@@ -132,6 +127,7 @@ NOT_TRAINED = re.compile(
     r"|optuna|wandb"  # tests of their own
     r"|--help|-sc |--cfg"
     r"|resume=RUN"  # tests/training/test_resume.py
+    r"|model=nuts_mix"  # needs a robust part that holds: tests/training/test_calibrated.py
 )
 
 
