@@ -11,6 +11,9 @@ from huggingface_hub import ModelCard
 
 from commandline import ROOT
 from p2be_exp import list_models, load_dataset, load_run
+from p2be_exp.export.model_card import Card
+from p2be_exp.export.shared_results import read_results
+from p2be_exp.runs.run import Run
 
 FOLDER = ROOT / "docs/zoo"
 LARGEST = 2_000_000
@@ -46,6 +49,16 @@ def test_the_folder_of_a_network(name):
     failed = [check["name"] for check in results["sanity"] if check["verdict"] == "failed"]
     assert not failed
     assert ModelCard(files["README.md"].decode()).data.license == "mit"
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_card_is_of_its_own_results(name):
+    network, folder = Run.open(f"zoo:{name}", or_shared=True), FOLDER / name
+    weights = network.shared.weights
+    results = read_results(folder, name, weights.checkpoint, weights.step)
+    known = (weights.checkpoint, weights.step, weights.classes, 32, results)
+    card = Card(network.config(), network.info(), *known, licence="mit")
+    assert (folder / "README.md").read_text() == card.text()
 
 
 def test_the_runs_are_the_quickstart_s():
