@@ -3,7 +3,9 @@
 from p2be_exp.training.callbacks.captured_steps import CapturedSteps
 from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
+from p2be_exp.training.callbacks.phase_rows import PhaseRows
 from p2be_exp.training.callbacks.progress import Progress
+from p2be_exp.training.callbacks.resumed import Resumed
 from p2be_exp.training.callbacks.sign_of_life import EpochsDone, heartbeat
 from p2be_exp.training.callbacks.step_log import StepLog
 from p2be_exp.training.callbacks.stop import StopOnSignal
@@ -14,7 +16,9 @@ __all__ = [
     "CapturedSteps",
     "EpochRows",
     "EpochsDone",
+    "PhaseRows",
     "Progress",
+    "Resumed",
     "StepLog",
     "StopOnSignal",
     "ThreadAdvice",
