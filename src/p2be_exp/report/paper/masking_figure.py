@@ -57,12 +57,11 @@ def masking_picture(rows: Sequence[Masked], name: str, scale: str = "") -> Pictu
             axes.set_ylim(-3, 103)
         named = [axes.get_legend_handles_labels() for axes in grid_of_axes[0]]
         handles = {label: handle for of in named for handle, label in zip(*of, strict=True)}
-        drawing.legend(list(handles.values()), list(handles), loc="outside upper left", fontsize=8, frameon=False,
-                       ncols=2)  # fmt: skip
+        drawing.legend(list(handles.values()), list(handles), loc="outside upper left", fontsize=8, frameon=False)
         return words
 
     title = f"What the tanh hides: errors under both attacks by radius, and their difference, 95 % intervals{scale}"
-    size = 1.2 + 4.6 * len(places), 4.4 + 0.1 * len(labels)
+    size = 1.2 + 4.6 * len(places), 4.2 + 0.2 * len(labels)
     return picture(name, title, (2, len(places)), size, draw, sharex=True, sharey="row")
 
 
