@@ -92,6 +92,7 @@ def test_every_command_has_a_typed_configuration(command):
         ("dataset", "augmentation", "flip_crop"),
         ("backbone", "activation", "relu"),
         ("optim", "milestones", []),
+        ("optim", "warmup_epochs", 0),
         ("trainer", "timeout", 600.0),
         ("trainer", "compile", "off"),
     ],

@@ -333,11 +333,20 @@ def _check_training(config: TrainConfig) -> None:
     elif isinstance(optim, AdamConfig):
         _check_betas("optim.betas", optim.betas)
         _check_betas("optim.table_betas", optim.table_betas)
+    _check_warm_up(config)
     if optim.accumulate > 1 and takes_several_steps(config.regime.name):
         raise BadInput(
             f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "
             "which may take several optimizer steps per batch"
         )
+
+
+def _check_warm_up(config: TrainConfig) -> None:
+    epochs, optim = config.optim.warmup_epochs, config.optim
+    if epochs > config.epochs:
+        raise BadInput(f"optim.warmup_epochs={epochs}: must be at most {config.epochs} (epochs)")
+    if epochs and isinstance(optim, AdamWConfig) and optim.warmup:
+        raise BadInput(f"optim.warmup_epochs={epochs}: a warm-up beside optim.warmup={optim.warmup:g}; set one to 0")
 
 
 def _check_sgd(optim: SGDConfig) -> None:

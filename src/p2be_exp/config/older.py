@@ -26,6 +26,9 @@ _SINCE: dict[str, dict[str, Any]] = {
 }
 """Keys added since format 1 was first written, by group, with the values that older runs used."""
 
+_OPTIM: dict[str, Any] = {"warmup_epochs": 0}
+"""Keys of every option of ``optim``, added since all of them were there."""
+
 _REGIME: dict[str, dict[str, Any]] = {
     "augmix": {"view_rounding": "floor"},
     "advtrain": {"awp_gamma": 0.0, "awp_warmup": 0},
@@ -51,6 +54,9 @@ def fill_in(config: dict[str, Any]) -> None:
         if isinstance(node, dict) and not (group == "optim" and "name" in node):  # those with a name are newer
             for key, value in keys.items():
                 node.setdefault(key, copy.deepcopy(value))
+    if isinstance(optim := config.get("optim"), dict):
+        for key, value in _OPTIM.items():
+            optim.setdefault(key, value)
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():

@@ -2,7 +2,7 @@
 
 from p2be_exp.optim.build import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine
+from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine, warmed_up
 
 __all__ = [
     "CombinedOptimizer",
@@ -13,4 +13,5 @@ __all__ = [
     "build_optimizer",
     "build_schedule",
     "clip_gradients",
+    "warmed_up",
 ]

@@ -18,6 +18,7 @@ class OptimConfig:
     lr_end: float = number(0)
     clip_norm: float | None = number(above=0)
     accumulate: int = number(1)
+    warmup_epochs: int = number(0)
 
 
 @dataclass

@@ -1,0 +1,22 @@
+"""Switches that do not go with the rest of a configuration: one line with the key, the value and what is allowed."""
+
+import pytest
+
+from p2be_exp.config import check_config, training_config
+from p2be_exp.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["epochs=3", "optim.warmup_epochs=4"], "optim.warmup_epochs=4: must be at most 3 (epochs)"),
+        (
+            ["model=adaptive_mix", "model.accurate=a", "model.robust=b", "optim.warmup_epochs=1"],
+            "optim.warmup_epochs=1: a warm-up beside optim.warmup=0.04; set one to 0",
+        ),
+    ],
+)
+def test_switches_that_do_not_fit_are_refused(overrides, message):
+    with pytest.raises(BadInput) as error:
+        check_config("train", training_config(overrides))
+    assert str(error.value) == message
