@@ -95,6 +95,7 @@ def test_every_command_has_a_typed_configuration(command):
         ("optim", "warmup_epochs", 0),
         ("trainer", "timeout", 600.0),
         ("trainer", "compile", "off"),
+        ("trainer", "deterministic", False),
     ],
 )
 def test_a_key_that_older_runs_lack_is_filled_in(config, group, key, value):

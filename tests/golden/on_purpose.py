@@ -95,7 +95,8 @@ CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
         rf"{CONFIG}: (strict_plugins|model: name|backbone: activation|regime: awp_(gamma|warmup)"
-        r"|trainer: compile|optim: warmup_epochs|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
+        r"|trainer: (compile|deterministic)|optim: warmup_epochs"
+        r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
         new,
     ),
     Change("suites run LS-PGA along the margin", rf"{ROW}lspga_margin\W.*", new),

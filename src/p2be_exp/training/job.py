@@ -229,6 +229,8 @@ def _bf16_factor(config: TrainConfig, module: TrainingModule, data: ImageDataMod
 def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """The device, the precision and the number of processes of a training; after a resume on a different device, both.
 
+    ``deterministic`` is there where a GPU computed so.
+
     Args:
         trainer: the group.
         before: the same facts of the run up to the resume.
@@ -238,9 +240,13 @@ def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> 
         "precision": precision_of(trainer),
         "processes": trainer.devices * trainer.num_nodes,
     }
+    fixed = on_gpu(trainer) and trainer.deterministic
+    if fixed or (before is not None and "deterministic" in before):
+        now["deterministic"] = fixed
     if before is None:
         return now
-    return {key: value if before[key] == value else f"{before[key]}, then {value}" for key, value in now.items()}
+    then = {"deterministic": False, **before}
+    return {key: value if then[key] == value else f"{then[key]}, then {value}" for key, value in now.items()}
 
 
 def count_parameters(model: Classifier) -> dict[str, int]:
