@@ -94,7 +94,7 @@ ROW = r"(results\.csv: attack/|results\.json: conditions: attack/|results\.json:
 CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
-        rf"{CONFIG}: (strict_plugins|model: name|backbone: activation|regime: awp_(gamma|warmup)"
+        rf"{CONFIG}: (strict_plugins|checkpoint_every|model: name|backbone: activation|regime: awp_(gamma|warmup)"
         r"|trainer: (compile|deterministic)|optim: warmup_epochs"
         r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
         new,

@@ -28,8 +28,8 @@ from p2be_exp.system.paths import check_path
 from p2be_exp.system.ranks import rank
 
 RESUMABLE = (
-    *("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout"),
-    "strict_plugins",
+    *("trainer", "logger", "watch_every", "checkpoint_every"),
+    *("data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins"),
 )
 """Keys and groups that do not change what is trained; ``resume=`` accepts only these."""
 

@@ -10,6 +10,7 @@ _SINCE: dict[str, dict[str, Any]] = {
         "sweeps": None,
         "scale": "full",
         "dry_run": False,
+        "checkpoint_every": 0,
         "plugins": [],
         "strict_plugins": False,
         "model": {"name": "plain"},

@@ -26,7 +26,7 @@ def load_run(
 
     Args:
         path: the run folder.
-        checkpoint: ``last`` or ``best``.
+        checkpoint: ``last``, ``best`` or ``epoch_NNN``.
         device: of the model.
         plugins: modules that may be imported because the run needs them, in addition to those already imported and
             those named in P2BE_PLUGINS. A plug-in is code: see docs/runs.md, "Runs from others".
@@ -51,7 +51,7 @@ def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str =
     Args:
         run: an opened run.
         saved: the result of :func:`load_checkpoint`.
-        which: its name, ``last`` or ``best``, for messages.
+        which: its name, ``last``, ``best`` or ``epoch_NNN``, for messages.
         key: the option that names the folder, for messages.
 
     Raises:
@@ -83,6 +83,8 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     file = run.checkpoint(which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
+        if which.startswith("epoch_"):
+            hint = "kept by checkpoint_every=N after every N-th epoch"
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
     from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved  # imports PyTorch, which takes seconds
 

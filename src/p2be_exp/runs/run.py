@@ -143,7 +143,7 @@ class Run:
         return self.path / "metrics.csv"
 
     def checkpoint(self, which: str = "last") -> Path:
-        """The checkpoint file ``last`` or ``best``."""
+        """The checkpoint file ``last``, ``best`` or ``epoch_NNN``."""
         return self.path / "checkpoints" / f"{which}.ckpt"
 
     # -- reading ---------------------------------------------------------------------------------------------------

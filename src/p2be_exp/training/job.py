@@ -47,6 +47,7 @@ from p2be_exp.training.calibrated import with_calibration
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
     CapturedSteps,
+    EpochCheckpoints,
     EpochRows,
     EpochsDone,
     Progress,
@@ -189,6 +190,8 @@ def prepare(
         *checkpoint_callbacks(run, has_validation=config.dataset.val_size > 0),
         *more_callbacks,
     ]
+    if config.checkpoint_every:
+        callbacks.append(EpochCheckpoints(run, config.checkpoint_every))
     if config.trainer.progress:
         callbacks.append(ThreadAdvice())
         callbacks.insert(1, Progress(rows))

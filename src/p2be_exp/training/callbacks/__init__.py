@@ -2,6 +2,7 @@
 
 from p2be_exp.training.callbacks.captured_steps import CapturedSteps
 from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from p2be_exp.training.callbacks.epoch_checkpoints import EpochCheckpoints
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
 from p2be_exp.training.callbacks.progress import Progress
 from p2be_exp.training.callbacks.sign_of_life import EpochsDone, heartbeat
@@ -12,6 +13,7 @@ from p2be_exp.training.callbacks.thread_advice import ThreadAdvice
 __all__ = [
     "AtomicCheckpointIO",
     "CapturedSteps",
+    "EpochCheckpoints",
     "EpochRows",
     "EpochsDone",
     "Progress",
