@@ -67,6 +67,7 @@ def refused(config):
         ("limit_test", 0, "1 or more"),
         ("watch_every", -1, "0 or more"),
         ("checkpoint_every", -1, "0 or more"),
+        ("early_stop", -1, "0 or more"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, allowed):

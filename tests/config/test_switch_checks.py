@@ -14,6 +14,15 @@ from p2be_exp.errors import BadInput
             ["model=adaptive_mix", "model.accurate=a", "model.robust=b", "optim.warmup_epochs=1"],
             "optim.warmup_epochs=1: a warm-up beside optim.warmup=0.04; set one to 0",
         ),
+        (
+            ["early_stop=3"],
+            "early_stop=3: requires dataset.val_size, the number of training images that are held out to decide on; "
+            "test images never do",
+        ),
+        (
+            ["model=mix", "model.accurate=a", "model.robust=b", "dataset.val_size=10", "early_stop=3"],
+            "early_stop=3: must be 0 with regime=none, which trains nothing",
+        ),
     ],
 )
 def test_switches_that_do_not_fit_are_refused(overrides, message):

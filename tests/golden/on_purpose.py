@@ -94,8 +94,8 @@ ROW = r"(results\.csv: attack/|results\.json: conditions: attack/|results\.json:
 CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
-        rf"{CONFIG}: (strict_plugins|checkpoint_every|model: name|backbone: activation|regime: awp_(gamma|warmup)"
-        r"|trainer: (compile|deterministic)|optim: warmup_epochs"
+        rf"{CONFIG}: (strict_plugins|checkpoint_every|early_stop|model: name|backbone: activation"
+        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic)|optim: warmup_epochs"
         r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
         new,
     ),

@@ -20,6 +20,7 @@ from commandline import (
     trained,
     untimed,
 )
+from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -75,3 +76,31 @@ def test_checkpoints_that_stay_are_what_the_last_one_was(monkeypatch, four_epoch
     shutil.copy(run / "checkpoints" / "epoch_002.ckpt", run / "checkpoints" / "last.ckpt")
     assert train("resume=run").code == 0
     assert_same_training(run, four_epochs)
+
+
+def test_a_training_that_gets_no_better_stops_and_stays_stopped(monkeypatch, tmp_path):
+    """With a rate so small that no image of the validation split changes sides, after the third epoch."""
+    arguments = ["dataset.val_size=20", "epochs=9", "early_stop=2", "optim.lr=1e-9", "optim.table_lr=1e-12"]
+    whole = trained(tmp_path / "whole", *arguments, "trainer.progress=true")
+    rows = rows_of(whole / "metrics.csv")
+    errors = [float(row["val/error"]) for row in rows]
+    best = errors.index(min(errors))
+    assert len(rows) == best + 1 + 2 < 9  # two epochs after the lowest
+    info = Run(whole).info()
+    assert info["stopped_early"] == {"epoch": len(rows), "best_epoch": best + 1, "val_error": errors[best]}
+    assert Run(whole).status()["state"] == "finished"
+    assert float(rows[-1]["lr/backbone"]) > 0.5e-9  # the cosine is that of nine epochs
+
+    at_batch(monkeypatch, 1, 2, interrupt)
+    assert train(*TINY, *arguments, "hydra.run.dir=run").code == 130
+    resumed = train("resume=run")
+    assert resumed.code == 0
+    told = f"early_stop=2: stopped after epoch {len(rows)} of 9; the lowest validation error, {errors[best]:.2f} %, was"
+    assert told in resumed.out
+    assert "9 epochs of 4 batches of 8, fewer after 2 without a lower validation error;" in resumed.out
+    assert_same_training(Path("run"), whole)
+
+    at_batch(monkeypatch, len(rows), 0, lambda: pytest.fail("trained on"))
+    assert train("resume=run").code == 0
+    assert_same_training(Path("run"), whole)
+    assert refusal(train("resume=run", "early_stop=3")).startswith("early_stop: a resumed run keeps its own value;")

@@ -317,6 +317,7 @@ def _check_training(config: TrainConfig) -> None:
         raise BadInput(f"scale={config.scale}: requires sweeps=NAME")
     if config.backbone.weights is not None and config.model.name != "plain":
         raise BadInput(f"backbone.weights={config.backbone.weights}: requires model=plain, not {config.model.name}")
+    _check_early_stop(config)
     processes = config.trainer.devices * config.trainer.num_nodes
     if config.batch_size < processes:
         raise BadInput(
@@ -338,6 +339,17 @@ def _check_training(config: TrainConfig) -> None:
         raise BadInput(
             f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "
             "which may take several optimizer steps per batch"
+        )
+
+
+def _check_early_stop(config: TrainConfig) -> None:
+    given = f"early_stop={config.early_stop}"
+    if config.early_stop and not config.regime.trains:
+        raise BadInput(f"{given}: must be 0 with regime={config.regime.name}, which trains nothing")
+    if config.early_stop and not config.dataset.val_size:
+        raise BadInput(
+            f"{given}: requires dataset.val_size, the number of training images that are held out to decide on; "
+            "test images never do"
         )
 
 

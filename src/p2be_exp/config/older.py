@@ -11,6 +11,7 @@ _SINCE: dict[str, dict[str, Any]] = {
         "scale": "full",
         "dry_run": False,
         "checkpoint_every": 0,
+        "early_stop": 0,
         "plugins": [],
         "strict_plugins": False,
         "model": {"name": "plain"},

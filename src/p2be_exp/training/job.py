@@ -47,6 +47,7 @@ from p2be_exp.training.calibrated import with_calibration
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
     CapturedSteps,
+    EarlyStop,
     EpochCheckpoints,
     EpochRows,
     EpochsDone,
@@ -190,6 +191,8 @@ def prepare(
         *checkpoint_callbacks(run, has_validation=config.dataset.val_size > 0),
         *more_callbacks,
     ]
+    if config.early_stop:
+        callbacks.append(EarlyStop(run, config.early_stop))  # before checkpoints are written, which have its state
     if config.checkpoint_every:
         callbacks.append(EpochCheckpoints(run, config.checkpoint_every))
     if config.trainer.progress:

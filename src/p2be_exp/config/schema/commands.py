@@ -46,6 +46,7 @@ class TrainConfig:
     data_dir: str = path()
     watch_every: int = number(0)
     checkpoint_every: int = number(0)
+    early_stop: int = number(0)
     departs_from_paper: str | None = MISSING
     resume: str | None = path()
     plugins: list[str] = MISSING

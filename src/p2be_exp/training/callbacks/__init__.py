@@ -2,6 +2,7 @@
 
 from p2be_exp.training.callbacks.captured_steps import CapturedSteps
 from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from p2be_exp.training.callbacks.early_stop import EarlyStop
 from p2be_exp.training.callbacks.epoch_checkpoints import EpochCheckpoints
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
 from p2be_exp.training.callbacks.progress import Progress
@@ -13,6 +14,7 @@ from p2be_exp.training.callbacks.thread_advice import ThreadAdvice
 __all__ = [
     "AtomicCheckpointIO",
     "CapturedSteps",
+    "EarlyStop",
     "EpochCheckpoints",
     "EpochRows",
     "EpochsDone",
