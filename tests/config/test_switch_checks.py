@@ -23,6 +23,15 @@ from p2be_exp.errors import BadInput
             ["model=mix", "model.accurate=a", "model.robust=b", "dataset.val_size=10", "early_stop=3"],
             "early_stop=3: must be 0 with regime=none, which trains nothing",
         ),
+        (["optim.ema=1"], "optim.ema=1: must be a decay, at least 0 and below 1, or constant, or null"),
+        (["optim.ema=true"], "optim.ema=True: must be a decay, at least 0 and below 1, or constant, or null"),
+        (["optim.ema=swa"], "optim.ema=swa: must be a decay, at least 0 and below 1, or constant, or null"),
+        (["optim.ema_from=3"], "optim.ema_from=3: requires optim.ema"),
+        (["epochs=3", "optim.ema=constant", "optim.ema_from=3"], "optim.ema_from=3: must be below 3 (epochs)"),
+        (
+            ["model=mix", "model.accurate=a", "model.robust=b", "optim.ema=0.9"],
+            "optim.ema=0.9: must be null with regime=none, which trains nothing",
+        ),
     ],
 )
 def test_switches_that_do_not_fit_are_refused(overrides, message):

@@ -93,6 +93,8 @@ def test_every_command_has_a_typed_configuration(command):
         ("backbone", "activation", "relu"),
         ("optim", "milestones", []),
         ("optim", "warmup_epochs", 0),
+        ("optim", "ema", None),
+        ("optim", "ema_from", 0),
         ("trainer", "timeout", 600.0),
         ("trainer", "compile", "off"),
         ("trainer", "deterministic", False),

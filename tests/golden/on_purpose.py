@@ -95,7 +95,7 @@ CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
         rf"{CONFIG}: (strict_plugins|checkpoint_every|early_stop|model: name|backbone: activation"
-        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic)|optim: warmup_epochs"
+        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic)|optim: (warmup_epochs|ema|ema_from)"
         r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
         new,
     ),

@@ -7,12 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from commandline import (
     TINY,
     assert_equal,
     at_batch,
     checkpoint_of,
+    copy_of,
     evaluate_clean,
     refusal,
     rows_of,
@@ -20,6 +22,7 @@ from commandline import (
     trained,
     untimed,
 )
+from p2be_exp import load_run
 from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -104,3 +107,43 @@ def test_a_training_that_gets_no_better_stops_and_stays_stopped(monkeypatch, tmp
     assert train("resume=run").code == 0
     assert_same_training(Path("run"), whole)
     assert refusal(train("resume=run", "early_stop=3")).startswith("early_stop: a resumed run keeps its own value;")
+
+
+def test_an_average_of_the_weights_is_kept_beside_them(monkeypatch, tmp_path):
+    """In a key of its own, from the second epoch on; what is trained, and called last, does not change by a bit."""
+    arguments = ["epochs=3", "optim.accumulate=2", "optim.clip_norm=1"]
+    averaged = [*arguments, "optim.ema=0.9", "optim.ema_from=1", "encoding.lambda_smooth=0.5"]
+    arguments.append("encoding.lambda_smooth=0.5")
+    without, whole = trained(tmp_path / "without", *arguments), trained(tmp_path / "whole", *averaged)
+    assert_same_training(whole, without)
+    assert "ema" not in checkpoint_of(without)
+    assert untimed(whole / "results.csv") == untimed(without / "results.csv")
+    average = checkpoint_of(whole)["ema"]
+    assert average["count"] == 4  # two epochs of two steps
+
+    at_batch(monkeypatch, 2, 2, interrupt)
+    assert train(*TINY, *averaged, "hydra.run.dir=run").code == 130
+    resumed = train("resume=run")
+    assert resumed.code == 0
+    assert "average of the weights, decay 0.9, after epoch 1; checkpoint=ema" in resumed.out
+    assert_same_training(Path("run"), whole, "ema")
+    for name in ("results.csv", "evaluations/ema/results.csv"):
+        assert untimed(Path("run") / name) == untimed(whole / name)
+
+    weights = {name.removeprefix("model."): each for name, each in average["weights"].items()}
+    last, model = load_run("run"), load_run("run", checkpoint="ema")
+    assert {"encoding.weight", "stem.weight"} < weights.keys()
+    for name, each in model.state_dict().items():
+        assert torch.equal(each, weights.get(name, last.state_dict()[name])), name
+    assert not torch.equal(model.encoding.weight, last.encoding.weight)
+    results = json.loads(Path("run/evaluations/ema/results.json").read_text())
+    assert results["settings"]["checkpoint"] == "ema"
+    assert evaluate_clean("run=run", "checkpoint=ema", "name=again", "limit_test=40").code == 0
+    rows = [untimed(Path("run/evaluations") / name / "results.csv") for name in ("ema", "again")]
+    assert rows[0] == rows[1]
+
+
+def test_a_checkpoint_without_an_average_is_said_to_have_none(workdir, four_epochs):
+    copy_of(four_epochs, workdir / "run")
+    told = "run=run: checkpoints/last.ckpt has no average of the weights (optim.ema, from optim.ema_from epochs on)"
+    assert refusal(evaluate_clean("run=run", "checkpoint=ema")) == told

@@ -335,6 +335,7 @@ def _check_training(config: TrainConfig) -> None:
         _check_betas("optim.betas", optim.betas)
         _check_betas("optim.table_betas", optim.table_betas)
     _check_warm_up(config)
+    _check_average(config)
     if optim.accumulate > 1 and takes_several_steps(config.regime.name):
         raise BadInput(
             f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "
@@ -359,6 +360,20 @@ def _check_warm_up(config: TrainConfig) -> None:
         raise BadInput(f"optim.warmup_epochs={epochs}: must be at most {config.epochs} (epochs)")
     if epochs and isinstance(optim, AdamWConfig) and optim.warmup:
         raise BadInput(f"optim.warmup_epochs={epochs}: a warm-up beside optim.warmup={optim.warmup:g}; set one to 0")
+
+
+def _check_average(config: TrainConfig) -> None:
+    optim = config.optim
+    ema = optim.ema
+    is_decay = isinstance(ema, int | float) and not isinstance(ema, bool) and 0 <= ema < 1
+    if not (ema is None or ema == "constant" or is_decay):
+        raise BadInput(f"optim.ema={ema}: must be a decay, at least 0 and below 1, or constant, or null")
+    if optim.averages and not config.regime.trains:
+        raise BadInput(f"optim.ema={ema}: must be null with regime={config.regime.name}, which trains nothing")
+    if optim.ema_from and not optim.averages:
+        raise BadInput(f"optim.ema_from={optim.ema_from}: requires optim.ema")
+    if optim.ema_from >= config.epochs:
+        raise BadInput(f"optim.ema_from={optim.ema_from}: must be below {config.epochs} (epochs)")
 
 
 def _check_sgd(optim: SGDConfig) -> None:

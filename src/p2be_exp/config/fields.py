@@ -93,5 +93,5 @@ def choice(*choices: Any) -> Any:
 
 def checkpoint() -> Any:
     """A mandatory name of a checkpoint of a run; its default is in the YAML file."""
-    names = Allowed(choices=("last", "best"), form=r"epoch_\d{3,9}", shown="epoch_NNN")
+    names = Allowed(choices=("last", "best", "ema"), form=r"epoch_\d{3,9}", shown="epoch_NNN")
     return field(default=MISSING, metadata={"allowed": names})

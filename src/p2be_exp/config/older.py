@@ -28,7 +28,7 @@ _SINCE: dict[str, dict[str, Any]] = {
 }
 """Keys added since format 1 was first written, by group, with the values that older runs used."""
 
-_OPTIM: dict[str, Any] = {"warmup_epochs": 0}
+_OPTIM: dict[str, Any] = {"warmup_epochs": 0, "ema": None, "ema_from": 0}
 """Keys of every option of ``optim``, added since all of them were there."""
 
 _REGIME: dict[str, dict[str, Any]] = {

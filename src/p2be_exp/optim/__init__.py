@@ -1,5 +1,6 @@
 """Optimizers and schedules."""
 
+from p2be_exp.optim.average import WeightAverage
 from p2be_exp.optim.build import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.optim.combined import CombinedOptimizer
 from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine, warmed_up
@@ -10,6 +11,7 @@ __all__ = [
     "Cosine",
     "Steps",
     "WarmedUpCosine",
+    "WeightAverage",
     "build_optimizer",
     "build_schedule",
     "clip_gradients",

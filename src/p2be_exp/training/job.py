@@ -67,6 +67,9 @@ from p2be_exp.training.published_weights import published_facts, published_weigh
 from p2be_exp.training.recording import recorded
 from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
 
+AVERAGE = Path("evaluations", "ema")
+"""Where in a run folder the results of the average of the weights are."""
+
 
 def train(
     config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None, source: Run | None = None
@@ -117,6 +120,7 @@ def train(
         plan = replace(plan, config=config)
         if main and resume:
             refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
+            refuse_links(run.path, *([str(AVERAGE)] if config.optim.averages else []), key="resume")
             run.remove_leftovers()
         published = published_weights(config, len(data.classes)) if checkpoint is None else None
         if main and not resume:
@@ -137,7 +141,13 @@ def train(
                 data.close()
             figures = _draw_tables(run, module.model) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
-            return evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
+            summary = evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
+            if module.average is not None and module.average.count:
+                module.average.copy_to_parameters()  # no checkpoint is written any more
+                if main:
+                    print("\nthe average of the weights (optim.ema):", flush=True)
+                evaluate(plan, module.model, data, {**trained, "checkpoint": "ema"}, Output(run.path / AVERAGE, key))
+            return summary
 
 
 def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> None:
@@ -145,7 +155,8 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
     check_classes(data, run)
     check_files(data, run)
     read_rows(run)
-    check_results(run.path, "resume", plan.settings())
+    for folder in (run.path, run.path / AVERAGE) if plan.config.optim.averages else (run.path,):
+        check_results(folder, "resume", plan.settings())
 
 
 def _create(run: Run, config: TrainConfig, data: ImageDataModule, parts: Mapping[str, Run]) -> None:
