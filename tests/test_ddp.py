@@ -198,7 +198,7 @@ def test_the_batch_size_is_that_of_all_processes(whole, alone):
 
 
 def test_sigterm_to_one_process_stops_both_and_the_run_can_be_gone_on_with(tmp_path, whole):
-    """With an average of the weights and checkpoints that stay, which change nothing of the training."""
+    """Also with an average of the weights and checkpoints that stay, which change nothing of the training."""
     kept = ["optim.ema=0.9", "checkpoint_every=2"]
     outcome = run_driver(tmp_path, *ARGUMENTS, *DDP, *kept, "hydra.run.dir=run", stop_at=[1, 2])
     assert outcome.code == 143, outcome.err
