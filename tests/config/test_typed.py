@@ -98,6 +98,8 @@ def test_every_command_has_a_typed_configuration(command):
         ("trainer", "timeout", 600.0),
         ("trainer", "compile", "off"),
         ("trainer", "deterministic", False),
+        ("trainer", "fast_dev_run", False),
+        ("trainer", "profile", False),
     ],
 )
 def test_a_key_that_older_runs_lack_is_filled_in(config, group, key, value):

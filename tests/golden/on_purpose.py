@@ -95,7 +95,8 @@ CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
         rf"{CONFIG}: (strict_plugins|checkpoint_every|early_stop|model: name|backbone: activation"
-        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic)|optim: (warmup_epochs|ema|ema_from)"
+        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic|fast_dev_run|profile)"
+        r"|optim: (warmup_epochs|ema|ema_from)"
         r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
         new,
     ),

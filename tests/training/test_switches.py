@@ -147,3 +147,42 @@ def test_a_checkpoint_without_an_average_is_said_to_have_none(workdir, four_epoc
     copy_of(four_epochs, workdir / "run")
     told = "run=run: checkpoints/last.ckpt has no average of the weights (optim.ema, from optim.ema_from epochs on)"
     assert refusal(evaluate_clean("run=run", "checkpoint=ema")) == told
+
+
+def test_a_trial_goes_all_the_way_and_cannot_be_taken_for_a_training():
+    """Two batches of eight images and eight test images, whatever else is asked for; resumed as it is."""
+    arguments = [*TINY, "epochs=7", "batch_size=16", "limit_train=100", "dataset.val_size=30", "optim.warmup_epochs=5"]
+    outcome = train(*arguments, "optim.ema=0.9", "optim.ema_from=4", "trainer.fast_dev_run=true", "hydra.run.dir=run")
+    assert outcome.code == 0, outcome.err
+    assert "note    not the paper's recipe: trainer.fast_dev_run=true: a trial of two small batches" in outcome.out
+    run = Path("run")
+    assert checkpoint_of(run)["global_step"] == 2
+    assert [row["n"] for row in rows_of(run / "results.csv")] == ["8"]
+    config = Run(run).config()
+    assert (config.epochs, config.batch_size, config.limit_train, config.dataset.val_size) == (1, 8, 16, 8)
+    assert config.departs_from_paper == "trainer.fast_dev_run=true: a trial of two small batches"
+    assert names(run) == ["best.ckpt", "last.ckpt"]
+    assert train("resume=run").code == 0
+    told = refusal(train("resume=run", "trainer.fast_dev_run=true"))
+    assert told.startswith("trainer.fast_dev_run: a resumed run keeps its own value; resume= accepts only trainer, ")
+    told = refusal(evaluate_clean("run=run", "trainer.fast_dev_run=true"))
+    assert told == "trainer.fast_dev_run=true: is for train.py; use limit_test=N for a few test images"
+
+
+def test_a_profile_of_some_steps_changes_nothing(monkeypatch, four_epochs):
+    """After a resume with nine steps left: two are passed over, two warm up, five are recorded."""
+    at_batch(monkeypatch, 1, 2, interrupt)
+    assert train(*TINY, "epochs=4", "hydra.run.dir=run").code == 130
+    run = Path("run")
+    assert not (run / "profile").exists()
+    outcome = train("resume=run", "trainer.profile=true")
+    assert outcome.code == 0, outcome.err
+    assert "profile: 5 steps in run/profile, table.txt and trace.json" in outcome.out
+    assert_same_training(run, four_epochs)
+    table = (run / "profile" / "table.txt").read_text()
+    assert table.startswith("5 steps\n")
+    assert "aten::convolution_backward" in table
+    trace = json.loads((run / "profile" / "trace.json").read_text())
+    steps = [event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep#")]
+    assert len(set(steps)) == 5
+    assert sorted(file.name for file in (run / "profile").iterdir()) == ["table.txt", "trace.json"]

@@ -79,6 +79,8 @@ def check_config(command: str, config: Any) -> None:
         gpu_form(), fuses_batch_norms()  # the environment's
         _check_corruption(config)
         check_attack("attack", config.attack)
+    if isinstance(config, EvaluateConfig | EvaluateModelConfig):
+        _check_trains_nothing(config.trainer)
     if isinstance(config, TrainConfig):
         _check_regime(config)
         check_parts(config)
@@ -106,6 +108,13 @@ def _check_batch(batch: Any) -> None:
 def _check_trainer(trainer: TrainerConfig) -> None:
     if trainer.devices * trainer.num_nodes > 1 and trainer.strategy != "ddp":
         raise BadInput(f"trainer.devices={trainer.devices}: several devices require trainer=ddp")
+
+
+def _check_trains_nothing(trainer: TrainerConfig) -> None:
+    if trainer.fast_dev_run:
+        raise BadInput("trainer.fast_dev_run=true: is for train.py; use limit_test=N for a few test images")
+    if trainer.profile:
+        raise BadInput("trainer.profile=true: is for train.py, whose training steps it records")
 
 
 def _check_corruption(config: TrainConfig | EvaluateConfig | EvaluateModelConfig) -> None:

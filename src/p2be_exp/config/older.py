@@ -24,7 +24,13 @@ _SINCE: dict[str, dict[str, Any]] = {
     },
     "dataset": {"augmentation": "flip_crop"},
     "optim": {"schedule": "cosine", "milestones": [], "gamma": 0.1},
-    "trainer": {"timeout": 600.0, "compile": "off", "deterministic": False},
+    "trainer": {
+        "timeout": 600.0,
+        "compile": "off",
+        "deterministic": False,
+        "fast_dev_run": False,
+        "profile": False,
+    },
 }
 """Keys added since format 1 was first written, by group, with the values that older runs used."""
 

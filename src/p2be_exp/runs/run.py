@@ -60,7 +60,7 @@ class Run:
         path: the folder.
     """
 
-    FOLDERS = ("checkpoints", "per_image", "figures")
+    FOLDERS = ("checkpoints", "per_image", "figures", "profile")
     """Subfolders that a training writes to."""
 
     def __init__(self, path: Path | str) -> None:

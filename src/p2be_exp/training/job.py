@@ -51,6 +51,7 @@ from p2be_exp.training.callbacks import (
     EpochCheckpoints,
     EpochRows,
     EpochsDone,
+    Profile,
     Progress,
     StepLog,
     StopOnSignal,
@@ -206,6 +207,8 @@ def prepare(
         callbacks.append(EarlyStop(run, config.early_stop))  # before checkpoints are written, which have its state
     if config.checkpoint_every:
         callbacks.append(EpochCheckpoints(run, config.checkpoint_every))
+    if config.trainer.profile:
+        callbacks.append(Profile(run))
     if config.trainer.progress:
         callbacks.append(ThreadAdvice())
         callbacks.insert(1, Progress(rows))

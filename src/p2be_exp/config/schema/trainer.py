@@ -22,3 +22,5 @@ class TrainerConfig:
     sync_batchnorm: bool = MISSING
     timeout: float = number(above=0)
     progress: bool = MISSING
+    fast_dev_run: bool = MISSING
+    profile: bool = MISSING

@@ -5,6 +5,7 @@ from p2be_exp.training.callbacks.checkpoints import AtomicCheckpointIO, checkpoi
 from p2be_exp.training.callbacks.early_stop import EarlyStop
 from p2be_exp.training.callbacks.epoch_checkpoints import EpochCheckpoints
 from p2be_exp.training.callbacks.epoch_rows import EpochRows
+from p2be_exp.training.callbacks.profile import Profile
 from p2be_exp.training.callbacks.progress import Progress
 from p2be_exp.training.callbacks.sign_of_life import EpochsDone, heartbeat
 from p2be_exp.training.callbacks.step_log import StepLog
@@ -18,6 +19,7 @@ __all__ = [
     "EpochCheckpoints",
     "EpochRows",
     "EpochsDone",
+    "Profile",
     "Progress",
     "StepLog",
     "StopOnSignal",
