@@ -11,6 +11,7 @@ from commandline import copy_of, refusal, rows_of, train, untimed, weights_of
 from p2be_exp.commands import sweep
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import sweep_file
+from p2be_exp.sweeps.estimate import Seconds
 from p2be_exp.training.module import TrainingModule
 
 pytestmark = [pytest.mark.usefixtures("workdir"), pytest.mark.slow]
@@ -44,7 +45,7 @@ def test_a_list_of_jobs_trains_nothing(workdir):
     assert lines[0].startswith("Table II")
     assert lines[1].startswith("scale=small: digits and a small network")
     assert [line.split()[:2] for line in lines[3:5]] == [["0", "encoding=rgb"], ["1", "encoding=thermometer"]]
-    assert "2 jobs, about" in outcome.out
+    assert "2 jobs, one after another: about" in outcome.out
     assert list(workdir.iterdir()) == []
 
 
@@ -52,14 +53,27 @@ def test_a_list_of_jobs_trains_nothing(workdir):
 def test_every_yes_lists(workdir, yes):
     outcome = train("sweeps=fig2", "scale=small", "trainer=cpu", f"dry_run={yes}")
     assert outcome.code == 0, outcome.err
-    assert "1 job, about" in outcome.out
+    assert "1 job: about" in outcome.out
     assert list(workdir.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [["dry_run=true"], []], ids=["listed", "run"])
+def test_what_keeps_it_from_being_compared_is_said_first(workdir, monkeypatch, more):
+    monkeypatch.setattr("p2be_exp.sweeps.estimate.measure", lambda config, size: Seconds(1, 10, 1000))
+    monkeypatch.setattr(sweep, "_run_stages", lambda *given: 0)
+    outcome = train("sweeps=table2", "trainer=cpu", "data_dir=nowhere", "seed=0", "hydra.sweep.dir=sweep", *more)
+    assert outcome.code == 0, outcome.err
+    said = outcome.out.splitlines()[2]
+    assert said.startswith(
+        "not comparable with the paper: the corrupted images are made here, since there is no nowhere/"
+    )
+    assert said.endswith(" fetch cifar100 data_dir=nowhere")
 
 
 def test_a_grid_can_be_listed_too(workdir):
     outcome = train("-m", "dataset=digits", "backbone=wrn16_1", "trainer=cpu", "seed=0,1", "dry_run=true")
     assert outcome.code == 0, outcome.err
-    assert "2 jobs, about" in outcome.out
+    assert "2 jobs, one after another: about" in outcome.out
     assert list(workdir.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def refused(workdir, *arguments) -> str:
 def test_help_lists_every_group_with_its_options_and_every_key(flag):
     outcome = train(flag)
     assert (outcome.code, outcome.err) == (0, "")
-    lines = [line.split() for line in outcome.out.splitlines()]
+    unwrapped = re.sub(r"\n {14}", " ", outcome.out)
+    lines = [line.split() for line in unwrapped.splitlines()]
     for group, options in GROUP_SCHEMAS.items():
         assert [group, *sorted(options)] in lines
     for key in ("seed: 0", "epochs: 200", "watch_every: 0", "resume: null"):

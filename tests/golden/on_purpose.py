@@ -59,7 +59,7 @@ def same_but_for_the_last_bits(before: Any, after: Any) -> bool:
 
 def names_new_settings(before: Any, after: Any) -> bool:
     """A label that also names the settings that PGD has got since, and that it departs from LS-PGA's loss."""
-    known = re.sub(r"[,;] regime\.attack\.(start|adaptive|step_size) = \w+", "", str(after))
+    known = re.sub(r"[,;] regime\.attack\.(start|adaptive|step_size|climb) = \w+", "", str(after))
     return known.replace("loss = margin instead of ce", "loss = margin") == before
 
 
@@ -97,7 +97,7 @@ CHANGES = (
         rf"{CONFIG}: (strict_plugins|checkpoint_every|early_stop|model: name|backbone: activation"
         r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic|fast_dev_run|profile)"
         r"|optim: (warmup_epochs|ema|ema_from)"
-        r"|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
+        r"|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
         new,
     ),
     Change("suites run LS-PGA along the margin", rf"{ROW}lspga_margin\W.*", new),

@@ -37,7 +37,9 @@ from p2be_exp.randomness.draws import ImageRandom, Purpose
 from p2be_exp.regimes import RegimeLoss, When
 from p2be_exp.regimes.fpd import FPD
 from p2be_exp.registry import OPTIONS, Option
+from p2be_exp.runs.run import Run
 from p2be_exp.system.trainer import build_trainer
+from p2be_exp.training.callbacks.phase_rows import read_phases
 from p2be_exp.training.module import TrainingModule
 from small_pyramids import Small, fpd, images
 from small_training import small_config, small_data
@@ -347,6 +349,19 @@ def test_rows_of_a_run(run):
     assert float(rows[1]["train/second_restoration"]) > 0
 
 
+def test_figures_of_a_run(run):
+    phases = read_phases(Run(run))
+    assert [(each.epoch, each.step) for each in phases] == [(1 + step // 4, 1 + step) for step in range(8)]
+    means = [float(row["train/restoration"]) for row in rows_of(run / "metrics.csv")]
+    # The last batch of an epoch may be smaller; the mean is within the range of its batches anyway.
+    for epoch, mean in enumerate(means, start=1):
+        errors = [each.error for each in phases if each.epoch == epoch]
+        assert min(errors) <= mean <= max(errors)
+    assert [each.joint for each in phases] == [int(each.error <= 3) for each in phases]
+    for name in ("restoration", "restored_images"):
+        assert (run / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_attack_suite_on_a_run(run):
     small = ("limit_test=4", "trainer=cpu", "trainer.progress=false", "corruption=none")
     suite = ("attack=suite_short", "attack.steps=2", "attack.queries=2", f"attack.source={run}")
@@ -355,6 +370,8 @@ def test_the_attack_suite_on_a_run(run):
     results = json.loads((run / "evaluations/suite/results.json").read_text())
     assert results["worst_case_error"]["8"] >= results["clean_error"]
     assert "attack/transfer_p2be_wrn16_1/8" in results["conditions"]
+    assert {"attack/pgd_margin_secant/8", "attack/pgd_margin_secant_outputs/8"} <= set(results["conditions"])
+    assert any(check["name"].startswith("climbing the outputs") for check in results["sanity"])
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("torch_export", "pt2"), ("onnx", "onnx")])
@@ -393,6 +410,8 @@ def test_other_regimes_train_the_classification_alone(name, workdir):
     assert outcome.code == 0, outcome.err
     assert f"regime={name} is classification alone: the decoder learns through the second pass only" in outcome.out
     assert "train/restoration" not in rows_of(Path("run/metrics.csv"))[0]
+    assert Path("run/figures/restored_images.png").exists()
+    assert not Path("run/figures/restoration.png").exists()
 
 
 def test_stopped_in_an_epoch_and_resumed_to_the_same_bits(monkeypatch, workdir):
@@ -407,6 +426,7 @@ def test_stopped_in_an_epoch_and_resumed_to_the_same_bits(monkeypatch, workdir):
     for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "train_meter"):
         assert_equal(left[part], right[part], part)
     assert untimed(Path("run/metrics.csv")) == untimed(Path("whole/metrics.csv"))
+    assert Path("run/restoration.csv").read_text() == Path("whole/restoration.csv").read_text()
 
 
 # -- a part of a mixture ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.sweeps import estimate, plan_jobs
 from p2be_exp.sweeps.estimate import Estimator, Seconds, measure
 from p2be_exp.sweeps.listing import duration, jobs_table, memory_lines
+from p2be_exp.sweeps.operations import operations
 
 
 def config_of(*arguments):
@@ -64,6 +65,13 @@ def test_attacks_without_a_radius_are_counted(timed):
     assert hopskipjump == 1 + 5 * (10 + 10 * (100 + 141 + 173 + 1))
 
 
+def test_the_attack_on_outputs_that_hide_logits_is_counted(timed):
+    few = ["dataset=cifar10", "encoding=rgb", "model=fpd", "epochs=1", "limit_train=1", "limit_test=5"]
+    suite = ["attack=suite_short", "attack.steps=3", "attack.restarts=2"]
+    without, more = Estimator()(config_of(*few, *suite, "model.tanh=false")), Estimator()(config_of(*few, *suite))
+    assert more - without == 5 * (10 + 2 * 3 * 1000)
+
+
 def test_each_kind_is_timed_once(timed):
     estimator = Estimator()
     for arguments in (["seed=0"], ["seed=1", "epochs=2"], ["encoding=rgb"], ["encoding=rgb", "limit_train=5"]):
@@ -100,7 +108,9 @@ def test_a_mixture_takes_the_time_of_both_parts_and_of_no_step(timed, parts):
 def test_the_parts_of_a_mixture_are_jobs_of_the_sweep_or_runs(timed, parts, workdir):
     mixtures = plan_jobs([*MIXTURE, "model.alpha=0.5,0.6"])
     table = jobs_table([parts, mixtures], folder=workdir / "sweep")
-    assert [line.split()[-2:] for line in table.splitlines()[2:4]] == [["1.7", "min"]] * 2  # 5 images, 10 s, two parts
+    assert [line.split()[-2:] for line in table.splitlines()[2:4]] == [
+        ["1.7", "minutes"]
+    ] * 2  # 5 images, 10 s, two parts
     with pytest.raises(BadInput, match=r"model.accurate=sweep/resnet18: no such folder"):
         jobs_table([mixtures], folder=workdir / "sweep")
 
@@ -169,10 +179,10 @@ def test_the_list_of_jobs(timed, tmp_path):
     assert lines[0] == "A title"
     assert [line.split() for line in lines[2:4]] == [
         ["0", "encoding=rgb", "finished"],
-        ["1", "encoding=p2be", "2.0", "min"],
+        ["1", "encoding=p2be", "2.0", "minutes"],
     ]
-    assert lines[5] == "2 jobs, about 2.0 min one after another"
-    assert "estimated from a few steps on this machine (CPU" in lines[6]
+    assert lines[5].startswith("2 jobs, one after another: about 2.0 minutes on this machine (CPU")
+    assert lines[6].startswith("estimated from a step of each kind of network here; not counted: ")
 
 
 @pytest.fixture
@@ -257,4 +267,55 @@ def test_the_bytes_of_a_step_grow_with_the_batch_and_those_that_stay_do_not():
 
 
 def test_durations():
-    assert [duration(each) for each in (0, 89, 90, 5400, 86400 * 2)] == ["0 s", "89 s", "1.5 min", "1.5 h", "2.0 days"]
+    seconds = (0, 89, 90, 5400, 86400 * 2, 86400 * 730, 86400 * 731, 7.7 * 365.25 * 86400)
+    told = ["0 s", "89 s", "1.5 minutes", "1.5 hours", "2.0 days", "730.0 days", "2.0 years", "7.7 years"]
+    assert [duration(each) for each in seconds] == told
+
+
+# -- operations in the place of measurements --------------------------------------------------------------------------
+
+
+def test_tables_that_nothing_learns_are_measured_once_for_each_length(timed):
+    estimator = Estimator()
+    for encoding in ("thermometer", "onehot", "p2be", "rgb"):
+        estimator(config_of("dataset=digits", f"encoding={encoding}"))
+    estimator(config_of("dataset=digits", "encoding=onehot", "encoding.M=32"))
+    assert len(timed) == 4
+
+
+def test_when_the_patience_is_over_operations_tell(monkeypatch):
+    asked = []
+    monkeypatch.setattr(estimate, "measure", lambda config, size: asked.append(config) or Seconds(1, 10, 1000, 2, 3))
+    estimator = Estimator(patience=0)
+    few = ("dataset=digits", "trainer=cpu", "epochs=1", "limit_train=7", "limit_test=5", "batch_size=2")
+    first = config_of(*few, "encoding=rgb", "backbone=wrn16_1")
+    seconds = 7 * 1 + 5 * 10
+    assert estimator(first) == seconds
+    assert estimator.derived == 0
+    larger = config_of(*few, "encoding=rgb", "backbone=resnet18")
+    ratio = operations(larger, Digits.published) / operations(first, Digits.published)
+    assert ratio > 10
+    assert estimator(larger) == pytest.approx(ratio * seconds)
+    assert estimator.memory(larger) is None
+    beside = config_of(*few, "encoding=p2be", "backbone=wrn16_1")
+    assert estimator.memory(beside) == estimator.memory(first)
+    assert estimator.derived == 2
+    assert len(asked) == 1
+    estimator(config_of(*few, "encoding=rgb", "backbone=wrn16_1", "regime=standard"))  # nothing tells what it costs
+    assert len(asked) == 2
+
+
+def test_what_was_not_measured_is_said(monkeypatch):
+    monkeypatch.setattr(estimate, "measure", lambda config, size: Seconds(1, 10, 1000, 2, 3))
+    monkeypatch.setattr(estimate, "_PATIENCE", 0.0)
+    monkeypatch.setattr("p2be_exp.sweeps.listing.Estimator", lambda: Estimator(0.0))
+    jobs = plan_jobs(["dataset=digits", "trainer=cpu", "backbone=wrn16_1", "encoding=rgb,p2be,onehot"])
+    assert "network here, of 2 kinds by their operations alone; not counted" in jobs_table([jobs])
+
+
+def test_long_trainings_are_told_on_an_h100(monkeypatch):
+    monkeypatch.setattr(estimate, "measure", lambda config, size: Seconds(1, 10, 1000))
+    grid = ["dataset=cifar100", "trainer=cpu", "encoding=p2be", "seed=0,1"]
+    assert "their training on one H100: about 22.7 minutes, if" in jobs_table([plan_jobs(grid)])
+    assert "H100" not in jobs_table([plan_jobs([*grid, "limit_train=50", "limit_test=5"])])
+    assert "H100" not in jobs_table([plan_jobs([*grid, "regime=contrain"])])

@@ -77,6 +77,7 @@ STOPS = {
 def test_stopped_by_signals_and_gone_on_with_is_as_in_one_go(monkeypatch, four_epochs):
     """Again and again, within one epoch as well."""
     run, arguments, configs = Path("run"), [*TINY, "epochs=4", "hydra.run.dir=run"], []
+    told: list[str] = []
     for where, (epoch, batch, number, steps) in STOPS.items():
         at_batch(monkeypatch, epoch, batch, stop(number))
         outcome = train(*arguments)
@@ -85,6 +86,14 @@ def test_stopped_by_signals_and_gone_on_with_is_as_in_one_go(monkeypatch, four_e
         assert (status["state"], status["signal"], status["exit_code"]) == ("interrupted", number, 128 + number), where
         assert checkpoint_of(run)["global_step"] == steps, where
         assert not (run / "results.csv").exists()
+        assert [line for line in outcome.out.splitlines() if line.startswith("resumed")] == told, where
+        epoch_done, batch_done = divmod(steps, 4)
+        at = (
+            f"in epoch {epoch_done + 1}/4, at batch {batch_done + 1}/4"
+            if batch_done
+            else f"at epoch {epoch_done + 1}/4"
+        )
+        told = [f"resumed {at}"] if steps < 16 else []
         configs.append((run / "config.yaml").read_bytes())
         arguments = resume_arguments(outcome)
         assert arguments == ["resume=run"]
@@ -93,6 +102,10 @@ def test_stopped_by_signals_and_gone_on_with_is_as_in_one_go(monkeypatch, four_e
     assert resumed.code == 0, resumed.err
     assert_same_run(run, four_epochs)
     assert Run(run).status()["state"] == "finished"
+    log = (run / "console.log").read_text()
+    assert log.count("== ") == log.count("train.py") - len(STOPS) == 1 + len(STOPS)  # each stop names the command, too
+    assert log.count("resumed ") == len(STOPS) - 1  # behind the last step there is nothing to train
+    assert "results in run\n" in log
     assert {*configs, (run / "config.yaml").read_bytes()} == {configs[0]}
     assert [path.name for path in Path().iterdir()] == ["run"]
 
@@ -278,7 +291,7 @@ def test_a_finished_run_only_prints_its_table_again(workdir, four_epochs, monkey
     assert "clean                                 40" in outcome.out
     after = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     changed = {file.name for file in after if after[file] != before.get(file)}
-    assert changed <= {".lock", "status.json", "results.json", "table_similarity.png", "run.json"}
+    assert changed <= {".lock", "console.log", "status.json", "results.json", "table_similarity.png", "run.json"}
     assert after.keys() == before.keys()
     assert Run(run).status()["state"] == "finished"
 

@@ -104,7 +104,9 @@ def test_a_training_that_gets_no_better_stops_and_stays_stopped(monkeypatch, tmp
     assert_same_training(Path("run"), whole)
 
     at_batch(monkeypatch, len(rows), 0, lambda: pytest.fail("trained on"))
-    assert train("resume=run").code == 0
+    again = train("resume=run")
+    assert again.code == 0
+    assert "resumed" not in again.out
     assert_same_training(Path("run"), whole)
     assert refusal(train("resume=run", "early_stop=3")).startswith("early_stop: a resumed run keeps its own value;")
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.evaluate_model import evaluate_model
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import evaluate_help, version
+from p2be_exp.commands.group_help import asked_for, group_help, wants_help
+from p2be_exp.commands.help import EVALUATE_GROUPS, evaluate_help, version
 from p2be_exp.commands.job import check_writable, existing_part
 from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
@@ -69,9 +70,10 @@ def _command() -> None:
     if not models:  # the run chooses its data set; where its pictures are may be chosen again
         given = [re.sub(r"^dataset\.(dir|workers|timeout)=", r"dataset_\1=", each) for each in given]
     arguments = read_arguments(given)
-    if {"-h", "--help"} & set(arguments):
+    if wants_help(arguments):
         load_requested(arguments)
-        print(evaluate_help())
+        asked = asked_for(arguments, EVALUATE_GROUPS)
+        print("\n\n".join(map(group_help, asked)) if asked else evaluate_help())
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
     if flags:

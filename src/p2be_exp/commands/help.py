@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from p2be_exp import __version__
+from p2be_exp.commands.group_help import SWEEPS
 from p2be_exp.config.compose import CONF_DIR, options_of
 from p2be_exp.config.schema import GROUP_SCHEMAS
+from p2be_exp.sweeps import list_sweeps
 from p2be_exp.system.program import words_of
 
 _TRAIN = """\
@@ -14,7 +17,7 @@ Train a network on encoded pixels, then evaluate it on the test set.
 
 {examples}
 
-Options, chosen with GROUP=OPTION:
+Options, chosen with GROUP=OPTION (with their keys: --help GROUP):
 {groups}
 
 Keys, set with KEY=VALUE (those of a group: GROUP.KEY=VALUE; all of them: --cfg job):
@@ -38,7 +41,7 @@ Evaluate a trained run, or anybody's network.
 
 {examples}
 
-Options, chosen with GROUP=OPTION:
+Options, chosen with GROUP=OPTION (with their keys: --help GROUP):
 {groups}
 
 Keys, set with KEY=VALUE:
@@ -66,15 +69,19 @@ _EVALUATE_EXAMPLES = (
 )
 
 
+TRAIN_GROUPS = (*GROUP_SCHEMAS, "experiment", SWEEPS)
+EVALUATE_GROUPS = ("corruption", "attack", "trainer")
+
+
 def train_help() -> str:
     """The help of ``train.py``."""
-    groups = _groups([*GROUP_SCHEMAS, "experiment"])
+    groups = _groups(TRAIN_GROUPS)
     return _TRAIN.format(examples=_examples("train", _TRAIN_EXAMPLES), groups=groups, keys=keys_of("train"))
 
 
 def evaluate_help() -> str:
     """The help of ``evaluate.py``."""
-    groups = _groups(["corruption", "attack", "trainer"])
+    groups = _groups(EVALUATE_GROUPS)
     examples, datasets = _examples("evaluate", _EVALUATE_EXAMPLES), f"  {' '.join(options_of('dataset'))}"
     return _EVALUATE.format(examples=examples, groups=groups, keys=keys_of("evaluate"), datasets=datasets)
 
@@ -93,8 +100,13 @@ def _examples(command: str, examples: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def _groups(names: list[str]) -> str:
-    return "\n".join(f"  {name:<12}{' '.join(options_of(name))}" for name in names)
+def _groups(names: Sequence[str]) -> str:
+    options = {name: list_sweeps() if name == SWEEPS else options_of(name) for name in names}
+    return "\n".join(_wrapped(f"  {name:<12}", each) for name, each in options.items())
+
+
+def _wrapped(head: str, words: Sequence[str]) -> str:
+    return textwrap.fill(" ".join(words), 118, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def keys_of(command: str) -> str:

@@ -83,20 +83,30 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     sweep = read_sweep(overrides["sweeps"], overrides.get("scale", "full"), given)
     folder = _folder(overrides)
     stages = _stages(sweep, folder)
-    if wants_list(overrides):
-        with _naming_file(sweep, given):
-            grids = [[grid.overrides for grid in stage] for stage in stages]
-            listed = list_jobs(*grids, title=f"{sweep.title}\nscale={sweep.scale}: {sweep.about}", folder=folder)
-        print(listed)
-        return
     with _naming_file(sweep, given):
         plans = [[plan_jobs(grid.overrides) for grid in stage] for stage in stages]
+        differing = _unlike_published(sweep, plans)
+        if wants_list(overrides):
+            title = "\n".join([sweep.title, f"scale={sweep.scale}: {sweep.about}", *differing])
+            print(_listed(plans, title, folder))
+            return
     count = sum(len(grid) for plan in plans for grid in plan)
-    print(f"{sweep.title}\n{count} jobs, scale={sweep.scale}, in {folder}", flush=True)
+    jobs = f"{count} {'jobs' if count > 1 else 'job'}, scale={sweep.scale}, in {folder}"
+    print(for_terminal("\n".join([sweep.title, jobs, *differing])), flush=True)
     code = _run_stages(stages, plans, folder)
     if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
         _report(folder)
     sys.exit(code)
+
+
+def _unlike_published(sweep: Sweep, plans: Sequence[Sequence[Sequence[Job]]]) -> list[str]:
+    """What will keep the results from standing beside the paper's; a small sweep is marked as that anyway."""
+    from p2be_exp.sweeps.unlike_published import unlike_published
+
+    if sweep.scale != "full":
+        return []
+    told = unlike_published(job.config for plan in plans for grid in plan for job in grid)
+    return [f"not comparable with the paper: {each}" for each in told]
 
 
 def _run_stages(stages: Sequence[Sequence[_Grid]], plans: Sequence[Sequence[Sequence[Job]]], folder: Path) -> int:
@@ -243,10 +253,13 @@ def list_jobs(*stages: Sequence[Sequence[str]], title: str = "", folder: Path | 
         title: one or two lines at the top.
         folder: of the sweep, to find the jobs that are already finished.
     """
+    return _listed([[plan_jobs(grid) for grid in stage] for stage in stages], title, folder)
+
+
+def _listed(plans: Sequence[Sequence[Sequence[Job]]], title: str, folder: Path | None) -> str:
     from p2be_exp.sweeps.listing import jobs_table
 
-    plans = [[job for grid in stage for job in plan_jobs(grid)] for stage in stages]
-    return jobs_table(plans, title=title, folder=folder)
+    return jobs_table([[*chain.from_iterable(plan)] for plan in plans], title=title, folder=folder)
 
 
 # -- a grid -----------------------------------------------------------------------------------------------------------

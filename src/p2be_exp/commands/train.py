@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from p2be_exp.commands.early_checks import check_early
 from p2be_exp.commands.exit_codes import exit_code_of
-from p2be_exp.commands.help import train_help, version
+from p2be_exp.commands.group_help import asked_for, group_help, wants_help
+from p2be_exp.commands.help import TRAIN_GROUPS, train_help, version
 from p2be_exp.commands.hydra_app import hydra_main, run_composed
 from p2be_exp.commands.job import (
     RESUMABLE,
@@ -64,8 +65,9 @@ def _command() -> None:
     allow_requested(arguments)
     if not any(argument.startswith("resume=") for argument in arguments):  # else after comparing them with the run's
         load_requested(arguments)
-    if {"-h", "--help"} & set(arguments):
-        print(train_help())
+    if wants_help(arguments):
+        asked = asked_for(arguments, TRAIN_GROUPS)
+        print("\n\n".join(map(group_help, asked)) if asked else train_help())
         return
     if (job := job_from_main()) is not None:
         load_plugins(job["config"]["plugins"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,18 @@ from p2be_exp.system.collectives import sum_over_ranks, world_size
 
 if TYPE_CHECKING:
     from p2be_exp.models.pyramid import PyramidClassifier
+
+
+class Phase(NamedTuple):
+    """Which phase a batch was in.
+
+    Attributes:
+        error: mean squared error of restoration before its first step, over the images of all ranks.
+        joint: whether it was small enough for the classification, and a second step.
+    """
+
+    error: float
+    joint: bool
 
 
 class FPD(Regime):
@@ -41,6 +53,9 @@ class FPD(Regime):
         second_weight: of the restoration in the second step; that of its cross-entropy is 1.
         augment: see :class:`Regime`.
 
+    Attributes:
+        phase: of the present batch; None before the first.
+
     Source: Li et al. 2020 (arXiv 2005.02552), the authors' code; its phase 2 does not run in current PyTorch, since it
     goes back through weights that the step before has changed. The training figure has the restored image as an input.
     """
@@ -51,6 +66,7 @@ class FPD(Regime):
     def __init__(self, seed: int, noise: int, threshold: float, second_weight: float, augment: Augmentation) -> None:
         super().__init__(seed, augment)
         self.noise, self.threshold, self.second_weight = noise, threshold, second_weight
+        self.phase: Phase | None = None
         self._without_gradient: list[nn.Parameter] = []
 
     def steps(self, model: PyramidClassifier, batch: Batch, when: When) -> Iterator[RegimeLoss]:
@@ -97,7 +113,8 @@ class FPD(Regime):
                 f"{what} not finite in epoch {int(when.epoch) + 1}: denoising multiplies with the square of the "
                 "activations; lower optim.lr or set optim.clip_norm"
             )
-        return error <= self.threshold
+        self.phase = Phase(error, error <= self.threshold)
+        return self.phase.joint
 
     def _on_all_ranks(self, model: nn.Module, loss: RegimeLoss) -> RegimeLoss:
         """The loss as several processes need it: with a gradient for every parameter that learns."""

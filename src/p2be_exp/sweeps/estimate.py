@@ -9,7 +9,8 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,11 +32,15 @@ from p2be_exp.data import Batch, source_class
 from p2be_exp.data.source import LevelSource, Size
 from p2be_exp.evaluation.attack_plan import plan_attacks, plan_nearest
 from p2be_exp.regimes import When
+from p2be_exp.registry import option
+from p2be_exp.sweeps.operations import operations
 from p2be_exp.system.memory import HeldBytes
 from p2be_exp.system.trainer import on_gpu, precision_of, set_arithmetic
 from p2be_exp.training.module import TrainingModule
 
-_STEPS = 3  # the median counts
+_STEPS = {"cpu": 1, "cuda": 3}  # behind one that is not counted; the median counts
+_BATCH = 4  # images on a CPU, whose time grows with the batch from the start; 2 of large ones
+_PATIENCE = 6.0  # seconds of measuring; what is asked for later is derived from the operations
 _ON_HOST = 1.25  # a process's memory for its tensors: WRN-40-2 of batch 128 had 1.3 to 1.5 times theirs
 
 
@@ -44,14 +49,14 @@ class Seconds:
     """Seconds per image: of a training step, of a prediction, of a prediction with a gradient; and a training's bytes.
 
     Attributes:
-        kept: bytes that stay from step to step: weights, batch norms, states of optimizers.
+        kept: bytes that stay from step to step: weights, batch norms, states of optimizers; None: not measured.
         per_image: bytes beside them at most in a step, for each image of its batch.
     """
 
     step: float
     forward: float
     gradient: float
-    kept: float = 0.0
+    kept: float | None = None
     per_image: float = 0.0
 
 
@@ -60,10 +65,22 @@ class Estimator:
 
     Decoding, corrupting, starting and writing are not counted, nor that attacks skip images that are already broken,
     nor that a suite repeats the attack that decides.
+
+    Measuring ends after a while. A kind that is asked for then has the seconds of one that was measured with the same
+    regime, times the ratio of their operations. Its memory is that of one with the same backbone, or not known.
+
+    Args:
+        patience: seconds of measuring.
+
+    Attributes:
+        derived: how many kinds have not been measured.
     """
 
-    def __init__(self) -> None:
-        self._measured: dict[str, Seconds] = {}
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self.derived = 0
+        self._patience = patience
+        self._known: dict[str, Seconds] = {}
+        self._of_regime: dict[str, list[_Measured]] = {}
 
     def __call__(self, config: TrainConfig) -> float | None:
         """Seconds to train and evaluate a resolved configuration.
@@ -84,7 +101,8 @@ class Estimator:
     def memory(self, config: TrainConfig) -> float | None:
         """Bytes that the training of a resolved configuration takes at its peak.
 
-        None for a data set of unknown size, and where nothing is trained or a mixture is.
+        None for a data set of unknown size, where nothing is trained or a mixture is, and of a kind that has not been
+        measured.
 
         On a GPU, of the device: PyTorch's reserve, resident images, and what a process takes before any tensor. On a
         CPU, of the process: tensors and a share for what libraries and malloc take beside them, images, and Python.
@@ -93,6 +111,8 @@ class Estimator:
         if (size := source.published) is None or not config.regime.trains or config.model.roles:
             return None
         each = self._seconds(config, size)
+        if each.kept is None:
+            return None
         images = (config.limit_train or size.train) + (config.limit_test or size.test)
         resident = 3 * size.side**2 * images if issubclass(source, LevelSource) else 0
         gpu = on_gpu(config.trainer)
@@ -103,14 +123,47 @@ class Estimator:
         if config.model.roles:
             each = [self._seconds(part_config(config, role), size) for role in config.model.roles]
             return Seconds(0.0, sum(part.forward for part in each), sum(part.gradient for part in each))
-        parts = (config.backbone, config.model, config.regime, config.trainer)
-        of_network = {**plain(config.encoding), "table_from": None}
-        # The fastest convolutions of a GPU, and their memory, depend on the batch.
-        batch = config.batch_size if on_gpu(config.trainer) else None
-        kind = json.dumps([of_network, *map(plain, parts), size.classes, size.side, batch], sort_keys=True)
-        if kind not in self._measured:
-            self._measured[kind] = measure(config, size)
-        return self._measured[kind]
+        if (kind := _kind(config, size)) not in self._known:
+            self._known[kind] = self._measured(config, size)
+        return self._known[kind]
+
+    def _measured(self, config: TrainConfig, size: Size) -> Seconds:
+        regime = json.dumps([plain(config.regime), plain(config.trainer)], sort_keys=True)
+        before = self._of_regime.setdefault(regime, [])
+        if self._patience <= 0 and before:
+            self.derived += 1
+            like = [each for each in before if each.config.backbone == config.backbone and each.size == size]
+            return _scaled(*(like or before)[0], config, size)
+        start = time.perf_counter()
+        found = measure(config, size)
+        self._patience -= time.perf_counter() - start
+        before.append(_Measured(config, size, found))
+        return found
+
+
+class _Measured(NamedTuple):
+    config: TrainConfig
+    size: Size
+    seconds: Seconds
+
+
+def _kind(config: TrainConfig, size: Size) -> str:
+    """What the seconds and bytes of an image depend on."""
+    encoding = config.encoding
+    # Tables that nothing learns differ by their values alone.
+    of_table = [encoding.M] if option("encoding", encoding.name).buckets else {**plain(encoding), "table_from": None}
+    parts = (config.backbone, config.model, config.regime, config.trainer)
+    # The fastest convolutions of a GPU, and their memory, depend on the batch.
+    batch = config.batch_size if on_gpu(config.trainer) else None
+    return json.dumps([of_table, *map(plain, parts), size.classes, size.side, batch], sort_keys=True)
+
+
+def _scaled(measured: TrainConfig, its_size: Size, its: Seconds, config: TrainConfig, size: Size) -> Seconds:
+    """Seconds by the operations of two networks; bytes where they differ by what they read alone."""
+    ratio = operations(config, size) / operations(measured, its_size)
+    alike = measured.backbone == config.backbone and its_size == size
+    return replace(its, step=ratio * its.step, forward=ratio * its.forward, gradient=ratio * its.gradient,
+                   kept=its.kept if alike else None)  # fmt: skip
 
 
 def planned(config: TrainConfig) -> list[Attack | NearestAttack]:
@@ -121,14 +174,15 @@ def planned(config: TrainConfig) -> list[Attack | NearestAttack]:
     if isinstance(attack, SuiteConfig):
         attack = dataclasses.replace(attack, source=None)
     model = config.model
-    attacks = plan_attacks(attack, config.encoding_names, parts=model.part_encodings(), gated=model.gated)
+    parts, hides = model.part_encodings(), model.hides_logits
+    attacks = plan_attacks(attack, config.encoding_names, parts=parts, gated=model.gated, hides_logits=hides)
     return [*attacks, *plan_nearest(attack)]
 
 
 def measure(config: TrainConfig, size: Size) -> Seconds:
     """Time real steps on random images, with a small batch on a CPU; where nothing is trained, there is no step."""
     device = torch.device("cuda" if on_gpu(config.trainer) else "cpu")
-    batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, 16 if size.side < 64 else 2)
+    batch_size = config.batch_size if device.type == "cuda" else min(config.batch_size, _BATCH if size.side < 64 else 2)
     reserve = _reserve(device)
     if isinstance(config.regime, FPDConfig):  # both steps of a batch, which all but the first ones have
         config = dataclasses.replace(config, regime=dataclasses.replace(config.regime, threshold=math.inf))
@@ -159,14 +213,15 @@ def measure(config: TrainConfig, size: Size) -> Seconds:
         def gradient() -> None:
             module.model(images).sum().backward()
 
-        trains = config.regime.trains
-        seconds = _timed(step, device) if trains else 0.0
+        trains, on_host = config.regime.trains, device.type != "cuda"
+        most = _beside(step, module) if trains and on_host else 0.0  # its step is the one that is not counted
+        seconds = _timed(step, device, unwarmed=not on_host) if trains else 0.0
         kept = _kept(module, optimizer)
-        on_host = device.type != "cuda"
-        beside = max(0.0, reserve() - kept) if not on_host else _beside(step, module) if trains else 0.0
+        beside = most if on_host else max(0.0, reserve() - kept)
         module.eval()
         step_time, forward_time, gradient_time = (
-            each / batch_size for each in (seconds, _timed(forward, device), _timed(gradient, device))
+            each / batch_size
+            for each in (seconds, _timed(forward, device, not trains), _timed(gradient, device, not trains))
         )
         return Seconds(step_time, forward_time, gradient_time, kept, beside / batch_size)
 
@@ -200,10 +255,12 @@ def _reserve(device: torch.device) -> Callable[[], float]:
     return lambda: torch.cuda.max_memory_reserved(device) - before
 
 
-def _timed(call: Callable[[], None], device: torch.device) -> float:
-    call()
+def _timed(call: Callable[[], None], device: torch.device, unwarmed: bool = True) -> float:
+    """Seconds of a call, of which the first one is not counted where nothing like it has been called before."""
+    if unwarmed or device.type == "cuda":
+        call()
     times = []
-    for _ in range(_STEPS):
+    for _ in range(_STEPS[device.type]):
         _wait(device)
         start = time.perf_counter()
         call()

@@ -13,6 +13,7 @@ from p2be_exp.config.parts import with_parts
 from p2be_exp.config.schema import ModelConfig, TrainConfig
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps.estimate import Estimator
+from p2be_exp.sweeps.h100 import h100_seconds
 from p2be_exp.sweeps.plan import Job, labelled
 from p2be_exp.system.memory import free_bytes
 from p2be_exp.system.threads import usable_cpus
@@ -39,19 +40,39 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
         done = folder is not None and Run(folder / job.folder).status().get("state") == "finished"
         seconds.append(0.0 if done else estimate(job.config))
         text = "finished" if done else "unknown" if seconds[-1] is None else duration(seconds[-1])
-        lines.append(f"  {job.folder:>{names}}  {label:<{width}}  {text:>10}")
+        lines.append(f"  {job.folder:>{names}}  {label:<{width}}  {text:>12}")
     known = [each for each in seconds if each is not None]
     unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
     gpu = on_gpu(jobs[0].config.trainer)
     device = torch.device("cuda" if gpu else "cpu")
     machine = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    left = [job for job, each in zip(jobs, seconds, strict=True) if each != 0.0]
+    many = f"{len(jobs)} jobs, one after another" if len(jobs) > 1 else "1 job"
+    elsewhere = "" if gpu else _on_an_h100([job.config for job in left], sum(known))
     lines += [
         "",
-        f"{len(jobs)} {'jobs' if len(jobs) > 1 else 'job'}, about {duration(sum(known))} one after another{unknown}",
-        f"estimated from a few steps on this machine ({machine}); reading and corrupting images is not counted",
+        f"{many}: about {duration(sum(known))} on this machine ({machine}){unknown}{elsewhere}",
+        f"estimated from a step of each kind of network here{_derived(estimate.derived)}; not counted: reading and "
+        "corrupting images",
     ]
-    left = [job for job, each in zip(jobs, seconds, strict=True) if each != 0.0]
     return "\n".join([*lines, *memory_lines(left, estimate, free_bytes(device), gpu)])
+
+
+def _derived(kinds: int) -> str:
+    if not kinds:
+        return ""
+    return f", of {kinds} {'kinds' if kinds > 1 else 'kind'} by {'their' if kinds > 1 else 'its'} operations alone"
+
+
+_WORTH_A_GPU = 12 * 3600.0
+"""Seconds from which on the time on a GPU is told."""
+
+
+def _on_an_h100(configs: Sequence[TrainConfig], seconds: float) -> str:
+    """What the trainings would take on a GPU, where that is worth knowing, and it is known."""
+    if seconds < _WORTH_A_GPU or (there := h100_seconds(configs)) is None:
+        return ""
+    return f";\ntheir training on one H100: about {duration(there)}, if they reach the rate that WRN-40-2 reached there"
 
 
 def _with_parts(jobs: Sequence[Job], folder: Path | None) -> list[Job]:
@@ -118,10 +139,18 @@ def _side_by_side(job: Job) -> int:
 def duration(seconds: float) -> str:
     """A duration in convenient units.
 
-    >>> duration(3), duration(150), duration(3 * 3600), duration(9 * 86400)
-    ('3 s', '2.5 min', '3.0 h', '9.0 days')
+    >>> duration(3), duration(150), duration(3 * 3600), duration(9 * 86400), duration(7.7 * 365.25 * 86400)
+    ('3 s', '2.5 minutes', '3.0 hours', '9.0 days', '7.7 years')
     """
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 2 * 86400)):
+    for unit, size, limit in (
+        ("s", 1, 90),
+        ("minutes", 60, 5400),
+        ("hours", 3600, 2 * _DAY),
+        ("days", _DAY, 2 * _YEAR),
+    ):
         if seconds < limit:
             return f"{seconds / size:.0f} s" if unit == "s" else f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 86400:.1f} days"
+    return f"{seconds / _YEAR:.1f} years"
+
+
+_DAY, _YEAR = 86400.0, 365.25 * 86400.0

@@ -115,7 +115,8 @@ def _data(config: TrainConfig, data: ImageDataModule) -> str:
 def _recipe(config: TrainConfig, batches: int) -> str:
     if not config.regime.trains:
         return f"{config.regime.name}: nothing is trained; seed {config.seed}"
-    length = f"{config.epochs} epochs of {batches} batches of {config.batch_size}"
+    epochs, more = "epoch" if config.epochs == 1 else "epochs", "batch" if batches == 1 else "batches"
+    length = f"{config.epochs} {epochs} of {batches} {more} of {config.batch_size}"
     if config.early_stop:
         length += f", fewer after {config.early_stop} without a lower validation error"
     return f"{config.regime.name}; {length}; preset {config.preset.name}; seed {config.seed}"

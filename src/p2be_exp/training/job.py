@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,13 +30,17 @@ from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.pretrained import PretrainedWeights, load_weights, read_weights
 from p2be_exp.models.pyramid import check_restored_size
+from p2be_exp.regimes.fpd import FPD
 from p2be_exp.regimes.mixing import check_targets
 from p2be_exp.regimes.tenet import check_groups
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links
+from p2be_exp.system.command_line import typed
+from p2be_exp.system.console_log import console_log
 from p2be_exp.system.job_process import job_process
 from p2be_exp.system.output import for_terminal
+from p2be_exp.system.program import program
 from p2be_exp.system.ranks import rank, tell_workers
 from p2be_exp.system.stop_signals import StopSignals
 from p2be_exp.system.trainer import (
@@ -51,14 +57,17 @@ from p2be_exp.training.callbacks import (
     EpochCheckpoints,
     EpochRows,
     EpochsDone,
+    PhaseRows,
     Profile,
     Progress,
+    Resumed,
     StepLog,
     StopOnSignal,
     ThreadAdvice,
     checkpoint_callbacks,
 )
 from p2be_exp.training.callbacks.epoch_rows import read_rows
+from p2be_exp.training.callbacks.phase_rows import read_phases
 from p2be_exp.training.fixed_table import fixed_table
 from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
@@ -66,6 +75,7 @@ from p2be_exp.training.part_runs import check_same_parts, filled_in, part_facts,
 from p2be_exp.training.probes import IMAGES, bf16_factor
 from p2be_exp.training.published_weights import published_facts, published_weights, take_published
 from p2be_exp.training.recording import recorded
+from p2be_exp.training.restoration_figures import restoration_figures
 from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
 
 AVERAGE = Path("evaluations", "ema")
@@ -120,14 +130,15 @@ def train(
         config = with_calibration(config, parts, models)
         plan = replace(plan, config=config)
         if main and resume:
-            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", key="resume")
-            refuse_links(run.path, *([str(AVERAGE)] if config.optim.averages else []), key="resume")
+            written = [*run.FOLDERS, *([str(AVERAGE)] if config.optim.averages else [])]
+            refuse_links(run.path, *written, "tensorboard/hparams.yaml", "wandb", CONSOLE, key="resume")
             run.remove_leftovers()
         published = published_weights(config, len(data.classes)) if checkpoint is None else None
         if main and not resume:
             _create(run, config, data, parts)
-        with recorded(run, config, sweep, signals.watch) as loggers:
-            trainer, module = prepare(config, run, data, signals, loggers, weights=weights)
+        told: list[pl.Callback] = [Resumed()] if resume and config.regime.trains else []
+        with _kept_output(run, main), recorded(run, config, sweep, signals.watch) as loggers:
+            trainer, module = prepare(config, run, data, signals, loggers, told, weights)
             if table is not None:
                 cast("torch.Tensor", module.model.encodings[0].weight).data.copy_(table)
             take_weights(module.model, models)
@@ -140,15 +151,34 @@ def train(
                     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
             finally:
                 data.close()
-            figures = _draw_tables(run, module.model) if main else []
+            figures = _draw_figures(config, run, module.model, data) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
             summary = evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
-            if module.average is not None and module.average.count:
-                module.average.copy_to_parameters()  # no checkpoint is written any more
-                if main:
-                    print("\nthe average of the weights (optim.ema):", flush=True)
-                evaluate(plan, module.model, data, {**trained, "checkpoint": "ema"}, Output(run.path / AVERAGE, key))
+            _evaluate_average(plan, module, data, trained, Output(run.path / AVERAGE, key))
             return summary
+
+
+def _evaluate_average(
+    plan: EvaluationPlan, module: TrainingModule, data: ImageDataModule, trained: dict[str, Any], output: Output
+) -> None:
+    """Measure the average of the weights as the last weights were measured; nothing where none was kept.
+
+    The module's weights are the average afterwards: no checkpoint is written any more.
+    """
+    if module.average is None or module.average.count == 0:
+        return
+    module.average.copy_to_parameters()
+    if rank(plan.config.trainer) == 0:
+        print("\nthe average of the weights (optim.ema):", flush=True)
+    evaluate(plan, module.model, data, {**trained, "checkpoint": "ema"}, output)
+
+
+CONSOLE = "console.log"
+"""What the job printed, one attempt behind the other."""
+
+
+def _kept_output(run: Run, main: bool) -> AbstractContextManager[None]:
+    return console_log(run.path / CONSOLE, typed(program(), *sys.argv[1:])) if main else nullcontext()
 
 
 def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> None:
@@ -156,6 +186,7 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
     check_classes(data, run)
     check_files(data, run)
     read_rows(run)
+    read_phases(run)
     for folder in (run.path, run.path / AVERAGE) if plan.config.optim.averages else (run.path,):
         check_results(folder, "resume", plan.settings())
 
@@ -204,7 +235,9 @@ def prepare(
         *more_callbacks,
     ]
     if config.early_stop:
-        callbacks.append(EarlyStop(run, config.early_stop))  # before checkpoints are written, which have its state
+        callbacks.insert(
+            1, EarlyStop(run, config.early_stop)
+        )  # before what writes its state, or asks whether it is over
     if config.checkpoint_every:
         callbacks.append(EpochCheckpoints(run, config.checkpoint_every))
     if config.trainer.profile:
@@ -212,6 +245,8 @@ def prepare(
     if config.trainer.progress:
         callbacks.append(ThreadAdvice())
         callbacks.insert(1, Progress(rows))
+    if isinstance(module.regime, FPD):
+        callbacks.insert(0, PhaseRows(run))  # has a batch's row before that batch may be the last
     if config.logger.log_every_n_steps is not None:  # on every rank, though rank 0 alone has loggers
         callbacks.append(StepLog(config.logger.log_every_n_steps))
     trainer = build_trainer(
@@ -273,6 +308,10 @@ def count_parameters(model: Classifier) -> dict[str, int]:
     """Numbers of parameters: all, and those of the tables."""
     table = sum(p.numel() for encoding in model.encodings for p in encoding.parameters())
     return {"total": sum(p.numel() for p in model.parameters()), "table": table}
+
+
+def _draw_figures(config: TrainConfig, run: Run, model: Classifier, data: ImageDataModule) -> list[Path]:
+    return [*_draw_tables(run, model), *restoration_figures(config, run, model, data)]
 
 
 def _draw_tables(run: Run, model: Classifier) -> list[Path]:
