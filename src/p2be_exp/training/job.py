@@ -235,9 +235,7 @@ def prepare(
         *more_callbacks,
     ]
     if config.early_stop:
-        callbacks.insert(
-            1, EarlyStop(run, config.early_stop)
-        )  # before what writes its state, or asks whether it is over
+        callbacks.insert(1, EarlyStop(run, config.early_stop))  # before what saves or asks for its state
     if config.checkpoint_every:
         callbacks.append(EpochCheckpoints(run, config.checkpoint_every))
     if config.trainer.profile:
