@@ -209,6 +209,10 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
         (["seed=null"], "seed=null: a value is required"),
         (["optim.lr=fast"], "optim.lr=fast: must be a number"),
         (["optim.nesterov=perhaps"], "optim.nesterov=perhaps: must be true or false"),
+        (
+            ["corruption=generated", "corruption.severities=3"],
+            "corruption.severities=3: must be a list, such as corruption.severities=[3]",
+        ),
         (["~epochs"], "epochs: a value is required"),
     ],
 )
