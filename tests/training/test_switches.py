@@ -29,6 +29,12 @@ pytestmark = pytest.mark.usefixtures("workdir")
 
 STATE = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "train_meter")
 
+SWITCHES = {
+    *("checkpoint_every", "early_stop", "warmup_epochs", "ema", "ema_from"),
+    *("deterministic", "fast_dev_run", "profile"),
+}
+"""Their keys."""
+
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
@@ -188,3 +194,16 @@ def test_a_profile_of_some_steps_changes_nothing(monkeypatch, four_epochs):
     steps = [event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep#")]
     assert len(set(steps)) == 5
     assert sorted(file.name for file in (run / "profile").iterdir()) == ["table.txt", "trace.json"]
+
+
+def test_a_run_from_before_the_switches_is_gone_on_with(monkeypatch, four_epochs):
+    """Its configuration has none of their keys, and stays as it is."""
+    at_batch(monkeypatch, 2, 1, interrupt)
+    assert train(*TINY, "epochs=4", "hydra.run.dir=run").code == 130
+    file = Path("run/config.yaml")
+    older = "".join(line for line in file.read_text().splitlines(True) if line.strip().split(":")[0] not in SWITCHES)
+    assert file.read_text().count("\n") - older.count("\n") == len(SWITCHES)
+    file.write_text(older)
+    assert train("resume=run").code == 0
+    assert file.read_text() == older
+    assert_same_training(Path("run"), four_epochs)
