@@ -61,7 +61,7 @@ def test_without_a_validation_split_it_is_refused_before_the_first_job(workdir, 
     assert refusal(train(*arguments)) == told
     assert not SEEN
     # Where the split itself is searched for, each job decides.
-    outcome = train(*arguments, "dataset.val_size=choice(0,20)", "epochs=1")
+    outcome = train(*arguments, "dataset.val_size=choice(0)", "epochs=1")
     assert outcome.code == 2
     assert f"error: {told}" in outcome.err
 
