@@ -13,7 +13,7 @@ from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
 from p2be_exp.data import list_datasets
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
-from p2be_exp.models.model import list_models
+from p2be_exp.models.model import list_model_kinds
 from p2be_exp.optim import Steps
 from p2be_exp.regimes import list_regimes
 from p2be_exp.registry import OPTIONS
@@ -74,7 +74,7 @@ def test_every_option_file_names_its_own_schema(file):
     [
         ("encoding", list_encodings),
         ("backbone", list_backbones),
-        ("model", list_models),
+        ("model", list_model_kinds),
         ("regime", list_regimes),
         ("dataset", list_datasets),
     ],

@@ -155,6 +155,7 @@ NOT_EVALUATED = re.compile(
     r"corruption=(cifar_c|imagenet_c|own)"  # tests/commands/test_evaluate_corruptions.py
     r"|plugins=|runs/bit|model="  # tests/test_extending.py, test_published_run.py, test_evaluate_model.py
     r"|autoattack"  # takes minutes: tests/attacks/libraries
+    r"|hf://"  # needs a network: tests/runs/test_network_places.py has a server of its own
     r"|--help"
 )
 
