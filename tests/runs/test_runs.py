@@ -51,6 +51,7 @@ def test_the_files_of_a_run(four_epochs):
         "config.yaml",
         "run.json",
         "status.json",
+        "console.log",
         "metrics.csv",
         "results.csv",
         "results.json",
