@@ -29,7 +29,7 @@ def everything(tmp_path_factory):
         patch.chdir(folder.parent)
         outcome = train(
             *QUICKSTART, "epochs=1", "limit_test=4", "encoding.M=16", "dataset.val_size=10", "watch_every=1",
-            "logger=wandb", "logger.mode=offline", "logger.log_every_n_steps=2",
+            "logger=wandb", "logger.wandb.mode=offline", "logger.wandb.log_every_n_steps=2",
             "attack=suite_short", "attack.eps_levels=[2,4,8,16,32]", "attack.steps=1", "attack.queries=1",
             "corruption=generated", "corruption.severities=[1]",
             "corruption.names=[gaussian_noise,defocus_blur,brightness,contrast]", f"hydra.run.dir={folder}",
