@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -79,5 +80,6 @@ def _place(settings: WandbLoggerConfig, run: Run, sweep: str | None) -> dict[str
 
 def _only_here(run: Run, run_id: str) -> bool:
     """Whether a W&B run was offline and has not been sent: ``wandb sync`` leaves a mark beside its file."""
-    files = [*(run.path / "wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb")]
+    name = glob.escape(run_id)
+    files = [*(run.path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb")]
     return any(not file.with_name(f"{file.name}.synced").exists() for file in files)
