@@ -219,6 +219,13 @@ def test_wandb_that_cannot_start_is_bad_input(workdir, monkeypatch):
     assert Run("run").status()["state"] == "failed"
 
 
+def test_a_variable_that_wandb_does_not_take_is_named_with_what_it_takes(wandb_dirs, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    message = refusal(train(*ONLINE, "hydra.run.dir=run"))
+    assert message.startswith("logger=wandb: W&B could not start (")
+    assert " mode Input should be 'online', 'offline'" in message
+
+
 # -- TensorBoard ------------------------------------------------------------------------------------------------------
 
 

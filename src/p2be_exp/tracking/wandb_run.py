@@ -44,8 +44,10 @@ def wandb_logger(config: TrainConfig, settings: WandbLoggerConfig, run: Run, swe
             config={**plain(config), **flat_columns(config), "run_folder": run.path.name},
             **_place(settings, run, sweep),
         )
-    except (wandb.errors.Error, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (wandb.errors.Error, OSError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # A value that W&B does not take from the environment is named in the second line, what it takes in the third.
+        reason = " ".join(" ".join(lines[:3]).split()) if isinstance(error, ValueError) else lines[0]
         raise BadInput(f"logger=wandb: W&B could not start ({reason}); log in, or logger.wandb.mode=offline") from error
     opened.define_metric(_STEP)
     opened.define_metric("*", step_metric=_STEP, step_sync=True)
