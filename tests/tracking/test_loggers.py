@@ -109,7 +109,7 @@ class FakeRun:
 
 
 @pytest.fixture
-def calls(workdir, monkeypatch):
+def calls(wandb_dirs, monkeypatch):
     """The arguments of every wandb.init and wandb.finish, in their order."""
     found = []
     runs = []
@@ -124,8 +124,7 @@ def calls(workdir, monkeypatch):
     monkeypatch.setattr(wandb, "finish", lambda exit_code=None: found.append(("finish", exit_code)))
     monkeypatch.setattr(WandbLogger, "log_image", lambda *arguments, **settings: None)
     monkeypatch.setattr(WandbLogger, "log_table", lambda *arguments, **settings: None)
-    yield found
-    wandb.teardown()
+    return found
 
 
 ONLINE = [*TINY, "logger=wandb", "epochs=1"]
@@ -208,7 +207,7 @@ def test_a_resumed_job_of_a_sweep_stays_in_its_group(calls, monkeypatch):
     assert [settings["group"] for name, settings in calls if name == "init"] == ["sweep", "sweep"]
 
 
-def test_wandb_that_cannot_start_is_bad_input(workdir, monkeypatch):
+def test_wandb_that_cannot_start_is_bad_input(wandb_dirs, monkeypatch):
     def init(**settings):
         raise wandb.errors.UsageError("api_key not configured (no-tty). call wandb.login()\nmore lines")
 
