@@ -637,6 +637,8 @@ def test_names():
     assert PGD(8, loss="kl", start="near", adaptive=False).id == "pgd_kl_secant_near_fixed"
     assert PGD(8, loss="margin", start="uniform").family == "pgd_margin_secant_uniform"
     assert PGD(8, "smooth", adaptive=False, step_size=0.25).id == "pgd_ce_smooth_fixed"
+    assert PGD(8, loss="margin", climb="outputs").id == "pgd_margin_secant_outputs"
+    assert PGD(8, start="near", adaptive=False, climb="outputs").family == "pgd_ce_secant_near_fixed_outputs"
 
 
 @pytest.mark.parametrize(
@@ -649,6 +651,7 @@ def test_names():
         ({"momentum": 1.5}, "momentum=1.5: must be above 0"),
         ({"step_size": 0.0}, "step_size=0.0: must be above 0"),
         ({"start": "far"}, r"start=far: must be image \| near \| uniform"),
+        ({"climb": "tanh"}, r"climb=tanh: must be logits \| outputs"),
         ({"loss": "kl"}, r"start=image: must be near \| uniform, which loss=kl needs"),
     ],
 )

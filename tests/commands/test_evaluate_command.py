@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from commandline import ROOT, copy_of, evaluate_clean, finish, refusal, rows_of, start, train
+from commandline import ROOT, copy_of, evaluate, evaluate_clean, finish, refusal, rows_of, start, train
 from p2be_exp.evaluation.module import EvaluationModule
 
 
@@ -35,7 +35,7 @@ def refused(folder, *arguments):
 
 
 def test_help():
-    outcome = evaluate_clean("--help")
+    outcome = evaluate("--help")
     assert (outcome.code, outcome.err) == (0, "")
     for part in ("run: ???", "checkpoint: last", "trainer     auto cpu ddp gpu", "RUN/evaluations/NAME"):
         assert part in outcome.out

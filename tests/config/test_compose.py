@@ -13,7 +13,7 @@ from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, SEVERAL
 from p2be_exp.data import list_datasets
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
-from p2be_exp.models.model import list_models
+from p2be_exp.models.model import list_model_kinds
 from p2be_exp.optim import Steps
 from p2be_exp.regimes import list_regimes
 from p2be_exp.registry import OPTIONS
@@ -75,7 +75,7 @@ def test_every_option_file_names_its_own_schema(file):
     [
         ("encoding", list_encodings),
         ("backbone", list_backbones),
-        ("model", list_models),
+        ("model", list_model_kinds),
         ("regime", list_regimes),
         ("dataset", list_datasets),
     ],
@@ -210,6 +210,10 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
         (["seed=null"], "seed=null: a value is required"),
         (["optim.lr=fast"], "optim.lr=fast: must be a number"),
         (["optim.nesterov=perhaps"], "optim.nesterov=perhaps: must be true or false"),
+        (
+            ["corruption=generated", "corruption.severities=3"],
+            "corruption.severities=3: must be a list, such as corruption.severities=[3]",
+        ),
         (["~epochs"], "epochs: a value is required"),
     ],
 )

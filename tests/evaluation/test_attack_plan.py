@@ -8,7 +8,7 @@ import pytest
 
 from p2be_exp.attacks import build_attack, list_attacks
 from p2be_exp.attacks.attack import Work
-from p2be_exp.config import compose_config, to_plain
+from p2be_exp.config import compose_config, to_plain, training_config
 from p2be_exp.config.schema import EvaluateConfig
 from p2be_exp.config.typed import typed
 from p2be_exp.errors import BadInput
@@ -77,6 +77,34 @@ def test_a_suite_of_a_mixture_transfers_from_each_of_its_parts():
     assert [attack.id for attack in alone] == ["pgd_margin_secant"]
     gated = plan_attacks(group("attack=suite_short"), ["p2be", "rgb"], parts=names, gated=True)
     assert [each.id for each in gated if each not in found][6] == "pgd_mix_secant"
+
+
+def test_a_suite_climbs_the_outputs_that_hide_logits_as_it_climbs_these():
+    alone = plan_attacks(group("attack=suite"), ["thermometer"])
+    found = plan_attacks(group("attack=suite"), ["thermometer"], hides_logits=True)
+    ids = [each.id for each in found]
+    joined = [each for each in found if each.id == "pgd_margin_secant_outputs"]
+    assert [each.eps_levels for each in joined] == [2, 4, 8, 16, 32]
+    assert [each for each in ids if each != "pgd_margin_secant_outputs"] == [each.id for each in alone]
+    assert ids[ids.index("pgd_margin_secant_outputs") - 1] == "pgd_margin_secant"
+    partner = next(each for each in alone if each.id == "pgd_margin_secant")
+    assert (joined[0].steps, joined[0].restarts, joined[0].start) == (partner.steps, partner.restarts, partner.start)
+    assert {each.climbs_outputs for each in alone} == {False}
+    assert all(each.climbs_outputs for each in joined)
+    (single,) = plan_attacks(group("attack=pgd", "attack.climb=outputs"), ["rgb"])
+    assert (single.id, single.climbs_outputs) == ("pgd_margin_secant_outputs", True)
+    assert len(plan_attacks(group("attack=pgd"), ["rgb"], hides_logits=True)) == 1
+
+
+def test_only_a_decoder_with_its_tanh_hides_logits():
+    def hides(*overrides):
+        return training_config(["dataset=digits", "encoding=rgb", *overrides]).model.hides_logits
+
+    assert hides("model=fpd")
+    assert hides("model=fpd", "model.denoise=false")
+    assert not hides("model=fpd", "model.tanh=false")
+    assert not hides("model=plain")
+    assert not hides("model=nuts_mix", "model.accurate=A", "model.robust=B")
 
 
 def test_an_attack_that_a_part_has_no_gradient_for_names_the_part():

@@ -59,7 +59,7 @@ def same_but_for_the_last_bits(before: Any, after: Any) -> bool:
 
 def names_new_settings(before: Any, after: Any) -> bool:
     """A label that also names the settings that PGD has got since, and that it departs from LS-PGA's loss."""
-    known = re.sub(r"[,;] regime\.attack\.(start|adaptive|step_size) = \w+", "", str(after))
+    known = re.sub(r"[,;] regime\.attack\.(start|adaptive|step_size|climb) = \w+", "", str(after))
     return known.replace("loss = margin instead of ce", "loss = margin") == before
 
 
@@ -95,7 +95,7 @@ CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
         rf"{CONFIG}: (strict_plugins|model: name|backbone: activation|regime: awp_(gamma|warmup)"
-        r"|trainer: compile|(regime: )?attack: (start|adaptive|step_size|loss|also: length))",
+        r"|trainer: compile|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
         new,
     ),
     Change("keys of a logger stand under its name", r"config\.yaml: logger: (name|log_every_n_steps)", gone),

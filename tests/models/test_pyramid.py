@@ -239,6 +239,46 @@ def test_attacks_climb_what_is_before_the_tanh(encoding):
     assert not Square(8, 5)(model, given, labels, AttackRandom(0, torch.arange(3))).broken.any()
 
 
+def test_an_attack_on_the_scores_sees_what_the_tanh_leaves_of_the_way():
+    model, given, labels, random = (
+        fpd().eval(),
+        images(),
+        torch.zeros(3, dtype=torch.int64),
+        AttackRandom(0, torch.arange(3)),
+    )
+    on_scores = PGD(24, loss="margin", steps=6, stop_when_wrong=False, climb="outputs")
+    with torch.no_grad():
+        model.trunk.classifier.bias += 12.0
+    with attacked(model):
+        found = on_scores.search(model, given, labels, random)
+    assert found.zero_gradient.tolist() == [1.0] * 3
+    assert torch.equal(found.images, given)
+
+
+@pytest.mark.parametrize(("loss", "start"), [("margin", "image"), ("ce", "image"), ("kl", "near")])
+def test_an_attack_on_the_scores_is_one_on_a_network_that_knows_no_others(loss, start):
+    class ScoresAlone(PyramidClassifier):
+        def answers(self, *features):
+            return self.body(*features), self.body(*features)
+
+    model, given, labels = fpd().double().eval(), images(), torch.arange(3)
+    random = AttackRandom(0, labels)
+    with torch.no_grad():
+        model.trunk.classifier.weight *= 20  # where the tanh is no line
+    alone = copy.deepcopy(model)
+    alone.__class__ = ScoresAlone
+    of = {
+        climb: PGD(9, loss=loss, start=start, steps=5, stop_when_wrong=False, climb=climb)
+        for climb in ("logits", "outputs")
+    }
+    with attacked(model), attacked(alone):
+        expected = of["logits"].search(alone, given, labels, random)
+        found = {climb: attack.search(model, given, labels, random) for climb, attack in of.items()}
+    torch.testing.assert_close(found["outputs"].losses, expected.losses)
+    assert torch.equal(found["outputs"].images, expected.images)
+    assert not torch.allclose(found["logits"].losses, expected.losses, rtol=1e-2)
+
+
 def test_the_twin_has_the_logits_and_a_gradient():
     model = fpd(P2BE(6)).double().eval()
     floats = (images().double() / 255).requires_grad_()

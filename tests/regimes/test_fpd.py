@@ -370,6 +370,8 @@ def test_the_attack_suite_on_a_run(run):
     results = json.loads((run / "evaluations/suite/results.json").read_text())
     assert results["worst_case_error"]["8"] >= results["clean_error"]
     assert "attack/transfer_p2be_wrn16_1/8" in results["conditions"]
+    assert {"attack/pgd_margin_secant/8", "attack/pgd_margin_secant_outputs/8"} <= set(results["conditions"])
+    assert any(check["name"].startswith("climbing the outputs") for check in results["sanity"])
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("torch_export", "pt2"), ("onnx", "onnx")])

@@ -65,6 +65,13 @@ def test_attacks_without_a_radius_are_counted(timed):
     assert hopskipjump == 1 + 5 * (10 + 10 * (100 + 141 + 173 + 1))
 
 
+def test_the_attack_on_outputs_that_hide_logits_is_counted(timed):
+    few = ["dataset=cifar10", "encoding=rgb", "model=fpd", "epochs=1", "limit_train=1", "limit_test=5"]
+    suite = ["attack=suite_short", "attack.steps=3", "attack.restarts=2"]
+    without, more = Estimator()(config_of(*few, *suite, "model.tanh=false")), Estimator()(config_of(*few, *suite))
+    assert more - without == 5 * (10 + 2 * 3 * 1000)
+
+
 def test_each_kind_is_timed_once(timed):
     estimator = Estimator()
     for arguments in (["seed=0"], ["seed=1", "epochs=2"], ["encoding=rgb"], ["encoding=rgb", "limit_train=5"]):

@@ -98,6 +98,8 @@ class Attack(ABC):
         queries: forward passes of one search, at most, where it has no gradient; 0 where it does not count them.
         climbs: whether it follows the gradient of the attacked model itself, whatever that is made of: the sanity panel
             then plants a direction that it must find.
+        climbs_outputs: whether it follows the outputs of a model as they are, also where these hide the way: it is to
+            show how much they hide, and may fail.
         clamps: whether its searches may leave the ball, so that images are moved into it and counted.
         stop_when_wrong: whether an image's search ends at its first wrong point. Always off in training; an attack
             for which it is optional has an argument of this name.
@@ -113,6 +115,7 @@ class Attack(ABC):
     steps: int = 0
     queries: int = 0
     climbs: bool = False
+    climbs_outputs: bool = False
     clamps: bool = False
     stop_when_wrong: bool = False
     capturable: bool = False

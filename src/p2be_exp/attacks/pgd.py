@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Loss = Literal["ce", "margin", "kl", "mix"]
 Start = Literal["image", "near", "uniform"]
+Climb = Literal["logits", "outputs"]
 
 _GATE_SHARE = 0.5  # of the objective ``mix``
 _ENOUGH = 0.75  # share of the moves between two checkpoints that have to raise the loss
@@ -63,6 +64,9 @@ class PGD(Attack):
             away; ``uniform``, levels uniform in the ball.
         adaptive: False takes steps of one size without momentum and returns the last point (Madry et al. 2018), which
             is what TRADES and MART train against.
+        climb: what the loss is of. ``logits``, what leads to the model's outputs where these hide the way, as behind a
+            tanh (:meth:`~p2be_exp.models.classifier.Classifier.answers`); ``outputs``, the outputs themselves, as an
+            attack does that knows nothing of it. Of most models both are the same.
         width: of ``smooth``, in levels.
         stop_when_wrong: the first wrong point of an image is its result and ends its search: what an evaluation needs.
             False returns each image's point of highest loss, for training and for transfer.
@@ -85,6 +89,7 @@ class PGD(Attack):
         step_size: float = 2.0,
         start: Start = "image",
         adaptive: bool = True,
+        climb: Climb = "logits",
         width: float = 8.0,
         stop_when_wrong: bool = True,
     ) -> None:
@@ -95,6 +100,7 @@ class PGD(Attack):
         _check("momentum", momentum, 0 < momentum <= 1, "above 0 and at most 1")
         _check("step_size", step_size, step_size > 0, "above 0")
         _check("start", start, start in get_args(Start), " | ".join(get_args(Start)))
+        _check("climb", climb, climb in get_args(Climb), " | ".join(get_args(Climb)))
         _check("start", start, loss != "kl" or start != "image", "near | uniform, which loss=kl needs")
         # A divergence grows on either side of an image, and it is wrong on one of them; a planted network has no gate.
         self.climbs = loss not in ("kl", "mix")
@@ -102,6 +108,8 @@ class PGD(Attack):
         self.gradient: Surrogate = gradient
         self.loss, self.steps, self.momentum, self.step_size = loss, steps, momentum, step_size
         self.start: Start = start
+        self.climb: Climb = climb
+        self.climbs_outputs = climb == "outputs"
         self.adaptive, self.width, self.stop_when_wrong = adaptive, width, stop_when_wrong
         self.id = self.family
 
@@ -114,7 +122,8 @@ class PGD(Attack):
     def family(self) -> str:
         """The same for another number of steps and restarts."""
         start = "" if self.start == "image" else f"_{self.start}"
-        return f"pgd_{self.loss}_{self.gradient}{start}{'' if self.adaptive else '_fixed'}"
+        climb = "" if self.climb == "logits" else f"_{self.climb}"
+        return f"pgd_{self.loss}_{self.gradient}{start}{'' if self.adaptive else '_fixed'}{climb}"
 
     def search(
         self, model: Classifier, images: Tensor, labels: Tensor, random: AttackRandom, restart: int = 0
@@ -201,13 +210,14 @@ class Asked:
 
     def __init__(self, model: Classifier, attack: PGD, images: Tensor) -> None:
         self.model, self.readers, self.loss = model, model.readers, attack.loss
+        self.climbs_outputs = attack.climbs_outputs
         self.tables = [reader.encoding.table().detach() for reader in self.readers]
         radius = max(attack.eps_levels, 1)
         self.slopes = [slopes(reader.encoding, attack.gradient, radius, attack.width) for reader in self.readers]
         self.clean: Tensor | None = None
         if self.loss == "kl":
             with torch.no_grad():
-                self.clean = self.model.climbed(*self._features(images))
+                self.clean = self._answers(self._features(images))[1]
 
     def __call__(self, levels: Tensor, labels: Tensor, place: Tensor, with_gradient: bool) -> _Answer:
         with torch.set_grad_enabled(with_gradient):
@@ -231,7 +241,8 @@ class Asked:
     def _answers(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         """The logits, what is climbed, and a gate's gamma where it is climbed, too."""
         if self.loss != "mix":
-            return *self.model.answers(*features), None
+            outputs, climbed = self.model.answers(*features)
+            return outputs, outputs if self.climbs_outputs else climbed, None
         output, gamma = cast("AdaptiveMixedClassifier", self.model).gated(*features)
         return output, output, gamma
 

@@ -217,6 +217,9 @@ def _describe(error: Exception, overrides: Sequence[str]) -> str:
         return f"{subject}: unknown key{_did_you_mean(key if file else _key(subject), overrides)}" if key else message
     if "could not be converted to" in text:
         return f"{subject}: must be {_TYPES.get(text.rsplit(' ', 1)[-1], 'of the right type')}"
+    if "is not a ListConfig" in text:
+        key, _, value = subject.partition("=")
+        return f"{subject}: must be a list, such as {key}=[{value}]"
     if "is not a valid bool" in text:
         return f"{subject}: must be true or false"
     if "is not Optional" in text or "Missing mandatory value" in text:

@@ -31,7 +31,7 @@ _REGIME: dict[str, dict[str, Any]] = {
     "advtrain": {"awp_gamma": 0.0, "awp_warmup": 0},
 }
 _ATTACK: dict[str, dict[str, Any]] = {
-    "pgd": {"start": "image", "adaptive": True, "step_size": 2.0},
+    "pgd": {"start": "image", "adaptive": True, "step_size": 2.0, "climb": "logits"},
     "lspga": {"loss": "ce"},
     "suite": {"also": []},
     "suite_short": {"also": []},

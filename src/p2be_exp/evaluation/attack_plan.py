@@ -50,6 +50,7 @@ def plan_attacks(
     source: Source | None = None,
     parts: Mapping[str, Sequence[str]] = NO_PARTS,
     gated: bool = False,
+    hides_logits: bool = False,
 ) -> list[Attack]:
     """The attacks that an ``attack`` group asks for: radius by radius, at each radius the cheapest first.
 
@@ -63,6 +64,8 @@ def plan_attacks(
         parts: names of the encodings of each part of a mixture, by the part's name. A suite transfers from each as
             well: where a mixture hides their gradients, images that fool a part may still fool it.
         gated: whether the model has a gate, which a suite then climbs as well.
+        hides_logits: whether the outputs of the model hide its logits (behind a tanh): a suite then climbs both, along
+            the margin, so that the difference is what they hide.
 
     Raises:
         BadInput: an attack that does not support an encoding.
@@ -77,7 +80,7 @@ def plan_attacks(
         return attacks
     for radius in sorted(config.radii):
         if isinstance(config, SuiteConfig):
-            attacks += _suite(config, radius, encodings, source, parts, gated)
+            attacks += _suite(config, radius, encodings, source, parts, gated, hides_logits)
         else:
             attacks += _single(config, radius, source)
     return attacks
@@ -181,6 +184,7 @@ def _suite(
     source: Source | None,
     parts: Mapping[str, Sequence[str]],
     gated: bool,
+    hides_logits: bool,
 ) -> list[Attack]:
     steps, restarts = config.steps, config.restarts
     one_step = PGD(radius, gradient="secant", loss="ce", steps=1, restarts=1)
@@ -190,13 +194,16 @@ def _suite(
     if set(encodings) != {"rgb"}:
         others = ["smooth", "interpolate"] if _interpolates(encodings) else ["smooth"]
     losses: tuple[Loss, ...] = ("ce", "margin", "mix") if gated else ("ce", "margin")
+    first: Surrogate = "secant"
+    hidden = [PGD(radius, first, "margin", steps, restarts, climb="outputs")] if hides_logits else []
     lspga = _default("lspga")
     return [
         _random(radius),
         one_step,
         build_attack(replace(lspga, restarts=restarts), radius),  # as the reference code runs it
         build_attack(replace(lspga, loss="margin", restarts=restarts * max(steps // lspga.steps, 1)), radius),
-        *(PGD(radius, gradient="secant", loss=loss, steps=steps, restarts=restarts) for loss in losses),
+        *(PGD(radius, gradient=first, loss=loss, steps=steps, restarts=restarts) for loss in losses),
+        *hidden,
         *(PGD(radius, gradient=each, loss="margin", steps=steps, restarts=restarts) for each in others),
         *([_transfer(source, radius, steps, restarts)] if source is not None else []),
         *(_transfer(Source(part, part), radius, steps, restarts) for part in parts),

@@ -117,13 +117,13 @@ class EvaluationPlan:
 
 def _attacks(config: TrainConfig, source: Run | None) -> list[Attack]:
     wanted, encodings, parts = config.attack, config.encoding_names, config.model.part_encodings()
-    gated = config.model.gated
+    gated, hides_logits = config.model.gated, config.model.hides_logits
     check_climbs_gate("attack", wanted, gated)
     if config.regime.attack is not None:
         check_serves("regime.attack", config.regime.attack, encodings, parts)
     if source is None:
-        return plan_attacks(wanted, encodings, parts=parts, gated=gated)
+        return plan_attacks(wanted, encodings, parts=parts, gated=gated, hides_logits=hides_logits)
     other, key = source.config(), "attack.source"
     name = f"{other.encoding.name}_{other.network}"
     model = model_of(source, load_checkpoint(source, key=key), key=key)
-    return plan_attacks(wanted, encodings, Source(name, model), parts, gated)
+    return plan_attacks(wanted, encodings, Source(name, model), parts, gated, hides_logits)

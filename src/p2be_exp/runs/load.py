@@ -1,4 +1,4 @@
-"""A run's checkpoint, and its trained model."""
+"""A run's checkpoint, or the weights of a shared network, and the trained model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from p2be_exp.config.plugin_arguments import allow
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
+from p2be_exp.runs.shared import CONFIG, WEIGHTS, SharedWeights
 
 if TYPE_CHECKING:
     from p2be_exp.models.classifier import Classifier
@@ -22,11 +23,12 @@ def load_run(
     key: str = "run",
     strict_plugins: bool | None = None,
 ) -> Classifier:
-    """The trained model of a run, in eval mode.
+    """The trained model of a run, or a shared network, in eval mode.
 
     Args:
-        path: the run folder.
-        checkpoint: ``last`` or ``best``.
+        path: the run folder; or a folder of ``python -m p2be_exp.export format=hub``, ``zoo:NAME`` with a name of
+            :func:`p2be_exp.list_models`, ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``.
+        checkpoint: ``last`` or ``best``; a shared network has the one that it was made of.
         device: of the model.
         plugins: modules that may be imported because the run needs them, in addition to those already imported and
             those named in P2BE_PLUGINS. A plug-in is code: see docs/runs.md, "Runs from others".
@@ -38,10 +40,10 @@ def load_run(
         A classifier that takes uint8 levels or floats in [0, 1], ``(B, 3, H, W)``, and returns logits.
 
     Raises:
-        BadInput: it is not a run, or the checkpoint is missing or damaged.
+        BadInput: it is neither, the checkpoint is missing or damaged, or a download fails.
     """
     allow(plugins)
-    run = Run.open(path, key, strict_plugins)
+    run = Run.open(path, key, strict_plugins, or_shared=True)
     return model_of(run, load_checkpoint(run, checkpoint, key), checkpoint, key).to(device)
 
 
@@ -70,16 +72,21 @@ def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str =
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
-        raise BadInput(f"{key}={run.path}: checkpoints/{which}.ckpt does not match config.yaml") from error
+        weights, config = (WEIGHTS, CONFIG) if run.shared else (f"checkpoints/{which}.ckpt", "config.yaml")
+        raise BadInput(f"{key}={run.place}: {weights} does not match {config}") from error
     return model.eval()
 
 
 def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
     """Load a checkpoint of a run on the CPU; every record is compared with its checksum (see ``system/saved_file.py``).
 
+    Of a shared network it has the weights, the step and the number of classes.
+
     Raises:
         BadInput: it is missing, cannot be read or is damaged, or its weights are not finite.
     """
+    if run.shared is not None:
+        return _shared_checkpoint(run, run.shared.weights, which, key)
     file = run.checkpoint(which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
@@ -100,6 +107,23 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
     # A checkpoint also has the state of the training itself.
     if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
         raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
+    return checkpoint
+
+
+def _shared_checkpoint(run: Run, expected: SharedWeights, which: str, key: str) -> dict[str, Any]:
+    where = f"{key}={run.place}"
+    if which not in ("last", expected.checkpoint):  # the first is what a user gets who does not ask
+        raise BadInput(f"{where}: no {which} checkpoint; a shared network has one, here the {expected.checkpoint}")
+    from p2be_exp.runs.shared_weights import read_weights  # imports PyTorch
+
+    weights = read_weights(run.path, expected, where)
+    checkpoint = {
+        "state_dict": {f"model.{name}": value for name, value in weights.items()},
+        "hyper_parameters": {"num_classes": expected.classes},
+        "global_step": expected.step,
+    }
+    if wrong := _misfit(checkpoint, weights):
+        raise BadInput(f"{where}: {CONFIG} is damaged ({wrong})")
     return checkpoint
 
 

@@ -174,7 +174,8 @@ def planned(config: TrainConfig) -> list[Attack | NearestAttack]:
     if isinstance(attack, SuiteConfig):
         attack = dataclasses.replace(attack, source=None)
     model = config.model
-    attacks = plan_attacks(attack, config.encoding_names, parts=model.part_encodings(), gated=model.gated)
+    parts, hides = model.part_encodings(), model.hides_logits
+    attacks = plan_attacks(attack, config.encoding_names, parts=parts, gated=model.gated, hides_logits=hides)
     return [*attacks, *plan_nearest(attack)]
 
 

@@ -23,6 +23,12 @@ def verdict(*rows, directions=UPHILL):
     return white_box_beats_random(rows, directions).verdict
 
 
+def test_an_attack_that_climbs_outputs_may_be_no_better_than_random():
+    rows = [row("random", 20), row("pgd", 100)]
+    hidden = dataclasses.replace(row("outputs", 20), climbs_outputs=True)
+    assert white_box_beats_random([*rows, hidden], UPHILL) == white_box_beats_random(rows, UPHILL)
+
+
 def test_stronger_alike_and_weaker():
     assert verdict(row("random", 10), row("pgd", 41)) == "ok"
     # 8 against 2 give p = 0.11, 9 against 1 p = 0.021.

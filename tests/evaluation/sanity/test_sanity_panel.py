@@ -16,6 +16,7 @@ from p2be_exp.evaluation.sanity.checks import (
     more_work_changes_little,
     no_image_is_repaired,
     one_step_is_weaker_than_many,
+    outputs_hide_the_way,
     panel,
     random_is_weaker_than_one_step,
     relaxed_is_stronger_than_random,
@@ -193,6 +194,22 @@ def test_gradients(share, verdict):
 def test_gradients_not_measured():
     assert gradients_are_not_zero([row("square", 10)]).verdict == "not measured"
     assert gradients_are_not_zero([row("pgd", 10, zero_gradient=float("nan"))]).verdict == "not measured"
+
+
+def test_no_verdict_hangs_on_an_attack_that_climbs_outputs_unless_it_is_the_stronger_one():
+    hidden = row("pgd/outputs", 12, climbs_outputs=True, zero_gradient=1.0)
+    rows = [row("random", 10), row("pgd", 50, zero_gradient=0.1)]
+    assert gradients_are_not_zero([*rows, hidden]) == gradients_are_not_zero(rows)
+    assert outputs_hide_the_way(rows) == []
+    (found,) = outputs_hide_the_way([*rows, hidden])
+    assert found.verdict == "ok"
+    assert found.detail.endswith("At most 100.0 % of the values of the outputs' gradient are exactly 0.")
+    (found,) = outputs_hide_the_way([*rows, row("pgd/outputs", 80, climbs_outputs=True)])
+    assert found.verdict == "failed"
+    names = [check.name for check in panel([*rows, hidden])]
+    assert names.count(found.name) == 1
+    assert found.name not in [check.name for check in panel(rows)]
+    assert outputs_hide_the_way([hidden])[0].verdict == "not measured"
 
 
 def test_relaxed_against_random_where_another_attack_succeeds():

@@ -82,6 +82,7 @@ class PGDConfig(AttackConfig):
     start: str = choice("image", "near", "uniform")
     adaptive: bool = MISSING
     step_size: float = number(above=0)
+    climb: str = choice("logits", "outputs")
     restarts: int = number(1, 1000)
 
 

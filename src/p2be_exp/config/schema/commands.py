@@ -119,9 +119,11 @@ class CorruptionsConfig:
 @dataclass
 class ExportConfig:
     run: str = path()
-    format: str = choice("torch_export", "onnx")
+    format: str = choice("torch_export", "onnx", "hub")
     out: str | None = path()
     checkpoint: str = choice("last", "best")
+    evaluation: str | None = MISSING
+    license: str | None = MISSING
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
     plugins: list[str] = MISSING

@@ -34,6 +34,11 @@ class ModelConfig:
         return False
 
     @property
+    def hides_logits(self) -> bool:
+        """Whether its outputs are behind a function with hardly a gradient: a suite then climbs them as well."""
+        return False
+
+    @property
     def needs_stages(self) -> bool:
         """Whether its parts need a backbone with stages."""
         return False
@@ -97,6 +102,11 @@ class FPDModelConfig(ModelConfig):
         """With the parts that are switched off."""
         off = [key for key in ("tanh", "denoise", "image_denoise", "restoration") if not getattr(self, key)]
         return "-no-".join([self.name, *off])
+
+    @property
+    def hides_logits(self) -> bool:
+        """Behind its tanh."""
+        return self.tanh
 
 
 @dataclass

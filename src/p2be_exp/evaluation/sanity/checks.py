@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -79,6 +79,7 @@ class Measured:
         restarts: number of searches.
         gradient: see :class:`~p2be_exp.attacks.attack.Attack`; ``relaxed`` is LS-PGA.
         zero_gradient: mean share of values whose gradient was exactly 0; None without a gradient.
+        climbs_outputs: see :class:`~p2be_exp.attacks.attack.Attack`; no verdict hangs on whether it succeeds.
 
     Raises:
         ValueError: counts that cannot be, or that are not those of ``wrong``.
@@ -95,6 +96,7 @@ class Measured:
     restarts: int = 1
     gradient: str = ""
     zero_gradient: float | None = None
+    climbs_outputs: bool = False
 
     def __post_init__(self) -> None:
         counted = self.wrong is None or (len(self.wrong) == self.n and int(np.sum(self.wrong)) == self.n_wrong)
@@ -136,6 +138,7 @@ def panel(rows: Sequence[Measured], clean: Measured | None = None, live: Iterabl
         accuracy_goes_to_zero(rows),
         more_work_changes_little(rows),
         gradients_are_not_zero(rows),
+        *outputs_hide_the_way(rows),
         *live,
     ]
 
@@ -247,6 +250,7 @@ def gradients_are_not_zero(rows: Sequence[Measured]) -> Check:
     where the margin's does not.
     """
     name = "gradients are not zero"
+    rows = [row for row in rows if not row.climbs_outputs]
     shares = [row for row in rows if row.zero_gradient is not None and not math.isnan(row.zero_gradient)]
     if not shares:
         return Check(name, "not measured", "No row says how many gradients were 0.")
@@ -258,6 +262,24 @@ def gradients_are_not_zero(rows: Sequence[Measured]) -> Check:
     which = "All" if share == 1 else f"At most {100 * share:.1f} %"
     detail = f"{which} of the values of an attack's gradient, along its way, are exactly 0 ({worst})."
     return Check(name, verdict, detail)
+
+
+def outputs_hide_the_way(rows: Sequence[Measured]) -> list[Check]:
+    """Climbing the outputs of a model breaks no more images than climbing what leads to them does.
+
+    Said of an attack that climbs the outputs; where it is the stronger one, what the others climb hides the way.
+    Empty without such an attack.
+    """
+    hidden = [row for row in rows if row.climbs_outputs]
+    if not hidden:
+        return []
+    others = [row for row in rows if row.kind == "white-box" and row.steps > 1 and not row.climbs_outputs]
+    found = _no_stronger("climbing the outputs is no stronger than climbing the logits", _pairs(hidden, others))
+    shares = [share for row in hidden if (share := row.zero_gradient) is not None and not math.isnan(share)]
+    if not shares:
+        return [found]
+    zeros = f" At most {100 * max(shares):.1f} % of the values of the outputs' gradient are exactly 0."
+    return [replace(found, detail=found.detail + zeros)]
 
 
 # Comparisons of rows

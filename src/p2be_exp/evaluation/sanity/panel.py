@@ -87,6 +87,7 @@ def measured(condition: Condition, attack: Attack, results: Results, wrong: dict
         restarts=attack.restarts,
         gradient=attack.gradient,
         zero_gradient=results.zero_gradient(condition.id),
+        climbs_outputs=attack.climbs_outputs,
     )
 
 

@@ -44,13 +44,14 @@ def white_box_beats_random(rows: Sequence[Measured], directions: Mapping[str, Ve
     corrected by Holm over the attacks. It has failed where it is no stronger than random, and is suspicious where it is
     stronger, but not significantly so. Where fewer than :data:`DISCORDANT` images differ at every radius, there may be
     nothing to break, and whether its gradient points uphill decides: if so, that is fine; if not, it is suspicious.
-    Radii where random alone breaks more than :data:`RANDOM_IS_ENOUGH` percent are left out.
+    Radii where random alone breaks more than :data:`RANDOM_IS_ENOUGH` percent are left out, and attacks that climb the
+    outputs of a model where these hide the way.
 
     Args:
         rows: every attack at every radius.
         directions: the verdict on each kind of gradient (:mod:`p2be_exp.evaluation.sanity.directional`).
     """
-    white_box = [row for row in rows if row.kind == "white-box"]
+    white_box = [row for row in rows if row.kind == "white-box" and not row.climbs_outputs]
     compared = [_most_discordant(rows, attack) for attack in dict.fromkeys(row.attack for row in white_box)]
     known = [each for each in compared if each is not None]
     if not known:

@@ -209,7 +209,7 @@ def _warning(table: Table) -> str:
     if table.full:
         return ""
     start = "Small scale or another recipe: not comparable with the published numbers."
-    recipe = "full scale of sweeps=other_methods" if table.spec.methods else "paper"
+    recipe = f"full scale of sweeps={table.spec.sweeps[0]}" if table.spec.methods else "paper"
     return f"{start} These runs depart from the {recipe} in: {'; '.join(table.departures)}."
 
 

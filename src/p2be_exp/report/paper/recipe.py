@@ -66,7 +66,7 @@ class Recipe:
     Attributes:
         datasets: data sets of the published table; none: any.
         regimes: its regimes; none: any.
-        free: keys that vary within the table, besides encoding and backbone.
+        free: keys, or groups of them, that vary within the table, besides encoding and backbone.
         measures: kinds of measures in the table: ``corruption``, ``lspga``.
         networks: its backbones, where the table does not name them; none: any.
         of_row: beginnings of the keys that concern a row only.
@@ -173,7 +173,8 @@ def _is_free(key: str, recipe: Recipe) -> bool:
     if key.endswith(".name"):  # of options; those that matter are reported separately
         return not key.startswith("regime.attack.")
     # What a preset sets is compared where it is used.
-    return key in recipe.free or key in _NOT_COMPARED or key.split(".")[0] in {*_NOT_COMPARED, "preset"}
+    group = key.split(".")[0]
+    return bool({key, group} & recipe.free) or key in _NOT_COMPARED or group in {*_NOT_COMPARED, "preset"}
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from p2be_exp.corruptions.names import TEST
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import CellKey, Key, Measure, Setting
 from p2be_exp.report.paper.measures import MEASURES, WORST_RADIUS, is_official_imagenet, worst_case
+from p2be_exp.report.paper.optimizer_steps import steps_note
 from p2be_exp.report.paper.published import ENCODINGS, FAMILIES, NETWORKS, PUBLISHED, PublishedTable
 from p2be_exp.report.paper.recipe import METHOD_ROW, Recipe, smooth_weight, training_departures
 from p2be_exp.runs.run import Run
@@ -43,6 +44,7 @@ class TableSpec:
         remarks: notes on the runs in it.
         papers_alone: whether it takes the paper's regimes and ``model=plain`` alone.
         methods: whether rows are methods with an encoding each, on any network; of these, only what was measured.
+        others_beneath: whether what others publish of such methods stands beneath.
     """
 
     printed: PublishedTable
@@ -65,6 +67,7 @@ class TableSpec:
     remarks: Callable[[Sequence[Result]], list[str]] = lambda results: []
     papers_alone: bool = False
     methods: bool = False
+    others_beneath: bool = False
 
     @property
     def id(self) -> str:
@@ -334,11 +337,27 @@ _BESIDE_THE_PAPER = frozenset(METHODS) - frozenset(_PAPERS)
 
 
 def _cells_methods(result: Result, variant: str) -> list[CellKey]:
-    if _name(result, "regime") not in METHODS or not _learns_its_table(result):
+    if _name(result, "regime") not in METHODS or not _learns_its_table(result) or result.sweep == _DECODERS:
         return []
+    return _method(result, variant, "clean", "corruption", "worst")
+
+
+def _method(result: Result, variant: str, *kinds: str) -> list[CellKey]:
     block = Key(_name(result, "dataset"), within=(_name(result, "backbone"),))
     row = Key(_name(result, "regime"), variant, within=(*_kind(result), _name(result, "encoding")))
-    return _cells(block, row, "clean", "corruption", "worst")
+    return _cells(block, row, *kinds)
+
+
+_DECODERS = "fpd"
+"""The sweep of Feature Pyramid Decoders, whose lengths differ so that optimizer steps do not."""
+
+
+def _cells_decoders(result: Result, variant: str) -> list[CellKey]:
+    return _method(result, variant, "clean", "worst") if result.sweep == _DECODERS else []
+
+
+def _about_decoders(results: Sequence[Result]) -> list[str]:
+    return [*_about_methods(results), steps_note(results)]
 
 
 def _about_methods(results: Sequence[Result]) -> list[str]:
@@ -382,6 +401,7 @@ _FIXED = Recipe(("imagenet",), ("augmix",), networks=("resnet50",))
 _SMOOTHNESS = Recipe(_BOTH, ("contrain",), frozenset({"encoding.lambda_smooth"}), _LSPGA, _WRN)
 _ANY = _BOTH, ("augmix", *_ADVERSARIAL)
 _METHODS = Recipe(_BOTH, (), measures=frozenset({"corruption", "worst"}), of_row=METHOD_ROW)
+_OF_DECODERS = Recipe((), (), frozenset({"epochs", "optim"}), frozenset({"worst"}), of_row=METHOD_ROW)
 
 TABLES: tuple[TableSpec, ...] = (
     TableSpec(
@@ -507,9 +527,39 @@ TABLES: tuple[TableSpec, ...] = (
         row_head="method",
         remarks=_about_methods,
         methods=True,
+        others_beneath=True,
+    ),
+    TableSpec(
+        PublishedTable(
+            "fpd",
+            rows=tuple(
+                f"{method}/{encoding}"
+                for method in ("standard", "fpd", "standard/fpd", "advtrain", "advtrain/fpd")
+                for encoding in ENCODINGS
+            ),
+            columns=("clean", "worst"),
+        ),
+        "Feature Pyramid Decoder at equal optimizer steps, its parts switched off one at a time",
+        _OF_DECODERS,
+        _cells_decoders,
+        reference=Key("standard", within=("rgb",)),
+        against="standard, RGB",
+        sweeps=(_DECODERS,),
+        variants_apart=False,
+        row_head="method",
+        remarks=_about_decoders,
+        methods=True,
     ),
 )
-"""The tables of the paper, of what its figures show, and of other methods, in the order of the report."""
+"""The tables of the paper, of what its figures show, of other methods and of decoders, in the order of the report."""
+
+
+def method_label(result: Result) -> str:
+    """A run in words as a row of the table of decoders: FPD, RGB, model.tanh = false."""
+    (spec,) = (each for each in TABLES if each.id == _DECODERS)
+    _, row = training_departures(result.config, spec.recipe)
+    return spec.row_label(_method(result, ", ".join(row), "clean")[0].row)
+
 
 OTHER = TableSpec(
     PublishedTable("other", rows=tuple(ENCODINGS), columns=_ALL),

@@ -17,6 +17,9 @@ from p2be_exp.report.paper.figures import Picture, table_pictures
 from p2be_exp.report.paper.folder import write_files
 from p2be_exp.report.paper.gather import NotUsed, Result, gather
 from p2be_exp.report.paper.grid import Grid, grids
+from p2be_exp.report.paper.masking import Masked, find_masked
+from p2be_exp.report.paper.masking_figure import masking_picture
+from p2be_exp.report.paper.masking_table import masking_csv, masking_grid
 from p2be_exp.report.paper.mixture_figure import mixture_picture
 from p2be_exp.report.paper.mixture_table import mixture_csv, mixture_grid
 from p2be_exp.report.paper.mixtures import Pair, find_pairs, is_mixture
@@ -68,6 +71,23 @@ class MixtureSection:
 
 
 @dataclass(frozen=True)
+class MaskingSection:
+    """What the outputs of some runs hide from an attack.
+
+    Attributes:
+        rows: the runs.
+        grid: the same in words.
+        pictures: of them.
+        published: None: nobody has published it.
+    """
+
+    rows: Sequence[Masked]
+    grid: Grid
+    pictures: tuple[Picture, ...]
+    published: Grid | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that is reported.
 
@@ -78,6 +98,7 @@ class Report:
         maps: Fig. 2, where a run has learned a table.
         notes: on runs whose table is not in it.
         mixtures: one section for each pair of networks that are mixed.
+        masking: on the runs whose outputs hide the way, if there are any.
     """
 
     results: Sequence[Result]
@@ -86,11 +107,12 @@ class Report:
     maps: Sequence[Picture]
     notes: Sequence[str]
     mixtures: Sequence[MixtureSection] = ()
+    masking: MaskingSection | None = None
 
     @property
-    def shown(self) -> list[Section | MixtureSection]:
+    def shown(self) -> list[Section | MixtureSection | MaskingSection]:
         """All sections, in the order of the report."""
-        return [*self.sections, *self.mixtures]
+        return [*self.sections, *self.mixtures, *([self.masking] if self.masking else [])]
 
     @property
     def runs(self) -> Grid:
@@ -110,13 +132,13 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
     of_one = [each for each in results if not is_mixture(each)]
     tables = fill_tables(of_one, shown=[each for each in parts if each])
     sections = [_section(table, grid) for table, grid in zip(tables, grids(tables), strict=True)]
-    methods = [number for number, section in enumerate(sections) if section.table.spec.methods]
+    methods = [number for number, section in enumerate(sections) if section.table.spec.others_beneath]
     for number in methods[-1:]:  # once, however many tables of methods there are
         published = published_methods(sections[number].table.spec.id)
         sections[number] = replace(sections[number], published=published)
     learned = any(result.config.encoding.name == "p2be" for result in of_one)
     maps, notes = code_maps(of_one) if learned else ([], [])  # a mixture's tables are its parts'
-    return Report(results, not_used, sections, maps, notes, mixtures)
+    return Report(results, not_used, sections, maps, notes, mixtures, _masking(results))
 
 
 def _section(table: Table, grid: Grid) -> Section:
@@ -132,6 +154,14 @@ def _mixtures(results: Sequence[Result]) -> list[MixtureSection]:
         published = published_mixtures("mixing") if number == len(pairs) else None
         found.append(MixtureSection(pair, grid, (picture,) if picture else (), published))
     return found
+
+
+def _masking(results: Sequence[Result]) -> MaskingSection | None:
+    if not (rows := find_masked(results)):
+        return None
+    grid = masking_grid(rows, "masking")
+    scale = " (small scale: see the table)" if grid.warning else ""
+    return MaskingSection(rows, grid, (masking_picture(rows, "masking", scale),))
 
 
 def write_report(report: Report, out: Path) -> None:
@@ -151,6 +181,8 @@ def write_report(report: Report, out: Path) -> None:
         files[f"tables/{mixture.grid.id}.csv"] = mixture_csv(mixture.pair, mixture.grid.id)
         if mixture.published:
             files[f"tables/{mixture.published.id}.csv"] = published_mixtures_csv()
+    if report.masking:
+        files[f"tables/{report.masking.grid.id}.csv"] = masking_csv(report.masking.rows, report.masking.grid.id)
     for grid in [each for section in report.shown for each in (section.grid, section.published) if each]:
         files[f"tables/{grid.id}.tex"] = as_latex(grid)
     for picture in (*chain.from_iterable(section.pictures for section in report.shown), *report.maps):
