@@ -191,7 +191,11 @@ def _unknown_option(error: MissingConfigException) -> str:
             f"name the module that does in plugins=[NAME]"
         )
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
-    group, option = (missing.group(1), missing.group(2)) if missing else (None, error.missing_cfg_file)
+    of_several = re.fullmatch(
+        r"(\w+)/(\w+)", error.missing_cfg_file or ""
+    )  # one of a list, which Hydra words otherwise
+    found = missing or of_several
+    group, option = (found.group(1), found.group(2)) if found else (None, error.missing_cfg_file)
     if now := where_now(group or "", option or ""):
         return now
     options = error.options if error.options else options_of(group) if group else []
