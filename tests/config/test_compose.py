@@ -9,7 +9,7 @@ import pytest
 from p2be_exp.backbones import list_backbones
 from p2be_exp.config import CONF_DIR, check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.compose import options_of
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, SEVERAL
 from p2be_exp.data import list_datasets
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
@@ -42,9 +42,10 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     elif len(needed) > evaluates or (group == "model" and OPTIONS[group][option].regime):
         needed += ["model.accurate=one", "model.robust=another"] * (option not in ("transfer", "own"))
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
+    node = config[group][option] if group in SEVERAL else config[group]
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
-    assert set(config[group]) == fields
-    assert config[group].get("name", option) == (OPTIONS[group][option].preset_of or option)
+    assert set(node) == fields
+    assert node.get("name", option) == (OPTIONS[group][option].preset_of or option)
 
 
 @pytest.mark.parametrize("command", COMMAND_SCHEMAS)
@@ -199,7 +200,7 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
             "regime.alpha_jsd=1: unknown key; it belongs to regime=augmix or contrain or noisymix",
         ),
         (["run=some"], "run=some: unknown key; it belongs to evaluate.py or python -m p2be_exp.export"),
-        (["project=mine"], "project=mine: unknown key; did you mean logger.project?"),
+        (["project=mine"], "project=mine: unknown key; did you mean logger.wandb.project?"),
         (["zzz=1"], "zzz=1: unknown key; see --help for the available keys"),
         (
             ["encoding=p3be"],

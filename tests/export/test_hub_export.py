@@ -146,11 +146,11 @@ def test_a_configuration_without_places():
         "corruption=generated",
     ]
     more = ["corruption.frost_dir=/secret/frost", "attack=suite", "attack.source=/secret/runs/rgb", "logger=wandb"]
-    config = typed(to_plain(compose_config("train", [*chosen, *more, "logger.entity=secret"])))
+    config = typed(to_plain(compose_config("train", [*chosen, *more, "logger.wandb.entity=secret"])))
     found = without_places(config)
     assert "secret" not in json.dumps(found)
     assert (found["data_dir"], found["attack"]["source"], found["encoding"]["table_from"]) == ("data", "rgb", "table")
-    assert found["logger"] == {"name": "csv"}
+    assert found["logger"] == {"csv": {"name": "csv"}}
     check_config("train", typed(found))
     assert config.data_dir == "/secret/data"
 

@@ -100,6 +100,8 @@ CHANGES = (
         r"|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
         new,
     ),
+    Change("keys of a logger stand under its name", r"config\.yaml: logger: (name|log_every_n_steps)", gone),
+    Change("keys of a logger stand under its name", r"config\.yaml: logger: tensorboard: \w+", new),
     Change("suites run LS-PGA along the margin", rf"{ROW}lspga_margin\W.*", new),
     Change("the attack that decides runs with half and twice its effort", rf"{ROW}\w+_(half|twice)\W.*", new),
     Change("PGD with half its steps runs where it decides alone", rf"{ROW}pgd_margin_\w+_half\W.*", gone),

@@ -1,4 +1,4 @@
-"""Keys that configurations of older versions lack."""
+"""Keys that configurations of older versions lack, or have in another form."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn1
 
 
 def fill_in(config: dict[str, Any]) -> None:
-    """Add the keys that are newer than a configuration; it is changed in place.
+    """Add the keys that are newer than a configuration, and nest what was flat; it is changed in place.
 
     A group that is missing or damaged is left unchanged: the checks of the configuration report it.
     """
@@ -65,6 +65,7 @@ def fill_in(config: dict[str, Any]) -> None:
     if isinstance(optim := config.get("optim"), dict):
         for key, value in _OPTIM.items():
             optim.setdefault(key, value)
+    _by_name(config)
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():
@@ -75,6 +76,15 @@ def fill_in(config: dict[str, Any]) -> None:
         dataset.setdefault("timeout", 300.0)
     if isinstance(backbone, dict) and backbone.get("name") in _RESIDUAL:
         backbone.setdefault("activation", "relu")
+
+
+def _by_name(config: dict[str, Any]) -> None:
+    """Put the keys of a logger under its name: there was one logger, whose keys stood in the group itself."""
+    logger = config.get("logger")
+    if isinstance(logger, dict) and isinstance(name := logger.get("name"), str):
+        if logger.get("mode") == "online":
+            logger["mode"] = None  # it left WANDB_MODE to decide
+        config["logger"] = {name: logger}
 
 
 def fill_in_attack(attack: Any) -> None:

@@ -52,7 +52,7 @@ def without_places(config: TrainConfig) -> dict[str, Any]:
     It describes the same network; that a table was another run's, or that there were weights to start from, can still
     be seen.
     """
-    kept = dataclasses.replace(config, logger=CSVLoggerConfig())
+    kept = dataclasses.replace(config, logger={"csv": CSVLoggerConfig()})
     found: dict[str, Any] = _without_places(kept)
     for role in config.model.roles:
         found["model"][role] = role  # both runs may have had the same name

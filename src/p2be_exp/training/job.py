@@ -49,6 +49,7 @@ from p2be_exp.system.trainer import (
     on_gpu,
     precision_of,
 )
+from p2be_exp.tracking import step_intervals
 from p2be_exp.training.calibrated import with_calibration
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
@@ -245,8 +246,8 @@ def prepare(
         callbacks.insert(1, Progress(rows))
     if isinstance(module.regime, FPD):
         callbacks.insert(0, PhaseRows(run))  # has a batch's row before that batch may be the last
-    if config.logger.log_every_n_steps is not None:  # on every rank, though rank 0 alone has loggers
-        callbacks.append(StepLog(config.logger.log_every_n_steps))
+    if intervals := step_intervals(config.logger):  # on every rank, though rank 0 alone has loggers
+        callbacks.append(StepLog(intervals))
     trainer = build_trainer(
         config.trainer,
         max_epochs=config.epochs,

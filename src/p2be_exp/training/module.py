@@ -60,7 +60,8 @@ class TrainingModule(pl.LightningModule):
         super().__init__()
         # A dataclass in a checkpoint could not be loaded with weights_only=True.
         self.save_hyperparameters(
-            {"config": plain(config), "num_classes": num_classes, "batches_per_epoch": batches_per_epoch}
+            {"config": plain(config), "num_classes": num_classes, "batches_per_epoch": batches_per_epoch},
+            logger=False,  # loggers are opened with the configuration, or get it with the results
         )
         self.config = config
         self.batches_per_epoch = batches_per_epoch

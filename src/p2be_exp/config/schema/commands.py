@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -17,7 +17,7 @@ from p2be_exp.config.schema.encoding import EncodingConfig
 from p2be_exp.config.schema.logger import LoggerConfig
 from p2be_exp.config.schema.model import ModelConfig
 from p2be_exp.config.schema.optim import OptimConfig
-from p2be_exp.config.schema.option import Group
+from p2be_exp.config.schema.option import Group, Groups
 from p2be_exp.config.schema.preset import PresetConfig
 from p2be_exp.config.schema.regime import RegimeConfig
 from p2be_exp.config.schema.trainer import TrainerConfig
@@ -34,7 +34,7 @@ class TrainConfig:
     corruption: Group[CorruptionConfig] = MISSING
     optim: Group[OptimConfig] = MISSING
     trainer: Group[TrainerConfig] = MISSING
-    logger: Group[LoggerConfig] = MISSING
+    logger: Groups[LoggerConfig] = field(default_factory=dict)  # none is chosen by logger=[]
     preset: Group[PresetConfig] = MISSING
     task_name: str = MISSING
     seed: int = number(0, 2**32 - 1)
@@ -140,7 +140,7 @@ class PublishedConfig:
 
 @dataclass
 class TrackingConfig:
-    project: str = MISSING
+    project: str | None = MISSING
     entity: str | None = MISSING
     name: str = MISSING
     dry_run: bool = MISSING
