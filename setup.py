@@ -1,7 +1,7 @@
-"""What pyproject.toml cannot say: the folders ``conf/`` and ``sweeps/`` become part of the package when it is built.
+"""What pyproject.toml cannot say: ``conf/``, ``sweeps/`` and ``docs/zoo/`` become part of the package when it is built.
 
-In the repository they stay where a person looks for them, at the top. A wheel has them inside the package, as ``_conf``
-and ``_sweeps``; :mod:`p2be_exp.system.installation` finds them in either place.
+In the repository they stay where a person looks for them. A wheel has them inside the package, as ``_conf``,
+``_sweeps`` and ``_zoo``; :mod:`p2be_exp.system.installation` finds them in either place.
 """
 
 import re
@@ -14,8 +14,8 @@ VERSION = re.search(r'^__version__ = "(.+)"$', INIT.read_text(encoding="utf-8"),
 
 setup(
     version=VERSION[1],
-    packages=[*find_packages("src"), "p2be_exp._conf", "p2be_exp._sweeps"],
-    package_dir={"": "src", "p2be_exp._conf": "conf", "p2be_exp._sweeps": "sweeps"},
+    packages=[*find_packages("src"), "p2be_exp._conf", "p2be_exp._sweeps", "p2be_exp._zoo"],
+    package_dir={"": "src", "p2be_exp._conf": "conf", "p2be_exp._sweeps": "sweeps", "p2be_exp._zoo": "docs/zoo"},
     package_data={
         "p2be_exp": ["py.typed"],
         "p2be_exp.report": ["sort.js"],
@@ -23,5 +23,6 @@ setup(
         "p2be_exp.report.paper": ["*.css", "*.html.j2", "runs_page.js", "published.yaml"],
         "p2be_exp._conf": ["**/*.yaml"],
         "p2be_exp._sweeps": ["*.yaml"],
+        "p2be_exp._zoo": ["*/*"],
     },
 )

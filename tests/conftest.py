@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import commandline
-from commandline import QUICKSTART, train, trained
+from commandline import QUICKSTART, export, train, trained
 from one_pixel import save_figure
 from p2be_exp.corruptions.published import FILES
 from p2be_exp.runs import provenance
@@ -157,5 +157,14 @@ def rgb_run(tmp_path_factory):
     """A finished run of one epoch whose encoding has no table to take over: not to be changed."""
     folder = tmp_path_factory.mktemp("rgb_run") / "run"
     outcome = train(*QUICKSTART, "epochs=1", "encoding=rgb", f"hydra.run.dir={folder}")
+    assert outcome.code == 0, outcome.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory, four_epochs):
+    """A network to share, made of the run of four epochs: to look at, to copy, not to change."""
+    folder = tmp_path_factory.mktemp("shared") / "network"
+    outcome = export(f"run={four_epochs}", "format=hub", f"out={folder}", "license=mit")
     assert outcome.code == 0, outcome.err
     return folder

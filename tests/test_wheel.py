@@ -14,7 +14,7 @@ from p2be_exp.runs.run import Run
 
 pytestmark = pytest.mark.slow
 
-SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src", "conf", "sweeps")
+SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src", "conf", "sweeps", "docs/zoo")
 PLUGIN = ("plugins=[my_encoding]", "encoding=gray")
 SMALL = (*TINY, "corruption=none", "attack=none", "epochs=1")
 
@@ -80,6 +80,7 @@ def run(site, empty):
 
 def test_every_file_of_the_package_is_in_the_wheel(wheel):
     here = {"p2be_exp": ROOT / "src" / "p2be_exp", "p2be_exp/_conf": ROOT / "conf", "p2be_exp/_sweeps": ROOT / "sweeps"}
+    here["p2be_exp/_zoo"] = ROOT / "docs" / "zoo"
     wanted = {
         f"{place}/{file.relative_to(folder).as_posix()}"
         for place, folder in here.items()
@@ -124,6 +125,13 @@ def test_it_is_evaluated(site, empty, run):
     assert outcome.code == 0, outcome.err
     rows = rows_of(run / "evaluations" / "mine" / "results.csv")
     assert [row["condition"] for row in rows] == ["clean", "corruption/fog/1", "attack/random_in_ball/8"]
+
+
+def test_the_zoo_is_found(site, empty):
+    small = ("corruption=none", "attack=none", "limit_test=20")
+    outcome = finish(start_warm(site / "p2be-evaluate", "run=zoo:digits_rgb", *small, "out=zoo", cwd=empty))
+    assert outcome.code == 0, outcome.err
+    assert [row["condition"] for row in rows_of(empty / "zoo" / "results.csv")] == ["clean"]
 
 
 def test_the_quickstart_and_the_sweeps_are_found(site, empty):

@@ -8,8 +8,13 @@ from wandb.proto import wandb_internal_pb2
 
 
 def records(folder: Path) -> list:
-    """What W&B has written of one run: a log of 32 KiB blocks of records, each with checksum, length and part."""
+    """What W&B has written of the only run in a folder."""
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    return records_of(file)
+
+
+def records_of(file: Path) -> list:
+    """What W&B has written of one run: a log of 32 KiB blocks of records, each with checksum, length and part."""
     content, at, found, parts = file.read_bytes(), 7, [], b""
     while at + 7 <= len(content):
         if 32768 - at % 32768 < 7:

@@ -166,7 +166,7 @@ def test_a_list_in_a_list_of_corruptions(workdir):
 
 
 @pytest.mark.parametrize(
-    ("group", "value"), in_turn(["logger", "encoding", "dataset"], ["null", "3", "[wandb,csv]", "[csv]", "true"])
+    ("group", "value"), in_turn(["encoding", "dataset"], ["null", "3", "[rgb,p2be]", "[csv]", "true"])
 )
 def test_one_option_of_a_group_is_chosen_by_its_name(workdir, group, value):
     said = refused(workdir, train, f"{group}={value}")

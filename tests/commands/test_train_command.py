@@ -346,6 +346,11 @@ def test_the_keys_that_go_with_resume_are_checked_too(workdir, run):
     assert message.startswith("logger.log_every_n_steps=3: unknown key")
 
 
+def test_a_logger_in_a_list_that_there_is_not_is_told_where_hydra_composes_itself(workdir):
+    message = refused(workdir, "--cfg", "job", "logger=[wandb,tensorbord]")
+    assert message == "logger=tensorbord: no such logger; available: csv, tensorboard, wandb; did you mean tensorboard?"
+
+
 @pytest.mark.parametrize("flags", [["-m"], ["--multirun"], ["-m", "watch_every=1,2"]])
 def test_resume_does_not_go_with_a_multirun(workdir, run, flags):
     assert refused(workdir, "resume=run", *flags) == f"resume=run: cannot be combined with {flags[0]}"

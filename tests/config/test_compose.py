@@ -9,11 +9,11 @@ import pytest
 from p2be_exp.backbones import list_backbones
 from p2be_exp.config import CONF_DIR, check_config, compose_config, parse_overrides, to_plain
 from p2be_exp.config.compose import options_of
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, SEVERAL
 from p2be_exp.data import list_datasets
 from p2be_exp.encodings import list_encodings
 from p2be_exp.errors import BadInput
-from p2be_exp.models.model import list_models
+from p2be_exp.models.model import list_model_kinds
 from p2be_exp.optim import Steps
 from p2be_exp.regimes import list_regimes
 from p2be_exp.registry import OPTIONS
@@ -42,9 +42,10 @@ def test_every_option_composes_passes_the_checks_and_has_every_key_of_its_schema
     elif len(needed) > evaluates or (group == "model" and OPTIONS[group][option].regime):
         needed += ["model.accurate=one", "model.robust=another"] * (option not in ("transfer", "own"))
     config = composed(f"{group}={option}", *needed, command="evaluate" if evaluates else "train")
+    node = config[group][option] if group in SEVERAL else config[group]
     fields = {field.name for field in dataclasses.fields(GROUP_SCHEMAS[group][option])}
-    assert set(config[group]) == fields
-    assert config[group].get("name", option) == (OPTIONS[group][option].preset_of or option)
+    assert set(node) == fields
+    assert node.get("name", option) == (OPTIONS[group][option].preset_of or option)
 
 
 @pytest.mark.parametrize("command", COMMAND_SCHEMAS)
@@ -74,7 +75,7 @@ def test_every_option_file_names_its_own_schema(file):
     [
         ("encoding", list_encodings),
         ("backbone", list_backbones),
-        ("model", list_models),
+        ("model", list_model_kinds),
         ("regime", list_regimes),
         ("dataset", list_datasets),
     ],
@@ -199,7 +200,7 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
             "regime.alpha_jsd=1: unknown key; it belongs to regime=augmix or contrain or noisymix",
         ),
         (["run=some"], "run=some: unknown key; it belongs to evaluate.py or python -m p2be_exp.export"),
-        (["project=mine"], "project=mine: unknown key; did you mean logger.project?"),
+        (["project=mine"], "project=mine: unknown key; did you mean logger.wandb.project?"),
         (["zzz=1"], "zzz=1: unknown key; see --help for the available keys"),
         (
             ["encoding=p3be"],
@@ -209,6 +210,10 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch):
         (["seed=null"], "seed=null: a value is required"),
         (["optim.lr=fast"], "optim.lr=fast: must be a number"),
         (["optim.nesterov=perhaps"], "optim.nesterov=perhaps: must be true or false"),
+        (
+            ["corruption=generated", "corruption.severities=3"],
+            "corruption.severities=3: must be a list, such as corruption.severities=[3]",
+        ),
         (["~epochs"], "epochs: a value is required"),
     ],
 )

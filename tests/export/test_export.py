@@ -180,7 +180,7 @@ def test_a_file_that_is_there_is_kept_unless_asked(runs, files, tmp_path):
     [
         ([], "run: required; the run to export, run=FOLDER"),
         (["run=nowhere"], "run=nowhere: no such folder"),
-        (["run=run", "format=pickle"], "format=pickle: must be one of torch_export, onnx"),
+        (["run=run", "format=pickle"], "format=pickle: must be one of torch_export, onnx, hub"),
         (["run=run", "batch=0"], "batch=0: must be dynamic, or a number of images, 1 or more"),
         (["run=run", "batch=any"], "batch=any: must be dynamic, or a number of images, 1 or more"),
         (["run=run", "checkpoint=best"], "run=run: no checkpoints/best.ckpt (it has no validation split)"),

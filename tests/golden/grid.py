@@ -19,7 +19,7 @@ from worker import Checkout
 
 Found = dict[str, Any]
 
-STEPS = ("logger=tensorboard", "logger.log_every_n_steps=1", "trainer.progress=false")
+STEPS = ("logger=tensorboard", "logger.tensorboard.log_every_n_steps=1", "trainer.progress=false")
 SMALL = ("experiment=quickstart", "epochs=2", "limit_train=256", "limit_test=60", *STEPS)
 """Training on 256 digits by wrn16_1: 16 steps."""
 TINY = ("limit_train=32", "limit_test=20", "batch_size=16", "epochs=1", "encoding.M=8", "regime=standard", *STEPS)

@@ -94,10 +94,14 @@ ROW = r"(results\.csv: attack/|results\.json: conditions: attack/|results\.json:
 CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
-        rf"{CONFIG}: (strict_plugins|model: name|backbone: activation|regime: awp_(gamma|warmup)"
-        r"|trainer: compile|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
+        rf"{CONFIG}: (strict_plugins|checkpoint_every|early_stop|model: name|backbone: activation"
+        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic|fast_dev_run|profile)"
+        r"|optim: (warmup_epochs|ema|ema_from)"
+        r"|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
         new,
     ),
+    Change("keys of a logger stand under its name", r"config\.yaml: logger: (name|log_every_n_steps)", gone),
+    Change("keys of a logger stand under its name", r"config\.yaml: logger: tensorboard: \w+", new),
     Change("suites run LS-PGA along the margin", rf"{ROW}lspga_margin\W.*", new),
     Change("the attack that decides runs with half and twice its effort", rf"{ROW}\w+_(half|twice)\W.*", new),
     Change("PGD with half its steps runs where it decides alone", rf"{ROW}pgd_margin_\w+_half\W.*", gone),

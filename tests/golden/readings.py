@@ -49,7 +49,7 @@ def read_run(folder: str | Path, log: str | None = None) -> dict[str, Any]:
 def read_steps(file: Path) -> dict[str, Any]:
     """The loss terms of every step, and the digest of the images that the network saw."""
     if not file.exists():
-        raise Broken("no step was logged: is logger=tensorboard logger.log_every_n_steps=1 still heard?")
+        raise Broken("no step was logged: is logger=tensorboard logger.tensorboard.log_every_n_steps=1 still heard?")
     steps = [json.loads(line) for line in file.read_text().splitlines()]
     return {
         f"step {step['step']}: {name}": value if name == "images" else float.fromhex(value)

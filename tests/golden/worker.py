@@ -5,7 +5,7 @@ knows a module of the package, only what is public (commands, keys, run folders,
 on stdin, a line each; a line of JSON goes out on stdout for each of them.
 
 What a command does is seen from outside: the loss terms of every step by what Lightning's TensorBoardLogger is given
-(``logger.log_every_n_steps=1``), the images that a network sees by a hook on every module of PyTorch.
+(``logger.tensorboard.log_every_n_steps=1``), the images that a network sees by a hook on every module of PyTorch.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Checkout:
 
     def _command(self, command: str, arguments: list[str], logs: Path, stop: int | None) -> int:
         script = str(self.tree / command) if command.endswith(".py") else command
-        sys.argv = [script, *arguments]
+        sys.argv = [script, *map(self._spelt, arguments)]
         sys.orig_argv = [sys.executable, *([] if command.endswith(".py") else ["-m"]), *sys.argv]
         sys.path.remove(str(Path(__file__).parent))
         trains = command == "train.py"
@@ -100,6 +100,11 @@ class Checkout:
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else int(end.code is not None)
         return 0
+
+    def _spelt(self, argument: str) -> str:
+        """An argument as the checkout has it: the keys of a logger did not always have its name in them."""
+        by_name = "@package" in (self.tree / "conf" / "logger" / "tensorboard.yaml").read_text()
+        return argument if by_name else argument.replace("logger.tensorboard.", "logger.")
 
     def collect(self, function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What a function finds, by key; it is called in a fork, since PyTorch must not compute in this process."""

@@ -4,7 +4,8 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, SEVERAL
+from p2be_exp.config.several import keys_of as keys_of_several
 
 LONG = "x" * 300
 HUGE = str(10**24)
@@ -54,6 +55,7 @@ def keys_of(command: str) -> list[str]:
     found = [field.name for field in dataclasses.fields(COMMAND_SCHEMAS[command])]
     for group in groups:
         schemas = GROUP_SCHEMAS[group].values()
+        found += keys_of_several(group) if group in SEVERAL else []
         found += sorted({f"{group}.{name}" for schema in schemas for name in schema.__dataclass_fields__})
     of_hydra = ("hydra.run.dir", "hydra.sweep.dir", "hydra.job.chdir", "hydra.verbose", "hydra/launcher", "experiment")
     nowhere = (
@@ -99,7 +101,7 @@ def keys_of_options(command: str) -> list[tuple[str, str]]:
     """``GROUP=OPTION`` with each key of the option."""
     groups = [name for name in COMMAND_SCHEMAS[command].__dataclass_fields__ if name in GROUP_SCHEMAS]
     found = [
-        (f"{group}={option}", f"{group}.{name}")
+        (f"{group}={option}", f"{group}.{option}.{name}" if group in SEVERAL else f"{group}.{name}")
         for group in groups
         for option, schema in GROUP_SCHEMAS[group].items()
         for name in schema.__dataclass_fields__

@@ -231,6 +231,7 @@ OF_KIND: dict[str, tuple[Damage, ...]] = {
     ".npz": (npz_array, npz_array, npz_member),
     ".npy": (npy_array, npy_header),
     ".ckpt": (),
+    ".safetensors": (),
 }
 
 

@@ -100,6 +100,19 @@ def test_loading_a_run(workdir, measured, times):
     of_every_case()
 
 
+def test_loading_a_shared_network(workdir, shared, times):
+    @cases(15, times)
+    @given(damage=damages("config.json", "model.safetensors"), seed=seeds)
+    def of_every_case(damage, seed):
+        holds(shared, workdir / "shared", *damage, seed, lambda place: _checked(_evaluate_shared, place))
+
+    of_every_case()
+
+
+def _evaluate_shared(place):
+    return evaluate_clean(f"run={place}", "out=results")
+
+
 def test_going_on_with_an_evaluation(workdir, measured, times):
     clean = json.loads((measured / "run" / "evaluations" / "mine" / "results.json").read_text())["conditions"]
 

@@ -13,5 +13,6 @@ def wandb_dirs(workdir, monkeypatch):
     monkeypatch.delenv("WANDB_DIR")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    wandb.teardown()  # what it has read of the environment
     yield
     wandb.teardown()

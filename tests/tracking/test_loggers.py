@@ -1,4 +1,4 @@
-"""The loggers beside metrics.csv: a W&B run a job, in a group, with tags, finished; TensorBoard's files."""
+"""The loggers beside metrics.csv: a W&B run a job, tagged, in its sweep's group, finished; TensorBoard's files."""
 
 import importlib.util
 import os
@@ -26,13 +26,15 @@ from p2be_exp.training.callbacks import StepLog
 from two_ranks import on_two_ranks
 from wandb_records import keys_of, of_kind, records
 
-OFFLINE = ["logger=wandb", "logger.mode=offline", "logger.log_every_n_steps=2"]
+OFFLINE = ["logger=wandb", "logger.wandb.mode=offline", "logger.wandb.log_every_n_steps=2"]
 TAGS = {"p2be", "wrn16_1", "digits", "standard", "official"}
 
 
 @pytest.mark.slow
 def test_every_job_of_a_sweep_has_a_finished_run_of_its_own_in_one_group(wandb_dirs):
-    outcome = train("-m", *TINY, *OFFLINE, "encoding=p2be,thermometer", "logger.tags=[mine]", "hydra.sweep.dir=sweep")
+    outcome = train(
+        "-m", *TINY, *OFFLINE, "encoding=p2be,thermometer", "logger.wandb.tags=[mine]", "hydra.sweep.dir=sweep"
+    )
     assert outcome.code == 0, outcome.err
     ids = []
     for job, encoding in (("0", "p2be"), ("1", "thermometer")):
@@ -90,10 +92,12 @@ def test_jobs_side_by_side_train_and_log_what_one_after_another_does(wandb_dirs)
 
 
 class FakeRun:
-    """Takes the place of a W&B run."""
+    """Takes the place of a W&B run: what it was not given, it names itself."""
 
-    def __init__(self):
+    def __init__(self, number, settings):
         self.summary, self.logged, self.config, self.step = {}, [], {}, 0
+        self.id, self.group = settings.get("id") or f"run{number}", settings["group"] or ""
+        self.project, self.disabled = settings["project"] or "uncategorized", False
 
     def log(self, values, step=None):
         self.logged.append(values)
@@ -105,14 +109,14 @@ class FakeRun:
 
 
 @pytest.fixture
-def calls(workdir, monkeypatch):
+def calls(wandb_dirs, monkeypatch):
     """The arguments of every wandb.init and wandb.finish, in their order."""
     found = []
     runs = []
 
     def init(**settings):
         found.append(("init", settings))
-        runs.append(FakeRun())
+        runs.append(FakeRun(len(runs), settings))
         monkeypatch.setattr(wandb, "run", None)
         return runs[-1]
 
@@ -127,11 +131,13 @@ ONLINE = [*TINY, "logger=wandb", "epochs=1"]
 
 
 def test_a_run_is_opened_with_its_settings_and_closed(calls):
-    arguments = ["logger.project=mine", "logger.entity=us", "logger.group=both", "logger.tags=[a,b]"]
+    arguments = [f"logger.wandb.{setting}" for setting in ("project=mine", "entity=us", "group=both", "tags=[a,b]")]
     assert train(*ONLINE, *arguments, "hydra.run.dir=run").code == 0
     (_, settings), end = calls
     assert (settings["project"], settings["entity"], settings["group"]) == ("mine", "us", "both")
-    assert (settings["id"], settings["resume"]) == (Run("run").info()["wandb_id"], "allow")
+    assert settings["mode"] is None  # W&B's to decide
+    facts = Run("run").info()
+    assert (facts["wandb_id"], facts["wandb_group"], facts["wandb_project"]) == ("run0", "both", "mine")
     assert set(settings["tags"]) == TAGS | {"a", "b"}
     assert settings["dir"] == "run"
     assert end == ("finish", 0)
@@ -156,17 +162,42 @@ def test_a_resumed_run_goes_on_under_its_id(calls, monkeypatch):
     assert train(*ONLINE, "hydra.run.dir=run").code == 143
     assert train("resume=run").code == 0
     first, second = (settings for name, settings in calls if name == "init")
-    assert first["id"] == second["id"] == Run("run").info()["wandb_id"]
+    assert "id" not in first
+    assert (second["id"], second["resume"]) == ("run0", "allow") == (Run("run").info()["wandb_id"], "allow")
+    assert (first["project"], second["project"]) == (None, "uncategorized")  # where W&B had put it
+    assert (first["group"], second["group"]) == (None, None)
 
 
-def test_an_offline_run_cannot_be_resumed_so_a_new_one_joins_its_group(calls, monkeypatch):
+@pytest.mark.parametrize("asked", ["logger.wandb.mode=offline", "WANDB_MODE=offline"])
+def test_an_offline_run_cannot_be_resumed_so_a_new_one_goes_on_in_a_group(calls, monkeypatch, asked):
+    if asked.startswith("WANDB"):
+        monkeypatch.setenv(*asked.split("="))
+    keys = [asked] if asked.startswith("logger") else []
     at_batch(monkeypatch, 0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert train(*ONLINE, "logger.mode=offline", "hydra.run.dir=run").code == 143
+    assert train(*ONLINE, *keys, "hydra.run.dir=run").code == 143
     assert train("resume=run").code == 0
     first, second = (settings for name, settings in calls if name == "init")
-    assert first["id"] != second["id"]
-    assert first["group"] == second["group"] == "run"
-    assert second["resume"] is None
+    assert not {"id", "resume"} & {*first, *second}
+    assert (first["group"], second["group"]) == (None, "run")
+    assert first["config"]["run_folder"] == second["config"]["run_folder"] == "run"
+    facts = Run("run").info()
+    assert (facts["wandb_id"], facts["wandb_group"]) == ("run1", "run")
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_run_that_was_offline_goes_on_online_only_once_it_was_sent(calls, monkeypatch, sent):
+    """Else a second run of its id would be there before it, and be replaced by it."""
+    at_batch(monkeypatch, 0, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train(*ONLINE, "logger.wandb.mode=offline", "hydra.run.dir=run").code == 143
+    folder = Path("run/wandb/offline-run-20260101_000000-run0")
+    folder.mkdir(parents=True)
+    (folder / "run-run0.wandb").touch()
+    if sent:
+        (folder / "run-run0.wandb.synced").touch()
+    assert train("resume=run", "logger.wandb.mode=online").code == 0
+    _, second = (settings for name, settings in calls if name == "init")
+    assert second.get("id") == ("run0" if sent else None)
+    assert second["group"] == (None if sent else "run")
 
 
 def test_a_resumed_job_of_a_sweep_stays_in_its_group(calls, monkeypatch):
@@ -176,22 +207,29 @@ def test_a_resumed_job_of_a_sweep_stays_in_its_group(calls, monkeypatch):
     assert [settings["group"] for name, settings in calls if name == "init"] == ["sweep", "sweep"]
 
 
-def test_wandb_that_cannot_start_is_bad_input(workdir, monkeypatch):
+def test_wandb_that_cannot_start_is_bad_input(wandb_dirs, monkeypatch):
     def init(**settings):
         raise wandb.errors.UsageError("api_key not configured (no-tty). call wandb.login()\nmore lines")
 
     monkeypatch.setattr(wandb, "init", init)
     message = refusal(train(*ONLINE, "hydra.run.dir=run"))
     assert message.startswith("logger=wandb: W&B could not start (api_key not configured")
-    assert message.endswith("log in, or logger.mode=offline")
+    assert message.endswith("log in, or logger.wandb.mode=offline")
     assert Run("run").status()["state"] == "failed"
+
+
+def test_a_variable_that_wandb_does_not_take_is_named_with_what_it_takes(wandb_dirs, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    message = refusal(train(*ONLINE, "hydra.run.dir=run"))
+    assert message.startswith("logger=wandb: W&B could not start (")
+    assert " mode Input should be 'online', 'offline'" in message
 
 
 # -- TensorBoard ------------------------------------------------------------------------------------------------------
 
 
 def test_tensorboard_has_the_rows_and_the_steps(workdir):
-    arguments = ["logger=tensorboard", "logger.log_every_n_steps=2", "dataset.val_size=10"]
+    arguments = ["logger=tensorboard", "logger.tensorboard.log_every_n_steps=2", "dataset.val_size=10"]
     outcome = train(*TINY, *arguments, "hydra.run.dir=run")
     assert outcome.code == 0, outcome.err
     events = EventAccumulator(str(Path("run/tensorboard")))
@@ -247,7 +285,7 @@ def step_log(folder, rank: int = 0, world_size: int = 1) -> list:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[StepLog(every_n_steps=1)],
+        callbacks=[StepLog([1])],
         default_root_dir=folder,
         **several,
     ).fit(Terms(), ResidentLoader(images, 3, shuffle_seed=None, rank=rank, world_size=world_size))
@@ -271,7 +309,7 @@ def test_a_step_without_an_image_that_can_be_read_is_not_logged():
     trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
     for count in (0, 3):
         module = SimpleNamespace(last_terms={"loss": torch.tensor(2.5)}, last_counts={"loss": count})
-        StepLog(1).on_train_batch_end(trainer, module, None, None, 0)
+        StepLog([1]).on_train_batch_end(trainer, module, None, None, 0)
     assert logger.log_metrics.call_args_list == [mock.call({"step/loss": 2.5, "epoch": 0}, step=1)]
 
 
@@ -280,18 +318,17 @@ def test_terms_of_a_later_step_on_a_batch_are_logged_beside_those_of_the_first()
     trainer = SimpleNamespace(global_step=1, current_epoch=0, loggers=[logger])
     terms = {name: torch.tensor(value) for name, value in {"loss": 2.5, "second": 0.5, "third": 1.0}.items()}
     module = SimpleNamespace(last_terms=terms, last_counts={"loss": 4, "second": 3, "third": 0})
-    StepLog(1).on_train_batch_end(trainer, module, None, None, 0)
+    StepLog([1]).on_train_batch_end(trainer, module, None, None, 0)
     logger.log_metrics.assert_called_once_with({"step/loss": 2.5, "step/second": 0.5, "epoch": 0}, step=1)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_csv_alone_needs_no_logger(tmp_path):
+@pytest.mark.parametrize("chosen", [{}, {"csv": CSVLoggerConfig()}])
+def test_csv_alone_needs_no_logger(tmp_path, chosen):
     assert (
-        tracking.build_loggers(
-            TrainConfig(logger=CSVLoggerConfig(), trainer=TrainerConfig(devices=1, num_nodes=1)), Run(tmp_path)
-        )
+        tracking.build_loggers(TrainConfig(logger=chosen, trainer=TrainerConfig(devices=1, num_nodes=1)), Run(tmp_path))
         == []
     )
 

@@ -29,7 +29,7 @@ def everything(tmp_path_factory):
         patch.chdir(folder.parent)
         outcome = train(
             *QUICKSTART, "epochs=1", "limit_test=4", "encoding.M=16", "dataset.val_size=10", "watch_every=1",
-            "logger=wandb", "logger.mode=offline", "logger.log_every_n_steps=2",
+            "logger=wandb", "logger.wandb.mode=offline", "logger.wandb.log_every_n_steps=2",
             "attack=suite_short", "attack.eps_levels=[2,4,8,16,32]", "attack.steps=1", "attack.queries=1",
             "corruption=generated", "corruption.severities=[1]",
             "corruption.names=[gaussian_noise,defocus_blur,brightness,contrast]", f"hydra.run.dir={folder}",
@@ -144,15 +144,23 @@ def logged_in(monkeypatch):
     )
     monkeypatch.setattr(wandb, "Api", lambda: type("Api", (), {"default_entity": "me"})())
     monkeypatch.setattr(wandb, "termlog", lambda *arguments, **settings: None)
-    return sent
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    wandb.teardown()
+    yield sent
+    wandb.teardown()
 
 
-def test_the_command_sends_one_view_and_prints_where_it_is(workdir, logged_in):
+def test_the_command_sends_one_view_and_prints_where_it_is(workdir, logged_in, monkeypatch):
     outcome = command("workspace", "project=ours", "entity=team", "name=mine")
     assert (outcome.code, outcome.out) == (0, "https://wandb/team/ours\n"), outcome.err
     (model,) = logged_in
     assert (model.entity, model.project, model.display_name) == ("team", "ours", "mine")
-    assert command("workspace").out == "https://wandb/me/p2be_exp\n"
+    assert refusal(command("workspace")) == (
+        "project=null: name the project of the runs, project=NAME or WANDB_PROJECT=NAME"
+    )
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    wandb.teardown()
+    assert command("workspace").out == "https://wandb/me/theirs\n"
 
 
 def test_what_keeps_it_from_being_sent_is_one_line(workdir, logged_in, monkeypatch):
@@ -160,7 +168,7 @@ def test_what_keeps_it_from_being_sent_is_one_line(workdir, logged_in, monkeypat
         raise ValueError("permission denied\nmore")
 
     monkeypatch.setattr("wandb_workspaces.workspaces.internal.upsert_view2", refuse)
-    assert refusal(command("workspace")) == "workspace: the request to W&B failed (permission denied)"
+    assert refusal(command("workspace", "project=ours")) == "workspace: the request to W&B failed (permission denied)"
     monkeypatch.setattr(wandb, "login", lambda prompt: False)
     assert refusal(command("workspace")) == (
         "workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels"

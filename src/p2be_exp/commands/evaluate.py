@@ -89,7 +89,8 @@ def _command() -> None:
     if overrides["run"] == "null":
         raise BadInput("run=null: a value is required")
     with hold_warnings():
-        run = Run.open(overrides["run"])  # first, since an option may come from one of its plug-ins
+        # First, since an option may come from one of its plug-ins.
+        run = Run.open(overrides["run"], or_shared=True)
         settings = typed_config(to_plain(compose_config("evaluate", arguments)), EvaluateConfig)
         check_config("evaluate", settings)
         check_launcher(settings.trainer)
@@ -117,6 +118,8 @@ def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> P
     Raises:
         BadInput: it cannot be written, or holds other files.
     """
+    if settings.out is None and run.shared is not None:
+        raise BadInput(f"run={run.place}: a shared network stays as it is; use out=FOLDER for the results")
     if settings.out is None:
         name = settings.name or _default_name(run, config, settings.checkpoint)
         check_path("name", name)
@@ -211,7 +214,8 @@ def _evaluate(
     from p2be_exp.system.trainer import evaluation_precision
     from p2be_exp.training.header import device_line
 
-    which, key = settings.checkpoint, "name" if settings.out is None else "out"
+    which = settings.checkpoint if run.shared is None else run.shared.weights.checkpoint
+    key = "name" if settings.out is None else "out"
     with job_process(config.trainer, folder, key, partial(_printing_how_to_continue, config)):
         plan = EvaluationPlan.of(config, source)
         main = rank(config.trainer) == 0
@@ -226,7 +230,7 @@ def _evaluate(
         weights = {"checkpoint": which, "step": saved["global_step"]}
         if main:
             where = device_line(config.trainer, evaluation_precision(config.trainer))
-            print(f"evaluating {run.path} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
+            print(f"evaluating {run.place} ({which} checkpoint, step {weights['step']:,}) on {where}", flush=True)
         model = model_of(run, saved, which)
         del saved  # weights and optimizer states, which would stay in memory for the whole evaluation
         evaluate(plan, model, data, weights, Output(folder, key, run if key == "out" else None))

@@ -1,4 +1,4 @@
-"""``python -m p2be_exp.export``: a trained classifier as one file that runs without this package."""
+"""``python -m p2be_exp.export``: a trained classifier as one file that runs without this package, or as a folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2be_exp.commands.exit_codes import exit_code_of
+from p2be_exp.commands.export_hub import check_keys, export_hub
 from p2be_exp.commands.help import keys_of, version
 from p2be_exp.commands.refusals import with_rank_in_refusals
 from p2be_exp.config import check_config, compose_config, parse_overrides, to_plain
@@ -28,17 +29,20 @@ if TYPE_CHECKING:
 SUFFIXES = {"torch_export": ".pt2", "onnx": ".onnx"}
 
 _HELP = """\
-Write a trained classifier to one file: uint8 images (B, 3, H, W) in, float logits (B, classes) out.
+Write a trained classifier to one file: uint8 images (B, 3, H, W) in, float logits (B, classes) out; or to a folder that
+can be shared on the Hugging Face hub.
 
   python -m p2be_exp.export run=RUN                              RUN/model.pt2, for torch.export.load
   python -m p2be_exp.export run=RUN format=onnx                  RUN/model.onnx, for ONNX Runtime and others
   python -m p2be_exp.export run=RUN format=onnx batch=1 out=classifier.onnx
+  python -m p2be_exp.export run=RUN format=hub out=FOLDER        weights, configuration, results, card: docs/sharing.md
 
 Keys, set with KEY=VALUE:
 {keys}
 
 The encoding is included; inputs must not be scaled or normalised. Height and width are those of the run's data set.
-Before the file is written, its logits are compared with the run's. format=onnx needs pip install p2be-exp[export].
+Before the file is written, its logits are compared with the run's. format=onnx needs pip install p2be-exp[export],
+format=hub needs p2be-exp[hub] and the results of an evaluation.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 
@@ -63,9 +67,14 @@ def _command() -> None:
     allow_requested(arguments)
     if overrides.get("run", "null") == "null":
         raise BadInput("run: required; the run to export, run=FOLDER")
-    run = Run.open(overrides["run"])  # first, since composing imports the plug-ins that are named
+    # First, since composing imports the plug-ins that are named.
+    run = Run.open(overrides["run"], or_shared=True)
     settings = typed(to_plain(compose_config("export", arguments)), ExportConfig)
     check_config("export", settings)
+    check_keys(settings)
+    if settings.format == "hub":
+        export_hub(run, settings, image_size(run.config()))
+        return
     file = _file(run, settings)
     checkpoint = load_checkpoint(run, settings.checkpoint)
     _export(run, file, settings, checkpoint)
@@ -73,6 +82,8 @@ def _command() -> None:
 
 def _file(run: Run, settings: ExportConfig) -> Path:
     suffix = SUFFIXES[settings.format]
+    if settings.out is None and run.shared is not None:
+        raise BadInput(f"run={run.place}: a shared network stays as it is; use out=FILE{suffix}")
     try:
         file = run.path / f"model{suffix}" if settings.out is None else user_path("out", settings.out)
         _check_location(file, suffix, settings)
@@ -122,7 +133,7 @@ def _export(run: Run, file: Path, settings: ExportConfig, checkpoint: dict[str, 
     except OSError as error:
         raise BadInput(f"out={file}: cannot be written ({error.strerror})") from error
     except export.WrongLogits as error:
-        print(f"error: run={run.path}: {error}", file=sys.stderr)
+        print(f"error: run={run.place}: {error}", file=sys.stderr)
         sys.exit(1)
     images = f"uint8 ({settings.batch if batch else 'any'}, 3, {size[0]}, {size[1]})"
     print(

@@ -65,6 +65,7 @@ _EVALUATE_EXAMPLES = (
     ("run=RUN corruption=own corruption.dir=FOLDER", "your own files in the layout of CIFAR-10-C"),
     ("run=RUN checkpoint=best limit_test=1000 name=first_thousand", ""),
     ("run=/shared/RUN out=my_evaluation", "a run in a read-only folder"),
+    ("run=zoo:digits_p2be out=my_evaluation", "a shared network: docs/sharing.md"),
     ("model=my_model.py:build dataset=cifar10 attack=suite attack.eps_levels=8", "anybody's network"),
 )
 

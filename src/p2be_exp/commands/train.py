@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 
 from omegaconf import DictConfig
 
@@ -33,13 +34,14 @@ from p2be_exp.config.plugin_trust import allow_requested
 from p2be_exp.config.plugin_warnings import hold_warnings, warn_as
 from p2be_exp.config.plugins import load_plugins, load_requested
 from p2be_exp.config.quoting import read_arguments
-from p2be_exp.config.schema import TrainConfig, TrainerConfig
-from p2be_exp.config.typed import typed
+from p2be_exp.config.schema import LoggerConfig, TrainConfig, TrainerConfig
+from p2be_exp.config.typed import plain, typed
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import check_first, check_grid
+from p2be_exp.sweeps.tuner import check_tuner
 from p2be_exp.system.attempts import follows
 from p2be_exp.system.command_line import as_override
 from p2be_exp.system.ownership import owned
@@ -95,6 +97,8 @@ def _command() -> None:
         if "hydra/sweeper" not in overrides:  # other sweepers interpret the values differently
             check_grid(given)
             check_first(given)
+        else:
+            check_tuner(given)
         known = grid_folder(overrides)
         if known is not None:
             given += [as_override("hydra.sweep.dir", known)]
@@ -219,17 +223,27 @@ def _resumed_config(run: Run, keys: set[str], arguments: list[str]) -> TrainConf
         if not is_resumable(key):
             raise BadInput(f"{key}: a resumed run keeps its own value; resume= accepts only {', '.join(RESUMABLE)}")
     config = run.config()
-    chosen = [
-        f"{group}={getattr(config, group).name}" for group in ("trainer", "logger", "dataset") if group not in keys
-    ]
+    chosen = [f"{group}={getattr(config, group).name}" for group in ("trainer", "dataset") if group not in keys]
+    chosen += [] if "logger" in keys else [f"logger=[{','.join(config.logger)}]"]
     given = [argument for argument in arguments if not argument.startswith("resume=")]
     composed = typed(to_plain(compose_config("train", [*chosen, *given])))
     for key in keys:
         group, _, name = key.partition(".")
-        if name and group not in keys:
+        if group == "logger":
+            config.logger = _loggers(config.logger, composed.logger, keys)
+        elif name and group not in keys:
             setattr(getattr(config, group), name, getattr(getattr(composed, group), name))
         else:
             setattr(config, group, getattr(composed, group))
     locate(config, run.info(), given=keys)
     check_config("train", config)
     return config
+
+
+def _loggers(own: dict[str, LoggerConfig], chosen: dict[str, LoggerConfig], keys: set[str]) -> dict[str, LoggerConfig]:
+    """The loggers of a resumed run: those that are chosen; one that it had keeps its settings where none is given."""
+    kept = {
+        name: {key: value for key, value in plain(each).items() if f"logger.{name}.{key}" not in keys}
+        for name, each in own.items()
+    }
+    return {name: replace(each, **kept.get(name, {})) for name, each in chosen.items()}

@@ -22,7 +22,9 @@ from p2be_exp.config.folders import CONF_DIR, options_of
 from p2be_exp.config.former import where_now
 from p2be_exp.config.quoting import hint, text_of
 from p2be_exp.config.ranges import check_ranges
-from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, TrainConfig, register_schemas
+from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, SEVERAL, TrainConfig, register_schemas
+from p2be_exp.config.several import check_choice, chosen_in, keys_of, refuse_grid
+from p2be_exp.config.several import where_now as name_now
 from p2be_exp.config.typed import typed
 from p2be_exp.config.yaml_files import shown, yaml_line
 from p2be_exp.errors import BadInput
@@ -139,7 +141,7 @@ def _parsed(argument: str) -> Override:
 
 
 def _check_options(overrides: Sequence[str]) -> None:
-    """Check that one option of a group is chosen, by its name: Hydra accepts several, and its errors are unclear.
+    """Check that options are chosen by their names, one of a group or as many as it takes: Hydra's errors are unclear.
 
     Raises:
         BadInput: names the group and its options.
@@ -149,10 +151,15 @@ def _check_options(overrides: Sequence[str]) -> None:
         group = override.key_or_group
         if group == "hydra.verbose" and not (isinstance(override.value(), bool | str) or _all_texts(override.value())):
             raise BadInput(f"{argument}: must be true, false, or names of loggers")
+        if group in SEVERAL and override.is_sweep_override():
+            refuse_grid(argument, group)
         is_option = group in GROUP_SCHEMAS or group == "experiment"
         if not is_option or override.is_delete() or override.is_sweep_override():
             continue
         value = override.value()
+        if group in SEVERAL:
+            check_choice(argument, group, value)
+            continue
         if group == "experiment":
             value = value if isinstance(value, str) else "several" if _all_texts(value) else None
         if not isinstance(value, str | dict):
@@ -184,7 +191,11 @@ def _unknown_option(error: MissingConfigException) -> str:
             f"name the module that does in plugins=[NAME]"
         )
     missing = re.search(r"Could not find '(?:(.*)/)?([^/']*)'", str(error))
-    group, option = (missing.group(1), missing.group(2)) if missing else (None, error.missing_cfg_file)
+    of_several = re.fullmatch(
+        r"(\w+)/(\w+)", error.missing_cfg_file or ""
+    )  # one of a list, which Hydra words otherwise
+    found = missing or of_several
+    group, option = (found.group(1), found.group(2)) if found else (None, error.missing_cfg_file)
     if now := where_now(group or "", option or ""):
         return now
     options = error.options if error.options else options_of(group) if group else []
@@ -210,6 +221,9 @@ def _describe(error: Exception, overrides: Sequence[str]) -> str:
         return f"{subject}: unknown key{_did_you_mean(key if file else _key(subject), overrides)}" if key else message
     if "could not be converted to" in text:
         return f"{subject}: must be {_TYPES.get(text.rsplit(' ', 1)[-1], 'of the right type')}"
+    if "is not a ListConfig" in text:
+        key, _, value = subject.partition("=")
+        return f"{subject}: must be a list, such as {key}=[{value}]"
     if "is not a valid bool" in text:
         return f"{subject}: must be true or false"
     if "is not Optional" in text or "Missing mandatory value" in text:
@@ -229,7 +243,11 @@ _TYPES = {"Integer": "a whole number", "Float": "a number"}
 def _did_you_mean(key: str, overrides: Sequence[str]) -> str:
     known = known_keys(overrides)
     group, _, name = key.rpartition(".")
+    if now := name_now(key, chosen_in(overrides, group)):
+        return f"; it is now {now}"
     full_keys = [other for other in known if other.endswith(f".{name}")]
+    if key in known and group.partition(".")[0] in SEVERAL:
+        return f"; it belongs to {group.replace('.', '=')}"
     if key in known:  # it exists, but for another option or another command
         schemas = GROUP_SCHEMAS.get(group, COMMAND_SCHEMAS)
         owners = [owner for owner, schema in schemas.items() if name in schema.__dataclass_fields__]
@@ -251,6 +269,9 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
     chosen = dict(item.lstrip("+").split("=", 1) for item in overrides if "=" in item)
     keys = {field for schema in COMMAND_SCHEMAS.values() for field in schema.__dataclass_fields__}
     for group, options in GROUP_SCHEMAS.items():
+        if group in SEVERAL:
+            keys |= {*keys_of(group)}
+            continue
         schemas = [options[chosen[group]]] if chosen.get(group) in options else options.values()
         keys |= {f"{group}.{field}" for schema in schemas for field in schema.__dataclass_fields__}
     return sorted(keys)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from p2be_exp.config.folders import conf_folders
-from p2be_exp.config.schema import GROUP_SCHEMAS, TrainConfig
+from p2be_exp.config.schema import GROUP_SCHEMAS, SEVERAL, TrainConfig
+from p2be_exp.config.several import check_choice
 from p2be_exp.config.yaml_files import read_yaml, shown
 from p2be_exp.errors import BadInput
 from p2be_exp.system.suggestions import did_you_mean
@@ -53,7 +54,9 @@ def _check_defaults(where: str, value: Any) -> None:
             raise BadInput(f"{where}: defaults: {each}: must be a line such as - override /encoding: rgb")
         for key, option in each.items() if isinstance(each, dict) else ():
             group = key.removeprefix("override ").strip().lstrip("/").partition("@")[0]
-            if group in GROUP_SCHEMAS and not isinstance(option, str):
+            if group in SEVERAL:
+                check_choice(f"{where}: defaults: {key}: {option}", group, option)
+            elif group in GROUP_SCHEMAS and not isinstance(option, str):
                 raise BadInput(f"{where}: defaults: {key}: {option}: must be the name of one option")
 
 

@@ -1,4 +1,4 @@
-"""Keys that configurations of older versions lack."""
+"""Keys that configurations of older versions lack, or have in another form."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ _SINCE: dict[str, dict[str, Any]] = {
         "sweeps": None,
         "scale": "full",
         "dry_run": False,
+        "checkpoint_every": 0,
+        "early_stop": 0,
         "plugins": [],
         "strict_plugins": False,
         "figures": ["png"],
@@ -23,9 +25,18 @@ _SINCE: dict[str, dict[str, Any]] = {
     },
     "dataset": {"augmentation": "flip_crop"},
     "optim": {"schedule": "cosine", "milestones": [], "gamma": 0.1},
-    "trainer": {"timeout": 600.0, "compile": "off"},
+    "trainer": {
+        "timeout": 600.0,
+        "compile": "off",
+        "deterministic": False,
+        "fast_dev_run": False,
+        "profile": False,
+    },
 }
 """Keys added since format 1 was first written, by group, with the values that older runs used."""
+
+_OPTIM: dict[str, Any] = {"warmup_epochs": 0, "ema": None, "ema_from": 0}
+"""Keys of every option of ``optim``, added since all of them were there."""
 
 _REGIME: dict[str, dict[str, Any]] = {
     "augmix": {"view_rounding": "floor"},
@@ -43,7 +54,7 @@ _RESIDUAL = ("resnet18", "resnet50", "resnext29_32x4d", "resnext29_4x32d", "wrn1
 
 
 def fill_in(config: dict[str, Any]) -> None:
-    """Add the keys that are newer than a configuration; it is changed in place.
+    """Add the keys that are newer than a configuration, and nest what was flat; it is changed in place.
 
     A group that is missing or damaged is left unchanged: the checks of the configuration report it.
     """
@@ -52,6 +63,10 @@ def fill_in(config: dict[str, Any]) -> None:
         if isinstance(node, dict) and not (group == "optim" and "name" in node):  # those with a name are newer
             for key, value in keys.items():
                 node.setdefault(key, copy.deepcopy(value))
+    if isinstance(optim := config.get("optim"), dict):
+        for key, value in _OPTIM.items():
+            optim.setdefault(key, value)
+    _by_name(config)
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():
@@ -62,6 +77,15 @@ def fill_in(config: dict[str, Any]) -> None:
         dataset.setdefault("timeout", 300.0)
     if isinstance(backbone, dict) and backbone.get("name") in _RESIDUAL:
         backbone.setdefault("activation", "relu")
+
+
+def _by_name(config: dict[str, Any]) -> None:
+    """Put the keys of a logger under its name: there was one logger, whose keys stood in the group itself."""
+    logger = config.get("logger")
+    if isinstance(logger, dict) and isinstance(name := logger.get("name"), str):
+        if logger.get("mode") == "online":
+            logger["mode"] = None  # it left WANDB_MODE to decide
+        config["logger"] = {name: logger}
 
 
 def fill_in_attack(attack: Any) -> None:

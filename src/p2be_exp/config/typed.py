@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
 from p2be_exp.config.older import fill_in
-from p2be_exp.config.schema import GROUP_BASES, GROUP_SCHEMAS, TrainConfig
+from p2be_exp.config.schema import GROUP_BASES, GROUP_SCHEMAS, SEVERAL, TrainConfig
+from p2be_exp.config.several import where_now
 from p2be_exp.config.types import unfit
 from p2be_exp.errors import BadInput
 from p2be_exp.system.paths import check_path
@@ -54,7 +55,11 @@ def checked(config: Mapping[str, Any], schema: type[Config]) -> Config:
         BadInput: see :func:`typed`.
     """
     check_values("", config, schema)
-    groups = {group: typed_group(group, config) for group in GROUP_SCHEMAS if group in _fields(schema)}
+    groups = {
+        group: typed_options(group, config) if group in SEVERAL else typed_group(group, config)
+        for group in GROUP_SCHEMAS
+        if group in _fields(schema)
+    }
     return schema(**{**config, **groups})
 
 
@@ -76,6 +81,31 @@ def typed_group(group: str, config: Mapping[str, Any], prefix: str = "") -> Any:
     if "name" in _fields(schema) and "name" in node and node["name"] not in options:
         raise BadInput(f"{group}.name={node['name']}: choose with {group}=, one of {', '.join(options)}")
     return _option(group, node, schema, f"{prefix}{group}.")
+
+
+def typed_options(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group of which several may be chosen, each as an object of its schema.
+
+    Args:
+        group: one of :data:`~p2be_exp.config.schema.groups.SEVERAL`.
+        config: has, by the names of the options, their keys and values under ``group``.
+
+    Raises:
+        BadInput: what is chosen is no option; or see :func:`typed`.
+    """
+    nodes, options = config.get(group), GROUP_SCHEMAS[group]
+    if not isinstance(nodes, Mapping):
+        raise BadInput(f"{group}: must be one or several of {', '.join(options)}")
+    choose = f"choose with {group}=, one or several of {', '.join(options)}"
+    for name, node in nodes.items():
+        if name not in options:
+            now = where_now(f"{group}.{name}", nodes)
+            raise BadInput(f"{group}.{name}={node}: unknown key; {f'it is now {now}' if now else choose}")
+        if not isinstance(node, Mapping) or "name" not in node:
+            raise BadInput(f"{group}.{name}={node}: {choose}")
+        if node["name"] != name:
+            raise BadInput(f"{group}.{name}.name={node['name']}: {choose}")
+    return {name: _option(group, node, options[name], f"{group}.{name}.") for name, node in nodes.items()}
 
 
 def _option(group: str, node: Mapping[str, Any], schema: type, prefix: str) -> Any:
@@ -137,6 +167,8 @@ def plain(config: Any) -> Any:
     """
     if dataclasses.is_dataclass(config):
         return {key: plain(getattr(config, key)) for key in _fields(type(config))}
+    if isinstance(config, dict):
+        return {key: plain(value) for key, value in config.items()}
     return list(config) if isinstance(config, list) else config
 
 

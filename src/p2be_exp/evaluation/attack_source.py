@@ -1,4 +1,4 @@
-"""The run whose network an attack makes its images on. Nothing here imports torch."""
+"""The run, or the shared network, that an attack makes its images on. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def attack_source(config: TrainConfig) -> Run | None:
     source = config.attack.source
     if source is None:
         return None
-    run = Run.open(source, key="attack.source")
+    run = Run.open(source, key="attack.source", or_shared=True)
     other = run.config()
     if other.dataset.name != config.dataset.name:
         raise BadInput(

@@ -116,6 +116,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
         run=output.run,
         remarks=remarks,
         nearest=list(plan.nearest_of),
+        writes=rank(plan.config.trainer) == 0,  # which clears the folder of half-written files meanwhile
     )
 
 
@@ -174,4 +175,4 @@ def _show(
     if output.prints:
         print(f"\n{results_table(summary)}\n\nresults in {output.folder}", flush=True)
     rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]
-    log_results(output.loggers, summary, rows, figures)
+    log_results(output.loggers, plan.config, summary, rows, figures)

@@ -1,4 +1,4 @@
-"""Trained classifiers as one file that runs without this package."""
+"""Trained classifiers as one file that runs without this package, or as a folder to share."""
 
 from p2be_exp.export.check import WrongLogits, largest_difference
 from p2be_exp.export.deployment import DeployedClassifier, StemForm

@@ -1,4 +1,4 @@
-"""``python -m p2be_exp.export run=RUN format=torch_export|onnx``."""
+"""``python -m p2be_exp.export run=RUN format=torch_export|onnx|hub``."""
 
 from p2be_exp.commands.export import main
 

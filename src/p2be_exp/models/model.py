@@ -60,7 +60,7 @@ class EncodedClassifier(Classifier):
         return self.trunk(self.stem.convolve(codes))
 
 
-def list_models() -> list[str]:
+def list_model_kinds() -> list[str]:
     """Names of the kinds of models that there are."""
     return built("model")
 

@@ -21,7 +21,9 @@ from p2be_exp.config.typed import plain
 from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput, NotOwned
 from p2be_exp.runs.forms import INFO, is_status
+from p2be_exp.runs.places import folder_of
 from p2be_exp.runs.provenance import now, provenance
+from p2be_exp.runs.shared import CONFIG, Shared, is_shared, read_shared
 from p2be_exp.system.atomic import create_json, is_leftover, overwrite_json, remove_leftovers, replacing, write_json
 from p2be_exp.system.attempts import this_attempt
 from p2be_exp.system.command_line import typed
@@ -58,49 +60,63 @@ class Run:
 
     Attributes:
         path: the folder.
+        place: the folder, or the place on the hub or in the zoo that a shared network was named by.
+        shared: what a shared network says of itself, whose folder has no checkpoints and is never written to (see
+            :mod:`p2be_exp.runs.shared`); None for a run.
     """
 
-    FOLDERS = ("checkpoints", "per_image", "figures")
+    FOLDERS = ("checkpoints", "per_image", "figures", "profile")
     """Subfolders that a training writes to."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self.place = os.fspath(path)
+        self.shared: Shared | None = None
         self._status_lock = threading.RLock()
         self._opened: _Opened | None = None
 
     @classmethod
-    def open(cls, path: str | Path, key: str = "run", strict_plugins: bool | None = None) -> Run:
+    def open(
+        cls, path: str | Path, key: str = "run", strict_plugins: bool | None = None, or_shared: bool = False
+    ) -> Run:
         """Open the run in a folder; its configuration and facts are read and checked once, and kept.
 
         Args:
             path: the folder.
             key: the option that names the folder, for messages.
             strict_plugins: whether to refuse a plug-in whose file has changed since; None to follow the command line.
+            or_shared: whether a shared network will do, at any of the places of :mod:`p2be_exp.runs.places`.
 
         Raises:
             BadInput: there is no such folder, it is not a run in a format that this version reads, or it needs a
                 plug-in that was not allowed, is missing, or has changed with ``strict_plugins``.
         """
-        run = cls(user_path(key, path))
+        run = cls(folder_of(key, path) if or_shared else user_path(key, path))
         where = f"{key}={path}"
-        run._check_there(where)
+        run._check_there(where, or_shared)
+        file = CONFIG if run.shared else "config.yaml"
         stored, info = run._read(where)
         if isinstance(stored, dict) and isinstance(stored.get("plugins"), list):
             if not all(isinstance(name, str) and is_module_name(name) for name in stored["plugins"]):
-                raise BadInput(f"{where}: config.yaml is damaged (plugins: {stored['plugins']})")
+                raise BadInput(f"{where}: {file} is damaged (plugins: {stored['plugins']})")
             load_plugins_of(stored, dict(info.get("plugins", {})), where, strict_plugins)
         try:
             config = typed_config(stored)
             check_config("train", config)
         except Exception as error:  # half a file may be valid YAML
-            raise BadInput(f"{where}: config.yaml is damaged, or of another version ({error})") from error
+            raise BadInput(f"{where}: {file} is damaged, or of another version ({error})") from error
         run._opened = _Opened(config, info)
         return run
 
-    def _check_there(self, where: str) -> None:
+    def _check_there(self, where: str, or_shared: bool) -> None:
         try:
             if not self.path.is_dir():
                 raise BadInput(f"{where}: no such folder")
+            if is_shared(self.path):
+                if not or_shared:
+                    raise BadInput(f"{where}: a network to share ({CONFIG}), not a run")
+                self.shared, self.place = read_shared(self.path, where), where.partition("=")[2]
+                return
             missing = [file.name for file in (self.config_file, self.run_file) if not file.is_file()]
         except OSError as error:  # another user's folder
             raise BadInput(f"{where}: cannot be read ({error.strerror})") from error
@@ -109,16 +125,22 @@ class Run:
 
     def _read(self, where: str) -> tuple[Any, dict[str, Any]]:
         try:
-            info, config = self.info(), self.stored_config()
+            info, config = self._contents()
             version, _ = info["format_version"], dict(info.get("plugins", {}))
         except OSError as error:
             raise BadInput(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})") from error
         except Exception as error:
             why = f" ({error})" if type(error) is ValueError else ""
-            raise BadInput(f"{where}: config.yaml or run.json is damaged{why}") from error
+            files = CONFIG if self.shared else "config.yaml or run.json"
+            raise BadInput(f"{where}: {files} is damaged{why}") from error
         if version != FORMAT_VERSION:
             raise BadInput(f"{where}: run format {version}; this version reads format {FORMAT_VERSION}")
         return config, info
+
+    def _contents(self) -> tuple[dict[str, Any], Any]:
+        if self.shared is not None:
+            return self.shared.info, self.shared.configuration
+        return self.info(), self.stored_config()
 
     # -- paths -----------------------------------------------------------------------------------------------------
 
@@ -143,7 +165,7 @@ class Run:
         return self.path / "metrics.csv"
 
     def checkpoint(self, which: str = "last") -> Path:
-        """The checkpoint file ``last`` or ``best``."""
+        """The checkpoint file ``last``, ``best`` or ``epoch_NNN``."""
         return self.path / "checkpoints" / f"{which}.ckpt"
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -8,18 +8,20 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
+_IN_CHECKOUT = {"zoo": "docs/zoo"}
+"""Folders that are not at the top of a checkout."""
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Environment variables that point git at another repository, for example in a hook."""
 
 
 def data_folder(name: str) -> Path:
-    """A folder of non-Python files: ``_NAME`` in an installed package, ``NAME`` at the top of a checkout.
+    """A folder of non-Python files: ``_NAME`` in an installed package, in a checkout ``NAME`` at the top or in docs/.
 
     Args:
-        name: ``conf`` or ``sweeps``; ``setup.py`` puts it into the package.
+        name: ``conf``, ``sweeps`` or ``zoo``; ``setup.py`` puts it into the package.
     """
     inside = _PACKAGE / f"_{name}"
-    return inside if inside.is_dir() else _CHECKOUT / name
+    return inside if inside.is_dir() else _CHECKOUT / _IN_CHECKOUT.get(name, name)
 
 
 def is_installed() -> bool:

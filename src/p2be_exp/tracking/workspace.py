@@ -48,14 +48,19 @@ def build_workspace(project: str, entity: str, name: str) -> Workspace:
     )
 
 
-def save_workspace(project: str, entity: str | None, name: str) -> str:
+def save_workspace(project: str | None, entity: str | None, name: str) -> str:
     """Create the view in W&B; a new one each time.
+
+    Args:
+        project: null: that of WANDB_PROJECT, or of W&B's settings files.
+        entity: null: the user who is logged in.
+        name: of the view.
 
     Returns:
         Its URL.
 
     Raises:
-        BadInput: W&B is offline, the user is not logged in, or W&B rejects the view.
+        BadInput: W&B is offline, the user is not logged in, no project is named, or W&B rejects the view.
     """
     check_installed()
     import wandb
@@ -65,6 +70,9 @@ def save_workspace(project: str, entity: str | None, name: str) -> str:
             raise BadInput(f"workspace: W&B is {wandb.setup().settings.mode} here; dry_run=true prints the panels")
         if not wandb.login(prompt=False):
             raise BadInput("workspace: not logged in to W&B; wandb login, or dry_run=true prints the panels")
+        project = project or wandb.setup().settings.project
+        if project is None:  # W&B would name it after the folder of the program, which need not be that of the runs
+            raise BadInput("project=null: name the project of the runs, project=NAME or WANDB_PROJECT=NAME")
         owner: Any = entity or wandb.Api().default_entity
         return build_workspace(project, owner, name).save().url
     except BadInput:

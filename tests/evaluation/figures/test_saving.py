@@ -66,6 +66,10 @@ def test_text_of_a_pdf_is_truetype(tmp_path):
     assert b"/Subtype /Type3" not in file.read_bytes()
 
 
+def test_a_png_has_the_name_that_was_asked_for(tmp_path):
+    assert save_figure(drawn(), tmp_path / "version.1") == [tmp_path / "version.1"]
+
+
 def test_no_kind_no_file(tmp_path):
     assert save_figure(drawn(), tmp_path / "figure.png", []) == []
     assert list(tmp_path.iterdir()) == []

@@ -63,7 +63,7 @@ from p2be_exp.config.schema.encoding import (
     RGBConfig,
     ThermometerConfig,
 )
-from p2be_exp.config.schema.groups import GROUP_BASES, GROUP_SCHEMAS
+from p2be_exp.config.schema.groups import GROUP_BASES, GROUP_SCHEMAS, SEVERAL
 from p2be_exp.config.schema.logger import (
     CSVLoggerConfig,
     LoggerConfig,
@@ -107,6 +107,7 @@ __all__ = [
     "GROUP_BASES",
     "GROUP_SCHEMAS",
     "NUTS_CONSTANTS",
+    "SEVERAL",
     "AdamConfig",
     "AdamWConfig",
     "AdaptiveMixModelConfig",

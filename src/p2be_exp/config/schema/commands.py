@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
-from p2be_exp.config.fields import choice, number, path
+from p2be_exp.config.fields import checkpoint, choice, number, path
 from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema.attack import AttackChoice
 from p2be_exp.config.schema.backbone import BackboneConfig
@@ -17,7 +17,7 @@ from p2be_exp.config.schema.encoding import EncodingConfig
 from p2be_exp.config.schema.logger import LoggerConfig
 from p2be_exp.config.schema.model import ModelConfig
 from p2be_exp.config.schema.optim import OptimConfig
-from p2be_exp.config.schema.option import Group
+from p2be_exp.config.schema.option import Group, Groups
 from p2be_exp.config.schema.preset import PresetConfig
 from p2be_exp.config.schema.regime import RegimeConfig
 from p2be_exp.config.schema.trainer import TrainerConfig
@@ -34,7 +34,7 @@ class TrainConfig:
     corruption: Group[CorruptionConfig] = MISSING
     optim: Group[OptimConfig] = MISSING
     trainer: Group[TrainerConfig] = MISSING
-    logger: Group[LoggerConfig] = MISSING
+    logger: Groups[LoggerConfig] = field(default_factory=dict)  # none is chosen by logger=[]
     preset: Group[PresetConfig] = MISSING
     task_name: str = MISSING
     seed: int = number(0, 2**32 - 1)
@@ -46,6 +46,8 @@ class TrainConfig:
     data_dir: str = path()
     watch_every: int = number(0)
     figures: list[str] = choice("png", "pdf", "svg")
+    checkpoint_every: int = number(0)
+    early_stop: int = number(0)
     departs_from_paper: str | None = MISSING
     resume: str | None = path()
     plugins: list[str] = MISSING
@@ -70,7 +72,7 @@ class EvaluateConfig:
     run: str = path()
     name: str | None = MISSING
     out: str | None = path()
-    checkpoint: str = choice("last", "best")
+    checkpoint: str = checkpoint()
     attack: Group[AttackChoice] = MISSING
     corruption: Group[CorruptionConfig] = MISSING
     trainer: Group[TrainerConfig] = MISSING
@@ -122,9 +124,11 @@ class CorruptionsConfig:
 @dataclass
 class ExportConfig:
     run: str = path()
-    format: str = choice("torch_export", "onnx")
+    format: str = choice("torch_export", "onnx", "hub")
     out: str | None = path()
-    checkpoint: str = choice("last", "best")
+    checkpoint: str = checkpoint()
+    evaluation: str | None = MISSING
+    license: str | None = MISSING
     batch: Any = MISSING  # dynamic, or a number
     overwrite: bool = MISSING
     plugins: list[str] = MISSING
@@ -139,7 +143,7 @@ class PublishedConfig:
 
 @dataclass
 class TrackingConfig:
-    project: str = MISSING
+    project: str | None = MISSING
     entity: str | None = MISSING
     name: str = MISSING
     dry_run: bool = MISSING

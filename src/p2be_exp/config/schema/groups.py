@@ -47,3 +47,6 @@ GROUP_BASES: dict[str, type[Any]] = {
     "preset": PresetConfig,
 }
 """The base class of every option of a group, by group."""
+
+SEVERAL = ("logger",)
+"""Groups of which any number of options is chosen: ``GROUP=[NAME,NAME]``, with the keys ``GROUP.NAME.KEY``."""

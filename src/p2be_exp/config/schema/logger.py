@@ -1,4 +1,4 @@
-"""Keys of ``logger=``."""
+"""Keys of ``logger=``: of each logger that is chosen, ``logger.NAME.KEY``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2be_exp.config.fields import choice, number
 
 @dataclass
 class LoggerConfig:
-    """Base of every logger."""
+    """Base of every logger; a run has any number of them, by name."""
 
     name: str = MISSING
 
@@ -29,9 +29,9 @@ class CSVLoggerConfig(LoggerConfig):
 @dataclass
 class WandbLoggerConfig(LoggerConfig):
     name: str = "wandb"
-    project: str = MISSING
+    project: str | None = MISSING
     entity: str | None = MISSING
-    mode: str = choice("online", "offline")
+    mode: str | None = choice("online", "offline", None)
     group: str | None = MISSING
     tags: list[str] = MISSING
     log_every_n_steps: int = number(1)

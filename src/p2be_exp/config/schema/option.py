@@ -1,4 +1,4 @@
-"""The type of a key that holds an option of a group."""
+"""The types of keys that hold an option of a group, or several of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 if TYPE_CHECKING:
     Base = TypeVar("Base")
     Group = Annotated[Base, "an option of a group"]
+    Groups = Annotated[dict[str, Base], "options of a group, by name"]
 else:
 
     class Group:
@@ -17,3 +18,6 @@ else:
 
         def __class_getitem__(cls, base: type) -> Any:
             return Any
+
+    class Groups(Group):
+        """The type of a key that holds several options of a group: a dictionary of them for type checkers."""

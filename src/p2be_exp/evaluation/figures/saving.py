@@ -53,7 +53,7 @@ def write_figure(figure: Figure, file: Path | BinaryIO, kind: str, dpi: float) -
 
 
 def _saved(figure: Figure, path: Path, kind: str, dpi: float) -> Path:
-    file = path.with_suffix(f".{kind}")
+    file = path if kind == "png" else path.with_suffix(f".{kind}")
     with replacing(file) as part:
         write_figure(figure, part, kind, dpi)
     return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,9 +17,12 @@ class StepLog(pl.Callback):
 
     A regime that takes several steps on a batch has its terms in one record. Every rank must have this callback; rank 0
     alone has loggers.
+
+    Args:
+        every_n_steps: of each of the trainer's loggers, in their order.
     """
 
-    def __init__(self, every_n_steps: int) -> None:
+    def __init__(self, every_n_steps: Sequence[int]) -> None:
         self.every_n_steps = every_n_steps
         self._last = 0
 
@@ -26,11 +30,13 @@ class StepLog(pl.Callback):
         self, trainer: pl.Trainer, pl_module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         stepped, self._last = trainer.global_step != self._last, trainer.global_step  # not every batch, accumulating
-        if stepped and trainer.global_step % self.every_n_steps == 0:
+        due = [trainer.global_step % every == 0 for every in self.every_n_steps]
+        if stepped and any(due):
             means = _over_all_ranks(pl_module.last_terms, pl_module.last_counts)
             values = {**{f"step/{name}": value for name, value in means.items()}, "epoch": trainer.current_epoch}
-            for logger in trainer.loggers if means else []:
-                logger.log_metrics(values, step=trainer.global_step)
+            for logger, takes in zip(trainer.loggers, due, strict=False) if means else ():  # no logger but on rank 0
+                if takes:
+                    logger.log_metrics(values, step=trainer.global_step)
 
 
 def _over_all_ranks(terms: dict[str, Tensor], counts: dict[str, int]) -> dict[str, float]:
