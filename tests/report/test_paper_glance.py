@@ -54,6 +54,16 @@ def test_what_cannot_be_compared_has_a_picture_of_its_own(report):
     assert re.search(r"As Table II, clean error, RGB: ours 16\.75 \[0\.00, [\d.]+\], published 22\.2", small.alt)
 
 
+def test_the_legend_is_whole(report):
+    for made in report.glance:
+        drawing = made.drawn()
+        drawing.draw_without_rendering()
+        (legend,) = drawing.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= drawing.bbox.width
+
+
 def test_a_table_that_the_paper_lacks_is_in_none(workdir):
     write_recipe("a", "regime=standard", {"clean": 22.0})
     assert glances(fill_tables(gather(["a"])[0])) == []

@@ -84,7 +84,9 @@ def glance(panels: Sequence[Panel], name: str, title: str) -> Picture:
                 words += _draw(axes, panel, number)
             row[0].set_yticks(range(len(panel.rows)), [label for label, *_ in panel.rows])
             row[0].set_title(f"{panel.title}\n{panel.columns[0]}, %", fontsize=9, loc="left")
-        drawing.legend(handles=list(_legend(panels)), loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+        per_line = 3 if columns > 2 else 2  # as many as the picture is wide enough for
+        handles = list(_legend(panels))
+        drawing.legend(handles=handles, loc="outside upper left", ncols=per_line, fontsize=8, frameon=False)
         return words
 
     size = 3.2 + 2.9 * columns, 0.6 + 0.23 * sum(heights)
