@@ -237,7 +237,7 @@ def test_help(flag):
             "nowhere: neither a folder nor a command; commands are compare, leaderboard (see --help)",
         ),
         (["p2be,nowhere"], "RUNS=nowhere: no such folder"),
-        (["p2be", "output=x"], "output=x: unknown key; the keys are evaluation, out, plugins, strict_plugins"),
+        (["p2be", "output=x"], "output=x: unknown key; the keys are evaluation, out, figures, plugins, strict_plugins"),
         (["p2be", "out=p2be/0/run.json"], "out=p2be/0/run.json: is a file, must be a folder"),
         (["p2be", "out=p2be/1"], "out=p2be/1: is a run; choose another folder"),
         (["p2be", "out=p2be/0/run.json/new"], "out=p2be/0/run.json/new: cannot be written (Not a directory)"),
@@ -246,7 +246,7 @@ def test_help(flag):
         (["compare", "p2be", "rgb", "rgb"], "compare: takes two sides, A and B, not 3 (p2be rgb rgb)"),
         (
             ["compare", "p2be", "rgb", "output=x"],
-            "output=x: unknown key; the keys are evaluation, out, plugins, strict_plugins",
+            "output=x: unknown key; the keys are evaluation, out, figures, plugins, strict_plugins",
         ),
         (["compare", "p2be", "rgb", "out="], "out=: exactly one value is required"),
         (["compare", "p2be", "rgb", "out=a", "out=b"], "out=b: exactly one value is required"),
