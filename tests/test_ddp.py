@@ -44,10 +44,14 @@ def training_step(self, batch, batch_idx):
         os.kill(os.getpid(), signal.SIGTERM)
     return step(self, batch, batch_idx)
 
+def digest_of(values):
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in values.values())).hexdigest()
+
 def on_train_end(self):
-    digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in self.state_dict().values())).hexdigest()
+    digest = digest_of(self.state_dict())
+    average = self.average and digest_of(self.average.state_dict()["weights"])
     with open(f"rank{self.global_rank}.json", "w") as file:
-        json.dump({"weights": digest, "seen": seen, "world_size": self.trainer.world_size}, file)
+        json.dump({"weights": digest, "average": average, "seen": seen, "world_size": self.trainer.world_size}, file)
 
 TrainingModule.training_step, TrainingModule.on_train_end = training_step, on_train_end
 if __name__ == "__main__":
@@ -194,7 +198,9 @@ def test_the_batch_size_is_that_of_all_processes(whole, alone):
 
 
 def test_sigterm_to_one_process_stops_both_and_the_run_can_be_gone_on_with(tmp_path, whole):
-    outcome = run_driver(tmp_path, *ARGUMENTS, *DDP, "hydra.run.dir=run", stop_at=[1, 2])
+    """Also with an average of the weights and checkpoints that stay, which change nothing of the training."""
+    kept = ["optim.ema=0.9", "checkpoint_every=2"]
+    outcome = run_driver(tmp_path, *ARGUMENTS, *DDP, *kept, "hydra.run.dir=run", stop_at=[1, 2])
     assert outcome.code == 143, outcome.err
     run = tmp_path / "run"
     status = Run(run).status()
@@ -216,3 +222,7 @@ def test_sigterm_to_one_process_stops_both_and_the_run_can_be_gone_on_with(tmp_p
         {name: value for name, value in row.items() if name != "test/error"} for row in watched
     ]
     assert untimed(run / "results.csv") == untimed(whole / "run" / "results.csv")
+    assert first["average"] == second["average"] is not None
+    assert checkpoint_of(run)["ema"]["count"] == 15
+    assert rows_of(run / "evaluations" / "ema" / "results.csv")[0]["n"] == "41"
+    assert checkpoint_of(run, "epoch_002")["global_step"] == 10

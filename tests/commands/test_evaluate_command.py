@@ -144,7 +144,7 @@ def test_the_best_checkpoint(workdir, with_validation):
         (["run=."], "run=.: not a run folder (config.yaml and run.json missing)"),
         (["run=null"], "run=null: a value is required"),
         (["run=run", "checkpoint=best"], "run=run: no checkpoints/best.ckpt (it has no validation split)"),
-        (["run=run", "checkpoint=first"], "checkpoint=first: must be one of last, best"),
+        (["run=run", "checkpoint=first"], "checkpoint=first: must be one of last, best, ema, epoch_NNN"),
         (["run=run", "foo=1"], "foo=1: unknown key; see --help for the available keys"),
         (["run=run", "epochs=3"], "epochs=3: unknown key; it belongs to train.py"),
         (["run=run", "eval_batch_size=0"], "eval_batch_size=0: must be 1 or more"),

@@ -311,7 +311,10 @@ def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweeps=table9"], "sweeps=table9: no such sweep; available: fig2, fig3, m_lambda, mixing, other_methods"),
+        (
+            ["sweeps=table9"],
+            "sweeps=table9: no such sweep; available: fig2, fig3, fpd, m_lambda, mixing, other_methods",
+        ),
         (["sweeps=table2", "scale=tiny"], "scale=tiny: must be one of full, small"),
         (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: no such encoding"),
         (["sweeps=table2", "scale=small", "epochs=0"], "epochs=0: must be 1 or more"),

@@ -56,6 +56,8 @@ def refused(config):
         ("optim.clip_norm", 0.0, "above 0"),
         ("optim.accumulate", 0, "1 or more"),
         ("optim.table_schedule", "linear", "one of cosine, constant"),
+        ("optim.warmup_epochs", -1, "0 or more"),
+        ("optim.warmup_epochs", 201, "at most 200 (epochs)"),
         ("trainer.devices", 0, "1 or more"),
         ("trainer.precision", "16", "one of auto, 32, bf16"),
         ("seed", -1, "between 0 and 4294967295"),
@@ -64,6 +66,8 @@ def refused(config):
         ("limit_train", 0, "1 or more"),
         ("limit_test", 0, "1 or more"),
         ("watch_every", -1, "0 or more"),
+        ("checkpoint_every", -1, "0 or more"),
+        ("early_stop", -1, "0 or more"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, allowed):
@@ -82,6 +86,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, 
         ("seed", 0),
         ("limit_train", None),
         ("optim.clip_norm", None),
+        ("optim.warmup_epochs", 200),
         ("watch_every", 0),
     ],
 )

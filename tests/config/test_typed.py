@@ -92,8 +92,14 @@ def test_every_command_has_a_typed_configuration(command):
         ("dataset", "augmentation", "flip_crop"),
         ("backbone", "activation", "relu"),
         ("optim", "milestones", []),
+        ("optim", "warmup_epochs", 0),
+        ("optim", "ema", None),
+        ("optim", "ema_from", 0),
         ("trainer", "timeout", 600.0),
         ("trainer", "compile", "off"),
+        ("trainer", "deterministic", False),
+        ("trainer", "fast_dev_run", False),
+        ("trainer", "profile", False),
     ],
 )
 def test_a_key_that_older_runs_lack_is_filled_in(config, group, key, value):

@@ -89,6 +89,16 @@ def test_rows_are_read_back_as_they_were_written(tmp_path):
     assert again.summary()["conditions"] == results.summary()["conditions"]
 
 
+def test_a_process_that_only_computes_leaves_nothing(tmp_path):
+    """Its half-written file could be taken away under its hands by the one that writes."""
+    add(Results(tmp_path, SETTINGS), CLEAN)
+    before = content(tmp_path)
+    assert list(Results(tmp_path, SETTINGS, writes=False).rows) == ["clean"]
+    assert content(tmp_path) == before
+    Results(tmp_path / "new", SETTINGS, writes=False)
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_columns_of_the_contract(tmp_path):
     results = Results(tmp_path, SETTINGS)
     add(results, CLEAN)

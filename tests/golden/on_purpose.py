@@ -94,8 +94,10 @@ ROW = r"(results\.csv: attack/|results\.json: conditions: attack/|results\.json:
 CHANGES = (
     Change(
         "keys of the configuration that older commits do not have",
-        rf"{CONFIG}: (strict_plugins|model: name|backbone: activation|regime: awp_(gamma|warmup)"
-        r"|trainer: compile|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
+        rf"{CONFIG}: (strict_plugins|checkpoint_every|early_stop|model: name|backbone: activation"
+        r"|regime: awp_(gamma|warmup)|trainer: (compile|deterministic|fast_dev_run|profile)"
+        r"|optim: (warmup_epochs|ema|ema_from)"
+        r"|(regime: )?attack: (start|adaptive|step_size|climb|loss|also: length))",
         new,
     ),
     Change("keys of a logger stand under its name", r"config\.yaml: logger: (name|log_every_n_steps)", gone),

@@ -154,3 +154,27 @@ def test_of_a_part_with_a_tanh_what_is_before_it_is_climbed():
     plain = mixture(RGB(), RGB())
     logits, climbed = plain.answers(*plain.read(given))
     assert logits is climbed
+
+
+def test_the_twin_of_a_mixture_goes_around_the_tanh_of_a_part_and_around_nothing_else():
+    robust = fpd(seed=3).double().eval()
+    with torch.no_grad():
+        robust.trunk.classifier.bias += 40.0
+    accurate, given = net(RGB(), 1), images(size=6)
+    floats = (given.double() / 255).requires_grad_()
+    mixed = MixedClassifier(accurate, robust, 0.9, robust_scale=2.0).eval()
+    logits = mixed.surrogate("secant")(floats)
+    assert torch.equal(logits, mixed(given))
+    (found,) = torch.autograd.grad(logits[:, 0].sum(), floats)
+    # By hand: softmax of equal scores, and the gradient that the mixture gives to each part's logits.
+    parts = [part(given).detach().requires_grad_() for part in (accurate, robust)]
+    value = torch.log(0.1 * torch.softmax(parts[0], 1) + 0.9 * torch.softmax(2.0 * parts[1], 1))
+    of_parts = torch.autograd.grad(value[:, 0].sum(), parts)
+    expected = sum(
+        torch.autograd.grad(part.surrogate("secant")(floats), floats, of_part)[0]
+        for part, of_part in zip((accurate, robust), of_parts, strict=True)
+    )
+    torch.testing.assert_close(found, expected)
+    plain = MixedClassifier(net(RGB(), 1), net(RGB(), 2), 0.6).eval()
+    codes = plain.read(given)
+    assert torch.equal(plain.twin_body(*codes), plain.body(*codes))

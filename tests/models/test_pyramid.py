@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from p2be_exp.attacks.attack import attacked
+from p2be_exp.attacks.build import build_attack
 from p2be_exp.attacks.lspga import LSPGA
 from p2be_exp.attacks.random import AttackRandom
 from p2be_exp.backbones import StemShape, build_backbone
@@ -279,12 +280,37 @@ def test_an_attack_on_the_scores_is_one_on_a_network_that_knows_no_others(loss, 
     assert not torch.allclose(found["logits"].losses, expected.losses, rtol=1e-2)
 
 
-def test_the_twin_has_the_logits_and_a_gradient():
-    model = fpd(P2BE(6)).double().eval()
+@pytest.mark.parametrize("saturated", [False, True])
+def test_the_twin_has_the_logits_and_the_gradient_of_what_is_before_the_tanh(saturated):
+    model, without = fpd(P2BE(6)).double().eval(), fpd(P2BE(6), tanh=False).double().eval()
+    with torch.no_grad():
+        model.trunk.classifier.bias += 40.0 * saturated  # of float64, tanh is 1 from 19.1 on
+    without.load_state_dict(model.state_dict())
     floats = (images().double() / 255).requires_grad_()
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0]).double()
     logits = model.surrogate("secant")(floats)
     assert torch.equal(logits, model(images()))
-    assert torch.autograd.grad(logits[:, 0].sum(), floats)[0].any()
+    assert logits.eq(1).all() == saturated
+    (found,) = torch.autograd.grad((logits @ weights).sum(), floats)
+    (expected,) = torch.autograd.grad((without.surrogate("secant")(floats) @ weights).sum(), floats)
+    assert found.any()
+    torch.testing.assert_close(found, expected)
+
+
+def test_attacks_of_libraries_see_the_way_and_are_judged_behind_the_tanh():
+    pytest.importorskip("foolbox", reason="foolbox is not installed: pip install -e '.[attacks]'")
+    model, given, labels, random = (
+        fpd().eval(),
+        images(),
+        torch.zeros(3, dtype=torch.int64),
+        AttackRandom(0, torch.arange(3)),
+    )
+    with torch.no_grad():
+        model.trunk.classifier.bias += 12.0
+    attack = build_attack(training_config(["attack=foolbox", "attack.method=pgd", "attack.steps=3"]).attack, 24)
+    found = attack(model, given, labels, random)
+    assert found.zero_gradient.max() < 1
+    assert not found.broken.any()  # of equal scores the first counts
 
 
 # -- sizes ------------------------------------------------------------------------------------------------------------

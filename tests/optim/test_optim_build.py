@@ -192,3 +192,30 @@ def test_the_schedules_of_adam(schedule, table_schedule):
     for name, first, which in (("backbone", 1e-3, schedule), ("encoding", 1e-4, table_schedule)):
         expected = cosine(first, 1e-6, 20) if which == "cosine" else [first] * 21
         assert seen[name] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["optim.schedule=cosine"], cosine(0.1, 1e-6, 20)),
+        (["optim.schedule=steps", "optim.milestones=[2]"], [0.1] * 10 + [0.01] * 11),
+        (["optim=adam", "optim.schedule=constant"], [1e-3] * 21),
+        (["model=adaptive_mix", "optim.warmup=0", "optim.lr_end=1e-6"], cosine(1e-4, 1e-6, 20)),
+    ],
+)
+def test_the_network_warms_up_over_epochs_and_the_table_does_not(overrides, expected):
+    """Two epochs of five steps: the n-th of the first ten at n tenths of what the schedule says."""
+    settings = config(*overrides, "optim.warmup_epochs=2")
+    gate = "model=adaptive_mix" in overrides
+    optimizer = build_optimizer(parts()[0], [] if gate else parts()[1], settings)
+    schedule = build_schedule(optimizer, settings, epochs=4, steps_per_epoch=5)
+    seen = []
+    for _ in range(21):
+        seen.append(schedule.get_last_lr())
+        optimizer.step()
+        schedule.step()
+    ramp = [min(1.0, (t + 1) / 10) for t in range(21)]
+    network = [rates[0] for rates in seen]
+    assert network == pytest.approx([factor * rate for factor, rate in zip(ramp, expected, strict=True)], rel=1e-9)
+    if not gate:
+        assert [rates[1] for rates in seen] == pytest.approx(cosine(1e-4, 1e-6, 20), rel=1e-9)

@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, MultiStepLR
 
-from p2be_exp.optim import Constant, Cosine, Steps, WarmedUpCosine
+from p2be_exp.optim import Constant, Cosine, Steps, WarmedUpCosine, warmed_up
 
 STEPS = 78_200  # 200 epochs of 391 batches
 
@@ -73,3 +73,17 @@ def test_a_schedule_keeps_numbers_alone():
     """A checkpoint holds what its attributes are, and is loaded with ``weights_only``."""
     for schedule in (Cosine(5, 0.1), WarmedUpCosine(5, 0.1, 2), Steps([1], 0.5, 3), Constant()):
         assert all(isinstance(value, int | float | list) for value in vars(schedule).values())
+
+
+@pytest.mark.parametrize("schedule", [Cosine(30, 0.1), Steps([1, 2], 0.5, 10), Constant()])
+def test_a_warm_up_is_a_ramp_on_the_schedule_and_then_the_schedule_to_the_bit(schedule):
+    ramp = warmed_up(schedule, 7)
+    for t in range(7):
+        assert ramp(t) == pytest.approx(schedule(t) * (t + 1) / 7, rel=1e-15)
+    assert [ramp(t) for t in range(6, 40)] == [schedule(t) for t in range(6, 40)]
+    assert warmed_up(schedule, 0) is schedule
+
+
+def test_a_warm_up_leaves_nothing_in_a_checkpoint():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    assert LambdaLR(optimizer, warmed_up(Cosine(9, 0.1), 3)).state_dict()["lr_lambdas"] == [None]

@@ -52,6 +52,7 @@ def test_runs_that_differ_in_the_seed_alone(measured):
         {"trainer__progress": False},
         {"logger": {"name": "tensorboard", "log_every_n_steps": 5}},
         {"watch_every": 3},
+        {"checkpoint_every": 3},
         {"task_name": "other"},
         {"departs_from_paper": "a remark"},
         {"eval_batch_size": 7},
@@ -103,6 +104,11 @@ def test_the_same_weights_of_every_run(measured):
 
 def test_the_best_weights_may_be_of_any_step(measured):
     check_group([measured(f"{step}", seed=step, settings={"checkpoint": "best", "step": step}) for step in (270, 540)])
+
+
+def test_weights_of_trainings_that_stopped_early_may_be_of_any_step(measured):
+    stops = {"early_stop": 2, "dataset__val_size": 20}
+    check_group([measured(f"{step}", seed=step, **stops, settings={"step": step}) for step in (270, 540)])
 
 
 # -- both sides -------------------------------------------------------------------------------------------------------

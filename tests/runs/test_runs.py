@@ -51,6 +51,7 @@ def test_the_files_of_a_run(four_epochs):
         "config.yaml",
         "run.json",
         "status.json",
+        "console.log",
         "metrics.csv",
         "results.csv",
         "results.json",
@@ -357,8 +358,8 @@ def test_a_status_that_cannot_be_read_is_none(tmp_path):
 
 def test_the_keys_that_go_with_resume_are_those_of_the_contract():
     assert RESUMABLE == (
-        "trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout",
-        "strict_plugins",
+        "trainer", "logger", "watch_every", "checkpoint_every",
+        "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins",
     )  # fmt: skip
 
 

@@ -122,6 +122,16 @@ def test_batches_taken_whole_give_the_bits_of_the_ordinary_way(name, tmp_path):
     assert_same(whole, usual)
 
 
+def test_batches_taken_whole_are_in_the_average_of_the_weights(tmp_path):
+    """Once each, with the values after their steps; the trials of a warm-up are not."""
+    config = small_config("regime=standard", "optim.ema=0.9")
+    usual, whole = (trained(config, tmp_path, taken=taken, warmed=taken) for taken in (False, True))
+    states = [module.average.state_dict() for module, _, _ in (usual, whole)]
+    assert whole[2].whole == 10
+    assert [state["count"] for state in states] == [12, 12]
+    assert all(torch.equal(one, states[1]["weights"][name]) for name, one in states[0]["weights"].items())
+
+
 def test_warm_up_leaves_nothing_behind(tmp_path):
     """Weights, running statistics and states; with dropout, of which a warm-up must not use up draws."""
     config = small_config("regime=standard")

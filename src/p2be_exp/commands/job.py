@@ -19,6 +19,7 @@ from p2be_exp.config.plugin_warnings import warn_as
 from p2be_exp.config.plugins import load_plugins
 from p2be_exp.config.schema import TrainConfig, TrainerConfig
 from p2be_exp.config.stored import interpolations
+from p2be_exp.config.trial import as_trial
 from p2be_exp.config.typed import typed as typed_config
 from p2be_exp.errors import BadInput
 from p2be_exp.runs.run import Run
@@ -28,11 +29,13 @@ from p2be_exp.system.paths import check_path
 from p2be_exp.system.ranks import rank
 
 RESUMABLE = (
-    *("trainer", "logger", "watch_every", "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout"),
-    "strict_plugins",
+    *("trainer", "logger", "watch_every", "checkpoint_every"),
+    *("data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins"),
 )
 """Keys and groups that do not change what is trained; ``resume=`` accepts only these."""
 
+_BUT = ("trainer.fast_dev_run",)
+"""Keys of these groups that do."""
 
 CLOCKS_DIFFER = 30
 """Seconds by which another machine's clock may be ahead; a time further in the future comes from a wrong clock."""
@@ -40,7 +43,7 @@ CLOCKS_DIFFER = 30
 
 def is_resumable(key: str) -> bool:
     """Whether a key, or its group, does not change what is trained."""
-    return key in RESUMABLE or key.partition(".")[0] in RESUMABLE
+    return (key in RESUMABLE or key.partition(".")[0] in RESUMABLE) and key not in _BUT
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -75,7 +78,7 @@ def job_config(composed: DictConfig) -> TrainConfig:
         check_config("train", built)
     if (text := next(interpolations(config), None)) is not None:
         raise BadInput(f"{text}: an interpolation would remain in config.yaml; a stored configuration must be plain")
-    return built
+    return as_trial(built)
 
 
 def train_job(config: TrainConfig, run: Run, resume: bool = False, sweep: str | None = None) -> float:

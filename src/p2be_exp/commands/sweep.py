@@ -34,6 +34,7 @@ from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import JOB_NUMBER, Job, Sweep, first_runs_of, labelled, plan_jobs, read_sweep, with_folders
 from p2be_exp.sweeps.sweep_file import of_group
+from p2be_exp.sweeps.tuner import check_tunable, tuner_of, validation_error
 from p2be_exp.system.atomic import is_full, refuse_links
 from p2be_exp.system.command_line import as_override, quoted, typed
 from p2be_exp.system.forms import read_json, unusable
@@ -384,6 +385,7 @@ def _continuing(folder: Path) -> str:
 
 
 def _sweep_job(composed: DictConfig, folder: Path) -> float:
+    """Run a job; its test error, or what a tuner minimises, its validation error."""
     run = Run(relative(folder))
     config = job_config(composed)
     if config.trainer.devices * config.trainer.num_nodes > 1:
@@ -391,14 +393,19 @@ def _sweep_job(composed: DictConfig, folder: Path) -> float:
             f"trainer.devices={config.trainer.devices}: a job of a sweep uses one device, since each of its "
             "processes would run the whole sweep"
         )
+    tuner = tuner_of(HydraConfig.get().runtime.choices)
+    if tuner is not None:
+        check_tunable(tuner, config)
     group = folder.parent.name
     if config.sweeps is not None:
         group = f"{config.sweeps}-{config.scale}_{group}"
     with owned(run.path, "hydra.sweep.dir", patience(run)):
         if run.run_file.exists():
-            return _resume_job(config, run, group)
-        run.check_new("hydra.sweep.dir")
-        return train_job(config, run, sweep=group)
+            error = _resume_job(config, run, group)
+        else:
+            run.check_new("hydra.sweep.dir")
+            error = train_job(config, run, sweep=group)
+        return error if tuner is None else validation_error(run)
 
 
 def _resume_job(config: TrainConfig, run: Run, sweep: str) -> float:

@@ -41,6 +41,7 @@ from p2be_exp.runs.load import load_checkpoint
 from p2be_exp.runs.locations import locate
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import check_first, check_grid
+from p2be_exp.sweeps.tuner import check_tuner
 from p2be_exp.system.attempts import follows
 from p2be_exp.system.command_line import as_override
 from p2be_exp.system.ownership import owned
@@ -96,6 +97,8 @@ def _command() -> None:
         if "hydra/sweeper" not in overrides:  # other sweepers interpret the values differently
             check_grid(given)
             check_first(given)
+        else:
+            check_tuner(given)
         known = grid_folder(overrides)
         if known is not None:
             given += [as_override("hydra.sweep.dir", known)]

@@ -79,6 +79,8 @@ def check_config(command: str, config: Any) -> None:
         gpu_form(), fuses_batch_norms()  # the environment's
         _check_corruption(config)
         check_attack("attack", config.attack)
+    if isinstance(config, EvaluateConfig | EvaluateModelConfig):
+        _check_trains_nothing(config.trainer)
     if isinstance(config, TrainConfig):
         _check_regime(config)
         check_parts(config)
@@ -106,6 +108,13 @@ def _check_batch(batch: Any) -> None:
 def _check_trainer(trainer: TrainerConfig) -> None:
     if trainer.devices * trainer.num_nodes > 1 and trainer.strategy != "ddp":
         raise BadInput(f"trainer.devices={trainer.devices}: several devices require trainer=ddp")
+
+
+def _check_trains_nothing(trainer: TrainerConfig) -> None:
+    if trainer.fast_dev_run:
+        raise BadInput("trainer.fast_dev_run=true: is for train.py; use limit_test=N for a few test images")
+    if trainer.profile:
+        raise BadInput("trainer.profile=true: is for train.py, whose training steps it records")
 
 
 def _check_corruption(config: TrainConfig | EvaluateConfig | EvaluateModelConfig) -> None:
@@ -317,6 +326,7 @@ def _check_training(config: TrainConfig) -> None:
         raise BadInput(f"scale={config.scale}: requires sweeps=NAME")
     if config.backbone.weights is not None and config.model.name != "plain":
         raise BadInput(f"backbone.weights={config.backbone.weights}: requires model=plain, not {config.model.name}")
+    _check_early_stop(config)
     processes = config.trainer.devices * config.trainer.num_nodes
     if config.batch_size < processes:
         raise BadInput(
@@ -333,11 +343,46 @@ def _check_training(config: TrainConfig) -> None:
     elif isinstance(optim, AdamConfig):
         _check_betas("optim.betas", optim.betas)
         _check_betas("optim.table_betas", optim.table_betas)
+    _check_warm_up(config)
+    _check_average(config)
     if optim.accumulate > 1 and takes_several_steps(config.regime.name):
         raise BadInput(
             f"optim.accumulate={optim.accumulate}: must be 1 with regime={config.regime.name}, "
             "which may take several optimizer steps per batch"
         )
+
+
+def _check_early_stop(config: TrainConfig) -> None:
+    given = f"early_stop={config.early_stop}"
+    if config.early_stop and not config.regime.trains:
+        raise BadInput(f"{given}: must be 0 with regime={config.regime.name}, which trains nothing")
+    if config.early_stop and not config.dataset.val_size:
+        raise BadInput(
+            f"{given}: requires dataset.val_size, the number of training images that are held out to decide on; "
+            "test images never do"
+        )
+
+
+def _check_warm_up(config: TrainConfig) -> None:
+    epochs, optim = config.optim.warmup_epochs, config.optim
+    if epochs > config.epochs:
+        raise BadInput(f"optim.warmup_epochs={epochs}: must be at most {config.epochs} (epochs)")
+    if epochs and isinstance(optim, AdamWConfig) and optim.warmup:
+        raise BadInput(f"optim.warmup_epochs={epochs}: a warm-up beside optim.warmup={optim.warmup:g}; set one to 0")
+
+
+def _check_average(config: TrainConfig) -> None:
+    optim = config.optim
+    ema = optim.ema
+    is_decay = isinstance(ema, int | float) and not isinstance(ema, bool) and 0 <= ema < 1
+    if not (ema is None or ema == "constant" or is_decay):
+        raise BadInput(f"optim.ema={ema}: must be a decay, at least 0 and below 1, or constant, or null")
+    if optim.averages and not config.regime.trains:
+        raise BadInput(f"optim.ema={ema}: must be null with regime={config.regime.name}, which trains nothing")
+    if optim.ema_from and not optim.averages:
+        raise BadInput(f"optim.ema_from={optim.ema_from}: requires optim.ema")
+    if optim.ema_from >= config.epochs:
+        raise BadInput(f"optim.ema_from={optim.ema_from}: must be below {config.epochs} (epochs)")
 
 
 def _check_sgd(optim: SGDConfig) -> None:

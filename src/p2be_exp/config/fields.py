@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ class Allowed:
         low, high: inclusive bounds of a number; None for no bound.
         above, below: exclusive bounds; ``below`` goes with ``low``.
         choices: the allowed values.
+        form: an expression for all of a text that is allowed beside ``choices``.
+        shown: what such a text is called in messages.
     """
 
     low: float | None = None
@@ -27,13 +30,16 @@ class Allowed:
     above: float | None = None
     choices: tuple[Any, ...] | None = None
     below: float | None = None
+    form: str | None = None
+    shown: str = ""
 
     def admits(self, value: Any) -> bool:
         """Whether a value is allowed; lists are checked value by value."""
         if isinstance(value, list | tuple):
             return all(self.admits(item) for item in value)
         if self.choices is not None:
-            return value in self.choices
+            fits = self.form is not None and isinstance(value, str) and re.fullmatch(self.form, value)
+            return value in self.choices or bool(fits)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         if isinstance(value, int) and self.high is None and value > LARGEST:
@@ -58,7 +64,7 @@ class Allowed:
 
     def __str__(self) -> str:
         if self.choices is not None:
-            return f"one of {', '.join(str(choice) for choice in self.choices)}"
+            return f"one of {', '.join([*map(str, self.choices), *filter(None, [self.shown])])}"
         if self.low is not None and self.high is not None:
             return f"between {self.low:.12g} and {self.high:.12g}"
         if self.above is not None:
@@ -83,3 +89,9 @@ def path() -> Any:
 def choice(*choices: Any) -> Any:
     """A mandatory value from a fixed set; its default is in the YAML file."""
     return field(default=MISSING, metadata={"allowed": Allowed(choices=choices)})
+
+
+def checkpoint() -> Any:
+    """A mandatory name of a checkpoint of a run; its default is in the YAML file."""
+    names = Allowed(choices=("last", "best", "ema"), form=r"epoch_\d{3,9}", shown="epoch_NNN")
+    return field(default=MISSING, metadata={"allowed": names})

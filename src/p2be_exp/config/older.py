@@ -10,6 +10,8 @@ _SINCE: dict[str, dict[str, Any]] = {
         "sweeps": None,
         "scale": "full",
         "dry_run": False,
+        "checkpoint_every": 0,
+        "early_stop": 0,
         "plugins": [],
         "strict_plugins": False,
         "model": {"name": "plain"},
@@ -22,9 +24,18 @@ _SINCE: dict[str, dict[str, Any]] = {
     },
     "dataset": {"augmentation": "flip_crop"},
     "optim": {"schedule": "cosine", "milestones": [], "gamma": 0.1},
-    "trainer": {"timeout": 600.0, "compile": "off"},
+    "trainer": {
+        "timeout": 600.0,
+        "compile": "off",
+        "deterministic": False,
+        "fast_dev_run": False,
+        "profile": False,
+    },
 }
 """Keys added since format 1 was first written, by group, with the values that older runs used."""
+
+_OPTIM: dict[str, Any] = {"warmup_epochs": 0, "ema": None, "ema_from": 0}
+"""Keys of every option of ``optim``, added since all of them were there."""
 
 _REGIME: dict[str, dict[str, Any]] = {
     "augmix": {"view_rounding": "floor"},
@@ -52,6 +63,9 @@ def fill_in(config: dict[str, Any]) -> None:
             for key, value in keys.items():
                 node.setdefault(key, copy.deepcopy(value))
     _by_name(config)
+    if isinstance(optim := config.get("optim"), dict):
+        for key, value in _OPTIM.items():
+            optim.setdefault(key, value)
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():

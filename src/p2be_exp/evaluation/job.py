@@ -116,6 +116,7 @@ def _results(plan: EvaluationPlan, data: ImageDataModule, weights: dict[str, Any
         run=output.run,
         remarks=remarks,
         nearest=list(plan.nearest_of),
+        writes=rank(plan.config.trainer) == 0,  # which clears the folder of half-written files meanwhile
     )
 
 

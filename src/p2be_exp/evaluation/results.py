@@ -88,6 +88,7 @@ class Results:
         remarks: what a reader of an attack's rows should know, by its ID.
         corruptions: the summary of the corruptions, where it is not made from a plan.
         nearest: the conditions of attacks without a radius that are measured, in their order.
+        writes: whether this process writes the files; those of several that only compute do not.
 
     Raises:
         BadInput: the folder has results of other settings, or cannot be written.
@@ -105,6 +106,7 @@ class Results:
         remarks: Mapping[str, str] | None = None,
         corruptions: dict[str, Any] | None = None,
         nearest: Sequence[Condition] = (),
+        writes: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self.run = run
@@ -133,6 +135,8 @@ class Results:
             self._read_images(row)
         for distances in self.distances.values():
             self._read_distance(distances)
+        if not writes:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.write_summary()

@@ -66,6 +66,14 @@ class Classifier(nn.Module, ABC):
         logits = self.body(*features)
         return logits, logits
 
+    def twin_body(self, *features: Tensor) -> Tensor:
+        """The logits of :meth:`body`, to the bit, for a differentiable twin.
+
+        They are :meth:`body`'s own unless a model says else: one whose logits hide the way gives them here with the
+        gradient of what leads to them.
+        """
+        return self.body(*features)
+
     # -- what follows ----------------------------------------------------------------------------------------------
 
     def climbed(self, *features: Tensor) -> Tensor:

@@ -108,6 +108,12 @@ class MixedClassifier(MixtureClassifier):
             return output, output
         return output, self._mixed(at_least_float32(of_accurate), at_least_float32(of_robust))
 
+    def twin_body(self, *features: Tensor) -> Tensor:
+        """See :class:`Classifier`: the mixture of what the twins of the parts have."""
+        robust = self.robust.twin_body(*features[: self._of_robust])
+        accurate = self.accurate.twin_body(*features[self._of_robust :])
+        return self._mixed(at_least_float32(accurate), at_least_float32(robust))
+
     def _mixed(self, accurate: Tensor, robust: Tensor) -> Tensor:
         alpha = torch.as_tensor(self.alpha, dtype=robust.dtype, device=robust.device)
         return mixed_log_probabilities(self.accurate_scale * accurate, self.robust_scale * robust, alpha)

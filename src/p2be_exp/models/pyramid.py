@@ -18,6 +18,7 @@ from p2be_exp.backbones.stage_shapes import probed_shapes
 from p2be_exp.config.schema import FPDModelConfig, TrainConfig
 from p2be_exp.encodings import TableEncoding
 from p2be_exp.errors import BadInput
+from p2be_exp.models.around import around
 from p2be_exp.models.classifier import Classifier, build_trunk
 from p2be_exp.models.denoise import denoise, non_local_mean
 from p2be_exp.models.precision import at_least_float32
@@ -116,6 +117,11 @@ class PyramidClassifier(Classifier):
         """See :class:`Classifier`: the scores, and what is before the tanh."""
         found = self.passes(*features)
         return found.scores, found.climbed
+
+    def twin_body(self, *features: Tensor) -> Tensor:
+        """See :class:`Classifier`: the scores, with the gradient of what is before the tanh."""
+        found = self.passes(*features)
+        return around(found.scores, found.climbed) if self.tanh else found.scores
 
     def passes(self, codes: Tensor) -> Passes:
         """Restore codes, which need be no image's, and classify what has become of them.

@@ -241,7 +241,9 @@ class _LevelGradient(torch.autograd.Function):
 class SurrogateClassifier(nn.Module):
     """A model's differentiable twin: its logits to the bit, and a surrogate gradient to the images.
 
-    It shares the model's parameters and its mode: the slopes are those of the table at the time of the call.
+    It shares the model's parameters and its mode: the slopes are those of the table at the time of the call. Where the
+    logits of a model hide the way, as behind the tanh of a Feature Pyramid Decoder, the gradient goes around what hides
+    it (:meth:`~p2be_exp.models.classifier.Classifier.twin_body`).
 
     Args:
         model: the classifier.
@@ -279,7 +281,7 @@ class SurrogateClassifier(nn.Module):
         for reader, read in zip(model.readers, model.read(levels), strict=True):
             slope = slopes(reader.encoding, self.name, self.radius, self.width)
             features.append(_LevelGradient.apply(images, read, levels, slope, reader, *reader.weights))
-        return model.body(*features)
+        return model.twin_body(*features)
 
     def extra_repr(self) -> str:
         of = {"secant": f", radius={self.radius}", "smooth": f", width={self.width}"}

@@ -1,8 +1,9 @@
 """Optimizers and schedules."""
 
+from p2be_exp.optim.average import WeightAverage
 from p2be_exp.optim.build import build_optimizer, build_schedule, clip_gradients
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine
+from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine, warmed_up
 
 __all__ = [
     "CombinedOptimizer",
@@ -10,7 +11,9 @@ __all__ = [
     "Cosine",
     "Steps",
     "WarmedUpCosine",
+    "WeightAverage",
     "build_optimizer",
     "build_schedule",
     "clip_gradients",
+    "warmed_up",
 ]

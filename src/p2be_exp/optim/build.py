@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from p2be_exp.config.schema import AdamConfig, AdamWConfig, SGDConfig
 from p2be_exp.optim.combined import CombinedOptimizer
-from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine
+from p2be_exp.optim.schedule import Constant, Cosine, Steps, WarmedUpCosine, warmed_up
 
 if TYPE_CHECKING:
     from p2be_exp.config.schema import OptimConfig
@@ -91,17 +92,20 @@ def _begin_momenta(optimizer: Optimizer, *_: Any) -> None:
 def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: int, steps_per_epoch: int) -> LambdaLR:
     """One factor for each group by its name, to be stepped after every optimizer step.
 
+    ``warmup_epochs`` are those of ``backbone`` alone. The rate of a table is a thousandth of the network's, and its
+    latent values move so little in some epochs that there is nothing to protect.
+
     Args:
         optimizer: with the groups ``backbone`` (``schedule``) and ``encoding`` (``table_schedule``).
         config: the ``optim`` group.
         epochs: length of the training.
         steps_per_epoch: optimizer steps in an epoch.
     """
-    total_steps = epochs * steps_per_epoch
+    total_steps, warmup_steps = epochs * steps_per_epoch, config.warmup_epochs * steps_per_epoch
     if isinstance(config, AdamWConfig):
         floor = min(1.0, config.lr_end / config.lr)
         if not config.warmup:
-            return LambdaLR(optimizer, Cosine(total_steps, floor))
+            return LambdaLR(optimizer, warmed_up(Cosine(total_steps, floor), warmup_steps))
         return LambdaLR(optimizer, WarmedUpCosine(total_steps, floor, time=max(1, int(config.warmup * total_steps))))
     assert isinstance(config, SGDConfig | AdamConfig)  # there is no fourth
 
@@ -116,7 +120,10 @@ def build_schedule(optimizer: CombinedOptimizer, config: OptimConfig, epochs: in
         # A floor above the first rate would make the cosine rise; such a rate stays as it is.
         return Cosine(total_steps, floor=min(1.0, config.lr_end / first) if first else 1.0)
 
-    return LambdaLR(optimizer, [factor(group) for group in optimizer.param_groups])
+    def with_warm_up(group: dict[str, Any]) -> Callable[[int], float]:
+        return factor(group) if group["name"] == "encoding" else warmed_up(factor(group), warmup_steps)
+
+    return LambdaLR(optimizer, [with_warm_up(group) for group in optimizer.param_groups])
 
 
 def clip_gradients(optimizer: Optimizer, max_norm: float) -> dict[str, torch.Tensor]:

@@ -19,6 +19,7 @@ NOT_THE_METHOD = {
     "trainer",
     "logger",
     "watch_every",
+    "checkpoint_every",
     "task_name",
     "resume",
     "strict_plugins",
@@ -102,8 +103,9 @@ def check_group(group: Sequence[Measured]) -> None:
 
 
 def _check_same_weights(one: Measured, other: Measured) -> None:
-    """The best checkpoint may come from another epoch in each run, the last may not."""
-    keys = ("checkpoint",) if one.settings.get("checkpoint") == "best" else ("checkpoint", "step")
+    """The best checkpoint may come from another epoch in each run, the last may not, unless it was stopped early."""
+    any_step = one.settings.get("checkpoint") == "best" or one.config.early_stop
+    keys = ("checkpoint",) if any_step else ("checkpoint", "step")
     for key in keys:
         if one.settings.get(key) != other.settings.get(key):
             values = f"{one.settings.get(key)} in {one.folder}, {other.settings.get(key)} in {other.folder}"

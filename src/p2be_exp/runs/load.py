@@ -28,7 +28,8 @@ def load_run(
     Args:
         path: the run folder; or a folder of ``python -m p2be_exp.export format=hub``, ``zoo:NAME`` with a name of
             :func:`p2be_exp.list_models`, ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``.
-        checkpoint: ``last`` or ``best``; a shared network has the one that it was made of.
+        checkpoint: ``last``, ``best``, ``epoch_NNN``, or ``ema``, the average of the weights in the last one; a shared
+            network has the one that it was made of.
         device: of the model.
         plugins: modules that may be imported because the run needs them, in addition to those already imported and
             those named in P2BE_PLUGINS. A plug-in is code: see docs/runs.md, "Runs from others".
@@ -53,7 +54,7 @@ def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str =
     Args:
         run: an opened run.
         saved: the result of :func:`load_checkpoint`.
-        which: its name, ``last`` or ``best``, for messages.
+        which: its name, ``last``, ``best``, ``epoch_NNN`` or ``ema``, for messages.
         key: the option that names the folder, for messages.
 
     Raises:
@@ -72,7 +73,7 @@ def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str =
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
-        weights, config = (WEIGHTS, CONFIG) if run.shared else (f"checkpoints/{which}.ckpt", "config.yaml")
+        weights, config = (WEIGHTS, CONFIG) if run.shared else (f"checkpoints/{_file(run, which).name}", "config.yaml")
         raise BadInput(f"{key}={run.place}: {weights} does not match {config}") from error
     return model.eval()
 
@@ -80,16 +81,20 @@ def model_of(run: Run, saved: Mapping[str, Any], which: str = "last", key: str =
 def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str, Any]:
     """Load a checkpoint of a run on the CPU; every record is compared with its checksum (see ``system/saved_file.py``).
 
+    With ``ema`` it is the last one, and its weights are the average that it holds; buffers, such as the running
+    statistics of batch norms, are those of the last weights.
     Of a shared network it has the weights, the step and the number of classes.
 
     Raises:
-        BadInput: it is missing, cannot be read or is damaged, or its weights are not finite.
+        BadInput: it is missing, cannot be read or is damaged, or its weights are not finite; or it has no average.
     """
     if run.shared is not None:
         return _shared_checkpoint(run, run.shared.weights, which, key)
-    file = run.checkpoint(which)
+    file = _file(run, which)
     if not file.is_file():
         hint = "it has no validation split" if which == "best" else "no epoch was finished"
+        if which.startswith("epoch_"):
+            hint = "kept by checkpoint_every=N after every N-th epoch"
         raise BadInput(f"{key}={run.path}: no checkpoints/{file.name} ({hint})")
     from p2be_exp.system.saved_file import Damaged, not_a_number, read_saved  # imports PyTorch, which takes seconds
 
@@ -99,15 +104,36 @@ def load_checkpoint(run: Run, which: str = "last", key: str = "run") -> dict[str
         weights = dict(checkpoint["state_dict"])
         if wrong := _misfit(checkpoint, weights):
             raise Damaged(wrong)
+        if which == "ema" and "ema" in checkpoint:
+            weights |= _average(checkpoint, weights)
+            checkpoint["state_dict"] = weights
     except OSError as error:
         raise BadInput(f"{where} cannot be read ({error.strerror})") from error
     except Exception as error:
         record = error.record if isinstance(error, Damaged) else ""
         raise BadInput(f"{where} is damaged{f' ({record})' if record else ''}") from error
+    if which == "ema" and "ema" not in checkpoint:
+        raise BadInput(f"{where} has no average of the weights (optim.ema, from optim.ema_from epochs on)")
     # A checkpoint also has the state of the training itself.
     if wrong := not_a_number({name: value for name, value in weights.items() if str(name).startswith("model.")}):
         raise BadInput(f"{where}: {wrong}; the training diverged (lower optim.lr or set optim.clip_norm)")
     return checkpoint
+
+
+def _file(run: Run, which: str) -> Path:
+    return run.checkpoint("last" if which == "ema" else which)
+
+
+def _average(checkpoint: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The average of the weights in a checkpoint, by their names.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is not as a training writes it.
+    """
+    average = dict(checkpoint["ema"]["weights"])
+    if any(weights[name].shape != value.shape or weights[name].dtype != value.dtype for name, value in average.items()):
+        raise ValueError("an average of other weights")
+    return average
 
 
 def _shared_checkpoint(run: Run, expected: SharedWeights, which: str, key: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Run:
             :mod:`p2be_exp.runs.shared`); None for a run.
     """
 
-    FOLDERS = ("checkpoints", "per_image", "figures")
+    FOLDERS = ("checkpoints", "per_image", "figures", "profile")
     """Subfolders that a training writes to."""
 
     def __init__(self, path: Path | str) -> None:
@@ -165,7 +165,7 @@ class Run:
         return self.path / "metrics.csv"
 
     def checkpoint(self, which: str = "last") -> Path:
-        """The checkpoint file ``last`` or ``best``."""
+        """The checkpoint file ``last``, ``best`` or ``epoch_NNN``."""
         return self.path / "checkpoints" / f"{which}.ckpt"
 
     # -- reading ---------------------------------------------------------------------------------------------------

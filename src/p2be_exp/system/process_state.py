@@ -20,13 +20,15 @@ LIGHTNING_LOGGERS = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric
 def kept_process_state() -> Iterator[None]:
     """Restore, when the block ends, the state that a training or an evaluation changes in its process.
 
-    This is the environment, the random states of Python, NumPy and PyTorch, PyTorch's number of threads and float32
-    precision, the warning filters, the levels of Lightning's loggers, and Lightning's rank.
+    This is the environment, the random states of Python, NumPy and PyTorch, PyTorch's number of threads, float32
+    precision and choice of deterministic algorithms, the warning filters, the levels of Lightning's loggers, and
+    Lightning's rank.
     """
     environment, levels = dict(os.environ), {name: logging.getLogger(name).level for name in LIGHTNING_LOGGERS}
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn
     benchmark, tf32 = cudnn.benchmark, cudnn.allow_tf32
+    deterministic, debug_mode = cudnn.deterministic, torch.get_deterministic_debug_mode()
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
@@ -42,6 +44,9 @@ def kept_process_state() -> Iterator[None]:
                 torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(precision)
             cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
+            cudnn.deterministic = deterministic
+            if torch.get_deterministic_debug_mode() != debug_mode:
+                torch.set_deterministic_debug_mode(debug_mode)
             rank_zero_only.rank = rank  # type: ignore[attr-defined]
 
 

@@ -22,6 +22,7 @@ from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_only
 
 from p2be_exp.errors import BadInput
+from p2be_exp.system.deterministic import compute_deterministically
 from p2be_exp.system.devices import NO_BF16, NO_GPU
 from p2be_exp.system.process_state import LIGHTNING_LOGGERS
 from p2be_exp.system.ranks import check_launcher, is_lightning_rank, launcher, processes_here, rank, start_own_processes
@@ -102,6 +103,8 @@ def set_arithmetic(config: TrainerConfig, tf32: bool) -> None:
         torch.backends.cudnn.benchmark = True  # as in the reference code; image sizes never change
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
+        if config.deterministic:
+            compute_deterministically()
 
 
 def build_trainer(config: TrainerConfig, *, tf32: bool | None = None, **settings: Any) -> pl.Trainer:

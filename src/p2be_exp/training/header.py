@@ -60,6 +60,8 @@ def run_header(
         lines["constants"] = _constants(config.model)
     if weights:
         lines["weights"] = weights
+    if config.optim.averages:
+        lines["average"] = _average(config)
     if decoder := _decoder(config):
         lines["decoder"] = decoder
     if never := _never_starts(config, len(data.train_dataloader())):
@@ -115,7 +117,16 @@ def _recipe(config: TrainConfig, batches: int) -> str:
         return f"{config.regime.name}: nothing is trained; seed {config.seed}"
     epochs, more = "epoch" if config.epochs == 1 else "epochs", "batch" if batches == 1 else "batches"
     length = f"{config.epochs} {epochs} of {batches} {more} of {config.batch_size}"
+    if config.early_stop:
+        length += f", fewer after {config.early_stop} without a lower validation error"
     return f"{config.regime.name}; {length}; preset {config.preset.name}; seed {config.seed}"
+
+
+def _average(config: TrainConfig) -> str:
+    optim = config.optim
+    how = "all steps alike" if optim.ema_decay is None else f"decay {optim.ema_decay:g}"
+    since = f"after epoch {optim.ema_from}" if optim.ema_from else "from the first step on"
+    return f"of the weights, {how}, {since}; checkpoint=ema"
 
 
 def _never_starts(config: TrainConfig, batches: int) -> str | None:

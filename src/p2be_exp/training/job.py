@@ -54,9 +54,12 @@ from p2be_exp.training.calibrated import with_calibration
 from p2be_exp.training.callbacks import (
     AtomicCheckpointIO,
     CapturedSteps,
+    EarlyStop,
+    EpochCheckpoints,
     EpochRows,
     EpochsDone,
     PhaseRows,
+    Profile,
     Progress,
     Resumed,
     StepLog,
@@ -75,6 +78,9 @@ from p2be_exp.training.published_weights import published_facts, published_weigh
 from p2be_exp.training.recording import recorded
 from p2be_exp.training.restoration_figures import restoration_figures
 from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
+
+AVERAGE = Path("evaluations", "ema")
+"""Where in a run folder the results of the average of the weights are."""
 
 
 def train(
@@ -125,7 +131,8 @@ def train(
         config = with_calibration(config, parts, models)
         plan = replace(plan, config=config)
         if main and resume:
-            refuse_links(run.path, *run.FOLDERS, "tensorboard/hparams.yaml", "wandb", CONSOLE, key="resume")
+            written = [*run.FOLDERS, *([str(AVERAGE)] if config.optim.averages else [])]
+            refuse_links(run.path, *written, "tensorboard/hparams.yaml", "wandb", CONSOLE, key="resume")
             run.remove_leftovers()
         published = published_weights(config, len(data.classes)) if checkpoint is None else None
         if main and not resume:
@@ -147,7 +154,24 @@ def train(
                 data.close()
             figures = _draw_figures(config, run, module.model, data) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
-            return evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
+            summary = evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
+            _evaluate_average(plan, module, data, trained, Output(run.path / AVERAGE, key))
+            return summary
+
+
+def _evaluate_average(
+    plan: EvaluationPlan, module: TrainingModule, data: ImageDataModule, trained: dict[str, Any], output: Output
+) -> None:
+    """Measure the average of the weights as the last weights were measured; nothing where none was kept.
+
+    The module's weights are the average afterwards: no checkpoint is written any more.
+    """
+    if module.average is None or module.average.count == 0:
+        return
+    module.average.copy_to_parameters()
+    if rank(plan.config.trainer) == 0:
+        print("\nthe average of the weights (optim.ema):", flush=True)
+    evaluate(plan, module.model, data, {**trained, "checkpoint": "ema"}, output)
 
 
 CONSOLE = "console.log"
@@ -164,7 +188,8 @@ def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> Non
     check_files(data, run)
     read_rows(run)
     read_phases(run)
-    check_results(run.path, "resume", plan.settings())
+    for folder in (run.path, run.path / AVERAGE) if plan.config.optim.averages else (run.path,):
+        check_results(folder, "resume", plan.settings())
 
 
 def _create(run: Run, config: TrainConfig, data: ImageDataModule, parts: Mapping[str, Run]) -> None:
@@ -210,6 +235,12 @@ def prepare(
         *checkpoint_callbacks(run, has_validation=config.dataset.val_size > 0),
         *more_callbacks,
     ]
+    if config.early_stop:
+        callbacks.insert(1, EarlyStop(run, config.early_stop))  # before what saves or asks for its state
+    if config.checkpoint_every:
+        callbacks.append(EpochCheckpoints(run, config.checkpoint_every))
+    if config.trainer.profile:
+        callbacks.append(Profile(run))
     if config.trainer.progress:
         callbacks.append(ThreadAdvice())
         callbacks.insert(1, Progress(rows))
@@ -252,6 +283,8 @@ def _bf16_factor(config: TrainConfig, module: TrainingModule, data: ImageDataMod
 def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """The device, the precision and the number of processes of a training; after a resume on a different device, both.
 
+    ``deterministic`` is there where a GPU computed so.
+
     Args:
         trainer: the group.
         before: the same facts of the run up to the resume.
@@ -261,9 +294,13 @@ def trained_on(trainer: TrainerConfig, before: dict[str, Any] | None = None) -> 
         "precision": precision_of(trainer),
         "processes": trainer.devices * trainer.num_nodes,
     }
+    fixed = on_gpu(trainer) and trainer.deterministic
+    if fixed or (before is not None and "deterministic" in before):
+        now["deterministic"] = fixed
     if before is None:
         return now
-    return {key: value if before[key] == value else f"{before[key]}, then {value}" for key, value in now.items()}
+    then = {"deterministic": False, **before}
+    return {key: value if then[key] == value else f"{then[key]}, then {value}" for key, value in now.items()}
 
 
 def count_parameters(model: Classifier) -> dict[str, int]:

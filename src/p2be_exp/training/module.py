@@ -21,7 +21,7 @@ from p2be_exp.encodings.smoothness import neighbour_cosines
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.models.mixed import MixtureClassifier
 from p2be_exp.models.model import build_model
-from p2be_exp.optim import build_optimizer, build_schedule, clip_gradients
+from p2be_exp.optim import WeightAverage, build_optimizer, build_schedule, clip_gradients
 from p2be_exp.regimes import RegimeLoss, When, build_regime
 from p2be_exp.system.collectives import sum_over_ranks, world_size
 from p2be_exp.training.captured_step import EagerTwin
@@ -51,6 +51,7 @@ class TrainingModule(pl.LightningModule):
         last_counts: how many of this rank's images each of them is the mean of.
         val_error: error on the validation split in percent after the last epoch; None without one.
         whole_steps: takes batches whole, from views to optimizers, those that it serves; None: none are.
+        average: of the weights after each batch that was stepped on; None: none is kept.
     """
 
     initial_bits: Tensor
@@ -74,6 +75,7 @@ class TrainingModule(pl.LightningModule):
         self._val_meter = EpochMeter(f"{config.dataset.name}/train, held out")
         self._saved_sums: dict[str, Any] | None = None
         self.whole_steps: EagerTwin | None = None
+        self.average = _average_of(self.model, config) if config.optim.averages else None
         self._losses: Iterator[StepLoss] | None = None  # of the present batch, while another step follows
         self._present: Batch | None = None
         self._taken = False  # the present batch has been trained on as a whole: its loss alone is asked for
@@ -209,8 +211,20 @@ class TrainingModule(pl.LightningModule):
     ) -> None:
         """Step once for each loss of the batch: the closure computes the next one and its gradients.
 
-        A batch that is taken whole has been stepped on when Lightning asks for its loss, which it needs.
+        A batch that is taken whole has been stepped on when Lightning asks for its loss, which it needs. The average of
+        the weights is taken afterwards, outside of a CUDA graph, whose weights stay in their places.
         """
+        self._step_on_batch(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.average is not None and epoch >= self.config.optim.ema_from:
+            self.average.update()
+
+    def _step_on_batch(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None,
+    ) -> None:
         if self.whole_steps is not None and self._present is not None and optimizer_closure is not None:
             self._taken = self.whole_steps.take(self._present, epoch)
         if self._taken and optimizer_closure is not None:
@@ -268,18 +282,28 @@ class TrainingModule(pl.LightningModule):
     # -- resume ----------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the sums of an unfinished epoch, so that its row is exact after a resume."""
+        """Save the sums of an unfinished epoch, so that its row is exact after a resume, and the average (``ema``)."""
         checkpoint["train_meter"] = self.train_meter.state_dict()
+        if self.average is not None and self.average.count:
+            checkpoint["ema"] = self.average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the saved sums until the device is known."""
+        """Keep the saved sums until the device is known; go on with the saved average."""
         self._saved_sums = checkpoint["train_meter"]
+        if self.average is not None and "ema" in checkpoint:
+            self.average.load_state_dict(checkpoint["ema"])
 
     def on_train_start(self) -> None:
         """Load the saved sums."""
         if self._saved_sums is not None:
             self.train_meter.load_state_dict(self._saved_sums, self.device, self.global_rank)
             self._saved_sums = None
+
+
+def _average_of(model: Classifier, config: TrainConfig) -> WeightAverage:
+    """Of all parameters that learn, by the names that they have in a checkpoint."""
+    learning = {f"model.{name}": each for name, each in model.named_parameters() if each.requires_grad}
+    return WeightAverage(learning, config.optim.ema_decay)
 
 
 def _table_of_bits(model: Classifier) -> P2BE | None:

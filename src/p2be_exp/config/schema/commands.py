@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from p2be_exp.config.fields import choice, number, path
+from p2be_exp.config.fields import checkpoint, choice, number, path
 from p2be_exp.config.published_networks import PUBLISHED_NETWORKS
 from p2be_exp.config.schema.attack import AttackChoice
 from p2be_exp.config.schema.backbone import BackboneConfig
@@ -45,6 +45,8 @@ class TrainConfig:
     limit_test: int | None = number(1)
     data_dir: str = path()
     watch_every: int = number(0)
+    checkpoint_every: int = number(0)
+    early_stop: int = number(0)
     departs_from_paper: str | None = MISSING
     resume: str | None = path()
     plugins: list[str] = MISSING
@@ -69,7 +71,7 @@ class EvaluateConfig:
     run: str = path()
     name: str | None = MISSING
     out: str | None = path()
-    checkpoint: str = choice("last", "best")
+    checkpoint: str = checkpoint()
     attack: Group[AttackChoice] = MISSING
     corruption: Group[CorruptionConfig] = MISSING
     trainer: Group[TrainerConfig] = MISSING
@@ -121,7 +123,7 @@ class ExportConfig:
     run: str = path()
     format: str = choice("torch_export", "onnx", "hub")
     out: str | None = path()
-    checkpoint: str = choice("last", "best")
+    checkpoint: str = checkpoint()
     evaluation: str | None = MISSING
     license: str | None = MISSING
     batch: Any = MISSING  # dynamic, or a number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -18,6 +19,19 @@ class OptimConfig:
     lr_end: float = number(0)
     clip_norm: float | None = number(above=0)
     accumulate: int = number(1)
+    warmup_epochs: int = number(0)
+    ema: Any = MISSING  # null or 0, a decay, or constant
+    ema_from: int = number(0)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the weights are averaged."""
+        return bool(self.ema)
+
+    @property
+    def ema_decay(self) -> float | None:
+        """Of an average in which later steps count more; None where all count the same."""
+        return None if self.ema == "constant" else float(self.ema)
 
 
 @dataclass

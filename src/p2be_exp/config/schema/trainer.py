@@ -18,6 +18,9 @@ class TrainerConfig:
     strategy: str = choice("auto", "ddp")
     precision: str = choice("auto", "32", "bf16")
     compile: str = choice("auto", "on", "off")
+    deterministic: bool = MISSING
     sync_batchnorm: bool = MISSING
     timeout: float = number(above=0)
     progress: bool = MISSING
+    fast_dev_run: bool = MISSING
+    profile: bool = MISSING

@@ -51,7 +51,8 @@ def kept_apart(results: Sequence[Result]) -> list[tuple[str, ...]]:
 def _facts(result: Result) -> dict[str, str]:
     settings, counts = result.settings, result.counts
     files, classes = settings.get("test_files"), result.info.get("classes")
-    step = settings.get("step") if settings.get("checkpoint", "last") == "last" else None
+    fixed = settings.get("checkpoint", "last") == "last" and not result.config.early_stop
+    step = settings.get("step") if fixed else None
     numbers = sorted({count.n for count in counts.values()})
     return {
         "n": f"{' or '.join(f'{n:,}' for n in numbers)} test images",

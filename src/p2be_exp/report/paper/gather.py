@@ -151,7 +151,7 @@ def _steps(result: Result) -> int | None:
     except (OSError, KeyError, TypeError, ValueError):
         pass  # what the training ended with was not kept
     images = (result.info.get("dataset") or {}).get("train")
-    if not isinstance(images, int):
+    if not isinstance(images, int) or config.early_stop:
         return None
     batches = math.ceil(images / config.batch_size)
     return config.epochs * math.ceil(batches / config.optim.accumulate)

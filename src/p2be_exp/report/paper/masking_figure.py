@@ -46,22 +46,22 @@ def masking_picture(rows: Sequence[Masked], name: str, scale: str = "") -> Pictu
             for label, of in series.items():
                 words += _draw(upper, lower, radii, labels, label, of, place)
             lower.set_xticks(range(len(radii)), [str(radius) for radius in radii])
-            lower.set_xlabel("radius, levels")
+            lower.set(xlabel="radius, levels", xlim=(-0.5, len(radii) - 0.5))
+            lower.margins(y=0.12)
             for axes in (upper, lower):
                 axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
                 axes.set_axisbelow(True)
-        grid_of_axes[0, 0].set(ylabel="error, %\n(hollow: climbing the outputs)")
-        grid_of_axes[1, 0].set(ylabel="hidden, points")
+        grid_of_axes[0, 0].set_ylabel("error, %\nhollow: climbing the outputs", fontsize=8)
+        grid_of_axes[1, 0].set_ylabel("hidden, points", fontsize=8)
         for axes in grid_of_axes[0]:
             axes.set_ylim(-3, 103)
         named = [axes.get_legend_handles_labels() for axes in grid_of_axes[0]]
         handles = {label: handle for of in named for handle, label in zip(*of, strict=True)}
-        drawing.legend(list(handles.values()), list(handles), loc="outside upper left", fontsize=8, frameon=False,
-                       ncols=2)  # fmt: skip
+        drawing.legend(list(handles.values()), list(handles), loc="outside upper left", fontsize=8, frameon=False)
         return words
 
     title = f"What the tanh hides: errors under both attacks by radius, and their difference, 95 % intervals{scale}"
-    size = 1.2 + 4.6 * len(places), 4.4 + 0.1 * len(labels)
+    size = 1.2 + 4.6 * len(places), 4.2 + 0.2 * len(labels)
     return picture(name, title, (2, len(places)), size, draw, sharex=True, sharey="row")
 
 

@@ -213,7 +213,7 @@ def _in_effect(key: str, value: Any, config: TrainConfig) -> Any:
     """A value as it takes effect: ``reference`` stands for another rounding with a learned table and with RGB."""
     if key == "regime.view_rounding" and value == "reference":
         return {"p2be": "floor", "rgb": "nearest"}.get(config.encoding.name, value)
-    return value
+    return value or None if key == "optim.ema" else value  # a decay of 0 is no average
 
 
 def _same(one: Any, other: Any) -> bool:

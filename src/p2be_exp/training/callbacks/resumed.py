@@ -9,7 +9,7 @@ class Resumed(pl.Callback):
     """Prints the epoch and the batch that come next, on the first rank; nothing where none is left to train."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.should_stop:
             batches = int(trainer.num_training_batches)
             epoch, batch = divmod(trainer.fit_loop.epoch_loop.total_batch_idx + 1, batches)
             print(resumed_line(epoch, trainer.max_epochs or 0, batch, batches), flush=True)
