@@ -62,10 +62,10 @@ def fill_in(config: dict[str, Any]) -> None:
         if isinstance(node, dict) and not (group == "optim" and "name" in node):  # those with a name are newer
             for key, value in keys.items():
                 node.setdefault(key, copy.deepcopy(value))
-    _by_name(config)
     if isinstance(optim := config.get("optim"), dict):
         for key, value in _OPTIM.items():
             optim.setdefault(key, value)
+    _by_name(config)
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():
