@@ -18,8 +18,9 @@ setup(
     package_dir={"": "src", "p2be_exp._conf": "conf", "p2be_exp._sweeps": "sweeps", "p2be_exp._zoo": "docs/zoo"},
     package_data={
         "p2be_exp": ["py.typed"],
-        "p2be_exp.report.leaderboard": ["page.css", "page.html.j2", "sort.js"],
-        "p2be_exp.report.paper": ["page.css", "page.html.j2", "published.yaml"],
+        "p2be_exp.report": ["sort.js"],
+        "p2be_exp.report.leaderboard": ["page.css", "page.html.j2"],
+        "p2be_exp.report.paper": ["*.css", "*.html.j2", "runs_page.js", "published.yaml"],
         "p2be_exp._conf": ["**/*.yaml"],
         "p2be_exp._sweeps": ["*.yaml"],
         "p2be_exp._zoo": ["*/*"],

@@ -217,3 +217,16 @@ def test_the_process_itself_ends_with_the_code(workdir, run):
 
 def test_training_is_resumed_with_the_other_command(run):
     assert refusal(train("run=run")) == "run=run: unknown key; it belongs to evaluate.py or python -m p2be_exp.export"
+
+
+def test_figures_of_other_kinds(run):
+    arguments = ("run=run", "limit_test=40", "corruption=none", "attack=random_in_ball", "name=a")
+    assert evaluate(*arguments, "figures=[]").code == 0
+    folder = run / "evaluations" / "a"
+    assert not list(folder.glob("figures/*"))
+    settings = json.loads((folder / "results.json").read_text())["settings"]
+    assert "figures" not in settings
+    assert evaluate(*arguments, "figures=[pdf]").code == 0  # the same evaluation, drawn again
+    assert sorted(file.name for file in folder.glob("figures/*")) == ["adversarial_images.pdf", "error_over_radius.pdf"]
+    message = refused(run, "run=run", "figures=[png,jpg]")
+    assert message == "figures=['png', 'jpg']: must be one of png, pdf, svg"

@@ -11,7 +11,7 @@ import pytest
 
 from commandline import HANGS, Outcome, refusal
 from leaderboard_entries import summary_of, write_entry
-from measured_runs import write_group, write_results, write_run, wrong_images
+from measured_runs import OFFICIAL, write_group, write_recipe, write_results, write_run, wrong_images
 from p2be_exp.commands.report import main
 
 CONDITIONS = ("clean", "corruption/fog/1", "corruption/fog/3", "corruption/shot_noise/1", "corruption/shot_noise/3")
@@ -51,6 +51,23 @@ def printed(*arguments) -> str:
     outcome = report(*arguments)
     assert (outcome.code, outcome.err) == (0, "")
     return outcome.out
+
+
+def test_figures_of_other_kinds(tmp_path, workdir):
+    for encoding in ("rgb", "p2be"):
+        errors = {"clean": 22.0, "corruption": 34.0}
+        write_recipe(f"runs/{encoding}", f"encoding={encoding}", errors, corruption=OFFICIAL)
+    printed("runs", "out=out", "figures=[pdf,png]")
+    files = {file.name for file in (workdir / "out" / "figures").iterdir()}
+    assert {file.rpartition(".")[2] for file in files} == {"svg", "pdf", "png"}
+    assert len({file.partition(".")[0] for file in files}) * 3 == len(files)
+    manifest = json.loads((workdir / "out" / "report.json").read_text())["files"]
+    assert {f"figures/{file}" for file in files} < set(manifest)
+    printed("runs", "out=out")  # without them, those of the earlier report go
+    assert {file.suffix for file in (workdir / "out" / "figures").iterdir()} == {".svg"}
+    message = refusal(report("runs", "out=new", "figures=jpg"))
+    assert message == "figures=jpg: must be one of svg, pdf, png, or several as [svg,pdf]"
+    assert not (workdir / "new").exists()
 
 
 def test_the_report(runs):

@@ -66,6 +66,7 @@ def refused(config):
         ("limit_train", 0, "1 or more"),
         ("limit_test", 0, "1 or more"),
         ("watch_every", -1, "0 or more"),
+        ("figures", ["png", "jpg"], "one of png, pdf, svg"),
         ("checkpoint_every", -1, "0 or more"),
         ("early_stop", -1, "0 or more"),
     ],
@@ -88,6 +89,8 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(config, key, value, 
         ("optim.clip_norm", None),
         ("optim.warmup_epochs", 200),
         ("watch_every", 0),
+        ("figures", []),
+        ("figures", ["svg", "pdf", "png"]),
     ],
 )
 def test_a_value_at_the_edge_is_taken(config, key, value):

@@ -9,7 +9,7 @@ import torch
 from measured_runs import OFFICIAL, cell_at, write_recipe
 from p2be_exp.report.paper.cells import fill_tables
 from p2be_exp.report.paper.code_maps import LEARNED, code_maps
-from p2be_exp.report.paper.figures import table_pictures
+from p2be_exp.report.paper.figures import picture, table_pictures
 from p2be_exp.report.paper.gather import gather
 from p2be_exp.report.paper.grid import grids
 
@@ -26,21 +26,36 @@ def test_every_picture_is_svg_with_words(report):
         "table2-differences", "table2-corruptions", "table2-departing-1-differences",
         "table2-departing-1-corruptions", "table4-differences",
     }  # fmt: skip
-    for picture in pictures:
-        assert ElementTree.fromstring(picture.svg).tag == "{http://www.w3.org/2000/svg}svg"
-        assert picture.alt.startswith(picture.title)
-        assert ("small scale" in picture.title) == ("departing" in picture.name)
+    for each in pictures:
+        assert ElementTree.fromstring(each.svg).tag == "{http://www.w3.org/2000/svg}svg"
+        assert each.alt.startswith(each.title)
+        assert ("small scale" in each.title) == ("departing" in each.name)
 
 
 def test_differences_in_words(report, tables):
-    (picture,) = [p for section in report.sections for p in section.pictures if p.name == "table4-differences"]
+    (shown,) = [p for section in report.sections for p in section.pictures if p.name == "table4-differences"]
     compared = cell_at(tables["table4"], "cifar10/contrain", "p2be", "lspga").compared
-    assert f"error under LS-PGA: ▼ −{-compared.difference:.2f} [" in picture.alt
+    assert f"error under LS-PGA: ▼ −{-compared.difference:.2f} [" in shown.alt
 
 
 def test_the_same_numbers_give_the_same_picture(tables, words, report):
     again = table_pictures(tables["table4"], words["table4"])
     assert again == [p for section in report.sections for p in section.pictures if section.grid.id == "table4"]
+
+
+@pytest.mark.parametrize(("inches", "width"), [(3.6, 3.3), (8.0, 6.9)])
+def test_a_picture_as_pdf_is_a_column_or_a_page_wide(inches, width):
+    def draw(drawing, axes):
+        axes[0, 0].plot([0, 1], [1, 0])
+        return ["a line"]
+
+    made = picture("line", "A line", (1, 1), (inches, 3), draw)
+    pdf = made.as_file("pdf")
+    assert pdf == made.as_file("pdf")
+    (size,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) [\d.]+ ?\]", pdf)
+    assert float(size) / 72 == pytest.approx(width, abs=0.01)
+    assert made.as_file("png").startswith(b"\x89PNG")
+    assert made.svg == picture("line", "A line", (1, 1), (inches, 3), draw).svg  # as it was before
 
 
 @pytest.fixture

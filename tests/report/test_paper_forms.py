@@ -111,7 +111,7 @@ def test_latex_is_well_formed(words):
         assert text.isascii()
         plain = re.sub(r"\\.", "", text)
         assert plain.count("{") == plain.count("}")
-        assert text.count(r"\begin") == text.count(r"\end") == 2
+        assert text.count(r"\begin") == text.count(r"\end") == 3  # the table, its tabular, its notes
         wide = 1 + sum(len(parts) for _, parts in grid.head)
         body = text.split(r"\bottomrule")[0]
         rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
@@ -140,7 +140,7 @@ def test_ids_are_unique(tables):
 def test_files(report, written):
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     expected = {f"tables/{section.grid.id}.{ending}" for section in report.sections for ending in ("csv", "tex")}
-    assert names >= expected | {"index.html", "report.md"}
+    assert names >= expected | {"index.html", "report.md", "runs.html"}
     shown = set(re.findall(r"\]\((figures/[^)]+)\)", (written / "report.md").read_text()))
     assert shown == {name for name in names if name.startswith("figures/")} != set()
     with (written / "tables" / "table4.csv").open(newline="") as file:

@@ -39,6 +39,28 @@ def test_the_body_does_not_scroll_sideways(show, width):
     assert driver.execute_script(inside)
 
 
+HINT = """const told = e => getComputedStyle(e, '::before');
+    return [...document.querySelectorAll('.scroll')].map(e =>
+        [e.scrollWidth > e.clientWidth, parseFloat(told(e).maxHeight) > 0, told(e).content.includes('sideways')])"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_scrolls_says_so_and_nothing_else_does(show, width):
+    found = show(width).execute_script(HINT)
+    assert all(scrolls == told and says for scrolls, told, says in found), found
+    assert width > 390 or any(scrolls for scrolls, *_ in found)
+
+
+def test_a_desktop_is_used_in_its_width(show):
+    driver = show(1280)
+    right = "return Math.max(...[...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect().right))"
+    for what in ("nav", ".notes", "figure", "#table2 table"):
+        assert driver.execute_script(right, what) > 1200, what
+    grown = """return [...document.images].map(i => i.getBoundingClientRect().width
+        / parseFloat(i.style.getPropertyValue('--natural')))"""
+    assert all(factor <= 1.21 for factor in driver.execute_script(grown))
+
+
 def test_tables_scroll_in_their_boxes_on_a_phone(show):
     driver = show(390)
     moved = """const box = document.querySelector('#table2 .scroll');
@@ -52,7 +74,8 @@ def test_tables_scroll_in_their_boxes_on_a_phone(show):
 def test_nothing_is_missing_and_nothing_is_wrong(show, report, width):
     driver = show(width)
     sizes = driver.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.alt.length])")
-    assert len(sizes) == sum(len(section.pictures) for section in report.sections) + len(report.maps)
+    expected = [*report.glance, *report.maps, *(each for section in report.sections for each in section.pictures)]
+    assert len(sizes) == len(expected)
     assert all(complete and natural > 100 and alt > 20 for complete, natural, alt in sizes)
     assert driver.get_log("browser") == []
     asked = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name.slice(0, 5))")
@@ -121,4 +144,5 @@ def test_the_page_needs_nothing_else(written):
     text = (written / "index.html").read_text()
     assert not findall(r"<script|<link(?! rel=\"icon\" href=\"data:)|@import|url\(", text)
     outside = [address for address in findall(r"(?:src|href)=\"([^\"]*)\"", text, DOTALL) if address[0] != "#"]
+    outside.remove("runs.html")  # the other page of the report, beside it
     assert all(address.startswith("data:") for address in outside)

@@ -359,7 +359,7 @@ def test_a_status_that_cannot_be_read_is_none(tmp_path):
 def test_the_keys_that_go_with_resume_are_those_of_the_contract():
     assert RESUMABLE == (
         "trainer", "logger", "watch_every", "checkpoint_every",
-        "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins",
+        "data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins", "figures",
     )  # fmt: skip
 
 

@@ -13,7 +13,13 @@ from scipy.special import stdtrit
 
 from grids import in_turn
 from p2be_exp.statistics import intervals
-from p2be_exp.statistics.intervals import paired_bootstrap, paired_t_interval, welch_interval, wilson_interval
+from p2be_exp.statistics.intervals import (
+    mean_interval,
+    paired_bootstrap,
+    paired_t_interval,
+    welch_interval,
+    wilson_interval,
+)
 
 COUNTS = [(k, n) for n in (1, 2, 97, 10_000) for k in sorted({0, 1, n // 3, n // 2, n - 1, n}) if k <= n]
 
@@ -116,6 +122,16 @@ def test_students_formula_of_pairs(confidence):
     half = stdtrit(3, (1 + confidence) / 2) * np.std(steps, ddof=1) / 2
     found = paired_t_interval(a, b, confidence)
     assert tuple(found) == pytest.approx((np.mean(steps), np.mean(steps) - half, np.mean(steps) + half))
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_students_formula_of_a_mean(confidence):
+    values = [34.0, 34.5, 33.9, 34.4]
+    mean = sum(values) / 4
+    half = stdtrit(3, (1 + confidence) / 2) * math.sqrt(sum((each - mean) ** 2 for each in values) / 3 / 4)
+    assert mean_interval(values, confidence) == pytest.approx((mean, mean - half, mean + half))
+    with pytest.raises(ValueError, match="at least two"):
+        mean_interval([34.0])
 
 
 def test_pairs_that_all_differ_alike_have_no_spread():

@@ -138,7 +138,7 @@ def results_folder(run: Run, config: TrainConfig, settings: EvaluateConfig) -> P
 def evaluation_config(run: Run, settings: EvaluateConfig) -> TrainConfig:
     """The run's configuration with the settings of the evaluation."""
     config = run.config()
-    own = ("trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test")
+    own = ("trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test", "figures")
     config = dataclasses.replace(config, **{key: getattr(settings, key) for key in own})
     if settings.data_dir is not None:
         config.data_dir = settings.data_dir

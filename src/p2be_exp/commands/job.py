@@ -30,7 +30,7 @@ from p2be_exp.system.ranks import rank
 
 RESUMABLE = (
     *("trainer", "logger", "watch_every", "checkpoint_every"),
-    *("data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins"),
+    *("data_dir", "dataset.dir", "dataset.workers", "dataset.timeout", "strict_plugins", "figures"),
 )
 """Keys and groups that do not change what is trained; ``resume=`` accepts only these."""
 

@@ -35,11 +35,12 @@ Keys, set with KEY=VALUE:
   out          the folder of the report; an earlier report in it is replaced; default: reports/<time>. Only the files
                that its report.json lists are replaced; a folder with a report.md of other origin is refused
   evaluation   the evaluation to take of each run, RUN/evaluations/NAME; default: that at the end of its training
+  figures      [pdf,png]: kinds of files that figures have beside SVG; PDF in the style of a two-column paper
   plugins      [NAME,NAME]: the plug-ins that the runs need, which are code; default: those of P2BE_PLUGINS
   strict_plugins  true: refuse a run if a plug-in's file has changed since; default: only warn
 
-In the folder: index.html (one page with everything), report.md, tables/*.csv (one row per cell, in full precision),
-tables/*.tex (booktabs), figures/*.svg.
+In the folder: index.html (one page with everything), runs.html (the runs in a list to sort and to filter), report.md,
+tables/*.csv (one row per cell, in full precision), tables/*.tex (booktabs), figures/*.svg.
 
 For comparisons: python -m p2be_exp.report compare --help; for leaderboards: leaderboard --help.
 
@@ -110,8 +111,9 @@ def _report(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(_HELP)
         return
-    paths, keys = _parsed(arguments, keys=("evaluation", "out", "plugins", "strict_plugins"))
+    paths, keys = _parsed(arguments, keys=("evaluation", "out", "figures", "plugins", "strict_plugins"))
     allow_requested(arguments)
+    kinds = _kinds(keys.get("figures", "svg"))
     if not paths:
         raise BadInput("RUNS: required; run folders, folders of runs, or the command compare (see --help)")
     for path in paths:
@@ -126,7 +128,7 @@ def _report(arguments: Sequence[str]) -> None:
     check_folder(out)
     _check_writable(out)
     report = make_report(paths, keys.get("evaluation"))
-    write_report(report, out)
+    write_report(report, out, kinds)
     print(for_terminal(report_text(report)))
     print(f"\nreport in {out}: index.html, report.md, tables/, figures/")
 
@@ -176,6 +178,18 @@ def _leaderboard(arguments: Sequence[str]) -> None:
     print(f"\nleaderboard in {out}: leaderboard.html, leaderboard.json, leaderboard.csv")
 
 
+def _kinds(given: str) -> list[str]:
+    """The kinds of files that figures are to have, ``[svg,pdf]`` or ``svg,pdf``.
+
+    Raises:
+        BadInput: another kind.
+    """
+    kinds = [each.strip() for each in given.removeprefix("[").removesuffix("]").split(",")]
+    if not set(kinds) <= set(_KINDS):
+        raise BadInput(f"figures={given}: must be one of {', '.join(_KINDS)}, or several as [svg,pdf]")
+    return kinds
+
+
 def _out(keys: Mapping[str, str]) -> Path:
     """The folder of a report."""
     return user_path("out", keys.get("out") or f"reports/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
@@ -214,5 +228,7 @@ def _parsed(arguments: Sequence[str], keys: Sequence[str]) -> tuple[list[str], d
     check_path("evaluation", name)
     return positional, found
 
+
+_KINDS = ("svg", "pdf", "png")
 
 _COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": _compare, "leaderboard": _leaderboard}

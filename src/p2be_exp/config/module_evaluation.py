@@ -24,7 +24,10 @@ def module_evaluation_config(settings: EvaluateModelConfig) -> TrainConfig:
         BadInput: a source of corrupted images that does not cover the data set.
     """
     config = typed(to_plain(compose_config("train", ["encoding=rgb"])))
-    own = ("dataset", "trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test", "data_dir", "plugins")
+    own = (
+        *("dataset", "trainer", "corruption", "attack", "seed", "eval_batch_size", "limit_test", "data_dir", "plugins"),
+        "figures",
+    )
     config = dataclasses.replace(config, **{key: getattr(settings, key) for key in own}, model=ModuleConfig())
     config.corruption = resolved(config.corruption, config.dataset.name, user_path("data_dir", config.data_dir))
     check_source(config.corruption.name, config.dataset.name)

@@ -14,6 +14,7 @@ _SINCE: dict[str, dict[str, Any]] = {
         "early_stop": 0,
         "plugins": [],
         "strict_plugins": False,
+        "figures": ["png"],
         "model": {"name": "plain"},
     },
     "preset": {

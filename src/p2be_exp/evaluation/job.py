@@ -171,7 +171,7 @@ def _show(
     figures = [*output.figures]
     if output.draws:
         title = output.title or f"{run_name(plan.config)}, {results.settings['checkpoint']} checkpoint"
-        figures += draw_results(results, data, plan.corrupted, title)
+        figures += draw_results(results, data, plan.corrupted, title, plan.config.figures)
     if output.prints:
         print(f"\n{results_table(summary)}\n\nresults in {output.folder}", flush=True)
     rows = [{"condition": name, **row} for name, row in summary["conditions"].items()]

@@ -19,6 +19,7 @@ NOT_THE_METHOD = {
     "trainer",
     "logger",
     "watch_every",
+    "figures",
     "checkpoint_every",
     "task_name",
     "resume",

@@ -54,6 +54,38 @@ def wilson_interval(wrong: int, n: int, confidence: float = 0.95) -> tuple[float
     return float(found.low), float(found.high)
 
 
+class Mean(NamedTuple):
+    """A mean and its confidence interval, in the same unit."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
+    """Student's interval of a mean of two independent values or more, such as the errors of seeds.
+
+    Args:
+        values: finite numbers.
+        confidence: above 0, below 1.
+
+    Raises:
+        ValueError: a single value has no spread.
+
+    Source: Student 1908, with SciPy's quantile.
+
+    >>> mean, low, high = mean_interval([34.0, 34.4, 34.2])
+    >>> f"{mean:.2f}: {low:.2f} to {high:.2f}"
+    '34.20: 33.70 to 34.70'
+    """
+    group = _values(values)
+    from scipy.stats import t
+
+    mean = float(group.mean())
+    half = float(t.ppf((1 + confidence) / 2, len(group) - 1)) * float(group.std(ddof=1)) / len(group) ** 0.5
+    return Mean(mean, mean - half, mean + half)
+
+
 def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
     """Interval of the difference of two means, ``mean(b) - mean(a)``, of independent groups of unequal variance.
 

@@ -310,15 +310,15 @@ def count_parameters(model: Classifier) -> dict[str, int]:
 
 
 def _draw_figures(config: TrainConfig, run: Run, model: Classifier, data: ImageDataModule) -> list[Path]:
-    return [*_draw_tables(run, model), *restoration_figures(config, run, model, data)]
+    return [*_draw_tables(config, run, model), *restoration_figures(config, run, model, data)]
 
 
-def _draw_tables(run: Run, model: Classifier) -> list[Path]:
+def _draw_tables(config: TrainConfig, run: Run, model: Classifier) -> list[Path]:
     """A figure of each encoding's table; those after the first have a number."""
-    paths = []
+    paths: list[Path] = []
     for number, encoding in enumerate(model.encodings, start=1):
         path = run.path / "figures" / f"table_similarity{'' if number == 1 else f'_{number}'}.png"
         kind = "learned codes" if isinstance(encoding, P2BE) else "codes"
-        draw_similarity(encoding.table(), f"{encoding.name}, M = {encoding.M}: {kind}", path)
-        paths.append(path)
+        title = f"{encoding.name}, M = {encoding.M}: {kind}"
+        paths += draw_similarity(encoding.table(), title, path, config.figures)
     return paths

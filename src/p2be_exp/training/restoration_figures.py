@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +25,8 @@ def restoration_figures(config: TrainConfig, run: Run, model: Classifier, data: 
 
     Args:
         config: of the run.
-        run: gets ``figures/restored_images.png``, and ``figures/restoration.png`` of a training by ``regime=fpd``.
+        run: gets ``figures/restored_images.png``, and ``figures/restoration.png`` of a training by ``regime=fpd``, or
+            files of the kinds that the configuration has.
         model: trained.
         data: the first test images are shown, with the noise of the regime.
 
@@ -35,19 +37,25 @@ def restoration_figures(config: TrainConfig, run: Run, model: Classifier, data: 
         return []
     regime = config.regime
     title = f"{config.encoding.name}, {config.backbone.name}, {data.name}"
-    paths = [run.path / "figures" / "restored_images.png"]
-    _draw_images(model, data, regime.noise if isinstance(regime, FPDConfig) else 0, config.seed, title, paths[0])
+    noise, path = regime.noise if isinstance(regime, FPDConfig) else 0, run.path / "figures" / "restored_images.png"
+    paths = _draw_images(model, data, noise, config.seed, title, path, config.figures)
     if isinstance(regime, FPDConfig) and (rows := read_phases(run)):
-        paths.append(run.path / "figures" / "restoration.png")
         _, steps, errors, joint = zip(*rows, strict=True)
-        draw_restoration(steps, errors, joint, regime.threshold, f"{title}: error of restoration", paths[1])
+        path, title = run.path / "figures" / "restoration.png", f"{title}: error of restoration"
+        paths += draw_restoration(steps, errors, joint, regime.threshold, title, path, config.figures)
     return paths
 
 
 @torch.no_grad()
 def _draw_images(
-    model: PyramidClassifier, data: ImageDataModule, noise: int, seed: int, title: str, path: Path
-) -> None:
+    model: PyramidClassifier,
+    data: ImageDataModule,
+    noise: int,
+    seed: int,
+    title: str,
+    path: Path,
+    kinds: Sequence[str],
+) -> list[Path]:
     clean = data.test_set().first(SHOWN)
     device = next(model.parameters()).device
     noisy = level_noise(clean.images, noise, clean.indices, seed, epoch=0)
@@ -58,4 +66,4 @@ def _draw_images(
     levels = nearest_levels(restored, model.encoding.table())
     before, changed, found = (each.cpu().numpy() for each in (clean.images, noisy, levels))
     title = f"{title}: the first test images, noise of {noise} levels"
-    draw_restored_images(before, changed, found, title, path)
+    return draw_restored_images(before, changed, found, title, path, kinds)

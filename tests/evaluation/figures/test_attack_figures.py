@@ -43,12 +43,40 @@ def results(tmp_path, clean_images):
 
 def test_error_over_radius(results):
     axes = error_over_radius(results, "a network").axes[0]
-    lines = {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.lines}
-    assert lines["random_in_ball"] == ([0, 4, 8], [10, 25, 55])
-    assert lines["pgd_ce_secant"] == ([0, 4, 8], [10, 40, 70])
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+    assert lines["random_in_ball"][1] == [10, 25, 55]
+    assert lines["pgd_ce_secant"][1] == [10, 40, 70]
     assert lines["worst case"] == ([0, 4, 8], [10, 40, 70])
+    for of in ("random_in_ball", "pgd_ce_secant"):
+        assert lines[of][0] == pytest.approx([0, 4, 8], abs=1)
     worst = next(line for line in axes.lines if line.get_label() == "worst case")
     assert worst.get_linewidth() > 2
+
+
+def test_no_curve_is_hidden_where_all_break_everything(results):
+    for condition in ATTACKS:
+        row = results.rows[condition.id]
+        results.rows[condition.id] = replace(row, n_wrong=N, error=100.0)
+    one, other, *_ = error_over_radius(results, "a network").axes[0].lines
+    assert list(one.get_ydata()) == list(other.get_ydata())
+    apart = np.subtract(other.get_xdata(), one.get_xdata())
+    assert (apart[1:] > 0.5).all()  # of a distance of 4 between the radii
+    styles = {(line.get_color(), line.get_marker()) for line in (one, other)}
+    assert len({colour for colour, _ in styles}) == len({marker for _, marker in styles}) == 2
+
+
+def test_one_radius_is_bars(results):
+    results.planned = [each for each in ATTACKS if each.eps_levels == 8]
+    axes = error_over_radius(results, "a network").axes[0]
+    assert [round(bar.get_width()) for bar in axes.patches] == [55, 70, 70]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["random_in_ball", "pgd_ce_secant", "worst case"]
+    assert [text.get_text() for text in axes.texts] == ["55.0", "70.0", "70.0"]
+    ends = [line.get_segments()[0][:, 0] for line in axes.collections]
+    wilson = [(results.rows[each.id].ci_low, results.rows[each.id].ci_high) for each in results.planned]
+    assert np.allclose(ends, [*wilson, wilson[1]], atol=1e-3)
+    (clean,) = (line for line in axes.lines if str(line.get_label()).startswith("clean"))
+    assert list(clean.get_xdata()) == [10, 10]
+    assert "8 levels" in axes.get_xlabel()
 
 
 def test_one_attack_alone_is_no_worst_case(results):
@@ -110,3 +138,5 @@ def test_files(results, clean_images):
     files = draw_attack_figures(results, clean_images, "a network")
     assert [file.name for file in files] == ["error_over_radius.png", "loss_over_steps.png", "adversarial_images.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    vector = draw_attack_figures(results, clean_images[:1], "a network", ["pdf"])
+    assert [file.name for file in vector] == [file.with_suffix(".pdf").name for file in files]

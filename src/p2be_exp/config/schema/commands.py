@@ -45,6 +45,7 @@ class TrainConfig:
     limit_test: int | None = number(1)
     data_dir: str = path()
     watch_every: int = number(0)
+    figures: list[str] = choice("png", "pdf", "svg")
     checkpoint_every: int = number(0)
     early_stop: int = number(0)
     departs_from_paper: str | None = MISSING
@@ -78,6 +79,7 @@ class EvaluateConfig:
     seed: int = number(0, 2**32 - 1)
     eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
+    figures: list[str] = choice("png", "pdf", "svg")
     data_dir: str | None = path()
     dataset_dir: str | None = path()
     dataset_workers: int | None = number(0)
@@ -97,6 +99,7 @@ class EvaluateModelConfig:
     seed: int = number(0, 2**32 - 1)
     eval_batch_size: int | None = number(1)
     limit_test: int | None = number(1)
+    figures: list[str] = choice("png", "pdf", "svg")
     data_dir: str = path()
     plugins: list[str] = MISSING
     strict_plugins: bool = MISSING

@@ -22,3 +22,7 @@ def new_figure(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float],
     figure = Figure(figsize=figsize, layout=settings.pop("layout", None))
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **settings)
+
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C8C8C")
+"""Colours that the colour-blind can distinguish (Okabe and Ito), without their yellow, with a grey."""

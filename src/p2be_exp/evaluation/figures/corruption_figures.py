@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import ALL, CATEGORIES, EXTRA, TEST, category_of
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.system.atomic import replacing
+from p2be_exp.evaluation.figures.saving import PNG, save_figure
 
 COLOURS = {"noise": "#D55E00", "blur": "#0072B2", "weather": "#009E73", "digital": "#CC79A7", "extra": "#8C8C8C"}
 """Colours of the categories, from the palette of Okabe and Ito, which the colour-blind can distinguish."""
@@ -80,6 +80,7 @@ def draw_corruption_figures(
     folder: Path,
     title: str = "",
     wrong: Mapping[str, NDArray[np.bool_]] | None = None,
+    kinds: Sequence[str] = PNG,
 ) -> list[Path]:
     """Draw ``corruption_heatmap.png``, ``corruption_bars.png`` and ``error_over_severity.png``.
 
@@ -89,6 +90,7 @@ def draw_corruption_figures(
         title: names the model, the data set and the source of corrupted images.
         wrong: by condition, bool ``(images,)``: which images were misclassified; for the intervals of the bars,
             see :func:`mean_interval`.
+        kinds: of the files, see :func:`p2be_exp.evaluation.figures.saving.save_figure`.
 
     Returns:
         The files; none where no corruption was measured.
@@ -101,10 +103,7 @@ def draw_corruption_figures(
         "corruption_bars.png": bars(errors, title, wrong),
         "error_over_severity.png": over_severity(errors, title),
     }
-    for name, figure in drawn.items():
-        with replacing(Path(folder) / name) as part:
-            figure.savefig(part, format="png", dpi=150)
-    return [Path(folder) / name for name in drawn]
+    return [file for name, figure in drawn.items() for file in save_figure(figure, Path(folder) / name, kinds, dpi=150)]
 
 
 def mean_interval(

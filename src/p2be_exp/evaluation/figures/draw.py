@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from p2be_exp.corruptions.provenance import provenance
@@ -10,12 +11,19 @@ from p2be_exp.evaluation.corrupted.images import CorruptedImages
 from p2be_exp.evaluation.figures.attack_figures import draw_attack_figures
 from p2be_exp.evaluation.figures.corruption_figures import draw_corruption_figures
 from p2be_exp.evaluation.figures.preview import draw_preview
+from p2be_exp.evaluation.figures.saving import PNG
 from p2be_exp.evaluation.measures import Plan
 from p2be_exp.evaluation.module import EXAMPLES
 from p2be_exp.evaluation.results import Results
 
 
-def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedImages | None, title: str) -> list[Path]:
+def draw_results(
+    results: Results,
+    data: ImageDataModule,
+    corrupted: CorruptedImages | None,
+    title: str,
+    kinds: Sequence[str] = PNG,
+) -> list[Path]:
     """Draw the figures of an evaluation into its folder's ``figures/``.
 
     Args:
@@ -23,6 +31,7 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
         data: its test images.
         corrupted: its corrupted images, if any.
         title: names the network.
+        kinds: of the files, see :func:`p2be_exp.evaluation.figures.saving.save_figure`.
 
     Returns:
         The files.
@@ -30,13 +39,14 @@ def draw_results(results: Results, data: ImageDataModule, corrupted: CorruptedIm
     figures = []
     if corrupted is not None:
         folder, source = results.folder / "figures", f"{data.name}, {_source(corrupted.plan)}"
+        rows = list(results.rows.values())
         figures += draw_corruption_figures(
-            results.summary(), list(results.rows.values()), folder, title=f"{title}; {source}", wrong=results.wrong()
+            results.summary(), rows, folder, title=f"{title}; {source}", wrong=results.wrong(), kinds=kinds
         )
-        figures.append(_draw_preview(data, corrupted, source, folder / "corruptions.png"))
+        figures += _draw_preview(data, corrupted, source, folder / "corruptions.png", kinds)
     if results.attacks:
         clean = data.test_set().first(EXAMPLES).images.cpu().numpy()
-        figures += draw_attack_figures(results, clean, f"{title}; {data.name}")
+        figures += draw_attack_figures(results, clean, f"{title}; {data.name}", kinds)
     return figures
 
 
@@ -49,12 +59,14 @@ def _source(plan: Plan) -> str:
     return "corruptions made here" + (f" ({len(same)} of {len(available)} as published)" if same else "")
 
 
-def _draw_preview(data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path) -> Path:
+def _draw_preview(
+    data: ImageDataModule, corrupted: CorruptedImages, title: str, path: Path, kinds: Sequence[str]
+) -> list[Path]:
     clean = data.test_set().first(1)
     index = int(clean.indices[0])
     position = data.test_set().indices.tolist().index(index)
     pictures: dict = {}
     for name, severity in corrupted.plan.cells:
         pictures.setdefault(name, {})[severity] = corrupted.picture(name, severity, data, position)
-    draw_preview(clean.images[0].permute(1, 2, 0).cpu().numpy(), pictures, f"{title}, image {index}", path)
-    return path
+    image = clean.images[0].permute(1, 2, 0).cpu().numpy()
+    return draw_preview(image, pictures, f"{title}, image {index}", path, kinds)

@@ -10,23 +10,28 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.system.atomic import replacing
+from p2be_exp.evaluation.figures.saving import PNG, save_figure
 
 _ERROR, _PHASE_1, _LIMIT = "#0072B2", "#D55E00", "#444444"
 
 
 def draw_restored_images(
-    clean: NDArray[np.uint8], noisy: NDArray[np.uint8], restored: NDArray[np.uint8], title: str, path: Path
-) -> None:
-    """Draw images clean, noisy and restored, with the differences to the clean ones, one row each, as a PNG.
+    clean: NDArray[np.uint8],
+    noisy: NDArray[np.uint8],
+    restored: NDArray[np.uint8],
+    title: str,
+    path: Path,
+    kinds: Sequence[str] = PNG,
+) -> list[Path]:
+    """Draw images clean, noisy and restored, with the differences to the clean ones, one row each; return the files.
 
     Args:
         clean, noisy, restored: uint8 ``(n, 3, H, W)``.
         title: of the figure.
         path: where the PNG goes.
+        kinds: of the files, see :func:`p2be_exp.evaluation.figures.saving.save_figure`.
     """
-    with replacing(path) as part:
-        restored_images(clean, noisy, restored, title).savefig(part, format="png", dpi=140)
+    return save_figure(restored_images(clean, noisy, restored, title), path, kinds)
 
 
 def restored_images(
@@ -61,9 +66,15 @@ def _amplification(changed: NDArray[np.uint8], clean: NDArray[np.uint8]) -> int:
 
 
 def draw_restoration(
-    steps: Sequence[int], errors: Sequence[float], joint: Sequence[int], threshold: float, title: str, path: Path
-) -> None:
-    """Draw the error of restoration batch by batch, and the phase of each, as a PNG.
+    steps: Sequence[int],
+    errors: Sequence[float],
+    joint: Sequence[int],
+    threshold: float,
+    title: str,
+    path: Path,
+    kinds: Sequence[str] = PNG,
+) -> list[Path]:
+    """Draw the error of restoration batch by batch, and the phase of each; return the files.
 
     Args:
         steps: numbers of the batches.
@@ -72,9 +83,9 @@ def draw_restoration(
         threshold: above which that is so.
         title: of the figure.
         path: where the PNG goes.
+        kinds: of the files, see :func:`p2be_exp.evaluation.figures.saving.save_figure`.
     """
-    with replacing(path) as part:
-        restoration(steps, errors, joint, threshold, title).savefig(part, format="png", dpi=140)
+    return save_figure(restoration(steps, errors, joint, threshold, title), path, kinds)
 
 
 def restoration(

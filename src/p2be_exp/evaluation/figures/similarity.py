@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from p2be_exp.evaluation.figures.canvas import new_figure
-from p2be_exp.system.atomic import replacing
+from p2be_exp.evaluation.figures.saving import PNG, save_figure
 
 
 @torch.no_grad()
@@ -22,13 +23,12 @@ def similarity(table: Tensor) -> Tensor:
     return table @ table.T / (norms[:, None] * norms[None] + 1e-8)
 
 
-def draw_similarity(table: Tensor, title: str, path: Path) -> None:
-    """Draw the similarity of a table's codes as a PNG."""
+def draw_similarity(table: Tensor, title: str, path: Path, kinds: Sequence[str] = PNG) -> list[Path]:
+    """Draw the similarity of a table's codes as a PNG, or as files of other kinds; return them."""
     figure, axes = new_figure(figsize=(5, 4.2), layout="constrained")
     image = axes.imshow(similarity(table).numpy(), vmin=0, vmax=1, cmap="viridis", origin="upper")
     axes.set(xlabel="level", ylabel="level", title=title)
     axes.set_xticks([0, 64, 128, 192, 255])
     axes.set_yticks([0, 64, 128, 192, 255])
     figure.colorbar(image, label="cosine similarity of the codes")
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=150)
+    return save_figure(figure, path, kinds, dpi=150)

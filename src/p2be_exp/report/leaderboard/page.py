@@ -35,7 +35,7 @@ def page(leaderboard: Leaderboard) -> str:
         lstrip_blocks=True,
     )
     environment.globals |= {"words": words, "badges": BADGES, "marks": _MARKS, "verdicts": VERDICTS}
-    script = (_FOLDER / "sort.js").read_text(encoding="utf-8")
+    script = (_FOLDER.parent / "sort.js").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         leaderboard=leaderboard,
         written=now().replace("T", " ").replace("+00:00", " UTC"),

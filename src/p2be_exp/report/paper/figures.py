@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import matplotlib
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from p2be_exp.corruptions.names import TEST
 from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.evaluation.figures.paper_style import for_paper
+from p2be_exp.evaluation.figures.saving import write_figure
 from p2be_exp.report.paper.cells import Cell, Table
 from p2be_exp.report.paper.grid import Grid, difference
 from p2be_exp.report.paper.keys import Key, Measure, format_value, natural
@@ -31,6 +34,11 @@ STYLES = {
 _OTHERS = (("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#8C8C8C", "*"), ("#444444", "<"), ("#999933", ">"))
 _SETTINGS: Any = {"svg.hashsalt": "p2be", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
              "axes.spines.right": False}  # fmt: skip
+_BROAD = 8.5
+"""Inches from which on a figure has a row of the page for itself."""
+
+_ACROSS = 4.5
+"""Inches from which on a figure goes across both columns of a paper."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,35 @@ class Picture:
         title: what it shows.
         alt: the same in words, with the numbers where they are few.
         svg: the picture.
+        drawn: draws it again, for files of other kinds.
     """
 
     name: str
     title: str
     alt: str
     svg: str
+    drawn: Callable[[], Drawing] = field(compare=False, repr=False)
+
+    @property
+    def width(self) -> float:
+        """In CSS pixels."""
+        found = re.match(r'<svg[^>]*?\swidth="([\d.]+)pt"', self.svg)
+        return round(float(found[1]) * 96 / 72) if found else 0
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether it needs the whole width of a page on a screen."""
+        return self.width > 96 * _BROAD
+
+    def as_file(self, kind: str) -> bytes:
+        """The picture as ``png`` for a screen, or as ``pdf`` in the style of a paper."""
+        with matplotlib.rc_context(_SETTINGS):
+            drawing = self.drawn()
+            if kind == "pdf":
+                for_paper(drawing, across=drawing.get_figwidth() > _ACROSS)
+            file = io.BytesIO()
+            write_figure(drawing, file, kind, dpi=200)
+        return file.getvalue()
 
 
 Draw = Callable[[Drawing, Any], Iterable[str]]
@@ -67,12 +98,17 @@ def picture(
         more: for Matplotlib's ``subplots``.
     """
     text = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS):
+    words: list[str] = []
+
+    def drawn() -> Drawing:
         drawing, axes = new_figure(*shape, figsize=size, squeeze=False, layout="constrained", **more)
-        words = "; ".join(draw(drawing, axes))
-        drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        words[:] = draw(drawing, axes)
+        return drawing
+
+    with matplotlib.rc_context(_SETTINGS):
+        drawn().savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
-    return Picture(name, title, f"{title}. {words}.", svg[svg.index("<svg") :])
+    return Picture(name, title, f"{title}. {'; '.join(words)}.", svg[svg.index("<svg") :], drawn)
 
 
 def table_pictures(table: Table, grid: Grid) -> list[Picture]:
@@ -120,7 +156,7 @@ def _draw_differences(axes: Axes, cells: Sequence[Cell], order: Sequence[tuple[K
         if (found := cell.compared) is None:
             continue
         height = order.index((cell.key.block, cell.key.row))
-        colour, marker = _style(cell.key.row)
+        colour, marker = style_of(cell.key.row)
         axes.plot(np.array([found.low, found.high], dtype=float), [height, height], color=colour, linewidth=1.6)
         # Hollow: about two networks, not about the methods.
         face = "white" if found.kind == "networks" else colour
@@ -133,7 +169,8 @@ def _has_interval(cell: Cell) -> bool:
     return cell.compared is not None and cell.compared.low is not None
 
 
-def _style(key: Key, number: int = 0) -> tuple[str, str]:
+def style_of(key: Key, number: int = 0) -> tuple[str, str]:
+    """Colour and marker of a row: its encoding's, else one of others by number."""
     encoding = key.within[0] if key.within else key.name  # a method's row is one of an encoding, too
     return STYLES.get(encoding) or _OTHERS[number % len(_OTHERS)]
 
@@ -161,7 +198,7 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
     def draw(drawing: Drawing, grid_of_axes: Any) -> list[str]:
         for axes, (block, rows) in zip(grid_of_axes[:, 0], errors.items(), strict=True):
             for number, (row, of) in enumerate(rows.items()):
-                colour, marker = _style(row, number)
+                colour, marker = style_of(row, number)
                 places = [names.index(name) + (number - (len(rows) - 1) / 2) * 0.16 for name in of]
                 means = [float(np.mean(each)) for each in of.values()]
                 spread = [float(np.std(each, ddof=1)) if len(each) > 1 else 0.0 for each in of.values()]
@@ -234,7 +271,7 @@ def _draw_along_m(axes: Axes, table: Table, column: Key) -> list[str]:
         if not cells:
             continue
         label = table.spec.block_label(block)
-        colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else _style(block)
+        colour, marker = _OTHERS[(number - 1) % len(_OTHERS)] if number else style_of(block)
         means, spread = [cell.mean or 0.0 for cell in cells.values()], [cell.sd or 0.0 for cell in cells.values()]
         axes.errorbar(list(cells), means, yerr=spread, marker=marker, color=colour, capsize=3, label=label)
         numbers = ", ".join(f"M = {length}: {mean:.2f}" for length, mean in zip(cells, means, strict=True))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from p2be_exp.errors import BadInput
 from p2be_exp.report.measured import is_evaluation, is_run
 from p2be_exp.runs.provenance import now
 from p2be_exp.runs.run import FORMAT_VERSION
-from p2be_exp.system.atomic import refuse_links, write_json, write_text
+from p2be_exp.system.atomic import refuse_links, write_bytes, write_json, write_text
 from p2be_exp.system.forms import read_json
 from p2be_exp.system.ownership import owned
 
 MANIFEST = "report.json"
 """Lists the files that a report has written; only these are ever replaced or removed."""
 
-_OWN = re.compile(r"report\.md|index\.html|tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg")
+_OWN = re.compile(r"report\.md|index\.html|runs\.html|tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.(svg|pdf|png)")
 """What a report writes, by path in its folder."""
 
 
@@ -34,7 +34,7 @@ def check_folder(out: Path) -> None:
     _check_free(out, ("report.md", "index.html"), _files_of_a_report(out))
 
 
-def write_files(out: Path, files: Mapping[str, str]) -> None:
+def write_files(out: Path, files: Mapping[str, str | bytes]) -> None:
     """Write a report's files and its manifest; of an earlier report those that the new one lacks are removed.
 
     Args:
@@ -48,7 +48,7 @@ def write_files(out: Path, files: Mapping[str, str]) -> None:
         _write(out, files)
 
 
-def _write(out: Path, files: Mapping[str, str]) -> None:
+def _write(out: Path, files: Mapping[str, str | bytes]) -> None:
     check_folder(out)
     refuse_links(out, "tables", "figures", key="out")
     earlier = _files_of_a_report(out)
@@ -56,8 +56,8 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
     try:
         # First, so that what an interrupted report leaves behind is known as its own.
         _write_manifest(out, earlier | set(files))
-        for name, text in files.items():
-            write_text(out / name, text)
+        for name, content in files.items():
+            write_bytes(out / name, content) if isinstance(content, bytes) else write_text(out / name, content)
         for name in earlier - set(files):  # of other runs: a table that is not part of this report
             (out / name).unlink(missing_ok=True)
         _write_manifest(out, set(files))
@@ -65,7 +65,7 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
         raise BadInput(f"out={out}: cannot be written ({error.strerror})") from error
 
 
-def _check_free(out: Path, names: Mapping[str, str] | tuple[str, ...], own: set[str]) -> None:
+def _check_free(out: Path, names: Iterable[str], own: set[str]) -> None:
     for name in names:
         if name not in own and (out / name).exists():
             raise BadInput(f"out={out}: contains a {name} that is not a report's; choose another folder")

@@ -53,6 +53,7 @@ class Grid:
         head: the columns, each with the headings of its parts.
         blocks: label, and rows of label and cells.
         notes: how to read it, and the paper's inconsistencies.
+        short: the heading as a list of tables has it; empty: the heading itself.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Grid:
     head: tuple[tuple[str, tuple[str, ...]], ...]
     blocks: tuple[tuple[str, tuple[tuple[str, tuple[Text, ...]], ...]], ...]
     notes: tuple[str, ...]
+    short: str = ""
 
 
 def grids(tables: Iterable[Table]) -> list[Grid]:
@@ -97,17 +99,27 @@ def _grid(table: Table, name: str, has_others_like_it: bool) -> Grid:
             for block, rows in table.blocks.items()
         ),
         notes=_notes(table, parts),
+        short=_titled(table) + ("" if table.full else " (not comparable with the paper)"),
     )
 
 
 def _heading(table: Table) -> str:
     """Number and title; of other runs than the paper's, first that they are."""
-    source, title = table.spec.printed.source, table.spec.title
-    heading = f"{source}: {title}" if source else title[0].upper() + title[1:]
+    heading = _titled(table)
     if table.full:
         return heading
     which = ", ".join(table.departures[:2]) + ", ..." * (len(table.departures) > 2)
-    return f"Not comparable with the paper ({which}), in the form of {heading}" if source else f"{heading} ({which})"
+    return (
+        f"Not comparable with the paper ({which}), in the form of {heading}"
+        if table.spec.printed.source
+        else f"{heading} ({which})"
+    )
+
+
+def _titled(table: Table) -> str:
+    """Number in the paper, where it has one, and title."""
+    source, title = table.spec.printed.source, table.spec.title
+    return f"{source}: {title}" if source else title[0].upper() + title[1:]
 
 
 def _kept_apart(table: Table) -> str:

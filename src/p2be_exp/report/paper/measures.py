@@ -10,6 +10,7 @@ from p2be_exp.evaluation.measures import ALEXNET, IMAGENET_IMAGES
 from p2be_exp.report.comparable import conditions_of
 from p2be_exp.report.paper.gather import Result
 from p2be_exp.report.paper.keys import Measure
+from p2be_exp.statistics.intervals import wilson_interval
 
 LSPGA = "attack/lspga/8"
 """The condition that the paper attacks under: LS-PGA as the reference runs it, 8 levels."""
@@ -71,6 +72,20 @@ def value(result: Result, measure: Measure) -> float | None:
     if found is None:
         return None
     return sum(weight * result.counts[condition].error for condition, weight in found.items())
+
+
+def interval_over_images(result: Result, measure: Measure) -> tuple[float, float] | None:
+    """What the choice of the test images leaves open about one network: a 95 % interval in percent.
+
+    Wilson's under one condition. Of a mean over conditions the mean of theirs, as if they were fully correlated: they
+    are of the same images, and this is the most conservative choice. None where it is missing, and of a worst case.
+    """
+    shares = weights(result, measure)
+    if shares is None:
+        return None
+    ends = [wilson_interval(result.counts[name].n_wrong, result.counts[name].n) for name in shares]
+    low, high = (sum(100 * share * end[i] for share, end in zip(shares.values(), ends, strict=True)) for i in (0, 1))
+    return low, high
 
 
 def worst_case(result: Result) -> float | None:

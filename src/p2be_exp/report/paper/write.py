@@ -16,6 +16,7 @@ from p2be_exp.report.paper.code_maps import code_maps
 from p2be_exp.report.paper.figures import Picture, table_pictures
 from p2be_exp.report.paper.folder import write_files
 from p2be_exp.report.paper.gather import NotUsed, Result, gather
+from p2be_exp.report.paper.glance import glances
 from p2be_exp.report.paper.grid import Grid, grids
 from p2be_exp.report.paper.masking import Masked, find_masked
 from p2be_exp.report.paper.masking_figure import masking_picture
@@ -30,6 +31,7 @@ from p2be_exp.report.paper.other_methods import (
     published_mixtures_csv,
 )
 from p2be_exp.report.paper.page import page
+from p2be_exp.report.paper.runs_page import runs_page
 from p2be_exp.report.paper.runs_table import number_of_runs, runs_table
 from p2be_exp.runs.provenance import now
 
@@ -99,6 +101,7 @@ class Report:
         notes: on runs whose table is not in it.
         mixtures: one section for each pair of networks that are mixed.
         masking: on the runs whose outputs hide the way, if there are any.
+        glance: the paper's tables in one picture, and those that cannot be compared with it in another.
     """
 
     results: Sequence[Result]
@@ -108,6 +111,7 @@ class Report:
     notes: Sequence[str]
     mixtures: Sequence[MixtureSection] = ()
     masking: MaskingSection | None = None
+    glance: Sequence[Picture] = ()
 
     @property
     def shown(self) -> list[Section | MixtureSection | MaskingSection]:
@@ -138,7 +142,7 @@ def make_report(paths: Sequence[str], evaluation: str | None = None) -> Report:
         sections[number] = replace(sections[number], published=published)
     learned = any(result.config.encoding.name == "p2be" for result in of_one)
     maps, notes = code_maps(of_one) if learned else ([], [])  # a mixture's tables are its parts'
-    return Report(results, not_used, sections, maps, notes, mixtures, _masking(results))
+    return Report(results, not_used, sections, maps, notes, mixtures, _masking(results), glances(tables))
 
 
 def _section(table: Table, grid: Grid) -> Section:
@@ -164,15 +168,20 @@ def _masking(results: Sequence[Result]) -> MaskingSection | None:
     return MaskingSection(rows, grid, (masking_picture(rows, "masking", scale),))
 
 
-def write_report(report: Report, out: Path) -> None:
-    """Write ``report.md``, ``index.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.svg``, ``report.json``.
+def write_report(report: Report, out: Path, kinds: Sequence[str] = ()) -> None:
+    """Write ``report.md``, ``index.html``, ``runs.html``, ``tables/``, ``figures/`` and ``report.json``.
 
     In the folder of an earlier report they replace its files, which its ``report.json`` lists.
+
+    Args:
+        report: everything.
+        out: the folder.
+        kinds: of files that figures have beside SVG: ``pdf``, ``png``.
 
     Raises:
         BadInput: see :func:`p2be_exp.report.paper.folder.write_files`.
     """
-    files = {}
+    files: dict[str, str | bytes] = {}
     for section in report.sections:
         files[f"tables/{section.grid.id}.csv"] = as_csv(section.table, section.grid.id)
         if section.published:
@@ -185,10 +194,12 @@ def write_report(report: Report, out: Path) -> None:
         files[f"tables/{report.masking.grid.id}.csv"] = masking_csv(report.masking.rows, report.masking.grid.id)
     for grid in [each for section in report.shown for each in (section.grid, section.published) if each]:
         files[f"tables/{grid.id}.tex"] = as_latex(grid)
-    for picture in (*chain.from_iterable(section.pictures for section in report.shown), *report.maps):
+    for picture in (*report.glance, *chain.from_iterable(section.pictures for section in report.shown), *report.maps):
         files[f"figures/{picture.name}.svg"] = picture.svg
+        files |= {f"figures/{picture.name}.{kind}": picture.as_file(kind) for kind in kinds if kind != "svg"}
     files["report.md"] = _markdown(report)
     files["index.html"] = page(TITLE, intro(report), report)
+    files["runs.html"] = runs_page(report.results)
     write_files(out, files)
 
 
@@ -221,7 +232,7 @@ def intro(report: Report) -> list[str]:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {TITLE}", *map(escaped, intro(report))]
+    parts = [f"# {TITLE}", *map(escaped, intro(report)), *map(_shown, report.glance)]
     for section in report.shown:
         parts += [as_markdown(section.grid), *map(_shown, section.pictures)]
         parts += [as_markdown(section.published)] if section.published else []
