@@ -246,7 +246,7 @@ def test_help(flag):
         (["compare", "p2be", "rgb", "rgb"], "compare: takes two sides, A and B, not 3 (p2be rgb rgb)"),
         (
             ["compare", "p2be", "rgb", "output=x"],
-            "output=x: unknown key; the keys are evaluation, out, figures, plugins, strict_plugins",
+            "output=x: unknown key; the keys are evaluation, out, plugins, strict_plugins",
         ),
         (["compare", "p2be", "rgb", "out="], "out=: exactly one value is required"),
         (["compare", "p2be", "rgb", "out=a", "out=b"], "out=b: exactly one value is required"),
