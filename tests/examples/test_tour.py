@@ -4,6 +4,7 @@ import json
 
 import matplotlib as mpl
 import pytest
+import torch
 
 from commandline import ROOT
 
@@ -20,6 +21,7 @@ def test_every_cell_runs(monkeypatch, tmp_path, capsys):
     pytest.importorskip("safetensors", reason="safetensors is not installed: pip install -e '.[hub]'")
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # those of the tests' process stay
     names: dict = {}
     for cell in cells():
         code = "".join(cell["source"]).replace("plt.show()", "")

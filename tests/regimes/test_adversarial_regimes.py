@@ -166,7 +166,7 @@ def test_the_configuration_builds_them():
     regime = build_regime(training_config(overrides).regime, SEED, "flip_crop")
     assert (regime.name, regime.attack.id, regime.attack.stop_when_wrong) == ("advtrain", "pgd_margin_smooth", False)
     keys = {"gradient": "secant", "loss": "ce", "steps": 2, "start": "image", "adaptive": True, "step_size": 2.0}
-    assert build_attack(PGDConfig(name="pgd", restarts=1, **keys), 4).stop_when_wrong
+    assert build_attack(PGDConfig(name="pgd", restarts=1, climb="logits", **keys), 4).stop_when_wrong
 
 
 @pytest.mark.parametrize("inner", ["none", "suite", "suite_short", "transfer"])

@@ -73,7 +73,9 @@ def _of_sweep(name: str) -> str:
 
 def _of_option(group: str, name: str) -> str:
     """An option's remark, then a line for each key: its default, what it is, what it may be."""
-    path = next(path for folder in conf_folders() if (path := folder / group / f"{name}.yaml").is_file())
+    path = next((path for folder in conf_folders() if (path := folder / group / f"{name}.yaml").is_file()), None)
+    if path is None:  # it has been taken away since it was listed
+        return f"{group}={name}"
     head, _, body = path.read_text(encoding="utf-8").partition("\n\n")
     like = re.findall(r"^  - (?P<like>\w+)$", head, re.MULTILINE)
     lines = [f"{group}={name}" + "".join(f", which is {group}={each} with" for each in like if each != "_self_")]
