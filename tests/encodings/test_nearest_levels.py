@@ -8,10 +8,10 @@ from p2be_exp.encodings.nearest_levels import nearest_levels
 from usual import P2BE
 
 
-@pytest.mark.parametrize("encoding", [RGB(), P2BE(16)], ids=["rgb", "p2be"])
+@pytest.mark.parametrize("encoding", [RGB(), P2BE(64)], ids=["rgb", "p2be"])
 def test_what_was_encoded_comes_back(encoding):
     table = encoding.table()
-    assert len(table.unique(dim=0)) == 256
+    assert len(table.unique(dim=0)) == 256  # of 64 random bits no two are alike
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
     levels[:, 1] = levels[:, 1].flip(1)
     levels[:, 2] = levels[:, 2].flip(2)
