@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -376,6 +377,8 @@ def test_the_attack_suite_on_a_run(run):
 
 @pytest.mark.parametrize(("form", "suffix"), [("torch_export", "pt2"), ("onnx", "onnx")])
 def test_export_of_a_run(run, workdir, form, suffix):
+    if form == "onnx" and "P2BE_TEST_ROUNDING" in os.environ:
+        pytest.skip("ONNX has no operator for what tests/rounding.py adds to every sum")
     outcome = export(f"run={run}", f"format={form}", f"out=exported.{suffix}")
     assert outcome.code == 0, outcome.err
     given = images(3, 32)
