@@ -43,11 +43,13 @@ def fpd(
     width: int = 8,
     dropout: float = 0.0,
     seed: int = 0,
+    statistics: str = "shared",
     **parts: bool,
 ) -> PyramidClassifier:
     """With every part that is not switched off; without a backbone the small one, without batch norms."""
     torch.manual_seed(seed)
-    return PyramidClassifier(encoding or RGB(), backbone or Small(), width, dropout, **{**PARTS, **parts})
+    keys = {**PARTS, "statistics": statistics, **parts}
+    return PyramidClassifier(encoding or RGB(), backbone or Small(), width, dropout, **keys)
 
 
 def images(batch: int = 3, size: int = 8, seed: int = 0) -> Tensor:

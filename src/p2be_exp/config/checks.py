@@ -287,7 +287,7 @@ def _check_gate(config: TrainConfig) -> None:
 
 
 def _check_fpd(config: TrainConfig) -> None:
-    """Check what belongs to a Feature Pyramid Decoder: its backbone, and the training of its restoration."""
+    """Check what belongs to a Feature Pyramid Decoder: its backbone, the training of its restoration, its passes."""
     model, regime = config.model, config.regime
     if isinstance(model, FPDModelConfig):
         check_staged(config.backbone.name, f"model={model.name}")
@@ -296,6 +296,10 @@ def _check_fpd(config: TrainConfig) -> None:
             raise BadInput(
                 "model.restoration=False: must be true with regime=fpd, which trains what is restored; "
                 f"without it the regime must be one of {', '.join(others)}"
+            )
+        if not model.restoration and model.statistics != "shared":
+            raise BadInput(
+                f"model.statistics={model.statistics}: must be shared with model.restoration=false, which has one pass"
             )
     if isinstance(regime, FPDConfig):
         _check_radius("regime.noise", regime.noise)

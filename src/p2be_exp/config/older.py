@@ -38,6 +38,7 @@ _SINCE: dict[str, dict[str, Any]] = {
 _OPTIM: dict[str, Any] = {"warmup_epochs": 0, "ema": None, "ema_from": 0}
 """Keys of every option of ``optim``, added since all of them were there."""
 
+_MODEL: dict[str, dict[str, Any]] = {"fpd": {"statistics": "shared"}}
 _REGIME: dict[str, dict[str, Any]] = {
     "augmix": {"view_rounding": "floor"},
     "advtrain": {"awp_gamma": 0.0, "awp_warmup": 0},
@@ -67,6 +68,7 @@ def fill_in(config: dict[str, Any]) -> None:
         for key, value in _OPTIM.items():
             optim.setdefault(key, value)
     _by_name(config)
+    _fill_in_model(config.get("model"))
     regime, dataset, backbone = config.get("regime"), config.get("dataset"), config.get("backbone")
     if isinstance(regime, dict):
         for key, value in _REGIME.get(str(regime.get("name")), {}).items():
@@ -77,6 +79,18 @@ def fill_in(config: dict[str, Any]) -> None:
         dataset.setdefault("timeout", 300.0)
     if isinstance(backbone, dict) and backbone.get("name") in _RESIDUAL:
         backbone.setdefault("activation", "relu")
+
+
+def _fill_in_model(model: Any) -> None:
+    """Add the keys of a kind of model, to a mixture's parts as well."""
+    if not isinstance(model, dict):
+        return
+    for key, value in _MODEL.get(str(model.get("name")), {}).items():
+        model.setdefault(key, value)
+    parts = model.get("parts")
+    for nodes in parts.values() if isinstance(parts, dict) else ():
+        if isinstance(nodes, dict):
+            _fill_in_model(nodes.get("model"))
 
 
 def _by_name(config: dict[str, Any]) -> None:

@@ -7,10 +7,11 @@ arXiv 2005.02552, with structure and constants of the authors' code.
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from p2be_exp.backbones import Backbone
 from p2be_exp.backbones.dropped_linear import drop_before_the_last_layer
@@ -21,6 +22,7 @@ from p2be_exp.errors import BadInput
 from p2be_exp.models.around import around
 from p2be_exp.models.classifier import Classifier, build_trunk
 from p2be_exp.models.denoise import denoise, non_local_mean
+from p2be_exp.models.pass_statistics import in_use, norms_that_run, second_statistics
 from p2be_exp.models.precision import at_least_float32
 from p2be_exp.models.readers import CodeReader
 from p2be_exp.models.restoration import Restoration
@@ -60,8 +62,9 @@ class PyramidClassifier(Classifier):
     and two such gains, each its square, can leave float32 behind: there G is relative
     (:func:`~p2be_exp.models.denoise.denoise`).
 
-    In train mode batch norms see two batches a forward pass, and running statistics are updated by both. RGB is the
-    published network on images in [0, 1]; any other encoding has codes in the place of colours.
+    In train mode batch norms see two batches a forward pass. As published, both update one set of running statistics,
+    which normalises both in eval mode; with ``by_pass`` each has its own, and the weights are shared as before. RGB is
+    the published network on images in [0, 1]; any other encoding has codes in the place of colours.
 
     Args:
         encoding: gives the table of codes.
@@ -72,13 +75,16 @@ class PyramidClassifier(Classifier):
         denoise: before the first two stages, in both passes.
         image_denoise: False leaves ``G_x x / (H W)`` out of y.
         restoration: without it there is one pass, of ``G_x x / (H W) + x``, or of x.
+        statistics: ``shared`` by both passes, or ``by_pass``, which takes two.
 
     Attributes:
         stem, trunk: as of the plain model.
         restoration: the pyramid and the decoder, or None.
+        second_statistics: the running statistics of the second pass, or None where there is one set.
 
     Raises:
-        BadInput: the backbone halves images by no power of 2, or has no one linear layer to put a dropout before.
+        BadInput: the backbone halves images by no power of 2, has no one linear layer to put a dropout before, or no
+            statistics to keep by pass.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class PyramidClassifier(Classifier):
         denoise: bool,
         image_denoise: bool,
         restoration: bool,
+        statistics: str,
     ) -> None:
         super().__init__()
         self.encoding = encoding
@@ -103,6 +110,7 @@ class PyramidClassifier(Classifier):
         if restoration:
             shapes, halvings = probed_shapes(backbone)
             self.restoration = Restoration([each.channels for each in shapes], 3 * encoding.M, width, halvings)
+        self.second_statistics = _second_statistics(backbone) if statistics == "by_pass" else None
 
     @property
     def readers(self) -> tuple[CodeReader]:
@@ -141,7 +149,8 @@ class PyramidClassifier(Classifier):
         read = codes if restored is None else restored
         if self.image_denoise:
             read = non_local_mean(codes, read)
-        maps = self._maps(read)
+        with nullcontext() if self.second_statistics is None else in_use(self.trunk, self.second_statistics):
+            maps = self._maps(read)
         climbed = self.trunk.end(maps[-1])
         # In bf16 a tanh is 1 much earlier.
         return Passes(restored, climbed, torch.tanh(at_least_float32(climbed)) if self.tanh else climbed, maps)
@@ -158,6 +167,13 @@ class PyramidClassifier(Classifier):
 
     def extra_repr(self) -> str:
         return f"tanh={self.tanh}, denoise={self.denoise}, image_denoise={self.image_denoise}"
+
+
+def _second_statistics(backbone: Backbone) -> nn.Module:
+    """Of the norms that run twice: one behind the stages is in the second pass alone."""
+    if names := norms_that_run(backbone, lambda: probed_shapes(backbone)):
+        return second_statistics(backbone, names)
+    raise BadInput(f"model.statistics=by_pass: must be shared with {type(backbone).__name__}, which has no batch norms")
 
 
 def check_restored_size(config: TrainConfig, size: int) -> None:

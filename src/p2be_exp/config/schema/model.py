@@ -96,12 +96,13 @@ class FPDModelConfig(ModelConfig):
     denoise: bool = MISSING
     image_denoise: bool = MISSING
     restoration: bool = MISSING
+    statistics: str = choice("shared", "by_pass")
 
     @property
     def label(self) -> str:
-        """With the parts that are switched off."""
+        """With the parts that are switched off, and with statistics that are not shared."""
         off = [key for key in ("tanh", "denoise", "image_denoise", "restoration") if not getattr(self, key)]
-        return "-no-".join([self.name, *off])
+        return "-no-".join([self.name, *off]) + ("" if self.statistics == "shared" else f"-{self.statistics}")
 
     @property
     def hides_logits(self) -> bool:
