@@ -488,6 +488,9 @@ REFUSED = {
     "model=fpd optim.table_betas=[0.9,1]": "optim.table_betas=[0.9, 1.0]: must be two numbers, each at least 0 and ",
     "model=fpd optim.schedule=steps": "optim.schedule=steps: must be one of cosine, constant",
     "model=fpd model.restoration=false": "model.restoration=False: must be true with regime=fpd, which trains what is ",
+    "model=fpd model.statistics=both": "model.statistics=both: must be one of shared, by_pass",
+    "model=fpd regime=standard model.restoration=false model.statistics=by_pass": "model.statistics=by_pass: must be "
+    "shared with model.restoration=false, which has one pass",
     "model=fpd backbone=resnet50 backbone.weights=FILE": "backbone.weights=FILE: requires model=plain, not fpd",
 }
 

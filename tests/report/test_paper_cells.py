@@ -399,13 +399,14 @@ def test_a_feature_pyramid_decoder_has_rows_of_its_own(workdir):
         "decoder": "model=fpd",
         "off": "model=fpd model.tanh=false",
         "attacked": "model=fpd regime=advtrain attack@regime.attack=pgd",
+        "apart": "model=fpd regime=advtrain attack@regime.attack=pgd model.statistics=by_pass",
     }
     for name, recipe in recipes.items():
         write_recipe(name, f"{METHOD} encoding=rgb {recipe}", {"clean": 20.0})
     tables = [table for table in fill_tables(gather(list(recipes))[0]) if table.spec.id == "other_methods"]
     rows = {cell.key.row for table in tables for cell in table.cells if cell.runs}
     assert {str(row.published) for row in rows} == {"fpd/rgb", "advtrain/fpd/rgb"}
-    assert "model.tanh = false" in {row.variant for row in rows}
+    assert {"model.tanh = false", "model.statistics = by_pass"} <= {row.variant for row in rows}
     assert all("optim.clip_norm = 5" in table.departures for table in tables)
     assert tables[0].spec.row_label(Key("advtrain", within=("fpd", "rgb"))) == "AdvTrain, FPD, RGB"
 

@@ -51,14 +51,22 @@ def test_jobs_are_plain_whole_and_with_each_part_off(scale):
         ("fpd", "fpd"),
         *(("fpd", "fpd", part) for part in (*PARTS[:3], "noise")),
         ("fpd", "standard", "restoration"),
+        ("fpd", "standard"),
     }
-    if scale == "full":
-        jobs.add(("fpd", "standard"))
     assert set(found) == jobs
     assert set(found.values()) == {3 * 3 if scale == "full" else 1}
     assert {config.dataset.name for config in configs} == (
         {"mnist", "svhn", "cifar10"} if scale == "full" else {"digits"}
     )
+
+
+@pytest.mark.parametrize("scale", ["full", "small"])
+def test_whole_decoders_trained_by_classification_alone_have_statistics_by_pass(scale):
+    decoders = [config for config in planned(scale) if config.model.name == "fpd"]
+    alone = [config for config in decoders if config.model.restoration and config.regime.name != "fpd"]
+    assert {config.regime.name for config in alone} == {"standard", "advtrain"}
+    assert {config.model.statistics for config in alone} == {"by_pass"}
+    assert {config.model.statistics for config in decoders if config not in alone} == {"shared"}
 
 
 def test_steps_are_counted(workdir, monkeypatch):
