@@ -406,7 +406,9 @@ def test_a_feature_pyramid_decoder_has_rows_of_its_own(workdir):
     tables = [table for table in fill_tables(gather(list(recipes))[0]) if table.spec.id == "other_methods"]
     rows = {cell.key.row for table in tables for cell in table.cells if cell.runs}
     assert {str(row.published) for row in rows} == {"fpd/rgb", "advtrain/fpd/rgb"}
-    assert {"model.tanh = false", "model.statistics = by_pass"} <= {row.variant for row in rows}
+    variants = {row.variant for row in rows}
+    assert "model.tanh = false" in variants
+    assert sum("model.statistics = by_pass" in each for each in variants) == 1, variants
     assert all("optim.clip_norm = 5" in table.departures for table in tables)
     assert tables[0].spec.row_label(Key("advtrain", within=("fpd", "rgb"))) == "AdvTrain, FPD, RGB"
 
