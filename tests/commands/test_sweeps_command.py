@@ -147,7 +147,7 @@ def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, who
     assert outcome.code == 130
     assert states() == {"0": "finished", "1": "interrupted"}
     *_, job, whole_sweep = outcome.err.splitlines()
-    assert job == "stopped; to go on: python train.py resume=sweep/1"
+    assert job == "stopped; to continue: python train.py resume=sweep/1"
     assert whole_sweep == f"the sweep: {shlex.join(['python', 'train.py', *ORDERED, 'hydra.sweep.dir=sweep'])}"
 
     finished = untouched("sweep/0")

@@ -199,7 +199,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(made, server):
     server.there = lambda: os.kill(os.getpid(), signal.SIGINT)
     outcome = fetched()
     assert outcome.code == 130, outcome.err
-    assert outcome.err == "\nstopped; to go on: python -m p2be_exp.corruptions fetch cifar10\n"
+    assert outcome.err == "\nstopped; to continue: python -m p2be_exp.corruptions fetch cifar10\n"
     assert nothing_is_there()
     assert {number: signal.getsignal(number) for number in before} == before
     there = PART.stat().st_size if PART.exists() else 0
