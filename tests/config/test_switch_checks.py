@@ -16,8 +16,8 @@ from p2be_exp.errors import BadInput
         ),
         (
             ["early_stop=3"],
-            "early_stop=3: requires dataset.val_size, the number of training images that are held out to decide on; "
-            "test images never do",
+            "early_stop=3: requires dataset.val_size above 0, the number of training images held out to decide by; "
+            "test images decide nothing",
         ),
         (
             ["model=mix", "model.accurate=a", "model.robust=b", "dataset.val_size=10", "early_stop=3"],

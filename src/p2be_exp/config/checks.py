@@ -358,8 +358,8 @@ def _check_early_stop(config: TrainConfig) -> None:
         raise BadInput(f"{given}: must be 0 with regime={config.regime.name}, which trains nothing")
     if config.early_stop and not config.dataset.val_size:
         raise BadInput(
-            f"{given}: requires dataset.val_size, the number of training images that are held out to decide on; "
-            "test images never do"
+            f"{given}: requires dataset.val_size above 0, the number of training images held out to decide by; "
+            "test images decide nothing"
         )
 
 

@@ -135,7 +135,7 @@ class Card:
             f'model = load_run("FOLDER"{allowed})  # or "hf://OWNER/NAME"\n'
             "logits = model(images)\n"
             "```\n\n"
-            "with `pip install p2be-exp[hub]`. `python evaluate.py run=FOLDER out=RESULTS attack=suite` measures it "
+            "with `pip install 'p2be-exp[hub]'`. `python evaluate.py run=FOLDER out=RESULTS attack=suite` measures it "
             "again; attacks by gradient climb `model.surrogate(...)`, since a look-up has no gradient. Nothing in this "
             f"folder is code: {code(WEIGHTS)} holds numbers, {code(CONFIG)} how the network is built, "
             f"{code(RESULTS)} every number of this card and more."
