@@ -62,7 +62,9 @@ def test_evaluate_has_groups_of_its_own():
 
 def test_a_word_that_is_nothing_is_refused():
     assert refusal(train("--help", "encodin")).endswith("sweeps; did you mean encoding?")
-    assert refusal(train("--help", "sweeps=table9")).startswith("--help sweeps=table9: must be one of cpu_study, fig2, ")
+    assert refusal(train("--help", "sweeps=table9")).startswith(
+        "--help sweeps=table9: must be one of cpu_study, fig2, "
+    )
     assert refusal(train("help=backbone=wrn")).startswith("--help backbone=wrn: must be one of alexnet, ")
 
 

@@ -16,15 +16,10 @@ from p2be_exp.evaluation.data import build_data
 from p2be_exp.evaluation.job import Output, evaluate
 from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.models.classifier import Classifier
+from p2be_exp.runs.evaluations import ATTACKED, AVERAGE
 from p2be_exp.runs.run import Run
 from p2be_exp.system.ranks import rank
 from p2be_exp.tracking import log_results
-
-AVERAGE = Path("evaluations", "ema")
-"""Where in a run folder the results of the average of the weights are."""
-
-_ATTACKED = {Path(): Path("evaluations", "attacks"), AVERAGE: Path("evaluations", "ema_attacks")}
-"""Where those of the attacks are, if they are on fewer images than the others, by where the others are."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Evaluations:
         for place in (Path(), AVERAGE) if average else (Path(),):
             found[place] = self.own
             if self.attacked is not None:
-                found[_ATTACKED[place]] = self.attacked
+                found[ATTACKED[place]] = self.attacked
         return found
 
     def run(
@@ -109,7 +104,7 @@ class Evaluations:
         fewer.setup()
         if rank(self.attacked.config.trainer) == 0:
             print(f"\nattacks, on {self.attacked.config.limit_attack:,} images (limit_attack):", flush=True)
-        folder = run.path / _ATTACKED[place]
+        folder = run.path / ATTACKED[place]
         attacked = evaluate(self.attacked, model, fewer, weights, Output(folder, key))
         both = _together(summary, attacked)
         rows = [{"condition": name, **row} for name, row in both["conditions"].items()]

@@ -32,6 +32,7 @@ from p2be_exp.models.pyramid import check_restored_size
 from p2be_exp.regimes.fpd import FPD
 from p2be_exp.regimes.mixing import check_targets
 from p2be_exp.regimes.tenet import check_groups
+from p2be_exp.runs.evaluations import AVERAGE
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links
@@ -68,7 +69,7 @@ from p2be_exp.training.callbacks import (
 )
 from p2be_exp.training.callbacks.epoch_rows import read_rows
 from p2be_exp.training.callbacks.phase_rows import read_phases
-from p2be_exp.training.evaluations import AVERAGE, Evaluations
+from p2be_exp.training.evaluations import Evaluations
 from p2be_exp.training.fixed_table import fixed_table
 from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
