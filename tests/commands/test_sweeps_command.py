@@ -313,7 +313,7 @@ def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
     [
         (
             ["sweeps=table9"],
-            "sweeps=table9: no such sweep; available: fig2, fig3, fpd, m_lambda, mixing, other_methods",
+            "sweeps=table9: no such sweep; available: cpu_study, fig2, fig3, fpd, m_lambda, mixing, other_methods",
         ),
         (["sweeps=table2", "scale=tiny"], "scale=tiny: must be one of full, small"),
         (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: no such encoding"),

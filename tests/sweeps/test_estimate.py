@@ -49,6 +49,10 @@ def timed(monkeypatch):
             ["epochs=1", "limit_train=1", "limit_test=5", "attack=square", "attack.queries=300"],
             1 + 5 * (10 + 10 * (300 + 1 + 1)),
         ),
+        (
+            ["epochs=1", "limit_train=1", "limit_test=5", "limit_attack=2", "attack=square", "attack.queries=300"],
+            1 + 5 * 10 + 2 * 10 * (300 + 1 + 1),
+        ),
     ],
 )
 def test_what_is_counted(timed, arguments, seconds):
