@@ -173,11 +173,11 @@ def test_on_another_cpu_it_is_gone_on_with_in_float32(workdir, monkeypatch):
 @pytest.mark.parametrize(
     ("factor", "computes", "arguments", "said"),
     [
-        (2.8, True, [], "CPU, 32-true, 1 thread (trainer.precision=bf16 would be 2.8 times as fast here)\n"),
-        (1.1, True, [], "CPU, 32-true, 1 thread\n"),
-        (2.8, False, [], "CPU, 32-true, 1 thread\n"),
-        (2.8, True, ["trainer.precision='32'"], "CPU, 32-true, 1 thread\n"),
-        (2.8, True, [BF16], "CPU, bf16-mixed, 1 thread\n"),
+        (2.8, True, [], "CPU, float32, 1 thread (trainer.precision=bf16 would be 2.8 times as fast here)\n"),
+        (1.1, True, [], "CPU, float32, 1 thread\n"),
+        (2.8, False, [], "CPU, float32, 1 thread\n"),
+        (2.8, True, ["trainer.precision='32'"], "CPU, float32, 1 thread\n"),
+        (2.8, True, [BF16], "CPU, bf16, 1 thread\n"),
     ],
 )
 def test_the_head_says_where_it_would_be_clearly_faster(workdir, monkeypatch, factor, computes, arguments, said):

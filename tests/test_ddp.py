@@ -207,8 +207,8 @@ def test_sigterm_to_one_process_stops_both_and_the_run_can_be_gone_on_with(tmp_p
     assert (status["state"], status["signal"]) == ("interrupted", signal.SIGTERM)
     assert checkpoint_of(run)["global_step"] == 8
     said = outcome.err.splitlines()[-1]
-    assert outcome.err.count("stopped; to go on:") == 1
-    assert said == "stopped; to go on: python train.py resume=run"
+    assert outcome.err.count("stopped; to continue:") == 1
+    assert said == "stopped; to continue: python train.py resume=run"
 
     outcome = run_driver(tmp_path, *shlex.split(said.partition(": ")[2])[2:])
     assert outcome.code == 0, outcome.err

@@ -24,7 +24,7 @@ ATTACK = "attack-lspga-8"
 """The last condition; its four images are two batches of one image for each of two processes."""
 PAIRS = "eval_batch_size=2"
 NEVER = "wait('never')"
-GO_ON = "stopped; to go on: "
+GO_ON = "stopped; to continue: "
 TRACEBACK = "Traceback (most recent call last)"
 
 

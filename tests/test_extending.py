@@ -49,7 +49,7 @@ def run_of(folder: str, *words: str) -> Path:
     """The run of the page's command with these words, in a short form."""
     _, *arguments = command_with("train.py", *words)
     small = [] if any(each.startswith("backbone=") for each in arguments) else ["backbone=wrn16_1"]
-    plain = [] if any(each.startswith("regime=") for each in arguments) else ["regime=standard"]
+    plain = [] if any(each.startswith("regime") for each in arguments) else ["regime=standard"]  # regime.KEY, too
     outcome = train(*arguments, *small, *plain, *SHORT, f"hydra.run.dir={folder}")
     assert outcome.code == 0, outcome.err
     return Path(folder)

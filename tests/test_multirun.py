@@ -122,7 +122,7 @@ def test_a_signal_stops_the_sweep_and_the_job_can_be_gone_on_with(monkeypatch):
     assert outcome.code == 143
     assert states() == {"0": "interrupted"}
     *_, job, sweep = outcome.err.splitlines()
-    assert job == "stopped; to go on: python train.py resume=sweep/0"
+    assert job == "stopped; to continue: python train.py resume=sweep/0"
     assert sweep == f"the sweep: python train.py -m {' '.join(TINY)} seed=0,1 hydra.sweep.dir=sweep"
     assert train("resume=sweep/0").code == 0
     assert checkpoint_of(Path("sweep/0"))["global_step"] == 8

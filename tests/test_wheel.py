@@ -138,7 +138,7 @@ def test_the_quickstart_and_the_sweeps_are_found(site, empty):
     outcome = finish(start_warm(site / "p2be-train", "experiment=quickstart", "limit_train=0", cwd=empty))
     assert outcome.err == "error: limit_train=0: must be 1 or more\n"
     outcome = finish(start_warm(site / "p2be-train", "sweeps=table22", cwd=empty))
-    assert outcome.err.startswith("error: sweeps=table22: no such sweep; available: fig2, fig3, ")
+    assert outcome.err.startswith("error: sweeps=table22: no such sweep; available: cpu_study, fig2, fig3, ")
 
 
 def test_a_sweep_with_its_report(site, empty):

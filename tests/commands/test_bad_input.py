@@ -458,7 +458,7 @@ def test_results_that_the_images_behind_them_do_not_show(workdir, run):
 )
 def test_epochs_with_odd_rows(workdir, run, content):
     (run / "metrics.csv").write_text(content)
-    said = "resume=run: metrics.csv is damaged; remove it to go on without its rows"
+    said = "resume=run: metrics.csv is damaged; remove it to continue without its rows"
     assert refused(workdir, train, "resume=run") == said
 
 

@@ -165,7 +165,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(workdir):
     outcome = finish(process)
     assert outcome.code == 143, outcome.err
     said = outcome.err.splitlines()[-1]
-    assert said == f"stopped; to go on: python -m p2be_exp.corruptions {' '.join(map(shlex.quote, arguments))}"
+    assert said == f"stopped; to continue: python -m p2be_exp.corruptions {' '.join(map(shlex.quote, arguments))}"
     before = manifest()["blocks"]
     assert 5 <= len(before) < 25
     assert corruptions(*arguments).code == 0

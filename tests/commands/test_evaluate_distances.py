@@ -162,7 +162,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(workdir, run, arguments, messa
 def test_without_foolbox_the_extra_is_named_before_any_data_is_read(workdir, run, monkeypatch):
     monkeypatch.setattr(joined, "find_spec", lambda name: None)
     monkeypatch.setattr("p2be_exp.evaluation.data.build_data", lambda config: pytest.fail("data is read"))
-    advice = "needs foolbox, which is not installed; pip install -e '.[attacks]'"
+    advice = "needs foolbox, which is not installed; pip install 'p2be-exp[attacks]'"
     before = sorted(workdir.rglob("*"))
     assert refusal(evaluate("attack=foolbox", "attack.method=cw")) == f"attack=foolbox: {advice}"
     assert refusal(evaluate(*SUITE, "attack.also=[foolbox.cw]")) == f"attack.also=[foolbox]: {advice}"

@@ -77,7 +77,7 @@ def test_distances_of_an_evaluation_are_asked_for_and_stay(workdir, four_epochs)
     assert summary(folder)["distances"] == before
     (folder / "distances.csv").unlink()
     again = refusal(bring("run", "mine.npz", "evaluation=one", "eps_levels=8", "name=again"))
-    assert again.endswith("distance/foolbox_DDNAttack_secant is not measured yet; go on with it first")
+    assert again.endswith("distance/foolbox_DDNAttack_secant is not measured yet; continue the evaluation first")
 
 
 def test_what_does_not_fit_is_refused(folder):

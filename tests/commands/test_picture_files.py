@@ -541,7 +541,7 @@ def test_a_training_that_is_stopped_with_its_workers_goes_on(data_dir, run):
     status = Run("run").status()
     assert (status["state"], status["signal"]) == ("interrupted", signal.SIGTERM)
     assert checkpoint_of(Path("run"))["global_step"] == 2
-    assert outcome.err.splitlines() == ["", "stopped; to go on: python train.py resume=run"]
+    assert outcome.err.splitlines() == ["", "stopped; to continue: python train.py resume=run"]
     assert train("resume=run").code == 0
     assert_same_run(Path("run"), run)
 
@@ -554,5 +554,5 @@ def test_an_evaluation_that_is_stopped_with_its_workers_says_one_line(run, tmp_p
     arguments = (f"run={copy}", "eval_batch_size=4", "corruption=none", "attack=none", "trainer=cpu", "name=c")
     outcome = drive("evaluate", *arguments, stop=True)
     assert outcome.code == 143, outcome.err
-    assert outcome.err.splitlines() == ["", f"stopped; to go on: python evaluate.py {' '.join(arguments)}"]
+    assert outcome.err.splitlines() == ["", f"stopped; to continue: python evaluate.py {' '.join(arguments)}"]
     assert evaluate(*arguments).code == 0

@@ -54,7 +54,7 @@ def test_a_training_that_was_stopped_tells_the_program_and_its_run_keeps_it(work
     at_batch(monkeypatch, 0, 1, stop)
     outcome = train(*TINY, "hydra.run.dir=run", **TRAIN)
     assert outcome.code == 143, outcome.err
-    assert outcome.err.splitlines()[-1] == "stopped; to go on: p2be-train resume=run"
+    assert outcome.err.splitlines()[-1] == "stopped; to continue: p2be-train resume=run"
     assert Run("run").info()["command"] == ["p2be-train", *TINY, "hydra.run.dir=run"]
 
 
@@ -63,7 +63,7 @@ def test_a_sweep_that_was_stopped_tells_the_program(workdir, monkeypatch):
     outcome = train("-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep", **TRAIN)
     assert outcome.code == 143, outcome.err
     *_, job, sweep = outcome.err.splitlines()
-    assert job == "stopped; to go on: p2be-train resume=sweep/0"
+    assert job == "stopped; to continue: p2be-train resume=sweep/0"
     assert sweep == f"the sweep: p2be-train -m {' '.join(TINY)} seed=0,1 hydra.sweep.dir=sweep"
 
 
@@ -75,4 +75,4 @@ def test_an_evaluation_that_was_stopped_tells_the_program(workdir, four_epochs, 
     given = ("run=run", "corruption=none", "attack=none")
     outcome = evaluate(*given, **EVALUATE)
     assert outcome.code == 143, outcome.err
-    assert outcome.err.splitlines()[-1] == f"stopped; to go on: p2be-evaluate {' '.join(given)}"
+    assert outcome.err.splitlines()[-1] == f"stopped; to continue: p2be-evaluate {' '.join(given)}"

@@ -46,7 +46,7 @@ def test_the_printed_resume_command_runs(monkeypatch, four_epochs):
     assert [each.name for each in Path().iterdir()] == [name]
     again = refusal(train(*TINY, f"hydra.run.dir={name}"))
     assert again.endswith(f"already holds a run; {shlex.quote(as_override('resume', name))} resumes it")
-    outcome = train(*shell(stopped.err.splitlines()[-1].removeprefix("stopped; to go on: ")))
+    outcome = train(*shell(stopped.err.splitlines()[-1].removeprefix("stopped; to continue: ")))
     assert outcome.code == 0, outcome.err
     assert_equal(checkpoint_of(Path(name))["state_dict"], checkpoint_of(four_epochs)["state_dict"])
     assert [each.name for each in Path().iterdir()] == [name]

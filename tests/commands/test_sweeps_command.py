@@ -147,7 +147,7 @@ def test_stopped_in_a_job_and_gone_on_with_it_ends_as_in_one_go(monkeypatch, who
     assert outcome.code == 130
     assert states() == {"0": "finished", "1": "interrupted"}
     *_, job, whole_sweep = outcome.err.splitlines()
-    assert job == "stopped; to go on: python train.py resume=sweep/1"
+    assert job == "stopped; to continue: python train.py resume=sweep/1"
     assert whole_sweep == f"the sweep: {shlex.join(['python', 'train.py', *ORDERED, 'hydra.sweep.dir=sweep'])}"
 
     finished = untouched("sweep/0")
@@ -313,7 +313,7 @@ def test_another_configuration_in_the_folder_is_refused(four_epochs, workdir):
     [
         (
             ["sweeps=table9"],
-            "sweeps=table9: no such sweep; available: fig2, fig3, fpd, m_lambda, mixing, other_methods",
+            "sweeps=table9: no such sweep; available: cpu_study, fig2, fig3, fpd, m_lambda, mixing, other_methods",
         ),
         (["sweeps=table2", "scale=tiny"], "scale=tiny: must be one of full, small"),
         (["sweeps=table2", "encoding=rgb,cmyk"], "encoding=cmyk: no such encoding"),

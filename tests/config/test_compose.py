@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from p2be_exp.backbones import list_backbones
-from p2be_exp.config import CONF_DIR, check_config, compose_config, parse_overrides, to_plain
+from p2be_exp.config import CONF_DIR, check_config, compose, compose_config, parse_overrides, to_plain
 from p2be_exp.config.compose import options_of
 from p2be_exp.config.schema import COMMAND_SCHEMAS, GROUP_SCHEMAS, SEVERAL
 from p2be_exp.data import list_datasets
@@ -221,6 +221,12 @@ def test_a_message_names_the_key_the_value_and_what_is_allowed(overrides, messag
     with pytest.raises(BadInput) as error:
         composed(*overrides)
     assert str(error.value) == message
+
+
+def test_what_a_package_brings_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(compose._EXTRAS, "hydra/launcher=absent", "slurm")
+    with pytest.raises(BadInput, match=r"^hydra/launcher=absent: not installed; pip install 'p2be-exp\[slurm\]'$"):
+        composed("hydra/launcher=absent")
 
 
 def test_overrides_are_parsed_as_text():

@@ -16,13 +16,15 @@ from p2be_exp.errors import BadInput
         ),
         (
             ["early_stop=3"],
-            "early_stop=3: requires dataset.val_size, the number of training images that are held out to decide on; "
-            "test images never do",
+            "early_stop=3: requires dataset.val_size above 0, the number of training images held out to decide by; "
+            "test images decide nothing",
         ),
         (
             ["model=mix", "model.accurate=a", "model.robust=b", "dataset.val_size=10", "early_stop=3"],
             "early_stop=3: must be 0 with regime=none, which trains nothing",
         ),
+        (["limit_attack=5"], "limit_attack=5: requires attack=NAME; with attack=none nothing is attacked"),
+        (["attack=suite", "limit_test=9", "limit_attack=10"], "limit_attack=10: must be at most limit_test=9"),
         (["optim.ema=1"], "optim.ema=1: must be a decay, at least 0 and below 1, or constant, or null"),
         (["optim.ema=true"], "optim.ema=True: must be a decay, at least 0 and below 1, or constant, or null"),
         (["optim.ema=swa"], "optim.ema=swa: must be a decay, at least 0 and below 1, or constant, or null"),

@@ -131,7 +131,7 @@ def test_a_server_that_breaks_off_leaves_what_the_same_command_goes_on_with(made
     for loaded in ("5,000", "9,000"):
         said = failed(fetched())
         assert said.startswith(f"{server.url}: loaded {loaded} of {len(made.content):,} bytes (")
-        assert "; the same command goes on, or put CIFAR-10-C.tar" in said
+        assert "; the same command continues, or put CIFAR-10-C.tar" in said
         assert nothing_is_there()
     outcome = fetched()
     assert outcome.code == 0, outcome.err
@@ -146,7 +146,7 @@ def test_a_server_without_range_begins_again_and_it_is_said(made, server):
     failed(fetched())
     outcome = fetched()
     assert outcome.code == 0, outcome.err
-    assert "CIFAR-10-C.tar: the server cannot go on in the middle of a file; starting over\n" in outcome.out
+    assert "CIFAR-10-C.tar: the server cannot continue in the middle of a file; starting over\n" in outcome.out
     assert is_whole(made)
 
 
@@ -189,7 +189,7 @@ def test_a_refusal_of_the_server_is_one_line_and_leaves_nothing(server, status):
 def test_offline_is_one_line_that_says_how_else(made):
     said = failed(fetched())
     assert said.startswith("http://127.0.0.1:1/file.tar: cannot be loaded (")
-    assert said.endswith("; the same command goes on, or put CIFAR-10-C.tar, from wherever it can be had, into data")
+    assert said.endswith("; the same command continues, or put CIFAR-10-C.tar, from wherever it can be had, into data")
     assert not Path("data").exists()
 
 
@@ -199,7 +199,7 @@ def test_a_signal_stops_it_and_the_line_that_it_says_goes_on(made, server):
     server.there = lambda: os.kill(os.getpid(), signal.SIGINT)
     outcome = fetched()
     assert outcome.code == 130, outcome.err
-    assert outcome.err == "\nstopped; to go on: python -m p2be_exp.corruptions fetch cifar10\n"
+    assert outcome.err == "\nstopped; to continue: python -m p2be_exp.corruptions fetch cifar10\n"
     assert nothing_is_there()
     assert {number: signal.getsignal(number) for number in before} == before
     there = PART.stat().st_size if PART.exists() else 0

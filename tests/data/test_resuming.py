@@ -86,7 +86,7 @@ def test_attempts_without_a_byte_more_are_counted(server, file):
 def test_a_server_without_range_begins_again_and_it_is_said(server, file):
     server.ranges, server.ends = False, [4000, 3000]
     lines, lengths = loaded(server, file)
-    over = "file.tar: the server cannot go on in the middle of a file; starting over"
+    over = "file.tar: the server cannot continue in the middle of a file; starting over"
     broke = "file.tar: the server closed the connection; going on in 0 s"
     assert lines == [broke, over, broke, over]
     assert server.asked == [None, "bytes=4000-", "bytes=3000-"]

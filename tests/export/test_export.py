@@ -240,7 +240,7 @@ def test_onnx_that_is_not_installed(workdir, four_epochs, monkeypatch):
     )
     copy_of(four_epochs, workdir / "run")
     assert refusal(export("run=run", "format=onnx")) == (
-        "format=onnx: onnxscript not installed; pip install p2be-exp[export]"
+        "format=onnx: onnxscript not installed; pip install 'p2be-exp[export]'"
     )
 
 

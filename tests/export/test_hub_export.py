@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from commandline import ROOT, copy_of, evaluate_clean, export, refusal, rows_of, weights_of
+from commandline import ROOT, copy_of, evaluate_clean, export, refusal, rows_of, trained, weights_of
 from p2be_exp import load_run
 from p2be_exp.config import check_config, compose_config, to_plain
 from p2be_exp.config.parts import with_parts
@@ -74,6 +74,28 @@ def test_what_the_configuration_says(four_epochs, shared):
 
 def test_the_results_are_the_runs(four_epochs, shared):
     assert json.loads((shared / "results.json").read_text()) == json.loads((four_epochs / "results.json").read_text())
+
+
+def test_attacks_that_were_measured_apart_go_along(workdir):
+    """In a file of their own, which a later network without any takes away."""
+    few = ("attack=random_in_ball", "limit_test=30", "limit_attack=10", "optim.ema=0.5")
+    run = trained(workdir / "run", "epochs=1", *few)
+    for which, evaluation, apart in (("last", None, "attacks"), ("ema", "ema", "ema_attacks")):
+        keys = [f"checkpoint={which}", *([f"evaluation={evaluation}"] if evaluation else [])]
+        assert export("run=run", "format=hub", "overwrite=true", *keys).code == 0
+        found = {each.name: each.read_text(errors="replace") for each in (run / "hub").iterdir()}
+        assert found.keys() == {*FILES, "results_attacks.json"}
+        assert found["results_attacks.json"] == (run / "evaluations" / apart / "results.json").read_text()
+        card = found["README.md"]
+        assert re.search(r"## Errors\n(.*\n)+\| `clean` \| 30 \|", card)
+        assert re.search(r"## Attacks, on 10 of these images\n(.*\n)+\| `attack/random_in_ball/8` \| 10 \|", card)
+        assert "`results.json` and `results_attacks.json` every number" in card
+        assert "No sanity panel was run" not in card
+    assert export("run=run", "format=hub", "overwrite=true", "evaluation=attacks").code == 0
+    assert {each.name for each in (run / "hub").iterdir()} == FILES
+    (run / "evaluations" / "attacks" / "results.json").unlink()
+    missing = "run=run (attacks): no results.json; evaluate first (or evaluation=NAME of RUN/evaluations)"
+    assert hub_refusal("overwrite=true") == missing
 
 
 def test_no_file_names_a_folder_of_this_machine(four_epochs, shared):

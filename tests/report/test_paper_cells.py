@@ -340,6 +340,19 @@ def test_runs_of_no_table_are_not_lost(workdir):
     assert cell_at(table, "cifar100/standard/wrn40_2", "p2be", "clean").mean == 20.0
 
 
+def test_runs_of_no_table_are_shown_with_what_was_measured_of_any(workdir):
+    """Worst cases, too; no column in which nothing was measured."""
+    for number, encoding in enumerate(("rgb", "p2be")):
+        recipe = f"regime=standard encoding={encoding} limit_train=100"
+        measured = {"clean": 20.0} | ({"attack/lspga/8": 50.0} if number else {})
+        write_recipe(encoding, recipe, measured, attack=SUITE, worst_case=60.0)
+    table = filled("rgb", "p2be")["other", False]
+    assert texts(table.columns) == ("clean", "lspga", "worst")
+    place = "cifar100/standard/wrn40_2"
+    assert [cell_at(table, place, "rgb", kind).mean for kind in ("clean", "lspga", "worst")] == [20.0, None, 60.0]
+    assert [cell_at(table, place, "p2be", kind).mean for kind in ("clean", "lspga", "worst")] == [20.0, 50.0, 60.0]
+
+
 @pytest.mark.parametrize("regime", ["trades", "tenet", "noisymix", "mart"])
 def test_another_method_is_in_none_of_the_papers_tables(workdir, regime):
     """Not even where a sweep of the paper is asked for it."""

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from measured_runs import OFFICIAL, cell_at, write_recipe
+from measured_runs import GENERATED, OFFICIAL, cell_at, write_recipe
 from p2be_exp.report.paper.cells import fill_tables
 from p2be_exp.report.paper.code_maps import LEARNED, code_maps
 from p2be_exp.report.paper.figures import picture, table_pictures
@@ -56,6 +56,17 @@ def test_a_picture_as_pdf_is_a_column_or_a_page_wide(inches, width):
     assert float(size) / 72 == pytest.approx(width, abs=0.01)
     assert made.as_file("png").startswith(b"\x89PNG")
     assert made.svg == picture("line", "A line", (1, 1), (inches, 3), draw).svg  # as it was before
+
+
+def test_long_names_leave_a_figure_of_one_corruption_its_room(workdir, recwarn):
+    """Matplotlib gives a figure up whose legend is wider than itself, with a warning."""
+    for encoding in ("rgb", "onehot", "thermometer", "p2be preset.init=thermometer optim.table_lr=0.03"):
+        folder = workdir / encoding.split()[0]
+        recipe = f"encoding={encoding} backbone=wrn16_1 dataset=digits regime=augmix epochs=2"
+        write_recipe(folder, recipe, {"clean": 3, "corruption/fog/3": 40}, corruption=GENERATED)
+    (shown,) = [each for name, each in drawn(*workdir.iterdir()).items() if name.endswith("corruptions")]
+    assert "P2BE, initial table = thermometer, optim.table_lr = 0.03" in shown.alt
+    assert not recwarn.list
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_what_is_changed_is_told(workdir, table, overrides, told):
         ("encoding.M=32", "M = 32"),
         ("encoding.lambda_smooth=0.1", "lambda = 0.1"),
         ("encoding=onehot encoding.M=16", "M = 16"),
-        ("preset.init=thermometer", "table starts as = thermometer"),
+        ("preset.init=thermometer", "initial table = thermometer"),
         ("optim.table_lr=0.03", "optim.table_lr = 0.03"),
     ],
 )

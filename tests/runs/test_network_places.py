@@ -114,7 +114,7 @@ def test_a_damaged_file_in_the_cache_is_named_by_its_repository(cache):
 
 def test_the_library_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert refused("hf://a/b") == "huggingface_hub is not installed; pip install p2be-exp[hub]"
+    assert refused("hf://a/b") == "huggingface_hub is not installed; pip install 'p2be-exp[hub]'"
 
 
 # -- a download -------------------------------------------------------------------------------------------------------

@@ -198,4 +198,4 @@ def test_a_header_that_promises_more_than_there_is(network):
 
 def test_a_package_that_is_not_installed(network, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    assert said(network) == "safetensors is not installed; pip install p2be-exp[hub]"
+    assert said(network) == "safetensors is not installed; pip install 'p2be-exp[hub]'"

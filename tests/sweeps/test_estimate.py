@@ -49,6 +49,10 @@ def timed(monkeypatch):
             ["epochs=1", "limit_train=1", "limit_test=5", "attack=square", "attack.queries=300"],
             1 + 5 * (10 + 10 * (300 + 1 + 1)),
         ),
+        (
+            ["epochs=1", "limit_train=1", "limit_test=5", "limit_attack=2", "attack=square", "attack.queries=300"],
+            1 + 5 * 10 + 2 * 10 * (300 + 1 + 1),
+        ),
     ],
 )
 def test_what_is_counted(timed, arguments, seconds):
@@ -171,7 +175,8 @@ def test_both_steps_of_a_batch_are_timed(monkeypatch):
     assert seconds.step == pytest.approx(2 * 3 * convolutions)
 
 
-def test_the_list_of_jobs(timed, tmp_path):
+def test_the_list_of_jobs(timed, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     jobs = plan_jobs(["dataset=digits", "encoding=rgb,p2be", "epochs=1", "limit_train=100", "limit_test=2"])
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "status.json").write_text('{"state": "finished"}')
@@ -181,8 +186,8 @@ def test_the_list_of_jobs(timed, tmp_path):
         ["0", "encoding=rgb", "finished"],
         ["1", "encoding=p2be", "2.0", "minutes"],
     ]
-    assert lines[5].startswith("2 jobs, one after another: about 2.0 minutes on this machine (CPU")
-    assert lines[6].startswith("estimated from a step of each kind of network here; not counted: ")
+    assert lines[5].startswith("2 jobs, one after another: about 2.0 minutes on this machine (CPU, 1 thread)")
+    assert lines[6].startswith("estimated from one step of each kind of network here; reading and ")
 
 
 @pytest.fixture
@@ -310,7 +315,7 @@ def test_what_was_not_measured_is_said(monkeypatch):
     monkeypatch.setattr(estimate, "_PATIENCE", 0.0)
     monkeypatch.setattr("p2be_exp.sweeps.listing.Estimator", lambda: Estimator(0.0))
     jobs = plan_jobs(["dataset=digits", "trainer=cpu", "backbone=wrn16_1", "encoding=rgb,p2be,onehot"])
-    assert "network here, of 2 kinds by their operations alone; not counted" in jobs_table([jobs])
+    assert "network here (2 kinds: from the number of operations alone); reading" in jobs_table([jobs])
 
 
 def test_long_trainings_are_told_on_an_h100(monkeypatch):

@@ -373,7 +373,7 @@ def test_a_process_of_its_own_on_one_cpu_with_stray_variables(environment, workd
         os.sched_setaffinity(0, cpus)
     outcome = finish(process)
     assert outcome.code == 0, outcome.err
-    assert "device  CPU, 32-true, 1 thread\n" in outcome.out
+    assert "device  CPU, float32, 1 thread\n" in outcome.out
     assert Run("run").status()["state"] == "finished"
     assert list((workdir / "run" / "tensorboard").glob("events.*"))
 

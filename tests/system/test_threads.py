@@ -96,4 +96,4 @@ def test_slurms_tasks_have_cpus_of_their_own(monkeypatch, eight):
 
 
 def test_the_number_is_printed(workdir):
-    assert f"device  CPU, 32-true, {torch.get_num_threads()} thread" in train(*TINY, "hydra.run.dir=run").out
+    assert f"device  CPU, float32, {torch.get_num_threads()} thread" in train(*TINY, "hydra.run.dir=run").out

@@ -247,7 +247,7 @@ def test_tensorboard_has_the_rows_and_the_steps(workdir):
 def test_tensorboard_that_is_not_installed_is_bad_input(workdir, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = refusal(train(*TINY, "logger=tensorboard", "hydra.run.dir=run"))
-    assert message == "logger=tensorboard: not installed; pip install p2be-exp[tensorboard]"
+    assert message == "logger=tensorboard: not installed; pip install 'p2be-exp[tensorboard]'"
 
 
 # -- several processes ------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_what_keeps_it_from_being_sent_is_one_line(workdir, logged_in, monkeypat
     assert refusal(command("workspace")) == "workspace: W&B is offline here; dry_run=true prints the panels"
     monkeypatch.setattr(view.importlib.util, "find_spec", lambda name: None)
     assert refusal(command("workspace")) == (
-        "workspace: wandb-workspaces is not installed; pip install p2be-exp[dashboards]"
+        "workspace: wandb-workspaces is not installed; pip install 'p2be-exp[dashboards]'"
     )
 
 

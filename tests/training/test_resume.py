@@ -56,7 +56,7 @@ def stop(number):
 def resume_arguments(outcome) -> list[str]:
     """What the last line says to type."""
     line = outcome.err.splitlines()[-1]
-    assert line.startswith("stopped; to go on: python train.py ")
+    assert line.startswith("stopped; to continue: python train.py ")
     return shlex.split(line)[6:]
 
 
@@ -269,7 +269,7 @@ def test_sigterm_from_outside_and_the_very_command_that_is_printed(workdir, monk
     steps = checkpoint_of(run)["global_step"]
     assert 10 <= steps < 40_000
     said = outcome.err.splitlines()[-1]
-    assert said == "stopped; to go on: python train.py resume=run"
+    assert said == "stopped; to continue: python train.py resume=run"
 
     epoch = steps // 10 + 1
     at_batch(monkeypatch, epoch, 4, stop(signal.SIGINT))

@@ -177,7 +177,7 @@ def test_a_trial_goes_all_the_way_and_cannot_be_taken_for_a_training():
     assert told == "trainer.fast_dev_run=true: is for train.py; use limit_test=N for a few test images"
 
 
-def test_a_profile_of_some_steps_changes_nothing(monkeypatch, four_epochs):
+def test_a_profile_of_some_steps_changes_nothing(monkeypatch, four_epochs, capfd):
     """After a resume with nine steps left: two are passed over, two warm up, five are recorded."""
     at_batch(monkeypatch, 1, 2, interrupt)
     assert train(*TINY, "epochs=4", "hydra.run.dir=run").code == 130
@@ -194,6 +194,8 @@ def test_a_profile_of_some_steps_changes_nothing(monkeypatch, four_epochs):
     steps = [event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep#")]
     assert len(set(steps)) == 5
     assert sorted(file.name for file in (run / "profile").iterdir()) == ["table.txt", "trace.json"]
+    assert ".cpp:" not in capfd.readouterr().err  # the profiler's own lines
+    assert "KINETO_LOG_LEVEL" not in os.environ
 
 
 def test_a_run_from_before_the_switches_is_gone_on_with(monkeypatch, four_epochs):

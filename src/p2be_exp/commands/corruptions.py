@@ -152,7 +152,7 @@ def _make(config: CorruptionsConfig) -> None:
                 )
         except (Interrupted, KeyboardInterrupt):
             command = typed("python", "-m", "p2be_exp.corruptions", *sys.argv[1:])
-            print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
+            print(f"\nstopped; to continue: {command}", file=sys.stderr, flush=True)
             raise
     for name, why in manifest["left_out"].items():
         print(f"{name} left out: {why}; give frost_dir=FOLDER, or pip install --no-deps imagecorruptions")

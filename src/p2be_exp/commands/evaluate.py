@@ -238,7 +238,7 @@ def _evaluate(
 
 @contextmanager
 def _printing_how_to_continue(config: TrainConfig, watch: Watch) -> Iterator[None]:
-    message = f"\nstopped; to go on: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
+    message = f"\nstopped; to continue: {typed(*words_of('evaluate'), *sys.argv[1:])}\n"
     main = rank(config.trainer) == 0
 
     def last_words(ending: Ending) -> None:

@@ -41,8 +41,8 @@ Keys, set with KEY=VALUE:
 {keys}
 
 The encoding is included; inputs must not be scaled or normalised. Height and width are those of the run's data set.
-Before the file is written, its logits are compared with the run's. format=onnx needs pip install p2be-exp[export],
-format=hub needs p2be-exp[hub] and the results of an evaluation.
+Before the file is written, its logits are compared with the run's. format=onnx needs pip install 'p2be-exp[export]',
+format=hub needs pip install 'p2be-exp[hub]' and the results of an evaluation.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from p2be_exp.config.schema import ExportConfig
 from p2be_exp.errors import BadInput
+from p2be_exp.runs.evaluations import attacked_apart
 from p2be_exp.runs.load import load_checkpoint, model_of
 from p2be_exp.runs.run import Run
 from p2be_exp.runs.shared_weights import check_safetensors
@@ -59,7 +60,10 @@ def export_hub(run: Run, settings: ExportConfig, size: int) -> None:
         check_folder(folder, settings.overwrite)
     checkpoint = load_checkpoint(run, settings.checkpoint)
     step, classes = checkpoint["global_step"], checkpoint["hyper_parameters"]["num_classes"]
-    results = read_results(*_measured(run, settings), settings.checkpoint, step)
+    folder_of_results, where = _measured(run, settings)
+    results = read_results(folder_of_results, where, settings.checkpoint, step)
+    apart = attacked_apart(run.config(), run.path, folder_of_results)
+    attacked = None if apart is None else read_results(apart, f"{where} ({apart.name})", settings.checkpoint, step)
     card = Card(
         run.config(),
         run.info(),
@@ -69,6 +73,7 @@ def export_hub(run: Run, settings: ExportConfig, size: int) -> None:
         size=size,
         results=results,
         licence=settings.license or "unknown",
+        attacked=attacked,
     )
     try:
         files = shared_files(run, checkpoint, model_of(run, checkpoint, settings.checkpoint), card)

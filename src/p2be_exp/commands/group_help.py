@@ -79,16 +79,32 @@ def _of_option(group: str, name: str) -> str:
     head, _, body = path.read_text(encoding="utf-8").partition("\n\n")
     like = re.findall(r"^  - (?P<like>\w+)$", head, re.MULTILINE)
     lines = [f"{group}={name}" + "".join(f", which is {group}={each} with" for each in like if each != "_self_")]
-    about = [line.removeprefix("# ") for line in head.splitlines() if line.startswith("# ") and "@package" not in line]
-    lines += [_wrapped("  ", line) for line in about]
     schema = GROUP_SCHEMAS[group].get(name) if group in GROUP_SCHEMAS else None
     allowed = _allowed(schema)
-    split = [_split(line, allowed) for line in body.splitlines() if not line.startswith("name:")]
+    split = [_split(line, allowed) for line in _whole_lines(body) if not line.startswith("name:")]
+    about = [line.removeprefix("# ") for line in _whole_lines(head) if line.startswith("# ")]
+    while split and not split[0][0]:  # what stands before the first key is about the option
+        about.append(split.pop(0)[1])
     if f"name: {name}  # " in body:  # an option without keys has its remark there
-        lines += [f"  {body.partition('  # ')[2].splitlines()[0]}"]
+        about.append(body.partition("  # ")[2].splitlines()[0])
+    lines += [_wrapped("  ", line) for line in about]
     width = max((len(code) for code, remark in split if remark and len(code) <= _WIDEST), default=0)
     lines += [_wrapped(f"  {code:<{width}}   " if code else "  # ", remark) for code, remark in split]
     return "\n".join(lines)
+
+
+def _whole_lines(text: str) -> list[str]:
+    """The lines of a file, each remark with the lines that continue it: a paragraph of them is one line."""
+    whole: list[str] = []
+    remark = False  # whether the line before is a remark alone
+    for line in text.splitlines():
+        words = line.strip()
+        if whole and words.startswith("# ") and (remark or line != words):
+            whole[-1] += f" {words.removeprefix('# ')}"
+        elif "@package" not in line:
+            whole.append(line)
+            remark = line.startswith("# ")
+    return whole
 
 
 def _wrapped(code: str, remark: str) -> str:
@@ -104,7 +120,7 @@ def _split(line: str, allowed: Mapping[str, Allowed]) -> tuple[str, str]:
     assert found is not None
     code, remarks = found["code"].rstrip(), [found["remark"] or ""]
     if preset := _FROM_PRESET.search(code):
-        remarks.insert(0, f"{_PRESET}: {_presets()[preset['key']]}")
+        remarks.insert(0, f"{_presets()[preset['key']]} with preset={_PRESET}")
     key = _KEY.match(code)
     range_of = allowed.get(key["key"]) if key else None
     if range_of is not None and (range_of.choices is None or " | " not in remarks[-1]):

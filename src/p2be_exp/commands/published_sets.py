@@ -51,7 +51,7 @@ def fetch(arguments: list[str]) -> None:
             fetch_set(names[0], data_dir)
     except (Interrupted, KeyboardInterrupt):
         command = typed("python", "-m", "p2be_exp.corruptions", *sys.argv[1:])
-        print(f"\nstopped; to go on: {command}", file=sys.stderr, flush=True)
+        print(f"\nstopped; to continue: {command}", file=sys.stderr, flush=True)
         raise
 
 

@@ -97,6 +97,8 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     code = _run_stages(stages, plans, folder)
     if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
         _report(folder)
+    if any(folder.glob("*/evaluations/attacks/results.json")):  # of limit_attack
+        _report(folder, "attacks")
     sys.exit(code)
 
 
@@ -192,17 +194,18 @@ def sweep_folder(text: str) -> Path:
     return folder
 
 
-_WRITTEN_BY_NAME = ("multirun.yaml", "optimization_results.yaml", "report")
+_WRITTEN_BY_NAME = ("multirun.yaml", "optimization_results.yaml", "report", "report_attacks")
 """Files that Hydra, its sweepers and the report write into a sweep's folder; the first two follow links."""
 
 
-def _report(folder: Path) -> None:
+def _report(folder: Path, evaluation: str | None = None) -> None:
     from p2be_exp.report.paper.write import make_report, report_text, write_report
 
-    report = make_report([str(folder)])
-    write_report(report, folder / "report")
+    report = make_report([str(folder)], evaluation=evaluation)
+    out = folder / ("report" if evaluation is None else f"report_{evaluation}")
+    write_report(report, out)
     text = for_terminal(report_text(report))
-    print(f"\n{text}\n\nreport in {folder / 'report'}: index.html, report.md, tables/, figures/")
+    print(f"\n{text}\n\nreport in {out}: index.html, report.md, tables/, figures/")
 
 
 def _new_folder(task_name: str) -> str:

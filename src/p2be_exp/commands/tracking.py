@@ -26,7 +26,7 @@ Keys, set with KEY=VALUE:
 {keys}
 
 Runs are logged with {train} logger=wandb. Each call creates a new view; existing views are not changed.
-Needs pip install p2be-exp[dashboards], and wandb login. The panels and their purpose: docs/dashboards.md.
+Needs pip install 'p2be-exp[dashboards]', and wandb login. The panels and their purpose: docs/dashboards.md.
 
 Exit codes: 0 done, 1 failed, 2 bad input."""
 

@@ -331,6 +331,7 @@ def _check_training(config: TrainConfig) -> None:
     if config.backbone.weights is not None and config.model.name != "plain":
         raise BadInput(f"backbone.weights={config.backbone.weights}: requires model=plain, not {config.model.name}")
     _check_early_stop(config)
+    _check_attacked(config)
     processes = config.trainer.devices * config.trainer.num_nodes
     if config.batch_size < processes:
         raise BadInput(
@@ -362,9 +363,17 @@ def _check_early_stop(config: TrainConfig) -> None:
         raise BadInput(f"{given}: must be 0 with regime={config.regime.name}, which trains nothing")
     if config.early_stop and not config.dataset.val_size:
         raise BadInput(
-            f"{given}: requires dataset.val_size, the number of training images that are held out to decide on; "
-            "test images never do"
+            f"{given}: requires dataset.val_size above 0, the number of training images held out to decide by; "
+            "test images decide nothing"
         )
+
+
+def _check_attacked(config: TrainConfig) -> None:
+    limit = config.limit_attack
+    if limit is not None and config.attack.name == "none":
+        raise BadInput(f"limit_attack={limit}: requires attack=NAME; with attack=none nothing is attacked")
+    if limit is not None and config.limit_test is not None and limit > config.limit_test:
+        raise BadInput(f"limit_attack={limit}: must be at most limit_test={config.limit_test}")
 
 
 def _check_warm_up(config: TrainConfig) -> None:

@@ -183,6 +183,15 @@ def _all_texts(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
 
 
+_EXTRAS = {
+    "hydra/sweeper=optuna": "optuna",
+    "hydra/launcher=joblib": "joblib",
+    "hydra/launcher=submitit_slurm": "slurm",
+    "hydra/launcher=submitit_local": "slurm",
+}
+"""Options of Hydra's own groups that a package brings, and the extra that installs it."""
+
+
 def _unknown_option(error: MissingConfigException) -> str:
     if schema := re.fullmatch(r"/?schema/(\w+)/(\w+)", error.missing_cfg_file or ""):
         group, option = schema.groups()
@@ -199,6 +208,8 @@ def _unknown_option(error: MissingConfigException) -> str:
     if now := where_now(group or "", option or ""):
         return now
     options = error.options if error.options else options_of(group) if group else []
+    if extra := _EXTRAS.get(f"{group}={option}"):
+        return f"{group}={option}: not installed; pip install 'p2be-exp[{extra}]'"
     message = f"no such {group}; available: {', '.join(sorted(options))}"
     return f"{group}={option}: {message}{did_you_mean(option or '', options)}"
 

@@ -48,7 +48,7 @@ def check_installed(attack: AttackChoice) -> None:
     for key, name in wanted.items():
         library = option("attack", name).library
         if library and find_spec(library) is None:
-            raise BadInput(f"{key}: needs {library}, which is not installed; pip install -e '.[attacks]'")
+            raise BadInput(f"{key}: needs {library}, which is not installed; pip install 'p2be-exp[attacks]'")
 
 
 def _group(entry: str) -> AttackConfig:

@@ -15,6 +15,7 @@ _SINCE: dict[str, dict[str, Any]] = {
         "plugins": [],
         "strict_plugins": False,
         "figures": ["png"],
+        "limit_attack": None,
         "model": {"name": "plain"},
     },
     "preset": {

@@ -33,6 +33,7 @@ def as_trial(config: TrainConfig) -> TrainConfig:
         batch_size=batch_size,
         limit_train=min(config.limit_train or images, images),
         limit_test=min(config.limit_test or IMAGES, IMAGES),
+        limit_attack=config.limit_attack and min(config.limit_attack, IMAGES),
         dataset=dataclasses.replace(config.dataset, val_size=min(config.dataset.val_size, IMAGES)),
         optim=dataclasses.replace(optim, warmup_epochs=min(optim.warmup_epochs, 1), ema_from=0),
         departs_from_paper=REMARK,

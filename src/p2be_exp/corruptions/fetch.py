@@ -132,7 +132,7 @@ class _Fetch:
             load(self.archive.url, self.part, self.archive.bytes, progress.reach, progress.say)
         except NotLoadedError as error:
             other = f"or put {self.archive.name}, from wherever it can be had, into {self.data_dir}"
-            raise ResourceError(f"{error}; the same command goes on, {other}") from error
+            raise ResourceError(f"{error}; the same command continues, {other}") from error
 
     def _md5(self, file: Path) -> str:
         print(f"{file.name}: checking its md5", flush=True)

@@ -99,7 +99,7 @@ def _attempt(url: str, file: Path, size: int, progress: Callable[[int], None], s
     with response:
         done = _start(response, url, have, size)
         if done < have:
-            say(f"{file.name}: the server cannot go on in the middle of a file; starting over")
+            say(f"{file.name}: the server cannot continue in the middle of a file; starting over")
         with _opened(file, "ab" if done else "wb") as part:
             while done < size and (block := response.read1(min(BLOCK, size - done))):
                 _write(part, block, file)

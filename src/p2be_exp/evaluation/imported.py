@@ -100,7 +100,7 @@ def import_images(
     condition = Condition("attack", f"{IMPORTED}{given.name}", eps_levels=given.eps_levels)
     nearest = [Condition("distance", each.id) for each in plan_nearest(config.attack)]
     if missing := results.missing([CLEAN, *attack_of, *nearest]):
-        raise BadInput(f"evaluation={folder}: {missing[0].id} is not measured yet; go on with it first")
+        raise BadInput(f"evaluation={folder}: {missing[0].id} is not measured yet; continue the evaluation first")
     if condition.id in results.rows:
         raise BadInput(f"name={given.name}: {condition.id} is there already; choose another name")
     test = test.subset(test.indices.argsort())

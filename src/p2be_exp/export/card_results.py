@@ -12,14 +12,14 @@ from p2be_exp.report.measured import Counts
 _HEAD = ("condition", "images", "wrong", "error %", "95 % interval")
 
 
-def errors(results: SharedResults) -> str:
+def errors(results: SharedResults, heading: str = "Errors") -> str:
     """The errors on clean images, under each attack and in the worst case, with intervals; then the corruptions."""
     rows = [_row(code(name), each) for name, each in results.counts.items() if not name.startswith("corruption/")]
     if (worst := results.summary.worst_case) is not None:
         suite = "worst case of a short suite" if worst.short else "worst case"
         rows += [_row(f"{suite}, {levels(radius)}", each) for radius, each in worst.counts.items()]
     text = (
-        f"## Errors\n\n{table(_HEAD, rows, right=4)}\n\n"
+        f"## {heading}\n\n{table(_HEAD, rows, right=4)}\n\n"
         "Intervals are Wilson's, of this one network on these images; they say nothing about another seed."
     )
     return text if results.summary.corrupted is None else f"{text}\n\n{_corruptions(results)}"

@@ -18,12 +18,15 @@ from p2be_exp.export.shared_config import shared_config
 from p2be_exp.models.classifier import Classifier
 from p2be_exp.runs.load import model_of
 from p2be_exp.runs.run import Run
-from p2be_exp.runs.shared import CARD, CONFIG, RESULTS, WEIGHTS
+from p2be_exp.runs.shared import ATTACKED, CARD, CONFIG, RESULTS, WEIGHTS
 from p2be_exp.runs.shared_weights import as_bytes, tensors_of
 from p2be_exp.system.atomic import refuse_links, write_bytes
 
-FILES = (WEIGHTS, RESULTS, CARD, CONFIG)
-"""In the order in which they are written: a folder is a network once ``config.json`` is there."""
+FILES = (WEIGHTS, RESULTS, ATTACKED, CARD, CONFIG)
+"""In the order in which they are written: a folder is a network once ``config.json`` is there.
+
+``results_attacks.json`` is there where attacks were measured apart, on fewer images (``limit_attack``).
+"""
 
 
 def shared_files(run: Run, checkpoint: Mapping[str, Any], model: Classifier, card: Card) -> dict[str, bytes]:
@@ -45,6 +48,7 @@ def shared_files(run: Run, checkpoint: Mapping[str, Any], model: Classifier, car
     return {
         WEIGHTS: weights,
         RESULTS: _json(card.results.content),
+        **({ATTACKED: _json(card.attacked.content)} if card.attacked is not None else {}),
         CARD: card.text().encode(errors="backslashreplace"),
         CONFIG: _json(config),
     }
@@ -56,7 +60,9 @@ def write_shared(folder: Path, files: Mapping[str, bytes]) -> None:
     A stop in between leaves a folder that is no network.
     """
     (folder / CONFIG).unlink(missing_ok=True)
-    for name in FILES:
+    if ATTACKED not in files:
+        (folder / ATTACKED).unlink(missing_ok=True)
+    for name in (each for each in FILES if each in files):
         write_bytes(folder / name, files[name])
 
 

@@ -17,7 +17,7 @@ from p2be_exp.export.card_results import errors, panel
 from p2be_exp.export.markdown import code, table, words
 from p2be_exp.export.shared_results import SharedResults
 from p2be_exp.report.leaderboard.words import levels
-from p2be_exp.runs.shared import CONFIG, LIBRARY, RESULTS, WEIGHTS
+from p2be_exp.runs.shared import ATTACKED, CONFIG, LIBRARY, RESULTS, WEIGHTS
 
 _NAMED = 20
 """Number of classes up to which a card names them."""
@@ -36,6 +36,7 @@ class Card:
         size: height and width of its images, in pixels.
         results: what was measured.
         licence: an identifier of the hub, such as ``mit``.
+        attacked: what attacks did, where they were measured apart, on fewer images.
     """
 
     config: TrainConfig
@@ -46,6 +47,7 @@ class Card:
     size: int
     results: SharedResults
     licence: str
+    attacked: SharedResults | None = None
 
     @property
     def encodings(self) -> str:
@@ -60,7 +62,10 @@ class Card:
     def text(self) -> str:
         """The whole card, Markdown."""
         parts = (self._what_it_is(), self._how_to_load(), self._training())
-        measured = errors(self.results), panel(self.results.summary.panel)
+        measured = [errors(self.results)]
+        if self.attacked is not None:
+            measured.append(errors(self.attacked, f"Attacks, on {self.attacked.counts['clean'].n:,} of these images"))
+        measured.append(panel((self.attacked or self.results).summary.panel))
         head = yaml.safe_dump(self.metadata(), sort_keys=False, allow_unicode=True, width=1000)
         return f"---\n{head}---\n\n# {words(self.title)}\n\n" + "\n\n".join((*parts, *measured)) + "\n"
 
@@ -90,7 +95,7 @@ class Card:
         found = [("accuracy", "accuracy on clean images, %", summary.clean.error)]
         if (corrupted := summary.corrupted) is not None and corrupted.mean is not None:
             found.append(("corruption_accuracy", f"mean accuracy, {corrupted.over}, %", corrupted.mean))
-        if (worst := summary.worst_case) is not None:
+        if (worst := (self.attacked or self.results).summary.worst_case) is not None:
             for radius, counts in worst.counts.items():
                 name = f"accuracy in the worst case of {worst.suite}, {levels(radius)}, %"
                 found.append((f"robust_accuracy_{radius}_levels", name, counts.error))
@@ -135,14 +140,17 @@ class Card:
             f'model = load_run("FOLDER"{allowed})  # or "hf://OWNER/NAME"\n'
             "logits = model(images)\n"
             "```\n\n"
-            "with `pip install p2be-exp[hub]`. `python evaluate.py run=FOLDER out=RESULTS attack=suite` measures it "
+            "with `pip install 'p2be-exp[hub]'`. `python evaluate.py run=FOLDER out=RESULTS attack=suite` measures it "
             "again; attacks by gradient climb `model.surrogate(...)`, since a look-up has no gradient. Nothing in this "
             f"folder is code: {code(WEIGHTS)} holds numbers, {code(CONFIG)} how the network is built, "
-            f"{code(RESULTS)} every number of this card and more."
+            f"{self._files_of_results()} every number of this card and more."
         )
         if plugins:
             text += f" It needs plug-ins, which are code and not part of it: {', '.join(map(code, plugins))}."
         return f"## How to load it\n\n{text}"
+
+    def _files_of_results(self) -> str:
+        return code(RESULTS) if self.attacked is None else f"{code(RESULTS)} and {code(ATTACKED)}"
 
     def _training(self) -> str:
         config, images = self.config, self._count("dataset", "train")

@@ -31,7 +31,7 @@ def check_onnx() -> None:
         BadInput: they are not.
     """
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise BadInput(f"format=onnx: {', '.join(missing)} not installed; pip install p2be-exp[export]")
+        raise BadInput(f"format=onnx: {', '.join(missing)} not installed; pip install 'p2be-exp[export]'")
 
 
 def to_onnx(program: ExportedProgram) -> ModelProto:

@@ -34,7 +34,7 @@ class SharedResults:
     counts: Mapping[str, Counts]
 
 
-def read_results(folder: Path, where: str, which: str, step: int) -> SharedResults:
+def read_results(folder: Path, where: str, which: str, step: int, name: str = RESULTS) -> SharedResults:
     """The results in a folder.
 
     Args:
@@ -42,24 +42,25 @@ def read_results(folder: Path, where: str, which: str, step: int) -> SharedResul
         where: the option and its value, for messages.
         which: the checkpoint that is shared, ``last`` or ``best``.
         step: its.
+        name: of the file.
 
     Raises:
         BadInput: there are none, none of clean images, or they are damaged or of another checkpoint.
     """
-    file = folder / RESULTS
+    file = folder / name
     if not file.is_file():
-        raise BadInput(f"{where}: no {RESULTS}; evaluate first (or evaluation=NAME of RUN/evaluations)")
+        raise BadInput(f"{where}: no {name}; evaluate first (or evaluation=NAME of RUN/evaluations)")
     if (summary := read_submission(file, folder)) is None:
-        raise BadInput(f"{where}: {RESULTS} has no error on clean images; evaluate first")
+        raise BadInput(f"{where}: {name} has no error on clean images; evaluate first")
     try:
         content = read_json(file)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{where}: {RESULTS} {unusable(error)}") from error
+        raise BadInput(f"{where}: {name} {unusable(error)}") from error
     settings = content["settings"]  # the summary has been read from them
     measured = settings.get("checkpoint"), settings.get("step")
     if measured != (which, step):
         raise BadInput(
-            f"{where}: {RESULTS} is of the {measured[0]} checkpoint, step {measured[1]}, and checkpoint={which} is of "
+            f"{where}: {name} is of the {measured[0]} checkpoint, step {measured[1]}, and checkpoint={which} is of "
             f"step {step}; evaluate this one first"
         )
     kept = {key: _without_folders(value) for key, value in content.items() if key not in _OF_A_MACHINE}

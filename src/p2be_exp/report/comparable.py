@@ -32,6 +32,7 @@ NOT_THE_METHOD = {
     # what was measured at its end
     "eval_batch_size",
     "limit_test",
+    "limit_attack",
     "corruption",
     "attack",
 }

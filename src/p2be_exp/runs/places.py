@@ -60,7 +60,7 @@ def _downloaded(key: str, text: str) -> Path:
     try:
         from huggingface_hub import errors, hf_hub_download
     except ImportError as error:
-        raise BadInput(f"{key}={text}: huggingface_hub is not installed; pip install p2be-exp[hub]") from error
+        raise BadInput(f"{key}={text}: huggingface_hub is not installed; pip install 'p2be-exp[hub]'") from error
     repository, revision = found.groups()
     try:
         folder = Path(hf_hub_download(repository, CONFIG, revision=revision)).parent

@@ -16,6 +16,7 @@ from p2be_exp.runs.forms import INFO
 from p2be_exp.system.forms import Form, misfit, read_json
 
 CONFIG, WEIGHTS, RESULTS, CARD = "config.json", "model.safetensors", "results.json", "README.md"
+ATTACKED = "results_attacks.json"
 """The files of such a folder; the last two are for people, and are not read here."""
 
 LIBRARY = "p2be_exp"

@@ -28,7 +28,7 @@ def check_safetensors(where: str) -> None:
     try:
         import safetensors.torch  # noqa: F401
     except ImportError as error:
-        raise BadInput(f"{where}: safetensors is not installed; pip install p2be-exp[hub]") from error
+        raise BadInput(f"{where}: safetensors is not installed; pip install 'p2be-exp[hub]'") from error
 
 
 def read_weights(folder: Path, expected: SharedWeights, where: str) -> dict[str, Tensor]:

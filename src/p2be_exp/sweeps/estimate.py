@@ -94,9 +94,10 @@ class Estimator:
         train = config.limit_train or size.train - config.dataset.val_size
         test = config.limit_test or size.test
         attacks = planned(config)
-        forwards = 1 + _cells(config.corruption) + sum(1 + each.work.forwards for each in attacks)
-        gradients = sum(each.work.gradients for each in attacks)
-        return config.epochs * train * each.step + test * (forwards * each.forward + gradients * each.gradient)
+        attacked = config.limit_attack or test
+        forwards = test * (1 + _cells(config.corruption)) + attacked * sum(1 + each.work.forwards for each in attacks)
+        gradients = attacked * sum(each.work.gradients for each in attacks)
+        return config.epochs * train * each.step + forwards * each.forward + gradients * each.gradient
 
     def memory(self, config: TrainConfig) -> float | None:
         """Bytes that the training of a resolved configuration takes at its peak.

@@ -45,15 +45,16 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
     unknown = "" if len(known) == len(seconds) else f", and {len(seconds) - len(known)} of unknown length"
     gpu = on_gpu(jobs[0].config.trainer)
     device = torch.device("cuda" if gpu else "cpu")
-    machine = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    machine = torch.cuda.get_device_name() if gpu else f"CPU, {threads} thread{'s' * (threads > 1)}"
     left = [job for job, each in zip(jobs, seconds, strict=True) if each != 0.0]
     many = f"{len(jobs)} jobs, one after another" if len(jobs) > 1 else "1 job"
     elsewhere = "" if gpu else _on_an_h100([job.config for job in left], sum(known))
     lines += [
         "",
         f"{many}: about {duration(sum(known))} on this machine ({machine}){unknown}{elsewhere}",
-        f"estimated from a step of each kind of network here{_derived(estimate.derived)}; not counted: reading and "
-        "corrupting images",
+        f"estimated from one step of each kind of network here{_derived(estimate.derived)}; reading and corrupting "
+        "images is not counted",
     ]
     return "\n".join([*lines, *memory_lines(left, estimate, free_bytes(device), gpu)])
 
@@ -61,7 +62,7 @@ def jobs_table(stages: Sequence[Sequence[Job]], title: str = "", folder: Path | 
 def _derived(kinds: int) -> str:
     if not kinds:
         return ""
-    return f", of {kinds} {'kinds' if kinds > 1 else 'kind'} by {'their' if kinds > 1 else 'its'} operations alone"
+    return f" ({kinds} {'kinds' if kinds > 1 else 'kind'}: from the number of operations alone)"
 
 
 _WORTH_A_GPU = 12 * 3600.0

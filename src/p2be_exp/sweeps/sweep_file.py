@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z][a-z0-9_]*)\}")
 _SECTIONS = {"title", "about", "first", "full", "small", "blocks"}
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = {FIRST, "report"}
+_RESERVED = {FIRST, "report", "report_attacks"}
 """Folders of a sweep that no block and no named first run may be called by."""
 
 

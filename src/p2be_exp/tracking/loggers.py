@@ -29,7 +29,7 @@ def build_loggers(config: TrainConfig, run: Run, sweep: str | None = None) -> li
     if rank(config.trainer) > 0:  # rank 0 logs for all, and its run.json may not exist yet
         return []
     if "tensorboard" in config.logger and importlib.util.find_spec("tensorboard") is None:  # before W&B has a run
-        raise BadInput("logger=tensorboard: not installed; pip install p2be-exp[tensorboard]")
+        raise BadInput("logger=tensorboard: not installed; pip install 'p2be-exp[tensorboard]'")
     made = (_logger(name, settings, config, run, sweep) for name, settings in config.logger.items())
     return [logger for logger in made if logger is not None]
 

@@ -24,7 +24,7 @@ def check_installed() -> None:
         BadInput: it is not.
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
-        raise BadInput("workspace: wandb-workspaces is not installed; pip install p2be-exp[dashboards]")
+        raise BadInput("workspace: wandb-workspaces is not installed; pip install 'p2be-exp[dashboards]'")
 
 
 def build_workspace(project: str, entity: str, name: str) -> Workspace:

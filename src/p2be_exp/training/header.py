@@ -148,6 +148,10 @@ def _decoder(config: TrainConfig) -> str | None:
     return f"regime={config.regime.name} is classification alone: the decoder learns through the second pass only"
 
 
+_PRECISIONS = {"32-true": "float32", "bf16-mixed": "bf16"}
+"""Lightning's names of precisions in the documentation's words."""
+
+
 def device_line(trainer: TrainerConfig, precision: str) -> str:
     """The device, the precision, the number of processes and, on a CPU, of threads of each.
 
@@ -159,4 +163,4 @@ def device_line(trainer: TrainerConfig, precision: str) -> str:
     together = f", {number} processes" if number > 1 else ""
     threads = torch.get_num_threads()
     computing = "" if on_gpu(trainer) else f", {threads} thread{'s' * (threads > 1)}{' each' * (number > 1)}"
-    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {precision}{together}{computing}"
+    return f"{'GPU' if on_gpu(trainer) else 'CPU'}, {_PRECISIONS.get(precision, precision)}{together}{computing}"

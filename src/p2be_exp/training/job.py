@@ -24,7 +24,6 @@ from p2be_exp.evaluation.agreement import check_classes, check_files
 from p2be_exp.evaluation.code_memory import check_code_memory
 from p2be_exp.evaluation.data import build_data
 from p2be_exp.evaluation.figures.similarity import draw_similarity
-from p2be_exp.evaluation.job import Output, evaluate
 from p2be_exp.evaluation.plan import EvaluationPlan
 from p2be_exp.evaluation.results import check_results
 from p2be_exp.models.classifier import Classifier
@@ -33,6 +32,7 @@ from p2be_exp.models.pyramid import check_restored_size
 from p2be_exp.regimes.fpd import FPD
 from p2be_exp.regimes.mixing import check_targets
 from p2be_exp.regimes.tenet import check_groups
+from p2be_exp.runs.evaluations import AVERAGE
 from p2be_exp.runs.locations import locations
 from p2be_exp.runs.run import Run
 from p2be_exp.system.atomic import refuse_links
@@ -69,6 +69,7 @@ from p2be_exp.training.callbacks import (
 )
 from p2be_exp.training.callbacks.epoch_rows import read_rows
 from p2be_exp.training.callbacks.phase_rows import read_phases
+from p2be_exp.training.evaluations import Evaluations
 from p2be_exp.training.fixed_table import fixed_table
 from p2be_exp.training.header import run_header
 from p2be_exp.training.module import TrainingModule
@@ -78,9 +79,6 @@ from p2be_exp.training.published_weights import published_facts, published_weigh
 from p2be_exp.training.recording import recorded
 from p2be_exp.training.restoration_figures import restoration_figures
 from p2be_exp.training.untrained import keep_untrained, load_untrained, part_models, take_weights
-
-AVERAGE = Path("evaluations", "ema")
-"""Where in a run folder the results of the average of the weights are."""
 
 
 def train(
@@ -125,13 +123,15 @@ def train(
         data.setup()
         if resume:
             check_same_parts(run, parts)
-            _check_resumed(run, data, plan)
+            _check_resumed(run, data, Evaluations.of(plan))
         plan.check(data)
         check_targets(config.regime, data.num_classes)
         config = with_calibration(config, parts, models)
-        plan = replace(plan, config=config)
+        evaluations = Evaluations.of(replace(plan, config=config))
+        evaluations.check(data)
         if main and resume:
-            written = [*run.FOLDERS, *([str(AVERAGE)] if config.optim.averages else [])]
+            apart = [str(each) for each in evaluations.folders(config.optim.averages) if each != Path()]
+            written = [*run.FOLDERS, *apart]
             refuse_links(run.path, *written, "tensorboard/hparams.yaml", "wandb", CONSOLE, key="resume")
             run.remove_leftovers()
         published = published_weights(config, len(data.classes)) if checkpoint is None else None
@@ -154,13 +154,13 @@ def train(
                 data.close()
             figures = _draw_figures(config, run, module.model, data) if main else []
             trained = {"checkpoint": "last", "step": trainer.global_step}
-            summary = evaluate(plan, module.model, data, trained, Output(run.path, key, None, loggers, figures))
-            _evaluate_average(plan, module, data, trained, Output(run.path / AVERAGE, key))
+            summary = evaluations.run(module.model, data, trained, run, key, loggers=loggers, figures=figures)
+            _evaluate_average(evaluations, module, data, trained, run, key)
             return summary
 
 
 def _evaluate_average(
-    plan: EvaluationPlan, module: TrainingModule, data: ImageDataModule, trained: dict[str, Any], output: Output
+    evaluations: Evaluations, module: TrainingModule, data: ImageDataModule, trained: dict[str, Any], run: Run, key: str
 ) -> None:
     """Measure the average of the weights as the last weights were measured; nothing where none was kept.
 
@@ -169,9 +169,9 @@ def _evaluate_average(
     if module.average is None or module.average.count == 0:
         return
     module.average.copy_to_parameters()
-    if rank(plan.config.trainer) == 0:
+    if rank(evaluations.own.config.trainer) == 0:
         print("\nthe average of the weights (optim.ema):", flush=True)
-    evaluate(plan, module.model, data, {**trained, "checkpoint": "ema"}, output)
+    evaluations.run(module.model, data, {**trained, "checkpoint": "ema"}, run, key, AVERAGE)
 
 
 CONSOLE = "console.log"
@@ -182,14 +182,14 @@ def _kept_output(run: Run, main: bool) -> AbstractContextManager[None]:
     return console_log(run.path / CONSOLE, typed(program(), *sys.argv[1:])) if main else nullcontext()
 
 
-def _check_resumed(run: Run, data: ImageDataModule, plan: EvaluationPlan) -> None:
+def _check_resumed(run: Run, data: ImageDataModule, evaluations: Evaluations) -> None:
     """Refuse a run that cannot be resumed before it is trained, not afterwards."""
     check_classes(data, run)
     check_files(data, run)
     read_rows(run)
     read_phases(run)
-    for folder in (run.path, run.path / AVERAGE) if plan.config.optim.averages else (run.path,):
-        check_results(folder, "resume", plan.settings())
+    for folder, plan in evaluations.folders(evaluations.own.config.optim.averages).items():
+        check_results(run.path / folder, "resume", plan.settings())
 
 
 def _create(run: Run, config: TrainConfig, data: ImageDataModule, parts: Mapping[str, Run]) -> None:

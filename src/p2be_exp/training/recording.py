@@ -35,7 +35,7 @@ def recorded(run: Run, config: TrainConfig, sweep: str | None, watch: Watch) -> 
     """
     loggers: list[Logger] = []
     main = rank(config.trainer) == 0
-    resuming = f"\nstopped; to go on: {resume_command(run, config.plugins)}\n"
+    resuming = f"\nstopped; to continue: {resume_command(run, config.plugins)}\n"
 
     def record(state: State, exit_code: int, **details: Any) -> None:
         watch.is_coming_out()

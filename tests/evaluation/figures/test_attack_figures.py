@@ -118,6 +118,29 @@ def test_loss_over_steps(results):
     assert "8 levels" in axes.get_xlabel()
 
 
+def test_no_loss_is_hidden(results):
+    """A search of one step is a single mark; that of twice the effort would lie on the search itself."""
+    once = ATTACKS[-1]
+    one_step, twice = (replace(once, name=f"{once.name}_{which}") for which in ("1step", "twice"))
+    images = results.images(once.id)
+    row = results.rows[once.id]
+    results.add(Row.of(one_step, N, row.n_wrong, 1.0), {**images, "losses": images["losses"][:, :1]})
+    results.add(Row.of(twice, N, row.n_wrong, 1.0), images)
+    results.planned = [*ATTACKS, one_step, twice]
+    *_, mark = lines = loss_over_steps(results, "a network").axes[0].lines
+    assert [line.get_label() for line in lines] == [once.name, one_step.name]
+    assert mark.get_markevery()[0] == 0
+
+
+def test_a_title_is_no_wider_than_its_figure(results):
+    figure = loss_over_steps(results, "a network of many words, " * 8)
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert "\n" in figure.get_suptitle()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
 def test_no_steps_no_figure(results):
     results.planned = [each for each in ATTACKS if not each.gradient]
     assert loss_over_steps(results, "a network") is None

@@ -20,5 +20,5 @@ def test_it_is_read_as_written(tmp_path):
 )
 def test_a_damaged_one_is_refused(text, tmp_path):
     (tmp_path / "restoration.csv").write_text(text)
-    with pytest.raises(BadInput, match=r"restoration\.csv .*; remove it to go on without its rows"):
+    with pytest.raises(BadInput, match=r"restoration\.csv .*; remove it to continue without its rows"):
         read_phases(Run(tmp_path))

@@ -43,6 +43,7 @@ class TrainConfig:
     eval_batch_size: int | None = number(1)
     limit_train: int | None = number(1)
     limit_test: int | None = number(1)
+    limit_attack: int | None = number(1)
     data_dir: str = path()
     watch_every: int = number(0)
     figures: list[str] = choice("png", "pdf", "svg")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from p2be_exp.evaluation.condition import CLEAN, Condition
-from p2be_exp.evaluation.figures.canvas import OKABE_ITO, new_figure
+from p2be_exp.evaluation.figures.canvas import OKABE_ITO, entitle, new_figure
 from p2be_exp.evaluation.figures.saving import PNG, save_figure
 from p2be_exp.evaluation.results import Results, Row
 from p2be_exp.statistics.intervals import wilson_interval
@@ -105,7 +105,7 @@ def _at_one_radius(results: Results, title: str) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower right", frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    entitle(figure, title)
     return figure
 
 
@@ -125,8 +125,7 @@ def error_over_effort(results: Results, title: str) -> Figure | None:
 
     Curves that are level at their right end, and no higher for twice the effort, say that more would not help.
     """
-    decisive = [each for each in results.attacks if any(other.name == f"{each.name}_twice" and
-                other.eps_levels == each.eps_levels for other in results.attacks)]  # fmt: skip
+    decisive = _decisive(results)
     if not decisive:
         return None
     figure, grid = new_figure(1, len(decisive), figsize=(1.4 + 2.5 * len(decisive), 3.4), squeeze=False, sharey=True,
@@ -150,21 +149,31 @@ def error_over_effort(results: Results, title: str) -> Figure | None:
     return figure
 
 
+def _decisive(results: Results) -> list[Condition]:
+    """The attacks that ran with twice their effort, too, each at its radius."""
+    twice = {(each.name, each.eps_levels) for each in results.attacks}
+    return [each for each in results.attacks if (f"{each.name}_twice", each.eps_levels) in twice]
+
+
 def loss_over_steps(results: Results, title: str) -> Figure | None:
     """Mean cross-entropy along each attack's steps at one radius: the smallest of 8 levels or more, else the largest.
 
-    An image that PGD has broken keeps its loss for the remaining steps.
+    An image that PGD has broken keeps its loss for the remaining steps. Half and twice the effort of an attack are left
+    out: their first steps are its own, and would hide it.
     """
     radii = sorted({each.eps_levels for each in results.attacks if each.eps_levels is not None})
     radius = next((each for each in radii if each >= 8), radii[-1])
     figure, axes = new_figure(figsize=(7.2, 4.6), layout="constrained")
     drawn = False
-    for number, condition in enumerate(each for each in results.attacks if each.eps_levels == radius):
+    names = [each.name for each in _decisive(results)]
+    repeated = {f"{name}_{effort}" for name in names for effort in _EFFORTS}
+    shown = [each for each in results.attacks if each.eps_levels == radius and each.name not in repeated]
+    for number, condition in enumerate(shown):
         losses = results.images(condition.id).get("losses")
         if losses is None or np.isnan(losses).all():
             continue
         mean = np.nanmean(losses, axis=0)
-        marked = (number % 5, max(1, len(mean) // 8))  # not all at the same steps
+        marked = (number % min(5, len(mean)), max(1, len(mean) // 8))  # not all at the same steps
         axes.plot(np.arange(1, len(mean) + 1), mean, markersize=4, linewidth=1.2, label=condition.name,
                   markevery=marked, **_style(number))  # fmt: skip
         drawn = True
@@ -200,7 +209,7 @@ def adversarial_images(results: Results, clean_images: NDArray[np.uint8], title:
         name = textwrap.fill(condition.name.replace("_", "_ "), 15).replace("_ ", "_")  # as wide as an image on paper
         grid[0, 1 + 2 * number].set_title(f"{condition.eps_levels} levels\n{name}", fontsize=8)
         grid[0, 2 + 2 * number].set_title("difference", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    entitle(figure, title)
     return figure
 
 
@@ -232,4 +241,4 @@ def _finish(axes: Axes, title: str) -> None:
     axes.grid(axis="y", color="0.85")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    axes.figure.suptitle(title, fontsize=9)
+    entitle(cast("Figure", axes.figure), title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,6 +23,12 @@ def new_figure(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float],
     figure = Figure(figsize=figsize, layout=settings.pop("layout", None))
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **settings)
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """Write a title of 9 points above a figure, in as many lines as its width asks for."""
+    width = int(13 * figure.get_figwidth())  # characters of this size
+    figure.suptitle("\n".join(textwrap.wrap(title, width)), fontsize=9)
 
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C8C8C")

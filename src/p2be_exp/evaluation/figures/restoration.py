@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from p2be_exp.evaluation.figures.canvas import new_figure
+from p2be_exp.evaluation.figures.canvas import entitle, new_figure
 from p2be_exp.evaluation.figures.saving import PNG, save_figure
 
 _ERROR, _PHASE_1, _LIMIT = "#0072B2", "#D55E00", "#444444"
@@ -55,7 +55,7 @@ def restored_images(
             axes.spines[:].set_visible(False)
     for axes, head in zip(grid[0], heads, strict=True):
         axes.set_title(head, fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    entitle(figure, title)
     return figure
 
 
@@ -110,7 +110,7 @@ def restoration(
     strip.set_title(f"phase 1, which restores alone: {alone.sum()} of {len(at)} batches", fontsize=8, loc="left")
     for each in (axes, strip):
         each.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=9)
+    entitle(figure, title)
     return figure
 
 

@@ -264,8 +264,9 @@ def _layout(spec: TableSpec, runs: dict[CellKey, Runs], full: bool) -> list[Cell
     # Without the complete ImageNet-C, the corruptions that there are.
     every = (full or not spec.corruption_a_row) and not spec.methods
     shown = [key for key, cell in runs.items() if cell or every]
-    measured = [key.column for key, cell in runs.items() if cell or not spec.along]
-    columns = _ordered(spec.columns, measured, (full and not spec.along) or spec.corruption_a_row)
+    some = spec.along or spec.measured_alone
+    measured = [key.column for key, cell in runs.items() if cell or not some]
+    columns = _ordered(spec.columns, measured, (full and not some) or spec.corruption_a_row)
     measures = {key.row if spec.corruption_a_row else key.column: key.measure for key in runs}
     found = []
     for block in _blocks(spec, runs, full):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,7 +208,7 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
             axes.set(title=spec.block_label(block), ylabel="error, %")
             axes.margins(y=0.12)
             _ruled(axes, "y")
-        grid_of_axes[0, 0].legend(ncols=4, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.12))
+        grid_of_axes[0, 0].legend(ncols=columns, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.12))
         ticks = [name.replace("_", " ") for name in names]
         grid_of_axes[-1, 0].set_xticks(range(len(names)), ticks, rotation=40, ha="right")
         return [
@@ -218,7 +219,11 @@ def _by_corruption(table: Table, grid: Grid, scale: str) -> list[Picture]:
         ]
 
     title = f"Error by corruption, mean over severities and seeds; bars: standard deviation over seeds{scale}"
-    size = 3 + 0.45 * len(names), 0.9 + 2.3 * len(errors)
+    labels = {spec.row_label(row) for rows in errors.values() for row in rows}
+    width = max(5.5, 3 + 0.45 * len(names))
+    # The inches of the axes, of a mark and of a character: what is too wide would leave the axes no room.
+    columns = max(1, min(4, int((width - 1) / (0.5 + 0.07 * max(map(len, labels))))))
+    size = width, 0.7 + 2.3 * len(errors) + 0.2 * math.ceil(len(labels) / columns)
     return [picture(f"{grid.id}-corruptions", title, (len(errors), 1), size, draw, sharex=True)]
 
 

@@ -56,7 +56,7 @@ METHOD_ROW = (*_ROW, "regime.", "model.")
 
 _TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": IMAGENET_IMAGES}
 _FIRST = ("epochs", "limit_train", "batch_size")
-_SHORT = {"encoding.M": "M", "encoding.lambda_smooth": "lambda", "encoding.init": "table starts as"}
+_SHORT = {"encoding.M": "M", "encoding.lambda_smooth": "lambda", "encoding.init": "initial table"}
 
 
 @dataclass(frozen=True)

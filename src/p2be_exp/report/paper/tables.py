@@ -43,6 +43,7 @@ class TableSpec:
         block_details: added to a block's label in the table.
         remarks: notes on the runs in it.
         papers_alone: whether it takes the paper's regimes and ``model=plain`` alone.
+        measured_alone: whether columns in which nothing was measured are left out.
         methods: whether rows are methods with an encoding each, on any network; of these, only what was measured.
         others_beneath: whether what others publish of such methods stands beneath.
     """
@@ -66,6 +67,7 @@ class TableSpec:
     block_details: Mapping[str, str] = field(default_factory=dict)
     remarks: Callable[[Sequence[Result]], list[str]] = lambda results: []
     papers_alone: bool = False
+    measured_alone: bool = False
     methods: bool = False
     others_beneath: bool = False
 
@@ -325,7 +327,7 @@ def _cells_other(result: Result, variant: str) -> list[CellKey]:
     dataset, *within = (_name(result, group) for group in ("dataset", "regime", "backbone"))
     fixed = "" if _learns_its_table(result) else "a fixed table"
     row = _encoding(result, ", ".join(filter(None, (variant, fixed))))
-    return _cells(Key(dataset, within=(*within, *_kind(result))), row, *_ALL)
+    return _cells(Key(dataset, within=(*within, *_kind(result))), row, *_ALL, "worst")
 
 
 # -- other methods ----------------------------------------------------------------------------------------------------
@@ -562,10 +564,11 @@ def method_label(result: Result) -> str:
 
 
 OTHER = TableSpec(
-    PublishedTable("other", rows=tuple(ENCODINGS), columns=_ALL),
+    PublishedTable("other", rows=tuple(ENCODINGS), columns=(*_ALL, "worst")),
     "runs that belong to none of the paper's tables",
-    Recipe((), (), measures=_CORRUPTION | _LSPGA),
+    Recipe((), (), measures=_CORRUPTION | _LSPGA | {"worst"}),
     _cells_other,
     variants_apart=False,
+    measured_alone=True,
 )
 """For what is left."""

@@ -97,7 +97,7 @@ def read_rows(run: Run) -> list[dict[str, str]]:
             raise ValueError("a row of another length, or of no epoch")
     except (KeyError, OSError, TypeError, ValueError, csv.Error) as error:
         raise BadInput(
-            f"resume={run.path}: metrics.csv {unusable(error)}; remove it to go on without its rows"
+            f"resume={run.path}: metrics.csv {unusable(error)}; remove it to continue without its rows"
         ) from error
     return rows
 

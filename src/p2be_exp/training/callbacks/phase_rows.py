@@ -93,4 +93,6 @@ def read_phases(run: Run) -> list[PhaseRow]:
             raise ValueError(f"columns {', '.join(header)}")
         return [PhaseRow(int(epoch), int(step), float(error), int(joint)) for epoch, step, error, joint in rows]
     except (OSError, ValueError, csv.Error) as error:
-        raise BadInput(f"resume={run.path}: {FILE} {unusable(error)}; remove it to go on without its rows") from error
+        raise BadInput(
+            f"resume={run.path}: {FILE} {unusable(error)}; remove it to continue without its rows"
+        ) from error

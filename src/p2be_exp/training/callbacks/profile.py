@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -20,6 +21,11 @@ ROWS = 60
 """Of the table."""
 
 
+_LEVEL = "KINETO_LOG_LEVEL"
+"""Read by the profiler's library, which otherwise prints lines of its own: among them, on a machine without a GPU, an
+error that it found none. Somebody's own level stays."""
+
+
 class Profile(pl.Callback):
     """Records some steps of the first process by PyTorch's profiler: ``profile/table.txt`` and ``profile/trace.json``.
 
@@ -33,6 +39,7 @@ class Profile(pl.Callback):
         self.run = run
         self._profiler: torch.profiler.profile | None = None
         self._steps = 0
+        self._silenced = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
@@ -55,6 +62,8 @@ class Profile(pl.Callback):
             on_trace_ready=self._write,
             acc_events=True,  # of one cycle; without it a warning says that others are forgotten
         )
+        self._silenced = _LEVEL not in os.environ
+        os.environ.setdefault(_LEVEL, "99")
         self._profiler.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -71,6 +80,8 @@ class Profile(pl.Callback):
         profiler, self._profiler = self._profiler, None
         if profiler is not None:
             profiler.stop()
+            if self._silenced:
+                os.environ.pop(_LEVEL, None)
 
     def _write(self, profiler: torch.profiler.profile) -> None:
         """The table of the operators, the longest first, and the trace."""
