@@ -265,7 +265,7 @@ def test_a_program_has_both_sets(form):
     assert not torch.allclose(one_set(images(4)), model(images(4)), atol=1e-2)
 
 
-def test_functional_calls_and_compilers_have_both_sets():
+def test_a_functional_call_has_both_sets():
     model = apart(small())
     given = images(4)
     expected = model(given)
