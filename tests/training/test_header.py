@@ -55,7 +55,9 @@ def test_a_decoder_that_nobody_teaches_is_told():
     assert "model   rgb; fpd around wrn16_1; 10 parameters" in lines()
     assert not any(line.startswith("decoder") for line in lines())
     told = "decoder regime=standard is classification alone: the decoder learns through the second pass only"
-    assert told in lines("regime=standard")
+    assert told in lines("regime=standard", "model.statistics=by_pass")
+    shared = "; both passes share running statistics, which fit neither in eval mode (model.statistics=by_pass)"
+    assert told + shared in lines("regime=standard")
     without = lines("regime=standard", "model.restoration=false", "model.tanh=false")
     assert "model   rgb; fpd-no-tanh-no-restoration around wrn16_1; 10 parameters" in without
     assert not any(line.startswith("decoder") for line in without)

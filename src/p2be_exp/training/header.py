@@ -145,7 +145,9 @@ def _decoder(config: TrainConfig) -> str | None:
     model = config.model
     if not isinstance(model, FPDModelConfig) or not model.restoration or config.regime.name == "fpd":
         return None
-    return f"regime={config.regime.name} is classification alone: the decoder learns through the second pass only"
+    said = f"regime={config.regime.name} is classification alone: the decoder learns through the second pass only"
+    mixed = "; both passes share running statistics, which fit neither in eval mode (model.statistics=by_pass)"
+    return said + mixed if model.statistics == "shared" else said
 
 
 _PRECISIONS = {"32-true": "float32", "bf16-mixed": "bf16"}
