@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -21,6 +22,9 @@ _STYLES = (
 
 _BESIDE = 0.11
 """Distance of the methods at a radius, where two radii are 1 apart."""
+
+_LETTERS = 80
+"""In a line of the legend, by column of plots: more are wider than these."""
 
 Series = dict[str, dict[int, list[Gap]]]
 """By method and radius, the seeds."""
@@ -57,7 +61,8 @@ def masking_picture(rows: Sequence[Masked], name: str, scale: str = "") -> Pictu
             axes.set_ylim(-3, 103)
         named = [axes.get_legend_handles_labels() for axes in grid_of_axes[0]]
         handles = {label: handle for of in named for handle, label in zip(*of, strict=True)}
-        drawing.legend(list(handles.values()), list(handles), loc="outside upper left", fontsize=8, frameon=False)
+        names = [fill(label, _LETTERS * len(places)) for label in handles]
+        drawing.legend(list(handles.values()), names, loc="outside upper left", fontsize=8, frameon=False)
         return words
 
     title = f"What the tanh hides: errors under both attacks by radius, and their difference, 95 % intervals{scale}"
