@@ -225,7 +225,7 @@ def test_stopped_between_and_inside_conditions(run, monkeypatch, whole_two, afte
     assert outcome.code == 130
     line = outcome.err.splitlines()[-1]
     assert line.startswith("stopped; to continue: python evaluate.py ")
-    assert evaluate(*shlex.split(line)[6:]).code == 0
+    assert evaluate(*shlex.split(line)[5:]).code == 0
     assert without_times(run / "evaluations" / "two") == without_times(whole_two)
 
 

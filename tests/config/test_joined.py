@@ -46,7 +46,7 @@ def test_what_is_refused(also, message):
 def test_a_library_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torchattacks" else object())
     check_installed(suite("autoattack"))
-    advice = r"needs torchattacks, which is not installed; pip install -e '.\[attacks\]'"
+    advice = r"needs torchattacks, which is not installed; pip install 'p2be-exp\[attacks\]'"
     with pytest.raises(BadInput, match=rf"attack.also=\[torchattacks\]: {advice}"):
         check_installed(suite("autoattack", "torchattacks.PGD"))
     with pytest.raises(BadInput, match=rf"attack=torchattacks: {advice}"):

@@ -397,8 +397,6 @@ def test_of_two_trainings_that_want_one_folder_one_gets_it(environment, workdir)
     assert sorted(outcome.code for outcome in outcomes) == [0, 2], [outcome.err for outcome in outcomes]
     winner = next(number for number, outcome in enumerate(outcomes) if outcome.code == 0)
     told = outcomes[1 - winner].err.removeprefix("error: hydra.run.dir=run: ")
-    assert told.startswith(
-        ("in use by process ", "already holds a run; ")
-    )  # as it came before the other's end, or after
+    assert told.startswith(("in use by ", "already holds a run; "))  # as it came before the other's end, or after
     assert Run("run").status()["state"] == "finished"
     assert Run("run").config().seed == Run("run").info()["seed"] == winner

@@ -57,7 +57,7 @@ def resume_arguments(outcome) -> list[str]:
     """What the last line says to type."""
     line = outcome.err.splitlines()[-1]
     assert line.startswith("stopped; to continue: python train.py ")
-    return shlex.split(line)[6:]
+    return shlex.split(line)[5:]
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------

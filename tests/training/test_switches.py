@@ -194,7 +194,7 @@ def test_a_profile_of_some_steps_changes_nothing(monkeypatch, four_epochs, capfd
     steps = [event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep#")]
     assert len(set(steps)) == 5
     assert sorted(file.name for file in (run / "profile").iterdir()) == ["table.txt", "trace.json"]
-    assert ".cpp:" not in capfd.readouterr().err  # the profiler's own lines
+    assert "ERROR" not in capfd.readouterr().err  # of the profiler's library, which finds no GPU
     assert "KINETO_LOG_LEVEL" not in os.environ
 
 

@@ -291,7 +291,7 @@ def _suite(result: Result) -> list[str]:
     ]
     radii = attack.get("eps_levels", expected["eps_levels"])
     usual, here = ([each for each in _listed(of) if each <= WORST_RADIUS] for of in (expected["eps_levels"], radii))
-    return found if here == usual else [*found, f"attacks at {' '.join(map(str, here))} levels"]
+    return found if here == usual else [*found, f"attacks at {', '.join(map(str, here))} levels"]
 
 
 @functools.cache
