@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from commandline import TINY, copy_of, evaluate, refusal, rows_of, train, trained, untimed
 from p2be_exp.data.split import limit_test
@@ -70,6 +71,8 @@ def test_loggers_have_the_results_of_both(measured):
     for of, name in ((own, "corruption/fog/3"), (attacks, "attack/random_in_ball/8")):
         assert found[f"{name}/error"] == [pytest.approx(of["conditions"][name]["error"])]
     assert "figures/corruptions" in events.Tags()["images"]
+    told = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    assert told.session_start_info.hparams["attack.name"].string_value == "random_in_ball"
 
 
 def test_a_job_that_is_stopped_among_the_attacks_goes_on_there(monkeypatch):
@@ -108,3 +111,22 @@ def test_a_sweep_of_such_jobs_reports_both():
     for folder, table in (("report", "corruption"), ("report_attacks", "attack")):
         assert f"report in sweep/{folder}: " in outcome.out
         assert table in Path("sweep", folder, "report.md").read_text()
+
+
+def test_a_sweep_without_a_finished_job_reports_nothing(monkeypatch):
+    """Its only job fails among the attacks, whose results have begun."""
+    add = Results.add
+
+    def fail_among_the_attacks(self, row, images):
+        add(self, row, images)
+        if row.condition.startswith("attack/"):
+            raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(Results, "add", fail_among_the_attacks)
+    small = ("scale=small", "encoding=rgb", "limit_train=64", "limit_test=20", "limit_attack=10", "trainer=cpu")
+    outcome = train("sweeps=cpu_study", *small, "hydra.sweep.dir=sweep")
+    assert outcome.code == 1
+    assert Path("sweep/0/evaluations/attacks/results.json").exists()
+    assert "RUNS=" not in outcome.err
+    assert not Path("sweep/report").exists()
+    assert not Path("sweep/report_attacks").exists()

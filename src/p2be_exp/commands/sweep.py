@@ -31,6 +31,7 @@ from p2be_exp.commands.job import (
 from p2be_exp.config.parts import as_asked
 from p2be_exp.config.schema import TrainConfig
 from p2be_exp.errors import BadInput, Interrupted, NotOwned, ResourceError, one_line
+from p2be_exp.runs.evaluations import ATTACKED
 from p2be_exp.runs.run import Run
 from p2be_exp.sweeps import JOB_NUMBER, Job, Sweep, first_runs_of, labelled, plan_jobs, read_sweep, with_folders
 from p2be_exp.sweeps.sweep_file import of_group
@@ -95,10 +96,12 @@ def named_sweep(arguments: Sequence[str], overrides: Mapping[str, str]) -> None:
     jobs = f"{count} {'jobs' if count > 1 else 'job'}, scale={sweep.scale}, in {folder}"
     print(for_terminal("\n".join([sweep.title, jobs, *differing])), flush=True)
     code = _run_stages(stages, plans, folder)
-    if any(Run(each.parent).status().get("state") == "finished" for each in folder.glob("*/status.json")):
+    runs = [Run(each.parent) for each in folder.glob("*/status.json")]
+    if finished := [run for run in runs if run.status().get("state") == "finished"]:
         _report(folder)
-    if any(folder.glob("*/evaluations/attacks/results.json")):  # of limit_attack
-        _report(folder, "attacks")
+        apart = ATTACKED[Path()]  # where limit_attack puts attacks
+        if any((run.path / apart / "results.json").exists() for run in finished):
+            _report(folder, apart.name)
     sys.exit(code)
 
 

@@ -99,21 +99,25 @@ class Evaluations:
         if self.attacked is None:
             return evaluate(self.own, model, data, weights, Output(run.path / place, key, None, loggers, figures))
         summary = evaluate(self.own, model, data, weights, Output(run.path / place, key))
-        fewer = build_data(self.attacked.config)
+        fewer, main = build_data(self.attacked.config), rank(self.attacked.config.trainer) == 0
         fewer.prepare_data()
         fewer.setup()
-        if rank(self.attacked.config.trainer) == 0:
+        if main:
             print(f"\nattacks, on {self.attacked.config.limit_attack:,} images (limit_attack):", flush=True)
         folder = run.path / ATTACKED[place]
         attacked = evaluate(self.attacked, model, fewer, weights, Output(folder, key))
-        both = _together(summary, attacked)
-        rows = [{"condition": name, **row} for name, row in both["conditions"].items()]
-        drawn = {
-            each.stem: each for at in (folder, run.path / place) for each in sorted((at / "figures").glob("*.png"))
-        }
-        drawn |= {each.stem: each for each in figures}
-        log_results(loggers, self.own.config, both, rows, [*drawn.values()])
+        if main:
+            both = _together(summary, attacked)
+            rows = [{"condition": name, **row} for name, row in both["conditions"].items()]
+            config = replace(self.own.config, attack=self.attacked.config.attack)
+            log_results(loggers, config, both, rows, _pictures([folder, run.path / place], figures))
         return summary
+
+
+def _pictures(folders: Sequence[Path], more: Sequence[Path]) -> list[Path]:
+    """The figures of evaluations, and others; of two with one name the later, which is of more images."""
+    drawn = {each.stem: each for folder in folders for each in sorted((folder / "figures").glob("*.png"))}
+    return [*(drawn | {each.stem: each for each in more}).values()]
 
 
 def _together(own: dict[str, Any], attacked: dict[str, Any]) -> dict[str, Any]:
